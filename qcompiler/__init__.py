@@ -1,0 +1,1 @@
+"""A quantizing graph compiler."""
