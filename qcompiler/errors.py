@@ -1,0 +1,133 @@
+"""Every error that qcompiler raises on purpose.
+
+```
+QCompilerError                 what, where, why, fix
+├── ModelError                 the source model cannot be taken
+│   ├── UnreadableModelError   not a file, not ONNX, damaged, external data missing
+│   ├── UnsupportedOpsetError  an opset outside 7–25 with no way up
+│   └── ExportError            torch.export / torch.fx could not capture the module
+├── InvalidProgramError        the verifier found the IR broken (carries `diagnostics`)
+├── ConfigurationError         a wrong argument, scheme, override or option
+│   ├── PipelineError          a pipeline text or order that cannot work
+│   └── RegistryError          an unknown or doubly registered pass or target
+├── FeedError                  wrong input names, shapes or dtypes
+├── CalibrationError           no calibration data, NaN or Inf in it, a damaged checkpoint
+├── LegalityError              the target cannot run what was asked for (carries `diagnostics`)
+├── LoweringError              an op has no lowering, or the engine refused the artifact
+├── VerificationError          the artifact differs from the integer reference
+└── ArtifactError              an artifact cannot be written or read
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qcompiler.ir.diagnostics import Diagnostic
+
+
+class QCompilerError(Exception):
+    """An error with four parts: what happened, where, why, and what to do about it.
+
+    Args:
+        what: The failure in one sentence, without a final full stop.
+        where: Node, module path, file:line or input name.
+        why: The cause, when it is known.
+        fix: What the user can do.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        why: str | None = None,
+        fix: str | None = None,
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.why = why
+        self.fix = fix
+
+    def __str__(self) -> str:
+        parts = [("at", self.where), ("because", self.why), ("to fix", self.fix)]
+        lines = [self.what] + [f"  {label}: {text}" for label, text in parts if text]
+        return "\n".join(lines)
+
+
+class _WithDiagnostics(QCompilerError):
+    """An error that carries the diagnostics it stands for; they are listed in its text."""
+
+    def __init__(
+        self,
+        what: str,
+        diagnostics: Sequence[Diagnostic] = (),
+        *,
+        where: str | None = None,
+        why: str | None = None,
+        fix: str | None = None,
+    ) -> None:
+        super().__init__(what, where=where, why=why, fix=fix)
+        self.diagnostics = tuple(diagnostics)
+
+    def __str__(self) -> str:
+        return "\n".join([super().__str__(), *(f"  {found}" for found in self.diagnostics)])
+
+
+class ModelError(QCompilerError):
+    """The source model cannot be taken."""
+
+
+class UnreadableModelError(ModelError):
+    """The file is missing, damaged or no model."""
+
+
+class UnsupportedOpsetError(ModelError):
+    """The model's opset cannot be brought to the one the IR uses."""
+
+
+class ExportError(ModelError):
+    """PyTorch could not capture the module as a graph."""
+
+
+class InvalidProgramError(_WithDiagnostics):
+    """The verifier found the IR broken."""
+
+
+class ConfigurationError(QCompilerError):
+    """A wrong argument, scheme, override or option."""
+
+
+class PipelineError(ConfigurationError):
+    """A pipeline text or pass order that cannot work."""
+
+
+class RegistryError(ConfigurationError):
+    """An unknown or doubly registered pass or target."""
+
+
+class FeedError(QCompilerError):
+    """Wrong input names, shapes or dtypes."""
+
+
+class CalibrationError(QCompilerError):
+    """No calibration data, non-finite values in it, or a damaged checkpoint."""
+
+
+class LegalityError(_WithDiagnostics):
+    """The target cannot run what was asked for."""
+
+
+class LoweringError(QCompilerError):
+    """An op has no lowering, or the engine refused the artifact."""
+
+
+class VerificationError(_WithDiagnostics):
+    """The artifact differs from the integer reference."""
+
+
+class ArtifactError(QCompilerError):
+    """An artifact cannot be written or read."""

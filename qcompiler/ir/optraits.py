@@ -1,0 +1,199 @@
+"""`OpTraits`: per ONNX operator the facts that passes need. A table, one row per op.
+
+Passes ask this table and never test op names themselves. An op without a row is a float island:
+it is carried through untouched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from qcompiler.ir.walk import is_constant, rank
+
+ALL = None
+"""`activations=ALL`: every operand carries data (variadic ops)."""
+
+
+@dataclass(frozen=True)
+class OpTraits:
+    """Facts about one operator.
+
+    Attributes:
+        activations: Operand positions that carry activations; `ALL` for variadic ops.
+        weight: Operand position of the weight, if the op has one.
+        bias: Operand position of the bias.
+        elementwise: Output element i depends on element i of the operands only.
+        unary: Elementwise with one activation.
+        moves_data: Copies elements, computes nothing; any common scale is exact.
+        shares_scale: Output values are operand values, so all take one scale (moves or selects).
+        monotonic: Elementwise and non-decreasing.
+        output_range: The mathematical output range, when it does not depend on the operands.
+    """
+
+    activations: tuple[int, ...] | None = (0,)
+    weight: int | None = None
+    bias: int | None = None
+    elementwise: bool = False
+    moves_data: bool = False
+    shares_scale: bool = False
+    monotonic: bool = False
+    output_range: tuple[float, float] | None = None
+
+    @property
+    def unary(self) -> bool:
+        return self.elementwise and self.activations == (0,)
+
+
+def _move() -> OpTraits:
+    return OpTraits(moves_data=True, shares_scale=True)
+
+
+def _unary(
+    monotonic: bool = False, output_range: tuple[float, float] | None = None
+) -> OpTraits:
+    return OpTraits(elementwise=True, monotonic=monotonic, output_range=output_range)
+
+
+def _binary() -> OpTraits:
+    return OpTraits(activations=(0, 1), elementwise=True)
+
+
+TRAITS: dict[str, OpTraits] = {
+    # weighted
+    "Conv": OpTraits(weight=1, bias=2),
+    "ConvTranspose": OpTraits(weight=1, bias=2),
+    "Gemm": OpTraits(weight=1, bias=2),
+    "MatMul": OpTraits(weight=1),
+    "LSTM": OpTraits(weight=1, bias=3),
+    "GRU": OpTraits(weight=1, bias=3),
+    "RNN": OpTraits(weight=1, bias=3),
+    # arithmetic
+    "Add": _binary(),
+    "Sub": _binary(),
+    "Mul": _binary(),
+    "Div": _binary(),
+    "Pow": _binary(),
+    "PRelu": _binary(),
+    "Max": OpTraits(activations=ALL, elementwise=True),
+    "Min": OpTraits(activations=ALL, elementwise=True),
+    "Sum": OpTraits(activations=ALL, elementwise=True),
+    "Where": OpTraits(activations=(1, 2), elementwise=True),
+    # activations
+    "Relu": _unary(monotonic=True),
+    "Clip": _unary(monotonic=True),
+    "LeakyRelu": _unary(monotonic=True),
+    "Elu": _unary(monotonic=True),
+    "Selu": _unary(monotonic=True),
+    "Celu": _unary(monotonic=True),
+    "Softplus": _unary(monotonic=True),
+    "Sigmoid": _unary(monotonic=True, output_range=(0.0, 1.0)),
+    "HardSigmoid": _unary(monotonic=True, output_range=(0.0, 1.0)),
+    "Tanh": _unary(monotonic=True, output_range=(-1.0, 1.0)),
+    "Softsign": _unary(monotonic=True, output_range=(-1.0, 1.0)),
+    "Erf": _unary(monotonic=True, output_range=(-1.0, 1.0)),
+    "Exp": _unary(monotonic=True),
+    "Log": _unary(monotonic=True),
+    "Sqrt": _unary(monotonic=True),
+    "Abs": _unary(),
+    "Neg": _unary(),
+    "Reciprocal": _unary(),
+    "Sin": _unary(output_range=(-1.0, 1.0)),
+    "Cos": _unary(output_range=(-1.0, 1.0)),
+    "HardSwish": _unary(),
+    "Gelu": _unary(),
+    "Mish": _unary(),
+    "Softmax": OpTraits(output_range=(0.0, 1.0)),
+    "LogSoftmax": OpTraits(),
+    # normalisation and reduction
+    "BatchNormalization": OpTraits(),
+    "InstanceNormalization": OpTraits(),
+    "LayerNormalization": OpTraits(),
+    "GroupNormalization": OpTraits(),
+    "ReduceMean": OpTraits(),
+    "ReduceSum": OpTraits(),
+    "ReduceMax": OpTraits(shares_scale=True),
+    "ReduceMin": OpTraits(shares_scale=True),
+    # pooling
+    "AveragePool": OpTraits(),
+    "GlobalAveragePool": OpTraits(),
+    "MaxPool": OpTraits(shares_scale=True),
+    "GlobalMaxPool": OpTraits(shares_scale=True),
+    # data movement
+    "Identity": _move(),
+    "Reshape": _move(),
+    "Flatten": _move(),
+    "Squeeze": _move(),
+    "Unsqueeze": _move(),
+    "Transpose": _move(),
+    "Slice": _move(),
+    "Split": _move(),
+    "Expand": _move(),
+    "Tile": _move(),
+    "Gather": _move(),
+    "GatherElements": _move(),
+    "GatherND": _move(),
+    "DepthToSpace": _move(),
+    "SpaceToDepth": _move(),
+    "Pad": _move(),
+    "Concat": OpTraits(activations=ALL, moves_data=True, shares_scale=True),
+    "Resize": OpTraits(),
+}
+_UNKNOWN = OpTraits(activations=())
+
+
+def traits(node: ir.Node) -> OpTraits:
+    """The row of the node's op; an empty one (no activations) when the op has none."""
+    if node.domain not in ("", "ai.onnx"):
+        return _UNKNOWN
+    return TRAITS.get(node.op_type, _UNKNOWN)
+
+
+def activation_positions(node: ir.Node) -> tuple[int, ...]:
+    """Operand positions that carry activations in this node (constants and weights left out).
+
+    `MatMul` and `Gemm` with two computed operands have two activations.
+    """
+    row = traits(node)
+    positions = range(len(node.inputs)) if row.activations is ALL else row.activations
+    wanted = [i for i in positions if i < len(node.inputs) and node.inputs[i] is not None]
+    if row.weight is not None and weight_of(node) is None and row.weight < len(node.inputs):
+        wanted.append(row.weight)
+    return tuple(i for i in wanted if not is_constant(node.inputs[i]))
+
+
+def weight_of(node: ir.Node) -> ir.Value | None:
+    """The constant weight operand, None if the op has none or it is computed."""
+    position = traits(node).weight
+    if position is None or position >= len(node.inputs):
+        return None
+    value = node.inputs[position]
+    return value if is_constant(value) else None
+
+
+def bias_of(node: ir.Node) -> ir.Value | None:
+    """The constant bias operand, None if there is none or it is computed."""
+    position = traits(node).bias
+    if position is None or position >= len(node.inputs):
+        return None
+    value = node.inputs[position]
+    return value if is_constant(value) else None
+
+
+def weight_channel_axis(node: ir.Node) -> int | None:
+    """Axis of the weight that the output channels lie on; None if there is no single one.
+
+    Conv: 0; ConvTranspose: 1 (its weight is [in, out/group, ...]); Gemm: 0 with transB, else 1;
+    MatMul: the last one. ConvTranspose with groups has its channels on two axes: None.
+    """
+    if node.op_type == "Conv":
+        return 0
+    if node.op_type == "ConvTranspose":
+        return 1 if node.attributes.get_int("group", 1) == 1 else None
+    if node.op_type == "Gemm":
+        return 0 if node.attributes.get_int("transB", 0) else 1
+    if node.op_type == "MatMul":
+        dims = rank(node.inputs[1])
+        return dims - 1 if dims is not None and dims >= 2 else None
+    return None

@@ -1,0 +1,98 @@
+"""`Program`: the one representation that every pass reads and rewrites."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+
+from qcompiler.ir.signature import Signature
+
+if TYPE_CHECKING:
+    from qcompiler.ir.plan import Plan
+    from qcompiler.quantization.observers import Observer
+    from qcompiler.quantization.qspace import QParams
+
+OBSERVER_DOMAIN = "qcompiler"
+"""Domain of `Observer` nodes: `range = qcompiler.Observer<method>(x)`, range is float[2]."""
+
+WORKING_OPSET = 21
+"""The ONNX opset of every Program: the first with blocked and 4-bit Q/DQ."""
+
+
+class Property(Enum):
+    """What is known to hold for a program; passes require, establish and destroy them."""
+
+    CANONICAL = auto()
+    BN_FOLDED = auto()
+    OBSERVED = auto()
+    CALIBRATED = auto()
+    PRECISION_ASSIGNED = auto()
+    SCALES_ALIGNED = auto()
+    QDQ_EXPLICIT = auto()
+    WEIGHTS_QUANTIZED = auto()
+    LEGAL = auto()
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a program came from.
+
+    Attributes:
+        source: What the user gave, in words: `file model.onnx`, `torch module ResNet`.
+        producer: The exporter's name and version, empty if unknown.
+        opset: The opset of the source, None when it was not ONNX.
+        warnings: What the front end had to repair or could not keep.
+    """
+
+    source: str
+    producer: str = ""
+    opset: int | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(eq=False)
+class Program:
+    """An ONNX graph at `WORKING_OPSET` with calling convention, provenance and what passes learned.
+
+    Programs compare by identity. Values of the graph have unique names (subgraphs included).
+
+    Attributes:
+        model: The graph; functions are inlined, initializers are not graph inputs.
+        signature: How the source is called.
+        provenance: Where it came from.
+        observations: Calibrated statistics by value name, filled by the pass `calibrate`.
+        plan: Precision of every region, filled by `assign-precision`.
+        scales: Scale and zero point of every quantized value by name, filled by `align-scales`.
+        operand_scales: Other parameters that single operands need, by (node name, position).
+        properties: What is known to hold.
+    """
+
+    model: ir.Model
+    signature: Signature
+    provenance: Provenance
+    observations: dict[str, Observer] = field(default_factory=dict)
+    plan: Plan | None = None
+    scales: dict[str, QParams] = field(default_factory=dict)
+    operand_scales: dict[tuple[str, int], QParams] = field(default_factory=dict)
+    properties: frozenset[Property] = frozenset()
+
+    @property
+    def graph(self) -> ir.Graph:
+        """The main graph."""
+        return self.model.graph
+
+    def clone(self) -> Program:
+        """An independent program; O(nodes), since tensors are shared and never written to."""
+        return Program(
+            model=self.model.clone(),
+            signature=self.signature,
+            provenance=self.provenance,
+            observations=dict(self.observations),
+            plan=self.plan,
+            scales=dict(self.scales),
+            operand_scales=dict(self.operand_scales),
+            properties=self.properties,
+        )

@@ -1,0 +1,197 @@
+"""`Region`: nodes that a target runs as one kernel, found anew from the target's patterns.
+
+A pattern is an anchor op and the epilogues that the kernel can absorb, in order, each optional:
+Conv + Relu, MatMul + bias Add + Relu, Conv + residual Add + Relu. An interior value must have one
+user and not be a graph output, or the region ends before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import onnx_ir as ir
+
+from qcompiler.ir.optraits import activation_positions, bias_of, traits, weight_of
+from qcompiler.ir.program import Program
+from qcompiler.ir.walk import all_graphs, is_constant, is_op, rank, sole_user
+
+
+class Stage(Enum):
+    """What an epilogue node does with the anchor's result."""
+
+    BIAS_ADD = "bias add"
+    RESIDUAL_ADD = "residual add"
+    ACTIVATION = "activation"
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """One optional absorbed step.
+
+    Attributes:
+        stage: What it does.
+        ops: ONNX ops that may do it.
+        condition: Extra test on the node; None accepts every one.
+    """
+
+    stage: Stage
+    ops: frozenset[str]
+    condition: Callable[[ir.Node], bool] | None = None
+
+
+@dataclass(frozen=True)
+class RegionPattern:
+    """An anchor op and what its kernel absorbs behind it, in order."""
+
+    anchor: str
+    epilogues: tuple[Epilogue, ...] = ()
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One input position of one node."""
+
+    node: ir.Node
+    index: int
+
+    @property
+    def value(self) -> ir.Value:
+        value = self.node.inputs[self.index]
+        assert value is not None
+        return value
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """A set of nodes that runs as one kernel. Regions compare by identity.
+
+    Attributes:
+        nodes: The anchor, then the absorbed nodes in order.
+        activations: Operands computed at run time, the residual operand last.
+        weight: The constant weight operand.
+        bias: The constant bias operand (of the anchor or of a bias Add).
+        output: The last node's first output.
+    """
+
+    nodes: tuple[ir.Node, ...]
+    activations: tuple[Operand, ...]
+    weight: Operand | None
+    bias: Operand | None
+    output: ir.Value
+
+    @property
+    def anchor(self) -> ir.Node:
+        return self.nodes[0]
+
+    @property
+    def kind(self) -> str:
+        """The anchor's op."""
+        return self.anchor.op_type
+
+    @property
+    def key(self) -> str:
+        """Stable name: that of the output value."""
+        return self.output.name or ""
+
+    @property
+    def activation_node(self) -> ir.Node | None:
+        """The absorbed activation function, if there is one."""
+        last = self.nodes[-1]
+        return last if len(self.nodes) > 1 and traits(last).unary else None
+
+    def __str__(self) -> str:
+        return f"{'+'.join(node.op_type for node in self.nodes)} '{self.key}'"
+
+
+def find_regions(program: Program, patterns: Sequence[RegionPattern]) -> list[Region]:
+    """All regions of the program, subgraphs included, in graph order; each node in one at most."""
+    table: Mapping[str, RegionPattern] = {pattern.anchor: pattern for pattern in patterns}
+    taken: set[ir.Node] = set()
+    regions = []
+    for graph in all_graphs(program.model):
+        for node in graph:
+            if node in taken or not is_op(node, *table):
+                continue
+            region = _grow(node, table[node.op_type], taken)
+            if region is not None:
+                taken.update(region.nodes)
+                regions.append(region)
+    return regions
+
+
+def _grow(anchor: ir.Node, pattern: RegionPattern, taken: set[ir.Node]) -> Region | None:
+    positions = activation_positions(anchor)
+    if not positions or not anchor.outputs:
+        return None
+    nodes = [anchor]
+    activations = [Operand(anchor, position) for position in positions]
+    bias = _operand_of(anchor, bias_of(anchor))
+    for epilogue in pattern.epilogues:
+        user = sole_user(nodes[-1].outputs[0])
+        if user is None or user in taken or user.graph is not anchor.graph:
+            break
+        extra = _absorb(user, nodes[-1].outputs[0], epilogue, anchor)
+        if extra is None:
+            continue
+        if epilogue.stage is Stage.BIAS_ADD:
+            if bias is not None:
+                continue
+            bias = extra
+        elif epilogue.stage is Stage.RESIDUAL_ADD:
+            activations.append(extra)
+        nodes.append(user)
+    weight = _operand_of(anchor, weight_of(anchor))
+    return Region(tuple(nodes), tuple(activations), weight, bias, nodes[-1].outputs[0])
+
+
+def _absorb(
+    user: ir.Node, value: ir.Value, epilogue: Epilogue, anchor: ir.Node
+) -> Operand | None:
+    """The operand that absorbing `user` brings along (itself for activations), None if it cannot.
+
+    Both operands of an Add being the same value is no residual.
+    """
+    if not is_op(user, *epilogue.ops):
+        return None
+    if epilogue.condition is not None and not epilogue.condition(user):
+        return None
+    if epilogue.stage is Stage.ACTIVATION:
+        return Operand(user, 0) if user.inputs[0] is value else None
+    others = [i for i, operand in enumerate(user.inputs) if operand is not value]
+    if len(others) != 1:
+        return None
+    other = user.inputs[others[0]]
+    if epilogue.stage is Stage.BIAS_ADD:
+        return Operand(user, others[0]) if _is_bias(other, anchor) else None
+    return None if is_constant(other) else Operand(user, others[0])
+
+
+def _is_bias(value: ir.Value | None, anchor: ir.Node) -> bool:
+    """Whether a constant has one element per output column: [N] or [1, ..., 1, N], or a scalar."""
+    if not is_constant(value) or value is None or value.shape is None:
+        return False
+    weight = weight_of(anchor)
+    if weight is None or weight.shape is None or not value.shape.is_static():
+        return False
+    dims = [int(d) for d in value.shape.numpy()]
+    columns = weight.shape[-1] if rank(weight) else None
+    return bool(dims) and dims[-1] == columns and all(d == 1 for d in dims[:-1])
+
+
+def _operand_of(node: ir.Node, value: ir.Value | None) -> Operand | None:
+    if value is None:
+        return None
+    return Operand(node, list(node.inputs).index(value))
+
+
+def region_of(regions: Sequence[Region]) -> dict[ir.Node, Region]:
+    """The region that each node belongs to."""
+    return {node: region for region in regions for node in region.nodes}
+
+
+def interior_values(region: Region) -> Iterator[ir.Value]:
+    """Values that never leave the kernel."""
+    for node in region.nodes[:-1]:
+        yield from node.outputs

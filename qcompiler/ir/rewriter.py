@@ -1,0 +1,262 @@
+"""`Rewriter`: the only way passes edit a program. Counts edits, keeps names unique and origins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from qcompiler.ir.origin import inherit_origin
+from qcompiler.ir.program import Program
+from qcompiler.ir.walk import all_graphs, uses
+
+Array = npt.NDArray[Any]
+
+
+@dataclass
+class EditCounts:
+    """How often a program was edited, by kind."""
+
+    inserted: int = 0
+    erased: int = 0
+    replaced_uses: int = 0
+    constants: int = 0
+    attributes: int = 0
+
+    @property
+    def total(self) -> int:
+        return (
+            self.inserted + self.erased + self.replaced_uses + self.constants + self.attributes
+        )
+
+
+class Rewriter:
+    """Edits one program. Every method leaves the graph valid or raises before touching it."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.counts = EditCounts()
+        self._names = _taken_names(program.model)
+        self._next: dict[str, int] = {}
+
+    def fresh(self, stem: str) -> str:
+        """A name that no value and no node of the program has, `stem` itself if it is free."""
+        if stem not in self._names:
+            self._names.add(stem)
+            return stem
+        number = self._next.get(stem, 1)
+        while f"{stem}_{number}" in self._names:
+            number += 1
+        self._next[stem] = number + 1
+        name = f"{stem}_{number}"
+        self._names.add(name)
+        return name
+
+    def constant(
+        self, array: Array | ir.TensorProtocol, stem: str, graph: ir.Graph | None = None
+    ) -> ir.Value:
+        """A new initializer of the main graph (or of `graph`); subgraphs may use it too."""
+        tensor: ir.TensorProtocol
+        name = self.fresh(stem)
+        tensor = ir.Tensor(array, name=name) if isinstance(array, np.ndarray) else array
+        value = ir.Value(
+            name=name, type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor
+        )
+        (graph or self.program.graph).register_initializer(value)
+        self.counts.constants += 1
+        return value
+
+    def insert(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        *,
+        before: ir.Node | None = None,
+        after: ir.Node | None = None,
+        graph: ir.Graph | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        outputs: Sequence[str] = (),
+        domain: str = "",
+        origin: Sequence[ir.Node] = (),
+        dtype: ir.DataType | None = None,
+        shape: ir.Shape | None = None,
+    ) -> ir.Node:
+        """Inserts a node before or after another one, or at the start of `graph`.
+
+        Args:
+            op_type: Operator, in `domain`.
+            inputs: Operands; None for an omitted optional one.
+            before: Node to insert in front of.
+            after: Node to insert behind.
+            graph: Graph whose start to insert at, when neither is given.
+            attributes: Python values, converted by onnx-ir.
+            outputs: Stems of the output names; one output named after `op_type` by default.
+            domain: Operator domain.
+            origin: Nodes whose module path and source line the new one inherits.
+            dtype: Element type of the first output.
+            shape: Shape of the first output.
+        """
+        names = [self.fresh(stem) for stem in outputs or (op_type.lower(),)]
+        values = [ir.Value(name=name) for name in names]
+        if dtype is not None:
+            values[0].dtype = dtype
+        values[0].shape = shape
+        node = ir.Node(
+            domain,
+            op_type,
+            inputs,
+            ir.convenience.convert_attributes(dict(attributes or {})),
+            outputs=values,
+            name=self.fresh(f"{names[0]}_{op_type}"),
+        )
+        _place(node, before, after, graph if graph is not None else self.program.graph)
+        parents = [near for near in (before, after) if near is not None]
+        inherit_origin(node, list(origin) or parents)
+        self.counts.inserted += 1
+        return node
+
+    def replace_uses(
+        self,
+        old: ir.Value,
+        new: ir.Value,
+        only: Sequence[ir.Usage] | None = None,
+        keep: Sequence[ir.Node] = (),
+    ) -> None:
+        """Makes the users of `old` read `new`; graph outputs follow unless `only` is given.
+
+        Args:
+            old: The value read so far.
+            new: The value to read.
+            only: Just these uses; graph outputs stay.
+            keep: Nodes that go on reading `old` (such as the one that computes `new` from it).
+        """
+        if old is new:
+            return
+        for use in old.uses() if only is None else only:
+            if use.node not in keep:
+                use.node.replace_input_with(use.idx, new)
+                self.counts.replaced_uses += 1
+        if only is None and old.is_graph_output():
+            self._move_output(old, new)
+            self.counts.replaced_uses += 1
+
+    def set_input(self, node: ir.Node, index: int, value: ir.Value | None) -> None:
+        """Changes one operand."""
+        if index >= len(node.inputs):
+            node.resize_inputs(index + 1)
+        if node.inputs[index] is not value:
+            node.replace_input_with(index, value)
+            self.counts.replaced_uses += 1
+
+    def set_attribute(self, node: ir.Node, name: str, value: Any) -> None:
+        """Changes or adds one attribute; None removes it."""
+        if value is None:
+            if node.attributes.pop(name, None) is not None:
+                self.counts.attributes += 1
+            return
+        node.attributes[name] = ir.convenience.convert_attribute(name, value)
+        self.counts.attributes += 1
+
+    def erase(self, node: ir.Node) -> None:
+        """Removes a node whose outputs nobody uses.
+
+        Raises:
+            ValueError: An output is still used.
+        """
+        graph = node.graph
+        if graph is None:
+            raise ValueError(f"{node.name} is in no graph")
+        graph.remove(node, safe=True)
+        self.counts.erased += 1
+
+    def erase_dead(self, *roots: ir.Node) -> None:
+        """Erases these nodes and what only they used, as far as nobody else uses it."""
+        pending = list(roots)
+        while pending:
+            node = pending.pop()
+            if node.graph is None or any(_needed(output) for output in node.outputs):
+                continue
+            feeding = [v.producer() for v in node.inputs if v is not None]
+            self._erase_observers(node)
+            self.erase(node)
+            pending.extend(parent for parent in feeding if parent is not None)
+
+    def drop_unused_constants(self) -> None:
+        """Removes initializers that nothing uses."""
+        for graph in all_graphs(self.program.model):
+            unused = [
+                name
+                for name, value in graph.initializers.items()
+                if not value.uses() and not value.is_graph_output()
+            ]
+            for name in unused:
+                del graph.initializers[name]
+                self.counts.constants += 1
+
+    def _erase_observers(self, node: ir.Node) -> None:
+        for output in node.outputs:
+            for use in output.uses():
+                self.erase(use.node)
+
+    def _move_output(self, old: ir.Value, new: ir.Value) -> None:
+        """Puts `new` where `old` was a graph output, keeping the output's name."""
+        graph = old.graph
+        assert graph is not None
+        for index, output in enumerate(graph.outputs):
+            if output is old:
+                graph.outputs[index] = new
+        if graph is self.program.graph:
+            if new.is_graph_input() or new.is_initializer() or _is_kept_output(new, old, graph):
+                self._pass_through(old, new, graph)
+                return
+            name = old.name
+            old.name = self.fresh(f"{name}_inner")
+            new.name = name
+
+    def _pass_through(self, old: ir.Value, new: ir.Value, graph: ir.Graph) -> None:
+        """A graph output that is another's value gets an Identity, to keep its own name."""
+        name = old.name
+        old.name = self.fresh(f"{name}_inner")
+        copy = ir.Value(name=name, type=old.type, shape=old.shape)
+        identity = ir.Node("", "Identity", [new], outputs=[copy], name=self.fresh(f"{name}_copy"))
+        graph.append(identity)
+        self.counts.inserted += 1
+        positions = [i for i, output in enumerate(graph.outputs) if output is new]
+        graph.outputs[positions[-1]] = copy
+
+
+def _is_kept_output(new: ir.Value, old: ir.Value, graph: ir.Graph) -> bool:
+    """Whether `new` was an output of the graph already, under a name that must stay."""
+    return sum(output is new for output in graph.outputs) > 1
+
+
+def _needed(value: ir.Value) -> bool:
+    return bool(uses(value)) or value.is_graph_output()
+
+
+def _place(
+    node: ir.Node, before: ir.Node | None, after: ir.Node | None, graph: ir.Graph
+) -> None:
+    if before is not None:
+        before.prepend(node)
+    elif after is not None:
+        after.append(node)
+    elif len(graph):
+        graph.insert_before(graph[0], node)
+    else:
+        graph.append(node)
+
+
+def _taken_names(model: ir.Model) -> set[str]:
+    names: set[str] = set()
+    for graph in all_graphs(model):
+        names.update(value.name or "" for value in graph.inputs)
+        names.update(graph.initializers)
+        for node in graph:
+            names.add(node.name or "")
+            names.update(output.name or "" for output in node.outputs)
+    return names

@@ -1,0 +1,63 @@
+"""The calling convention of the source model: names, types and nesting of inputs and outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+Array = npt.NDArray[Any]
+Feed = dict[str, Array]
+"""One call's inputs by name."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Name, element type and shape of an input or output.
+
+    `shape` is None when the rank is unknown; a dimension is an int, a symbol's name, or None.
+    """
+
+    name: str
+    dtype: ir.DataType | None
+    shape: tuple[int | str | None, ...] | None
+
+    def __str__(self) -> str:
+        dims = "?" if self.shape is None else ", ".join(str(dim) for dim in self.shape)
+        return f"{self.name}: {self.dtype.name.lower() if self.dtype else '?'}[{dims}]"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Inputs and outputs in order, and how nested arguments map to them.
+
+    Attributes:
+        inputs: One spec for every graph input.
+        outputs: One spec for every graph output.
+        flatten: (args, kwargs) -> leaves in the order of `inputs`; None for flat ONNX models.
+        unflatten: Output arrays in order -> what the source returns; None for a flat list.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    flatten: Callable[[Sequence[Any], Mapping[str, Any]], Sequence[Any]] | None = None
+    unflatten: Callable[[Sequence[Any]], Any] | None = None
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        return tuple(spec.name for spec in self.inputs)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        return tuple(spec.name for spec in self.outputs)
+
+
+def as_array(leaf: Any) -> Array:
+    """A numpy view of an array, a torch tensor (any device, detached) or a scalar."""
+    if hasattr(leaf, "detach"):
+        leaf = leaf.detach().cpu()
+    return np.asarray(leaf)

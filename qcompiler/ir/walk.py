@@ -1,0 +1,98 @@
+"""Walking a program: nodes of all subgraphs, real users of a value, constants.
+
+Subgraphs (If, Loop, Scan bodies) are always included; a value of an outer scope that a body uses
+counts that use like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from qcompiler.ir.program import OBSERVER_DOMAIN
+
+Array = npt.NDArray[Any]
+
+
+def all_graphs(model: ir.Model) -> Iterator[ir.Graph]:
+    """The main graph, then every nested one, outer before inner."""
+    pending = [model.graph]
+    while pending:
+        graph = pending.pop()
+        yield graph
+        pending.extend(body for node in graph for body in bodies(node))
+
+
+def all_nodes(model: ir.Model) -> Iterator[ir.Node]:
+    """Every node of every graph."""
+    for graph in all_graphs(model):
+        yield from graph
+
+
+def bodies(node: ir.Node) -> Iterator[ir.Graph]:
+    """The subgraphs held by a node's attributes."""
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            yield attribute.as_graph()
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            yield from attribute.as_graphs()
+
+
+def is_op(node: ir.Node | None, *op_types: str) -> bool:
+    """Whether the node is one of these ops of the ONNX domain."""
+    return node is not None and node.domain in ("", "ai.onnx") and node.op_type in op_types
+
+
+def is_observer(node: ir.Node) -> bool:
+    """Whether the node only watches its input."""
+    return node.domain == OBSERVER_DOMAIN and node.op_type == "Observer"
+
+
+def uses(value: ir.Value) -> tuple[ir.Usage, ...]:
+    """Uses of the value by nodes that compute with it (observers left out)."""
+    return tuple(use for use in value.uses() if not is_observer(use.node))
+
+
+def sole_user(value: ir.Value) -> ir.Node | None:
+    """The only node that reads the value; None if there are others or it is a graph output."""
+    found = uses(value)
+    if len(found) != 1 or value.is_graph_output():
+        return None
+    return found[0].node
+
+
+def constant(value: ir.Value | None) -> Array | None:
+    """The value as numpy, if it is an initializer or the output of a Constant node.
+
+    Large external tensors are memory-mapped, not read.
+    """
+    if value is None:
+        return None
+    if value.is_graph_input():
+        return None
+    tensor = ir.convenience.get_const_tensor(value)
+    return None if tensor is None else tensor.numpy()
+
+
+def is_constant(value: ir.Value | None) -> bool:
+    """Whether `constant(value)` would give an array; does not touch the data."""
+    if value is None or value.is_graph_input():
+        return False
+    return ir.convenience.get_const_tensor(value) is not None
+
+
+def scalar(value: ir.Value | None) -> float | None:
+    """The number in a constant with one element, else None."""
+    array = constant(value)
+    if array is None or array.size != 1:
+        return None
+    return float(np.asarray(array, dtype=np.float64).reshape(()))
+
+
+def rank(value: ir.Value | None) -> int | None:
+    """Number of dimensions, if known."""
+    return None if value is None or value.shape is None else len(value.shape)

@@ -1,0 +1,116 @@
+"""What a pass is: options as fields, declared properties, `run`, and a measured report."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from qcompiler.ir.diagnostics import Diagnostic
+from qcompiler.ir.program import Program, Property
+from qcompiler.ir.rewriter import EditCounts, Rewriter
+from qcompiler.ir.signature import Feed
+
+if TYPE_CHECKING:
+    from qcompiler.target.contract import Target
+
+
+class Progress(Protocol):
+    """Receives how far a long step is; see `qcompiler.report.progress` for the terminal one."""
+
+    def start(self, task: str, total: int | None) -> None: ...
+
+    def advance(self, amount: int = 1, note: str = "") -> None: ...
+
+    def finish(self) -> None: ...
+
+
+class Silent:
+    """Progress that goes nowhere."""
+
+    def start(self, task: str, total: int | None) -> None:
+        return None
+
+    def advance(self, amount: int = 1, note: str = "") -> None:
+        return None
+
+    def finish(self) -> None:
+        return None
+
+
+@dataclass
+class PassContext:
+    """What a run of a pipeline offers its passes.
+
+    Attributes:
+        target: The target compiled for, if any.
+        feeds: Calibration data, consumed once.
+        progress: Where long passes report to.
+        executor: Workers for shards; None means this thread.
+        options: Arguments of `compile` that concern single passes, by name.
+    """
+
+    target: Target | None = None
+    feeds: Iterable[Feed] | None = None
+    progress: Progress = field(default_factory=Silent)
+    executor: Executor | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PassReport:
+    """What one run of a pass did.
+
+    `modified` is counted by the rewriter, never claimed by the pass.
+    """
+
+    name: str
+    edits: EditCounts
+    diagnostics: tuple[Diagnostic, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+    children: tuple[PassReport, ...] = ()
+
+    @property
+    def modified(self) -> bool:
+        return self.edits.total > 0 or any(child.modified for child in self.children)
+
+
+@dataclass(frozen=True)
+class Pass(ABC):
+    """A rewrite or an analysis over a `Program`; options are dataclass fields.
+
+    Class attributes:
+        name: Name in pipeline texts, such as `fuse-conv-bn`.
+        requires: Properties that must hold before.
+        establishes: Properties that hold after.
+        destroys: Properties that may no longer hold after.
+    """
+
+    name: ClassVar[str]
+    requires: ClassVar[frozenset[Property]] = frozenset()
+    establishes: ClassVar[frozenset[Property]] = frozenset()
+    destroys: ClassVar[frozenset[Property]] = frozenset()
+
+    def run(self, program: Program, context: PassContext) -> PassReport:
+        """Rewrites the program in place and reports what was done."""
+        rewriter = Rewriter(program)
+        outcome = self.apply(program, rewriter, context)
+        return PassReport(self.name, rewriter.counts, outcome.diagnostics, outcome.details)
+
+    @abstractmethod
+    def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
+        """The pass itself: every edit goes through `rewriter`."""
+
+    def check(self, program: Program) -> tuple[Diagnostic, ...]:
+        """Post-conditions, evaluated on the result; an ERROR stops the pipeline."""
+        return ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What `Pass.apply` found out: diagnostics, and details by name for the report."""
+
+    diagnostics: tuple[Diagnostic, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)

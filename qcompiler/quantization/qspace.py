@@ -1,0 +1,191 @@
+"""The vocabulary of quantized values: `QSpace` (which integers), `Range`, `QParams` (which step)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from qcompiler.errors import ConfigurationError
+
+FloatArray = npt.NDArray[np.float32]
+_INTEGERS: dict[ir.DataType, tuple[int, int]] = {
+    ir.DataType.INT2: (-2, 1),
+    ir.DataType.UINT2: (0, 3),
+    ir.DataType.INT4: (-8, 7),
+    ir.DataType.UINT4: (0, 15),
+    ir.DataType.INT8: (-128, 127),
+    ir.DataType.UINT8: (0, 255),
+    ir.DataType.INT16: (-32768, 32767),
+    ir.DataType.UINT16: (0, 65535),
+    ir.DataType.INT32: (-(2**31), 2**31 - 1),
+}
+_FLOATS: dict[ir.DataType, float] = {ir.DataType.FLOAT8E4M3FN: 448.0}
+
+
+class Granularity(Enum):
+    """Over what a scale is shared."""
+
+    TENSOR = "tensor"
+    CHANNEL = "channel"
+    GROUP = "group"
+
+
+@dataclass(frozen=True)
+class QSpace:
+    """A set of quantized values a target understands.
+
+    Attributes:
+        dtype: Storage type: INT2…INT32, UINT2…UINT16 or FLOAT8E4M3FN.
+        symmetric: Zero point fixed to 0 (the middle of the range for unsigned types).
+        granularity: Over what a scale is shared.
+        group_size: Elements that share a scale along the reduction axis (GROUP only).
+        narrow: Leave out the lowest signed value ([-127, 127]), so that w and -w both exist.
+        bits: Levels actually used, when fewer than the storage type has (7 for `reduce_range`).
+
+    Raises:
+        ConfigurationError: Contradictory fields.
+    """
+
+    dtype: ir.DataType
+    symmetric: bool
+    granularity: Granularity = Granularity.TENSOR
+    group_size: int | None = None
+    narrow: bool = False
+    bits: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.dtype not in _INTEGERS and self.dtype not in _FLOATS:
+            raise ConfigurationError(f"{self.dtype.name} is not a quantized type")
+        if (self.granularity is Granularity.GROUP) != (self.group_size is not None):
+            raise ConfigurationError("group_size goes with granularity GROUP, and only with it")
+        if self.group_size is not None and self.group_size < 1:
+            raise ConfigurationError(f"group_size {self.group_size} is not positive")
+        if self.is_float and not self.symmetric:
+            raise ConfigurationError("a float8 space is symmetric")
+        if self.bits is not None and not 1 < self.bits <= self.storage_bits:
+            raise ConfigurationError(f"{self.bits} bits do not fit {self.dtype.name}")
+
+    @property
+    def is_float(self) -> bool:
+        """Whether the levels are floating-point numbers (fp8)."""
+        return self.dtype in _FLOATS
+
+    @property
+    def signed(self) -> bool:
+        return self.is_float or _INTEGERS[self.dtype][0] < 0
+
+    @property
+    def storage_bits(self) -> int:
+        """Bits of one stored element."""
+        return self.dtype.bitwidth
+
+    @property
+    def qmin(self) -> int:
+        """Lowest quantized value (float8: the lowest representable value, rounded to int)."""
+        if self.is_float:
+            return -int(_FLOATS[self.dtype])
+        low = _INTEGERS[self.dtype][0]
+        if self.bits is not None and low < 0:
+            low = -(2 ** (self.bits - 1))
+        return low + (1 if self.narrow and low < 0 else 0)
+
+    @property
+    def qmax(self) -> int:
+        """Highest quantized value."""
+        if self.is_float:
+            return int(_FLOATS[self.dtype])
+        if self.bits is None:
+            return _INTEGERS[self.dtype][1]
+        return 2 ** (self.bits - (1 if self.signed else 0)) - 1
+
+    @property
+    def name(self) -> str:
+        """Short name such as `u8_affine`, `s8_symmetric_per_channel`, `s4_symmetric_group32`."""
+        kind = "f8" if self.is_float else f"{'s' if self.signed else 'u'}{self.storage_bits}"
+        parts = [kind, "symmetric" if self.symmetric else "affine"]
+        if self.granularity is Granularity.CHANNEL:
+            parts.append("per_channel")
+        if self.group_size is not None:
+            parts.append(f"group{self.group_size}")
+        if self.bits is not None and self.bits != self.storage_bits:
+            parts.append(f"{self.bits}bit")
+        return "_".join(parts)
+
+    def with_granularity(self, granularity: Granularity, group_size: int | None = None) -> QSpace:
+        """The same levels, shared over something else."""
+        return replace(self, granularity=granularity, group_size=group_size)
+
+
+U8_AFFINE = QSpace(ir.DataType.UINT8, symmetric=False)
+S8_AFFINE = QSpace(ir.DataType.INT8, symmetric=False)
+S8_SYMMETRIC = QSpace(ir.DataType.INT8, symmetric=True, narrow=True)
+S8_SYMMETRIC_PER_CHANNEL = S8_SYMMETRIC.with_granularity(Granularity.CHANNEL)
+S32_BIAS = QSpace(ir.DataType.INT32, symmetric=True)
+
+
+@dataclass(frozen=True)
+class Range:
+    """A closed interval of observed real values; `choose_qparams` widens it to hold 0.
+
+    Raises:
+        ConfigurationError: Not finite, or low > high.
+    """
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.low) and np.isfinite(self.high)) or self.low > self.high:
+            raise ConfigurationError(f"[{self.low}, {self.high}] is not a range of finite values")
+
+    def union(self, other: Range) -> Range:
+        """The smallest range that holds both."""
+        return Range(min(self.low, other.low), max(self.high, other.high))
+
+    def with_zero(self) -> Range:
+        """The range widened so that 0 is in it."""
+        return Range(min(self.low, 0.0), max(self.high, 0.0))
+
+
+@dataclass(frozen=True, eq=False)
+class QParams:
+    """Scale and zero point: real = scale * (quantized - zero_point).
+
+    Attributes:
+        scale: float32; shape () per tensor, (C,) per channel, group shape for groups.
+        zero_point: Same shape as `scale`, int64 values within the space.
+        space: The quantized values meant.
+        axis: Channel or blocked axis; None per tensor.
+    """
+
+    scale: FloatArray
+    zero_point: npt.NDArray[np.int64]
+    space: QSpace
+    axis: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.scale.shape != self.zero_point.shape:
+            raise ConfigurationError(
+                f"scale {self.scale.shape} and zero point {self.zero_point.shape} differ in shape"
+            )
+        if not np.all(np.isfinite(self.scale)) or not np.all(self.scale > 0):
+            raise ConfigurationError("scales must be finite and positive")
+
+    @property
+    def representable(self) -> Range:
+        """The real interval that does not saturate (per-tensor parameters only)."""
+        scale, zero = float(self.scale), int(self.zero_point)
+        return Range(scale * (self.space.qmin - zero), scale * (self.space.qmax - zero))
+
+    def same_as(self, other: QParams) -> bool:
+        """Bit-equal parameters over the same space."""
+        return (
+            self.space == other.space
+            and self.axis == other.axis
+            and np.array_equal(self.scale, other.scale)
+            and np.array_equal(self.zero_point, other.zero_point)
+        )

@@ -1,0 +1,121 @@
+"""Capability tables: what a target can run in which quantized form, as data.
+
+`OpCapability` rows say how a kind of region may run (`Implementation`) and under which
+`Constraint`s. Three different facts: an op that is listed, one that runs in any precision because
+it moves data only (`shares_scale`), and one that is absent (float). A variant overlays a base table with `overlay`, it
+never copies it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from qcompiler.errors import ConfigurationError
+from qcompiler.ir.regions import Region, RegionPattern
+from qcompiler.quantization.qspace import QSpace, Range
+
+
+class BiasForm(Enum):
+    """How a region's bias is stored."""
+
+    FLOAT = "float"
+    INT32 = "int32"
+
+
+class Kernel(Enum):
+    """How an implementation computes."""
+
+    STATIC = "static"
+    """Activations are quantized with calibrated parameters (Q/DQ)."""
+    DYNAMIC = "dynamic"
+    """Activations are quantized per call from their own range."""
+    WEIGHT_ONLY = "weight-only"
+    """Weights are stored in integers and computed in float."""
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """One quantized form of a region.
+
+    Attributes:
+        precision: Name in plans and reports: `int8`, `int8-float-out`, `int8-dynamic`, ...
+        kernel: How it computes.
+        activation: Space of the quantized operands; None when they stay float.
+        weight: Space of the weight; None when the region has none or it stays float.
+        bias: Form of the bias.
+        output: Space of the output; None when the kernel writes float.
+        shares_scale: Operands and output use one scale and zero point.
+        output_range: Fixed output range such as Softmax's [0, 1], instead of the observed one.
+    """
+
+    precision: str
+    kernel: Kernel = Kernel.STATIC
+    activation: QSpace | None = None
+    weight: QSpace | None = None
+    bias: BiasForm = BiasForm.FLOAT
+    output: QSpace | None = None
+    shares_scale: bool = False
+    output_range: Range | None = None
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A condition beyond types. `check` gives the reason why a region fails it, or None.
+
+    Attributes:
+        name: Stable identifier.
+        check: Region -> reason in words, None when the region is fine.
+        reference: Source of the rule.
+    """
+
+    name: str
+    check: Callable[[Region], str | None]
+    reference: str = ""
+
+
+@dataclass(frozen=True)
+class OpCapability:
+    """A row: a region pattern, its implementations, and when they are legal."""
+
+    pattern: RegionPattern
+    implementations: tuple[Implementation, ...]
+    constraints: tuple[Constraint, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [each.precision for each in self.implementations]
+        if len(set(names)) != len(names):
+            raise ConfigurationError(f"precision listed twice for {self.pattern.anchor}: {names}")
+
+
+@dataclass(frozen=True)
+class CapabilityTable:
+    """Rows by anchor op."""
+
+    rows: tuple[OpCapability, ...]
+    _index: dict[str, OpCapability] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        index = {row.pattern.anchor: row for row in self.rows}
+        if len(index) != len(self.rows):
+            raise ConfigurationError("an anchor op has two rows")
+        object.__setattr__(self, "_index", index)
+
+    def row(self, anchor: str) -> OpCapability | None:
+        """The row of an anchor op, None when the target runs it in float only."""
+        return self._index.get(anchor)
+
+    @property
+    def patterns(self) -> tuple[RegionPattern, ...]:
+        return tuple(row.pattern for row in self.rows)
+
+    def overlay(
+        self, rows: Iterable[OpCapability] = (), without: Iterable[str] = ()
+    ) -> CapabilityTable:
+        """A variant: `rows` replace or add, ops in `without` become float."""
+        merged = {row.pattern.anchor: row for row in self.rows}
+        merged.update({row.pattern.anchor: row for row in rows})
+        for anchor in without:
+            merged.pop(anchor, None)
+        return CapabilityTable(tuple(merged.values()))

@@ -1,0 +1,131 @@
+"""What a target is: a capability table, legality, lowering to an artifact that runs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy.typing as npt
+
+from qcompiler.ir.diagnostics import Diagnostic, Severity
+from qcompiler.ir.origin import source_line
+from qcompiler.ir.plan import FLOAT
+from qcompiler.ir.program import Program
+from qcompiler.ir.regions import Region, find_regions
+from qcompiler.ir.signature import Feed
+from qcompiler.target.capability import CapabilityTable, Implementation
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class KernelCount:
+    """What the engine really runs.
+
+    Attributes:
+        integer: Region keys found as integer kernels.
+        missed: Region keys meant to be integer that run in float, with the reason.
+        ops: How often each op occurs in the engine's own graph.
+    """
+
+    integer: tuple[str, ...] = ()
+    missed: Mapping[str, str] = field(default_factory=dict)
+    ops: Mapping[str, int] = field(default_factory=dict)
+
+
+class Artifact(ABC):
+    """A lowered program that the target's engine runs."""
+
+    @abstractmethod
+    def run(self, feed: Feed) -> list[Array]:
+        """Outputs in signature order."""
+
+    @abstractmethod
+    def save(self, path: Path) -> None:
+        """Writes the runtime's own format, atomically.
+
+        Raises:
+            ArtifactError: Not writable.
+        """
+
+    @property
+    @abstractmethod
+    def nbytes(self) -> int:
+        """Size as saved, in bytes."""
+
+    @abstractmethod
+    def kernels(self) -> KernelCount:
+        """Counts the kernels of the engine's own optimized graph."""
+
+
+@dataclass(frozen=True)
+class Target(ABC):
+    """A deployment runtime. Options are dataclass fields; facts are in `capabilities`."""
+
+    name: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> CapabilityTable:
+        """What the runtime runs in which form."""
+
+    @abstractmethod
+    def lower(self, program: Program) -> Artifact:
+        """Turns a legal program (float or Q/DQ) into something the engine runs.
+
+        Raises:
+            LoweringError: An op has no lowering, or the engine refuses the result.
+        """
+
+    def finalize(self, program: Program) -> tuple[str, ...]:
+        """Pass names that `legalize` runs for this target before lowering; none by default."""
+        return ()
+
+    def regions(self, program: Program) -> list[Region]:
+        """The program's regions under this target's patterns."""
+        return find_regions(program, self.capabilities.patterns)
+
+    def implementations(self, region: Region) -> tuple[Implementation, ...]:
+        """Legal quantized forms of the region; empty when it has to stay float."""
+        row = self.capabilities.row(region.kind)
+        if row is None or self.objections(region):
+            return ()
+        return row.implementations
+
+    def implementation(self, region: Region, precision: str) -> Implementation | None:
+        """The form that a plan's precision names, None for float."""
+        if precision == FLOAT:
+            return None
+        found = [each for each in self.implementations(region) if each.precision == precision]
+        return found[0] if found else None
+
+    def objections(self, region: Region) -> tuple[Diagnostic, ...]:
+        """Every violated constraint of the region's row."""
+        row = self.capabilities.row(region.kind)
+        if row is None:
+            return ()
+        reasons = [(each, each.check(region)) for each in row.constraints]
+        return tuple(
+            Diagnostic(
+                Severity.INFO,
+                each.name,
+                reason,
+                node=region.anchor.name,
+                source=source_line(region.anchor),
+                reference=each.reference or None,
+            )
+            for each, reason in reasons
+            if reason is not None
+        )
+
+    def legality(self, program: Program) -> tuple[Diagnostic, ...]:
+        """What the runtime would reject or run otherwise than meant in a placed program."""
+        return ()
+
+
+def all_objections(target: Target, regions: Sequence[Region]) -> tuple[Diagnostic, ...]:
+    """The objections to every region, in order."""
+    return tuple(found for region in regions for found in target.objections(region))
