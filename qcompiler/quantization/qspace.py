@@ -1,4 +1,4 @@
-"""The vocabulary of quantized values: `QSpace` (which integers), `Range`, `QParams` (which step)."""
+"""The vocabulary of quantized values: `QSpace` (which integers), `Range`, `QParams` (steps)."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class QSpace:
     @property
     def storage_bits(self) -> int:
         """Bits of one stored element."""
-        return self.dtype.bitwidth
+        return int(self.dtype.bitwidth)
 
     @property
     def qmin(self) -> int:
@@ -100,7 +100,7 @@ class QSpace:
             return int(_FLOATS[self.dtype])
         if self.bits is None:
             return _INTEGERS[self.dtype][1]
-        return 2 ** (self.bits - (1 if self.signed else 0)) - 1
+        return int(2 ** (self.bits - (1 if self.signed else 0))) - 1
 
     @property
     def name(self) -> str:
