@@ -1,0 +1,126 @@
+"""Bringing what a user feeds (dict, tuple, array, torch tensors) to arrays by input name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qcompiler.errors import FeedError
+from qcompiler.ir.signature import Feed, Signature, TensorSpec, as_array
+
+Array = npt.NDArray[Any]
+SAFE_CASTS = frozenset({("float64", "float32")})
+"""Conversions made silently: numpy's default float for a float32 input."""
+_HINTS = {
+    ("int32", "int64"): "convert it with `.astype(numpy.int64)` (torch: `.long()`)",
+    ("int64", "int32"): "convert it with `.astype(numpy.int32)` (torch: `.int()`)",
+}
+
+
+def normalize_feed(signature: Signature, feed: Any) -> Feed:
+    """Arrays by input name, in the signature's dtypes.
+
+    Args:
+        signature: What the model expects.
+        feed: A dict by input name, a tuple or list in input order, or the only input itself; for
+            models with nested arguments also what the source's own call takes. Leaves are numpy
+            arrays, torch tensors or numbers.
+
+    Raises:
+        FeedError: An input is missing, unknown, or of the wrong dtype, rank or shape.
+    """
+    named = _by_name(signature, feed)
+    _check_names(signature, named)
+    return {spec.name: check_input(spec, as_array(named[spec.name])) for spec in signature.inputs}
+
+
+def check_input(spec: TensorSpec, array: Array) -> Array:
+    """The array in the dtype of `spec`, C-contiguous.
+
+    Raises:
+        FeedError: The dtype, rank or a fixed dimension differs.
+    """
+    array = _to_dtype(spec, array)
+    if spec.shape is None:
+        return np.ascontiguousarray(array) if array.ndim else array
+    fits = len(spec.shape) == array.ndim and all(
+        not isinstance(want, int) or want == have
+        for want, have in zip(spec.shape, array.shape, strict=True)
+    )
+    if not fits:
+        raise FeedError(
+            f"input '{spec.name}' has shape {list(array.shape)}",
+            where=f"input {spec}",
+            why="rank differs" if len(spec.shape) != array.ndim else "a fixed dimension differs",
+            fix=f"feed an array of shape [{', '.join(str(dim) for dim in spec.shape)}]",
+        )
+    return np.ascontiguousarray(array) if array.ndim else array
+
+
+def _by_name(signature: Signature, feed: Any) -> Mapping[str, Any]:
+    names = signature.input_names
+    if isinstance(feed, Mapping):
+        if signature.flatten is None or set(feed) == set(names):
+            return feed
+        return _flattened(signature, (), feed)
+    positional = tuple(feed) if isinstance(feed, (tuple, list)) else (feed,)
+    if signature.flatten is not None and len(positional) != len(names):
+        return _flattened(signature, positional, {})
+    if len(positional) != len(names):
+        raise FeedError(
+            f"{len(positional)} arrays were fed to {len(names)} inputs",
+            where=f"inputs {', '.join(names) or '(none)'}",
+            fix="feed one array per input, in this order, or a dict by input name",
+        )
+    return dict(zip(names, positional, strict=True))
+
+
+def _flattened(
+    signature: Signature, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Leaves by input name, through the source's own nesting."""
+    assert signature.flatten is not None
+    try:
+        leaves = signature.flatten(args, kwargs)
+    except (KeyError, ValueError, TypeError) as error:
+        raise FeedError(
+            "the arguments do not have the nesting of the model's example inputs",
+            where=f"inputs {', '.join(signature.input_names)}",
+            why=str(error),
+        ) from error
+    if len(leaves) != len(signature.inputs):
+        raise FeedError(
+            f"the arguments hold {len(leaves)} arrays for {len(signature.inputs)} inputs",
+            where=f"inputs {', '.join(signature.input_names)}",
+        )
+    return dict(zip(signature.input_names, leaves, strict=True))
+
+
+def _check_names(signature: Signature, named: Mapping[str, Any]) -> None:
+    names = signature.input_names
+    missing = [name for name in names if name not in named]
+    unknown = [str(name) for name in named if name not in names]
+    if missing or unknown:
+        parts = [f"missing {', '.join(missing)}"] if missing else []
+        parts += [f"unknown {', '.join(unknown)}"] if unknown else []
+        raise FeedError(
+            f"the feed does not match the model's inputs: {'; '.join(parts)}",
+            where=f"inputs {'; '.join(str(spec) for spec in signature.inputs)}",
+            fix="feed a dict with exactly these names",
+        )
+
+
+def _to_dtype(spec: TensorSpec, array: Array) -> Array:
+    if spec.dtype is None or array.dtype == spec.dtype.numpy():
+        return array
+    have, want = array.dtype.name, spec.dtype.numpy().name
+    if (have, want) in SAFE_CASTS:
+        return array.astype(spec.dtype.numpy())
+    raise FeedError(
+        f"input '{spec.name}' has dtype {have}, the model takes {want}",
+        where=f"input {spec}",
+        fix=_HINTS.get((have, want), f"convert it to {want}"),
+    )

@@ -1,0 +1,219 @@
+"""`OrtSession`: a model running on ONNX Runtime's CPU provider, with checked feeds."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx_ir as ir
+import onnxruntime as ort
+
+from qcompiler.errors import LoweringError
+from qcompiler.execution.feeds import normalize_feed
+from qcompiler.execution.packing import PackedModel, pack, pack_proto
+from qcompiler.execution.profile import KernelTime, read_profile
+from qcompiler.ir.signature import Feed, Signature, TensorSpec
+
+Array = npt.NDArray[Any]
+Source = ir.Model | PackedModel | bytes | Path | str
+_FATAL = 4
+_EXTERNAL_KEY = "session.optimized_model_external_initializers_file_name"
+_LARGE_BYTES = 1 << 30
+"""Models above this are written by ONNX Runtime with their weights in a second file."""
+
+
+class OrtSession:
+    """A loaded model. Thread-safe; holds the weights of an `ir.Model` without a copy.
+
+    Args:
+        model: An IR model, a packed one, serialised bytes, or a file (external data is mapped).
+        threads: Threads inside one kernel; None leaves the choice to ONNX Runtime.
+        optimize: Run ONNX Runtime's graph optimizations (its default).
+        extra_outputs: Values to return besides the model's outputs (IR models only).
+        spinning: Let idle threads spin (ONNX Runtime's default); off for sessions that share cores.
+
+    Raises:
+        LoweringError: ONNX Runtime refuses the model; the text is its own.
+    """
+
+    def __init__(
+        self,
+        model: Source,
+        threads: int | None = None,
+        optimize: bool = True,
+        extra_outputs: Sequence[str] = (),
+        spinning: bool = True,
+    ) -> None:
+        self._source = _prepare(model, extra_outputs)
+        self._threads = threads
+        self._optimize = optimize
+        self._spinning = spinning
+        self._ort = self._load(self._options())
+        self.signature = _signature(self._ort)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs in order, the extra ones last."""
+        return self.signature.output_names
+
+    def run(self, feed: Any, names: Sequence[str] | None = None) -> list[Any]:
+        """Outputs in order (or those in `names`).
+
+        Args:
+            feed: See `normalize_feed`.
+            names: Outputs to compute; only what they need runs in full.
+
+        Raises:
+            FeedError: The feed does not match the inputs.
+            LoweringError: ONNX Runtime failed.
+        """
+        return self.run_checked(normalize_feed(self.signature, feed), names)
+
+    def run_checked(self, feed: Feed, names: Sequence[str] | None = None) -> list[Any]:
+        """As `run`, for a feed that `normalize_feed` has already seen."""
+        try:
+            return list(self._ort.run(None if names is None else list(names), feed))
+        except Exception as error:  # ORT has no common base class
+            raise LoweringError("ONNX Runtime failed to run the model", why=_text(error)) from error
+
+    def run_named(self, feed: Any, names: Sequence[str] | None = None) -> dict[str, Any]:
+        """Outputs by name; raises as `run` does."""
+        wanted = self.output_names if names is None else tuple(names)
+        return dict(zip(wanted, self.run(feed, wanted), strict=True))
+
+    def profile(self, feeds: Iterable[Any], warmup: int = 1) -> list[KernelTime]:
+        """Median seconds per kernel over the feeds, in a session of its own.
+
+        Args:
+            feeds: Runs to time, in order.
+            warmup: Runs of the first feed that are left out.
+
+        Returns:
+            One entry per kernel of the optimized graph, in order of first execution.
+        """
+        checked = [normalize_feed(self.signature, feed) for feed in feeds]
+        with tempfile.TemporaryDirectory(prefix="qcompiler-") as folder:
+            options = self._options()
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(folder) / "profile")
+            session = self._load(options)
+            for feed in checked[:1] * warmup + checked:
+                session.run(None, feed)
+            return read_profile(Path(session.end_profiling()), skip=min(warmup, len(checked)))
+
+    def optimized_model(self) -> ir.Model:
+        """The graph that ONNX Runtime really runs, weights included, free of any file."""
+        with tempfile.TemporaryDirectory(prefix="qcompiler-") as folder:
+            path = Path(folder) / "optimized.onnx"
+            options = self._options()
+            options.optimized_model_filepath = str(path)
+            if self._size() > _LARGE_BYTES:
+                options.add_session_config_entry(_EXTERNAL_KEY, "optimized.data")
+            self._load(options)
+            return ir.external_data.load_to_model(ir.load(path))
+
+    def _size(self) -> int:
+        source = self._source
+        if isinstance(source, PackedModel):
+            return source.nbytes
+        return len(source) if isinstance(source, bytes) else source.stat().st_size
+
+    def _options(self) -> ort.SessionOptions:
+        options = ort.SessionOptions()
+        options.log_severity_level = _FATAL
+        if self._threads is not None:
+            options.intra_op_num_threads = self._threads
+        if not self._spinning:
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if not self._optimize:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        if isinstance(self._source, PackedModel):
+            self._attach(options, self._source)
+        return options
+
+    def _attach(self, options: ort.SessionOptions, packed: PackedModel) -> None:
+        names = list(packed.weights)
+        values = [ort.OrtValue.ortvalue_from_numpy(_writable(packed.weights[n])) for n in names]
+        if names:
+            options.add_external_initializers(names, values)
+        self._kept = (packed, values)  # ONNX Runtime reads these in place
+
+    def _load(self, options: ort.SessionOptions) -> ort.InferenceSession:
+        source = self._source
+        raw = source.graph if isinstance(source, PackedModel) else source
+        try:
+            return ort.InferenceSession(
+                raw if isinstance(raw, bytes) else str(raw),
+                options,
+                providers=["CPUExecutionProvider"],
+            )
+        except Exception as error:  # ORT has no common base class
+            raise LoweringError("ONNX Runtime cannot load the model", why=_text(error)) from error
+
+
+def _prepare(model: Source, extra_outputs: Sequence[str]) -> PackedModel | bytes | Path:
+    if isinstance(model, ir.Model):
+        if not extra_outputs:
+            return pack(model)
+        proto, weights = pack_proto(model)
+        present = {output.name for output in proto.graph.output}
+        added = [name for name in extra_outputs if name not in present]
+        proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in added)
+        return PackedModel(proto.SerializeToString(), weights)
+    if extra_outputs:
+        raise LoweringError("extra outputs need an IR model", fix="load the model first")
+    return Path(model) if isinstance(model, str) else model
+
+
+def _writable(array: Array) -> Array:
+    """A view that numpy lets out as a buffer; ONNX Runtime only reads it."""
+    if array.flags.writeable:
+        return array
+    interface = dict(array.__array_interface__, data=(array.__array_interface__["data"][0], False))
+    return np.asarray(_Buffer(array, interface))
+
+
+class _Buffer:
+    """Presents a read-only array as writable, and keeps it alive."""
+
+    def __init__(self, owner: Array, interface: dict[str, Any]) -> None:
+        self.owner = owner
+        self.__array_interface__ = interface
+
+
+def _signature(session: ort.InferenceSession) -> Signature:
+    return Signature(
+        tuple(_spec(each) for each in session.get_inputs()),
+        tuple(_spec(each) for each in session.get_outputs()),
+    )
+
+
+_TYPES = {
+    "float": ir.DataType.FLOAT,
+    "double": ir.DataType.DOUBLE,
+    "float16": ir.DataType.FLOAT16,
+    "bfloat16": ir.DataType.BFLOAT16,
+    "bool": ir.DataType.BOOL,
+    "string": ir.DataType.STRING,
+    **{each.name.lower(): each for each in ir.DataType if "INT" in each.name},
+}
+
+
+def _spec(argument: Any) -> TensorSpec:
+    """From ONNX Runtime's `NodeArg`: type `tensor(float)`, dims int, symbol or None."""
+    kind = str(argument.type)
+    dtype = _TYPES.get(kind.removeprefix("tensor(").removesuffix(")"))
+    shape = tuple(argument.shape) if kind.startswith("tensor(") and argument.shape else None
+    if kind.startswith("tensor(") and shape is None:
+        # No dims is both a scalar and an unknown rank here, so nothing is checked.
+        return TensorSpec(argument.name, dtype, None)
+    return TensorSpec(argument.name, dtype, shape)
+
+
+def _text(error: Exception) -> str:
+    return str(error).strip() or type(error).__name__
