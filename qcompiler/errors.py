@@ -10,6 +10,7 @@ QCompilerError                 what, where, why, fix
 ├── ConfigurationError         a wrong argument, scheme, override or option
 │   ├── PipelineError          a pipeline text or order that cannot work
 │   └── RegistryError          an unknown or doubly registered pass or target
+├── PassFailedError            a pass raised something that is not one of these
 ├── FeedError                  wrong input names, shapes or dtypes
 ├── CalibrationError           no calibration data, NaN or Inf in it, a damaged checkpoint
 ├── LegalityError              the target cannot run what was asked for (carries `diagnostics`)
@@ -51,9 +52,22 @@ class QCompilerError(Exception):
         self.where = where
         self.why = why
         self.fix = fix
+        self.pass_name: str | None = None
+        self.pass_number: int | None = None
+
+    def in_pass(self, name: str, number: int) -> None:
+        """Records the pass it was raised in; the innermost one stays."""
+        if self.pass_name is None:
+            self.pass_name, self.pass_number = name, number
 
     def __str__(self) -> str:
-        parts = [("at", self.where), ("because", self.why), ("to fix", self.fix)]
+        inside = f"'{self.pass_name}', number {self.pass_number}" if self.pass_name else None
+        parts = [
+            ("at", self.where),
+            ("because", self.why),
+            ("in pass", inside),
+            ("to fix", self.fix),
+        ]
         lines = [self.what] + [f"  {label}: {text}" for label, text in parts if text]
         return "\n".join(lines)
 
@@ -107,6 +121,10 @@ class PipelineError(ConfigurationError):
 
 class RegistryError(ConfigurationError):
     """An unknown or doubly registered pass or target."""
+
+
+class PassFailedError(QCompilerError):
+    """A pass raised something that is no `QCompilerError`; that is its `__cause__`."""
 
 
 class FeedError(QCompilerError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -50,6 +50,7 @@ class PassContext:
         progress: Where long passes report to.
         executor: Workers for shards; None means this thread.
         options: Arguments of `compile` that concern single passes, by name.
+        runner: Runs a pass inside a pipeline (instruments, checks); set by `Pipeline.run`.
     """
 
     target: Target | None = None
@@ -57,6 +58,11 @@ class PassContext:
     progress: Progress = field(default_factory=Silent)
     executor: Executor | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    runner: Callable[[Pass, Program], PassReport] | None = field(default=None, repr=False)
+
+    def run_pass(self, each: Pass, program: Program) -> PassReport:
+        """Runs an inner pass, under the pipeline's instruments if there is a pipeline."""
+        return self.runner(each, program) if self.runner else each.run(program, self)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,256 @@
+"""Passes and targets by name, from entry points: a plugin is a peer of the built-in ones.
+
+Groups: `qcompiler.passes` and `qcompiler.backends`; an entry is `name = "module:Class"`, loaded on
+first use. Classes made in a session are added with `register_pass` and `register_target`.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import tomllib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import metadata
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from qcompiler.errors import RegistryError
+from qcompiler.ir.program import Property
+from qcompiler.pipeline.contract import Pass
+from qcompiler.target.contract import Target
+
+T = TypeVar("T")
+OWN = "qcompiler"
+"""Name of our own distribution."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registration.
+
+    Attributes:
+        name: Name in texts and on the command line.
+        reference: `module:Class`.
+        distribution: Who registered it, such as `qcompiler 0.1.0`.
+    """
+
+    name: str
+    reference: str
+    distribution: str
+
+
+class Registry(Generic[T]):
+    """Classes of one kind by name. Reads entry points once; `refresh` reads them again.
+
+    Args:
+        kind: `pass` or `target`, for messages.
+        group: The entry-point group.
+        base: What every registered class must derive from.
+    """
+
+    def __init__(self, kind: str, group: str, base: type[T]) -> None:
+        self.kind = kind
+        self.group = group
+        self._base = base
+        self._entries: dict[str, Entry] | None = None
+        self._loaded: dict[str, type[T]] = {}
+        self._session: dict[str, type[T]] = {}
+
+    def refresh(self) -> None:
+        """Forgets what was read from entry points, say after an installation."""
+        self._entries = None
+        self._loaded.clear()
+
+    def entries(self) -> dict[str, Entry]:
+        """All registrations from entry points by name.
+
+        Raises:
+            RegistryError: Two distributions registered one name.
+        """
+        if self._entries is None:
+            self._entries = _unique(_entry_points(self.group), self.kind)
+        return self._entries
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        return sorted({*self.entries(), *self._session})
+
+    def register(self, cls: type[T]) -> type[T]:
+        """Adds a class under its `name`; usable as a decorator. Running a cell again replaces it.
+
+        Raises:
+            RegistryError: Not a class of this kind, or a distribution has the name.
+        """
+        name = self._checked(cls, None, "this session")
+        if name in self.entries():
+            taken = self.entries()[name]
+            raise RegistryError(
+                f"{self.kind} '{name}' is registered twice",
+                why=f"by {taken.distribution} ({taken.reference}) and by this session",
+                fix="give the class another name",
+            )
+        self._session[name] = cls
+        return cls
+
+    def find(self, name: str) -> type[T]:
+        """The class of a name.
+
+        Raises:
+            RegistryError: Unknown (the nearest name is suggested), or it cannot be loaded.
+        """
+        if name in self._session:
+            return self._session[name]
+        if name not in self._loaded:
+            self._loaded[name] = self._load(self._entry(name))
+        return self._loaded[name]
+
+    def summaries(self) -> dict[str, str]:
+        """Name → first line of the class docstring, read from the source without importing it."""
+        return {name: self._summary(name) for name in self.names()}
+
+    def _summary(self, name: str) -> str:
+        if name in self._session:
+            return _first_line(self._session[name].__doc__)
+        found = _doc_in_source(self._entry(name).reference)
+        return _first_line(found if found is not None else self.find(name).__doc__)
+
+    def _entry(self, name: str) -> Entry:
+        if name in self.entries():
+            return self.entries()[name]
+        near = get_close_matches(name, self.names(), n=1, cutoff=0.5)
+        raise RegistryError(
+            f"there is no {self.kind} '{name}'",
+            why=f"known are: {', '.join(self.names()) or 'none'}",
+            fix=f"did you mean '{near[0]}'?" if near else f"see `qcompiler {self.group[10:]}`",
+        )
+
+    def _load(self, entry: Entry) -> type[T]:
+        module, _, attribute = entry.reference.partition(":")
+        try:
+            cls = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise RegistryError(
+                f"{self.kind} '{entry.name}' cannot be loaded",
+                where=f"{entry.reference} of {entry.distribution}",
+                why=str(error),
+                fix="install what it needs, or remove the plugin",
+            ) from error
+        self._checked(cls, entry.name, entry.distribution)
+        return cls  # type: ignore[no-any-return]
+
+    def _checked(self, cls: object, name: str | None, source: str) -> str:
+        if not (isinstance(cls, type) and issubclass(cls, self._base)):
+            wanted = f"{self._base.__module__}.{self._base.__name__}"
+            raise RegistryError(f"{cls!r} of {source} is no {wanted}", fix=f"derive from {wanted}")
+        own = getattr(cls, "name", None)
+        if not isinstance(own, str) or (name is not None and own != name):
+            raise RegistryError(
+                f"{self.kind} class {cls.__name__} of {source} has the wrong name",
+                why=f"it is registered as {name!r} and its `name` is {own!r}",
+            )
+        return own
+
+
+PASSES: Registry[Pass] = Registry("pass", "qcompiler.passes", Pass)  # type: ignore[type-abstract]
+TARGETS: Registry[Target] = Registry("target", "qcompiler.backends", Target)  # type: ignore[type-abstract]
+
+
+def passes() -> dict[str, str]:
+    """Every registered pass: name → one line."""
+    return PASSES.summaries()
+
+
+def targets() -> dict[str, str]:
+    """Every registered target: name → one line."""
+    return TARGETS.summaries()
+
+
+def find_pass(name: str) -> type[Pass]:
+    """The pass class of a name; see `Registry.find`."""
+    return PASSES.find(name)
+
+
+def find_target(name: str) -> type[Target]:
+    """The target class of a name; see `Registry.find`."""
+    return TARGETS.find(name)
+
+
+def register_pass(cls: type[Pass]) -> type[Pass]:
+    """Adds a pass class for this session; usable as a decorator."""
+    return PASSES.register(cls)
+
+
+def register_target(cls: type[Target]) -> type[Target]:
+    """Adds a target class for this session; usable as a decorator."""
+    return TARGETS.register(cls)
+
+
+def establishers(wanted: Property) -> list[str]:
+    """Names of the registered passes that establish a property; loads all of them."""
+    return [name for name in PASSES.names() if wanted in PASSES.find(name).establishes]
+
+
+def _unique(found: Iterable[Entry], kind: str) -> dict[str, Entry]:
+    entries: dict[str, Entry] = {}
+    for entry in found:
+        other = entries.setdefault(entry.name, entry)
+        if other is not entry:
+            raise RegistryError(
+                f"{kind} '{entry.name}' is registered twice",
+                why=f"by {other.distribution} ({other.reference})"
+                f" and by {entry.distribution} ({entry.reference})",
+                fix="uninstall one of the two",
+            )
+    return entries
+
+
+def _entry_points(group: str) -> Iterator[Entry]:
+    own = _checkout_entries(group)
+    yield from own
+    for point in metadata.entry_points(group=group):
+        dist = point.dist
+        name = dist.metadata["Name"] if dist is not None else "an unknown distribution"
+        if own and name == OWN:
+            continue
+        version = f" {dist.version}" if dist is not None else ""
+        yield Entry(point.name, point.value, name + version)
+
+
+def _checkout_entries(group: str) -> list[Entry]:
+    """Our entries from the pyproject.toml of a checkout.
+
+    There it is the truth: a checkout may not be installed, and the metadata of an editable
+    installation is as old as the installation.
+    """
+    file = Path(__file__).parents[2] / "pyproject.toml"
+    if not file.is_file():
+        return []
+    project = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {})
+    if project.get("name") != OWN:
+        return []
+    listed: dict[str, str] = project.get("entry-points", {}).get(group, {})
+    return [Entry(name, reference, f"{OWN} (checkout)") for name, reference in listed.items()]
+
+
+def _doc_in_source(reference: str) -> str | None:
+    """The class docstring from the module's source; None if the class is not defined there."""
+    module, _, attribute = reference.partition(":")
+    try:
+        spec = importlib.util.find_spec(module)
+    except ImportError:
+        return None
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        return None
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == attribute:
+            return ast.get_docstring(node)
+    return None
+
+
+def _first_line(doc: str | None) -> str:
+    return inspect.cleandoc(doc or "").partition("\n")[0]
