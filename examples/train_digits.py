@@ -67,7 +67,7 @@ def train(images: Images, labels: Images) -> DigitsNet:
     loss_of = nn.CrossEntropyLoss(label_smoothing=0.05)
     for epoch in range(EPOCHS):
         total = 0.0
-        for rows in torch.randperm(len(inputs)).split(BATCH):
+        for rows in torch.split(torch.randperm(len(inputs)), BATCH):
             optimizer.zero_grad()
             loss = loss_of(module(shifted(inputs[rows])), targets[rows])
             loss.backward()
