@@ -1,0 +1,5 @@
+"""Front ends: every kind of source model becomes a `Program`."""
+
+from qcompiler.frontends.load import load
+
+__all__ = ["load"]

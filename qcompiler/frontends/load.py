@@ -1,0 +1,57 @@
+"""`load`: the one door for source models."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+
+from qcompiler.errors import ConfigurationError
+from qcompiler.frontends.onnx_file import program_from_ir, program_from_path, program_from_proto
+from qcompiler.ir.program import Program
+
+Dynamic = bool | Mapping[str, Any] | tuple[Any, ...] | None
+
+
+def load(model: object, example_inputs: Any = None, *, dynamic: Dynamic = None) -> Program:
+    """Brings a model of any supported kind into the IR. The source is never changed.
+
+    Args:
+        model: A path, `onnx.ModelProto`, `onnx_ir.Model`, `Program` (cloned),
+            `torch.nn.Module`, `torch.fx.GraphModule` or `torch.export.ExportedProgram`.
+        example_inputs: For torch modules: one call's arguments; a tensor, a tuple of positional
+            arguments (its last entry may be a dict of keyword arguments) or a dict of keyword
+            arguments; nested as `forward` takes them.
+        dynamic: For torch modules: which dimensions stay symbolic. None keeps dimension 0 of every
+            tensor symbolic and falls back to fixed shapes if the model specialises it; True
+            insists; False fixes all; a dict or tuple is `dynamic_shapes` of `torch.export.export`.
+
+    Raises:
+        UnreadableModelError: The file or graph cannot be read.
+        UnsupportedOpsetError: Its opset has no way to the working one.
+        ExportError: PyTorch could not capture the module; names the user's file and line.
+        ConfigurationError: `model` is none of these, or a module came without example inputs.
+    """
+    match model:
+        case str() | Path():
+            return program_from_path(Path(model))
+        case Program():
+            return model.clone()
+        case onnx.ModelProto():
+            return program_from_proto(model)
+        case ir.Model():
+            return program_from_ir(model)
+    if "torch" in sys.modules:
+        from qcompiler.frontends import torch_module
+
+        if torch_module.accepts(model):
+            return torch_module.program_from_torch(model, example_inputs, dynamic)
+    raise ConfigurationError(
+        f"cannot take a model of type {type(model).__name__}",
+        fix="give a path, onnx.ModelProto, onnx_ir.Model, torch.nn.Module, fx.GraphModule, "
+        "ExportedProgram or Program",
+    )

@@ -1,0 +1,158 @@
+"""ONNX models: from a file, a `ModelProto` or an `onnx_ir.Model` to a `Program`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+from google.protobuf.message import DecodeError
+
+from qcompiler.errors import UnreadableModelError
+from qcompiler.frontends.cleaning import clean, own_tensors
+from qcompiler.frontends.inference import infer_types
+from qcompiler.frontends.naming import make_names_unique
+from qcompiler.frontends.opset import to_working_opset
+from qcompiler.ir.program import Program, Provenance
+from qcompiler.ir.signature import Signature, TensorSpec
+from qcompiler.ir.walk import all_graphs
+
+_EXPORT_AGAIN = "check the path, or export or download the model again"
+
+
+def program_from_path(path: Path) -> Program:
+    """Reads an ONNX file; external data stays in its file and is memory-mapped when it is used.
+
+    Raises:
+        UnreadableModelError: No such file, a folder, no ONNX model, damaged, or external data
+            missing or cut off.
+        UnsupportedOpsetError: See `to_working_opset`.
+    """
+    if path.is_dir():
+        raise UnreadableModelError(f"{path} is a folder, not a model", fix="give the .onnx file")
+    try:
+        proto = onnx.load(path, load_external_data=False)
+    except FileNotFoundError as error:
+        raise UnreadableModelError(f"there is no file {path}", fix="check the path") from error
+    except OSError as error:
+        raise UnreadableModelError(f"cannot read {path}", why=error.strerror) from error
+    except (DecodeError, ValueError, UnicodeError, onnx.parser.ParseError) as error:
+        raise UnreadableModelError(
+            f"{path} is not an ONNX model or is damaged", why=str(error), fix=_EXPORT_AGAIN
+        ) from error
+    return _program(_deserialize(proto, str(path), path.parent), f"file {path.name}")
+
+
+def program_from_proto(proto: onnx.ModelProto) -> Program:
+    """Takes a model in memory; nothing of it is kept or changed.
+
+    External data is looked for relative to the working directory, since a proto has no place.
+
+    Raises:
+        UnreadableModelError: Not a graph, or its external data is missing.
+        UnsupportedOpsetError: See `to_working_opset`.
+    """
+    return _program(_deserialize(proto, "the ModelProto", Path()), "onnx.ModelProto")
+
+
+def program_from_ir(model: ir.Model) -> Program:
+    """Takes a clone of an onnx-ir model. Weight arrays are shared with it: do not write to them.
+
+    Raises:
+        UnreadableModelError: Its nodes are not in topological order.
+        UnsupportedOpsetError: See `to_working_opset`.
+    """
+    try:
+        copied = model.clone()
+    except RuntimeError as error:
+        raise UnreadableModelError(
+            "this onnx_ir.Model cannot be copied",
+            why="its nodes are not sorted, or one reads a value of no graph",
+            fix="call model.graph.sort() first",
+        ) from error
+    return _program(copied, "onnx_ir.Model")
+
+
+def _deserialize(proto: onnx.ModelProto, name: str, folder: Path) -> ir.Model:
+    if not proto.HasField("graph") or not (proto.graph.node or proto.graph.output):
+        raise UnreadableModelError(f"{name} holds no graph", fix=_EXPORT_AGAIN)
+    if proto.graph.sparse_initializer:
+        raise UnreadableModelError(
+            f"{name} has sparse weights",
+            where=proto.graph.sparse_initializer[0].values.name,
+            fix="export it with dense weights",
+        )
+    try:
+        model = ir.from_proto(proto)
+    except Exception as error:  # noqa: BLE001 - onnx-ir wraps every cause; told as ours
+        cause = error
+        while cause.__cause__ is not None and isinstance(cause.__cause__, Exception):
+            cause = cause.__cause__
+        raise UnreadableModelError(
+            f"{name} is no valid ONNX graph", why=str(cause), fix=_EXPORT_AGAIN
+        ) from error
+    ir.external_data.set_base_dir(model.graph, folder)
+    return model
+
+
+def _program(model: ir.Model, source: str) -> Program:
+    opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx"))
+    producer = " ".join(part for part in (model.producer_name, model.producer_version) if part)
+    _check_external_data(model)
+    own_tensors(model)
+    repaired = clean(model)
+    infer_types(model)
+    draft = Program(model, Signature((), ()), Provenance(source))
+    to_working_opset(draft)
+    make_names_unique(model)
+    return Program(model, signature_of(model), Provenance(source, producer, opset, repaired))
+
+
+def signature_of(model: ir.Model) -> Signature:
+    """Names, types and shapes of the main graph's inputs and outputs; flat."""
+    graph = model.graph
+    return Signature(
+        tuple(_spec(value) for value in graph.inputs),
+        tuple(_spec(value) for value in graph.outputs),
+    )
+
+
+def _spec(value: ir.Value) -> TensorSpec:
+    shape = None
+    if value.shape is not None:
+        shape = tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
+    return TensorSpec(value.name or "", value.dtype, shape)
+
+
+def _check_external_data(model: ir.Model) -> None:
+    """Every external tensor lies inside an existing file.
+
+    Raises:
+        UnreadableModelError: The file is missing or too short, or lies outside the model's folder.
+    """
+    sizes: dict[Path, int] = {}
+    for graph in all_graphs(model):
+        for value in graph.initializers.values():
+            tensor = value.const_value
+            if isinstance(tensor, ir.ExternalTensor):
+                _check_external(tensor, sizes)
+
+
+def _check_external(tensor: ir.ExternalTensor, sizes: dict[Path, int]) -> None:
+    path = Path(tensor.path)
+    if path not in sizes:
+        if not path.is_file():
+            raise UnreadableModelError(
+                f"the external data file {tensor.location} is missing",
+                where=f"initializer '{tensor.name}'",
+                fix=f"put it beside the model, or load the model from a path ({path})",
+            )
+        sizes[path] = path.stat().st_size
+    end = (tensor.offset or 0) + (tensor.length or tensor.nbytes)
+    if end > sizes[path]:
+        raise UnreadableModelError(
+            f"the external data file {tensor.location} is cut off",
+            where=f"initializer '{tensor.name}'",
+            why=f"it has {sizes[path]} bytes, the model needs {end}",
+            fix="download or export the model again",
+        )

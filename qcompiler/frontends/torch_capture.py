@@ -1,0 +1,175 @@
+"""Capturing a torch module as an `ExportedProgram`: dynamic dimensions, retries, clear failures."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from qcompiler.errors import ConfigurationError, ExportError
+from qcompiler.frontends.torch_origin import user_line
+
+Exported = torch.export.ExportedProgram
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a module, and the signature of its `forward` if it has one of its own."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    signature: inspect.Signature | None = None
+
+
+def example_call(module: torch.nn.Module, example_inputs: Any) -> Call:
+    """Reads `example_inputs`: a tensor, a tuple (a dict may end it), a list, or a dict of kwargs.
+
+    Raises:
+        ConfigurationError: There are none, or they do not fit `forward`.
+    """
+    signature = inspect.signature(module.forward)
+    if example_inputs is None:
+        raise ConfigurationError(
+            f"a torch module needs example inputs to be captured ({type(module).__name__})",
+            fix="give example_inputs=(tensor, ...) or calibration data",
+        )
+    args, kwargs = _split(example_inputs, signature)
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise ConfigurationError(
+            f"the example inputs do not fit {type(module).__name__}.forward{signature}",
+            why=str(error),
+        ) from error
+    return Call(tuple(_as_tensor(arg) for arg in args), _tensors(kwargs), signature)
+
+
+def _split(example: Any, signature: inspect.Signature) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(example, Mapping):
+        named = {str(key): value for key, value in example.items()}
+        try:
+            signature.bind(**named)
+        except TypeError:
+            return (dict(example),), {}
+        return (), named
+    if isinstance(example, list | tuple):
+        args = tuple(example)
+        if len(args) > 1 and isinstance(args[-1], dict) and _is_keywords(args, signature):
+            return args[:-1], dict(args[-1])
+        return args, {}
+    return (example,), {}
+
+
+def _is_keywords(args: tuple[Any, ...], signature: inspect.Signature) -> bool:
+    try:
+        signature.bind(*args[:-1], **args[-1])
+    except TypeError:
+        return False
+    return True
+
+
+def _as_tensor(leaf: Any) -> Any:
+    """numpy arrays become tensors at any depth; everything else stays."""
+    return pytree.tree_map(
+        lambda x: torch.from_numpy(x) if type(x).__module__ == "numpy" and x.ndim else x, leaf
+    )
+
+
+def _tensors(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _as_tensor(value) for name, value in kwargs.items()}
+
+
+def example_of(exported: Exported) -> Call:
+    """The call that an ExportedProgram was captured with (empty if it kept none)."""
+    args, kwargs = exported.example_inputs or ((), {})
+    return Call(tuple(args), dict(kwargs))
+
+
+def capture(module: torch.nn.Module, call: Call, dynamic: Any) -> tuple[Exported, list[str]]:
+    """Captures the module; returns it with notes for the user.
+
+    Tried in turn: `torch.export` with symbolic batch, with fixed shapes, and of the module's
+    `torch.fx` symbolic trace. Nothing is tried twice when the user fixed `dynamic`.
+
+    Raises:
+        ExportError: All failed; tells about the first failure, the user's file and line.
+    """
+    module = _evaluating(module)
+    attempts = _attempts(module, call, dynamic)
+    first: Exception | None = None
+    for note, attempt in attempts:
+        try:
+            exported = attempt()
+        except Exception as error:  # noqa: BLE001 - torch.export raises what user code raises
+            first = first or error
+            continue
+        return exported, [note] if note else []
+    assert first is not None
+    raise _explain(module, first) from first
+
+
+def _evaluating(module: torch.nn.Module) -> torch.nn.Module:
+    """The module itself, or a copy in evaluation mode if any part of it is training."""
+    if not any(part.training for part in module.modules()):
+        return module
+    return copy.deepcopy(module).eval()
+
+
+Attempt = tuple[str, Callable[[], Exported]]
+
+
+def _attempts(module: torch.nn.Module, call: Call, dynamic: Any) -> list[Attempt]:
+    if dynamic is False:
+        shapes: Any = None
+    elif dynamic is None or dynamic is True:
+        shapes = _batch_shapes(call, insist=dynamic is True)
+    else:
+        shapes = dynamic
+    attempts: list[Attempt] = [("", lambda: _export(module, call, shapes))]
+    if dynamic is None:
+        fixed = "the batch dimension is fixed: torch.export could not keep it symbolic"
+        attempts.append((fixed, lambda: _export(module, call, None)))
+    if not isinstance(module, torch.fx.GraphModule):
+        traced = "captured with torch.fx: torch.export failed on the module itself"
+        attempts.append((traced, lambda: _export(torch.fx.symbolic_trace(module), call, shapes)))
+    return attempts
+
+
+def _export(module: torch.nn.Module, call: Call, shapes: Any) -> Exported:
+    # Without this torch.export fixes every dimension whose example has size 1, so no batch-1
+    # example could give a symbolic batch; torch.onnx.export sets it too.
+    with torch.fx.experimental._config.patch(backed_size_oblivious=True):
+        return torch.export.export(
+            module, call.args, call.kwargs, dynamic_shapes=shapes, strict=False
+        )
+
+
+def _batch_shapes(call: Call, insist: bool) -> dict[str, Any]:
+    """Dimension 0 of every tensor, by argument name."""
+    assert call.signature is not None
+    kind = torch.export.Dim.DYNAMIC if insist else torch.export.Dim.AUTO
+    bound = call.signature.bind(*call.args, **call.kwargs).arguments
+    for name, parameter in call.signature.parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD and name in bound:
+            bound.update(bound.pop(name))
+
+    def dims(leaf: Any) -> Any:
+        return {0: kind} if isinstance(leaf, torch.Tensor) and leaf.ndim else None
+
+    return {name: pytree.tree_map(dims, value) for name, value in bound.items()}
+
+
+def _explain(module: torch.nn.Module, error: Exception) -> ExportError:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return ExportError(
+        f"torch.export could not capture {type(module).__name__}",
+        where=user_line(error),
+        why=f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__,
+        fix="write a condition on tensor values with torch.cond or torch.where, give other "
+        "example inputs, or export the model to ONNX yourself and give the file",
+    )

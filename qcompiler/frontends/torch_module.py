@@ -1,0 +1,176 @@
+"""torch models to a `Program`: capture, PyTorch's own ONNX translation, provenance, calling convention.
+
+Imported only when torch is loaded already: a torch object implies it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+from onnxscript import optimizer
+
+from qcompiler.errors import ExportError
+from qcompiler.frontends.cleaning import clean
+from qcompiler.frontends.onnx_file import signature_of
+from qcompiler.frontends.opset import to_working_opset
+from qcompiler.frontends.torch_calls import calling_convention
+from qcompiler.frontends.torch_capture import Call, capture, example_call, example_of
+from qcompiler.frontends.torch_origin import keep_origins, user_line
+from qcompiler.ir.program import WORKING_OPSET, Program, Provenance
+from qcompiler.ir.signature import Signature
+from qcompiler.ir.walk import all_graphs
+
+_NOISY_LOGGERS = ("torch.onnx", "torch.export", "torch.fx", "torch._dynamo", "onnxscript", "onnx_ir")
+_TO_FIX = (
+    "make the module translatable, or export it to ONNX yourself and give the file "
+    "(torch.onnx.export takes a custom_translation_table)"
+)
+
+
+def accepts(model: object) -> bool:
+    """Whether this is a torch model."""
+    return isinstance(model, torch.nn.Module | torch.export.ExportedProgram)
+
+
+def program_from_torch(model: Any, example_inputs: Any, dynamic: Any) -> Program:
+    """Captures a module, GraphModule or ExportedProgram and brings it into the IR.
+
+    Parameters are copied once, so training the module afterwards does not change the program; a
+    module in training mode is captured from a copy in evaluation mode.
+
+    Raises:
+        ExportError: torch could not capture or translate it; names the user's file and line.
+        ConfigurationError: Example inputs are missing or do not fit `forward`.
+    """
+    with _quiet():
+        if isinstance(model, torch.export.ExportedProgram):
+            exported, call, notes = model, example_of(model), []
+        else:
+            call = example_call(model, example_inputs)
+            exported, notes = capture(model, call, dynamic)
+        translated = _translate(exported)
+        return _program(translated, exported, call, _describe(model), notes)
+
+
+def _describe(model: Any) -> str:
+    if isinstance(model, torch.export.ExportedProgram):
+        return "torch ExportedProgram"
+    return f"torch module {type(model).__name__}"
+
+
+def _translate(exported: torch.export.ExportedProgram) -> ir.Model:
+    """PyTorch's ONNX translation, unoptimised: batch norms stay for our passes to fold.
+
+    Raises:
+        ExportError: An operator has no translation.
+    """
+    try:
+        made = torch.onnx.export(
+            exported,
+            dynamo=True,
+            opset_version=WORKING_OPSET,
+            optimize=False,
+            verbose=False,
+        )
+    except Exception as error:  # noqa: BLE001 - the exporter raises many kinds; told as ours
+        raise ExportError(
+            "PyTorch's ONNX translation failed",
+            where=user_line(error),
+            why=_root_cause(error),
+            fix=_TO_FIX,
+        ) from error
+    assert made is not None
+    model: ir.Model = made.model
+    return model
+
+
+def _root_cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _program(
+    model: ir.Model,
+    exported: torch.export.ExportedProgram,
+    call: Call,
+    source: str,
+    notes: list[str],
+) -> Program:
+    producer = f"torch {torch.__version__}"
+    _own_parameters(model)
+    keep_origins(model)
+    flatten, unflatten = calling_convention(exported, call)
+    _separate_outputs(model)
+    optimizer.fold_constants(model)
+    RemoveUnusedNodesPass()(model)
+    clean(model)
+    draft = Program(model, Signature((), ()), Provenance(source))
+    to_working_opset(draft)
+    flat = signature_of(model)
+    signature = Signature(flat.inputs, flat.outputs, flatten, unflatten)
+    return Program(model, signature, Provenance(source, producer, None, tuple(notes)))
+
+
+def _own_parameters(model: ir.Model) -> None:
+    """Copies every tensor once: value semantics, whatever happens to the module later."""
+    copies: dict[int, ir.Tensor] = {}
+    for graph in all_graphs(model):
+        for value in graph.initializers.values():
+            tensor = value.const_value
+            if tensor is None:
+                continue
+            raw = getattr(tensor, "raw", None)
+            if not isinstance(raw, torch.Tensor):
+                continue
+            array = tensor.numpy()
+            copied = copies.get(id(raw))
+            if copied is None:
+                copied = ir.Tensor(array.copy(), dtype=tensor.dtype, name=value.name)
+                copies[id(raw)] = copied
+                value.const_value = copied
+            else:
+                value.const_value = ir.Tensor(
+                    copied.raw, dtype=tensor.dtype, name=value.name
+                )
+
+
+def _separate_outputs(model: ir.Model) -> None:
+    """An output that is listed twice gets a copy, so that every output has its own name."""
+    seen: set[ir.Value] = set()
+    for index, value in enumerate(list(model.graph.outputs)):
+        if value in seen:
+            copied = ir.Value(name=f"{value.name}_again", type=value.type, shape=value.shape)
+            model.graph.append(ir.Node("", "Identity", [value], outputs=[copied]))
+            model.graph.outputs[index] = copied
+        seen.add(value)
+
+
+@contextlib.contextmanager
+def _printing_nothing() -> Iterator[None]:
+    sink = io.StringIO()
+    with contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
+        yield
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps what the exporter prints, logs and warns off the console."""
+    levels = {name: logging.getLogger(name).level for name in _NOISY_LOGGERS}
+    try:
+        for name in levels:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        with warnings.catch_warnings(), _printing_nothing():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

@@ -1,0 +1,105 @@
+"""Where a translated node came from: module path and the user's own source line."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sysconfig
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+
+import onnx_ir as ir
+import torch
+
+from qcompiler.ir.origin import set_origin
+from qcompiler.ir.walk import all_graphs
+
+_SCOPES = "pkg.torch.onnx.name_scopes"
+_TRACE = "pkg.torch.onnx.stack_trace"
+_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
+_CALL_NUMBER = re.compile(r"@\d+$")
+_PACKAGE = Path(__file__).resolve().parents[1]
+_FOREIGN = tuple(
+    f"{folder}/" for folder in (Path(torch.__file__).parent, _PACKAGE, sysconfig.get_path("stdlib"))
+)
+"""Code that is not the user's: torch, this package, Python's own library (site-packages is in it)."""
+_SITE = f"{sysconfig.get_path('purelib')}/"
+
+
+def keep_origins(model: ir.Model) -> None:
+    """Writes our two origin entries into every node and drops the exporter's bulky metadata."""
+    seen: dict[tuple[str, str], tuple[str | None, str | None]] = {}
+    bodies = [*all_graphs(model), *model.functions.values()]
+    for body in bodies:
+        body.metadata_props.clear()
+        for node in body:
+            key = node.metadata_props.get(_SCOPES, ""), node.metadata_props.get(_TRACE, "")
+            if key not in seen:
+                seen[key] = _module_path(key[0]), _user_frame(key[1])
+            node.metadata_props.clear()
+            set_origin(node, *seen[key])
+            for value in node.outputs:
+                value.metadata_props.clear()
+        for value in body.inputs:
+            value.metadata_props.clear()
+    for graph in all_graphs(model):
+        for value in graph.initializers.values():
+            value.metadata_props.clear()
+
+
+def _module_path(scopes: str) -> str | None:
+    """`layers.3.fc` from the list of enclosing scopes, whose last entry is the node itself."""
+    if not scopes:
+        return None
+    names = ast.literal_eval(scopes)
+    path = names[-2] if len(names) > 1 else ""
+    return _CALL_NUMBER.sub("", path) or None
+
+
+def _user_frame(trace: str) -> str | None:
+    """`file:line` of the innermost frame of the user's code in a printed stack."""
+    frames = ((found["file"], int(found["line"])) for found in _FRAME.finditer(trace))
+    return _innermost(frames)
+
+
+def _innermost(frames: Iterable[tuple[str, int]]) -> str | None:
+    last = None
+    for file, line in frames:
+        if _is_users(file):
+            last = f"{file}:{line}"
+    return last
+
+
+def _is_users(file: str) -> bool:
+    if file.startswith("<"):
+        return False
+    torch_or_ours = file.startswith(_FOREIGN[:2])
+    from_library = file.startswith(_FOREIGN[2]) and not file.startswith(_SITE)
+    return not torch_or_ours and not from_library
+
+
+def user_line(error: BaseException) -> str | None:
+    """`file:line` of the user's code where an exception (or what caused it) arose."""
+    pending: list[BaseException | None] = [error]
+    visited: set[int] = set()
+    while pending:
+        current = pending.pop(0)
+        if current is None or id(current) in visited:
+            continue
+        visited.add(id(current))
+        frames = [
+            (frame.filename, frame.lineno or 0)
+            for frame in traceback.extract_tb(current.__traceback__)
+        ]
+        found = _innermost(_after_capture(frames)) or _user_frame(str(current))
+        if found:
+            return found
+        pending += [current.__cause__, current.__context__]
+    return None
+
+
+def _after_capture(frames: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    """The frames below the last one of this package: those above are the caller's, not the model's."""
+    ours = [i for i, (file, _) in enumerate(frames) if file.startswith(_FOREIGN[1])]
+    return frames[ours[-1] + 1 :] if ours else frames
