@@ -96,6 +96,10 @@ class Registry(Generic[T]):
         self._session[name] = cls
         return cls
 
+    def forget(self, name: str) -> None:
+        """Takes back a `register`; nothing happens if there was none."""
+        self._session.pop(name, None)
+
     def find(self, name: str) -> type[T]:
         """The class of a name.
 

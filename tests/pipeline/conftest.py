@@ -1,0 +1,43 @@
+"""A small program for the framework's tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import onnx_ir as ir
+import pytest
+
+from qcompiler.ir.program import Program
+from qcompiler.ir.signature import Signature, TensorSpec
+from qcompiler.ir.program import Provenance
+
+_TEXT = """
+<ir_version: 10, opset_import: ["" : 21]>
+chain (float[2,3] x) => (float[2,3] y) {
+    a = Relu (x)
+    b = Identity (a)
+    c = Identity (b)
+    d = Neg (c)
+    y = Add (d, d)
+}
+"""
+
+MakeProgram = Callable[[], Program]
+
+
+@pytest.fixture
+def make_program() -> MakeProgram:
+    """Makes Relu → Identity → Identity → Neg → Add, a new one for every call."""
+
+    def make() -> Program:
+        spec = [TensorSpec(name, ir.DataType.FLOAT, (2, 3)) for name in "xy"]
+        signature = Signature((spec[0],), (spec[1],))
+        return Program(ir.from_onnx_text(_TEXT), signature, Provenance("test"))
+
+    return make
+
+
+@pytest.fixture
+def program(make_program: MakeProgram) -> Program:
+    """One such program."""
+    return make_program()
