@@ -29,7 +29,7 @@ TORCH_AT_TOP = (
     "qcompiler.execution.torch*",
     "qcompiler.backends.torch*",
 )
-NETWORKX = ("qcompiler.ir.*", "qcompiler.search.*")
+NETWORKX = ("qcompiler.ir.*", "qcompiler.search.*", "qcompiler.passes.placement.align_scales")
 CONCRETE = ("qcompiler.passes.", "qcompiler.backends.")
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "misc", "common"}
 MAX_FILE_LINES = 400
@@ -99,7 +99,7 @@ def judge_import(module: str, item: Import) -> Iterator[str]:
     if root in {"torch", "torchvision"} and not late and not matches(module, TORCH_AT_TOP):
         yield "imports torch at the top"
     if root == "networkx" and not matches(module, NETWORKX):
-        yield "imports networkx: ask qcompiler.ir.dataflow instead"
+        yield "imports networkx: ask qcompiler.ir instead"
 
 
 def docstrings(tree: ast.AST) -> set[int]:

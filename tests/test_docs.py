@@ -1,0 +1,150 @@
+"""Every ```python block of the documentation runs, in order, one namespace per file.
+
+A block whose info string says `no-run: REASON` is only compiled. Blocks see what a reader has at
+hand: the files of examples/digits as model.onnx and data.npz in the working folder, and the names
+`model` and `feeds`.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType
+
+import pytest
+
+from examples.digits.data import DATA_FILE, ONNX_FILE, Batch
+
+ROOT = Path(__file__).resolve().parent.parent
+FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<body>.*?)^```\s*$", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\((?!https?:|#|mailto:)(?P<path>[^)#\s]+)")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its language, why it is not run (or None), its first line and its text."""
+
+    language: str
+    skipped: str | None
+    line: int
+    text: str
+
+
+def blocks(markdown: str) -> list[Block]:
+    found = []
+    for match in FENCE.finditer(markdown):
+        language, _, rest = match["info"].strip().partition(" ")
+        skipped = rest.partition("no-run")[2].lstrip(": ").strip() if "no-run" in rest else None
+        line = markdown.count("\n", 0, match.start("body")) + 1
+        found.append(Block(language, skipped, line, match["body"]))
+    return found
+
+
+def documents() -> list[Path]:
+    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def python_blocks(path: Path) -> list[Block]:
+    return [b for b in blocks(path.read_text(encoding="utf-8")) if b.language == "python"]
+
+
+def compiled_block(path: Path, block: Block) -> CodeType:
+    """The code object, with the line numbers of the document for its errors."""
+    tree = ast.increment_lineno(ast.parse(block.text), block.line - 1)
+    return compile(tree, str(path), "exec")
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.fixture
+def reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits_feeds: list[dict[str, Batch]]
+) -> dict[str, object]:
+    """The namespace and working folder that a reader of the documents has."""
+    shutil.copy(ONNX_FILE, tmp_path / "model.onnx")
+    shutil.copy(DATA_FILE, tmp_path / "data.npz")
+    monkeypatch.chdir(tmp_path)
+    return {"__name__": "__docs__", "model": "model.onnx", "feeds": digits_feeds}
+
+
+@pytest.mark.parametrize("path", documents(), ids=name_of)
+def test_python_blocks_run(path: Path, reader: dict[str, object]) -> None:
+    for block in python_blocks(path):
+        code = compiled_block(path, block)
+        if block.skipped is None:
+            exec(code, reader)
+
+
+@pytest.mark.parametrize("path", documents(), ids=name_of)
+def test_a_block_that_is_not_run_says_why(path: Path) -> None:
+    silent = [b.line for b in python_blocks(path) if b.skipped is not None and len(b.skipped) < 10]
+    assert silent == []
+
+
+@pytest.mark.parametrize("path", documents(), ids=name_of)
+def test_links_lead_to_files(path: Path) -> None:
+    targets = [match["path"] for match in LINK.finditer(path.read_text(encoding="utf-8"))]
+    assert [t for t in targets if not (path.parent / t).exists()] == []
+
+
+@pytest.mark.parametrize("command", ["make demo", "make test"])
+def test_readme_shows_the_two_commands(command: str) -> None:
+    shown = blocks((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert any(command in block.text for block in shown if block.language in {"sh", "console"})
+
+
+def test_readme_has_an_example_that_runs() -> None:
+    runnable = [b for b in python_blocks(ROOT / "README.md") if b.skipped is None]
+    assert any("qc.compile(" in block.text for block in runnable)
+
+
+@pytest.mark.parametrize("word", ["TODO", "TBD", "FIXME", "lorem"])
+@pytest.mark.parametrize("path", documents(), ids=name_of)
+def test_nothing_is_left_to_be_written(path: Path, word: str) -> None:
+    assert not re.search(rf"\b{word}\b", path.read_text(encoding="utf-8"), re.IGNORECASE)
+
+
+def test_make_targets_that_are_named_exist() -> None:
+    rules = re.findall(
+        r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    texts = [path.read_text(encoding="utf-8") for path in documents()]
+    named = {n for text in texts for n in re.findall(r"`make ([a-z][\w-]*)", text)}
+    assert named <= set(rules)
+
+
+SAMPLE = """
+```python
+x = 1
+```
+```python no-run: needs a GPU that is not here
+y = 2
+```
+```sh
+z
+```
+"""
+
+
+def test_blocks_are_found_with_their_lines() -> None:
+    first, second, third = blocks(SAMPLE)
+    assert (first.language, first.skipped, first.line, first.text) == ("python", None, 3, "x = 1\n")
+    assert second.skipped == "needs a GPU that is not here"
+    assert third.language == "sh"
+
+
+def test_a_failing_block_fails_with_the_line_of_the_document() -> None:
+    block = Block("python", None, 41, "a = 1\nraise KeyError\n")
+    with pytest.raises(KeyError) as caught:
+        exec(compiled_block(Path("made-up.md"), block), {})
+    assert caught.traceback[-1].lineno + 1 == 42
+
+
+def test_a_block_that_is_no_python_does_not_compile() -> None:
+    with pytest.raises(SyntaxError):
+        compiled_block(Path("made-up.md"), Block("python", "only compiled", 1, "a ="))
