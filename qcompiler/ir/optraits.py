@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from qcompiler.ir.walk import is_constant, rank
+from qcompiler.ir.walk import is_stored, rank
 
 ALL = None
 """`activations=ALL`: every operand carries data (variadic ops)."""
@@ -160,25 +160,25 @@ def activation_positions(node: ir.Node) -> tuple[int, ...]:
     wanted = [i for i in positions if i < len(node.inputs) and node.inputs[i] is not None]
     if row.weight is not None and weight_of(node) is None and row.weight < len(node.inputs):
         wanted.append(row.weight)
-    return tuple(i for i in wanted if not is_constant(node.inputs[i]))
+    return tuple(i for i in wanted if not is_stored(node.inputs[i]))
 
 
 def weight_of(node: ir.Node) -> ir.Value | None:
-    """The constant weight operand, None if the op has none or it is computed."""
+    """The stored weight operand, None if the op has none or it is computed."""
     position = traits(node).weight
     if position is None or position >= len(node.inputs):
         return None
     value = node.inputs[position]
-    return value if is_constant(value) else None
+    return value if is_stored(value) else None
 
 
 def bias_of(node: ir.Node) -> ir.Value | None:
-    """The constant bias operand, None if there is none or it is computed."""
+    """The stored bias operand, None if there is none or it is computed."""
     position = traits(node).bias
     if position is None or position >= len(node.inputs):
         return None
     value = node.inputs[position]
-    return value if is_constant(value) else None
+    return value if is_stored(value) else None
 
 
 def weight_channel_axis(node: ir.Node) -> int | None:

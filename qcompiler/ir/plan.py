@@ -33,7 +33,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Plan:
-    """Choices by region key (the name of the region's output value)."""
+    """Choices by region key (the name of the region's anchor node)."""
 
     target: str
     choices: Mapping[str, Choice]

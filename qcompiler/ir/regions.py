@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from qcompiler.ir.optraits import activation_positions, bias_of, traits, weight_of
 from qcompiler.ir.program import Program
-from qcompiler.ir.walk import all_graphs, is_constant, is_op, rank, sole_user
+from qcompiler.ir.walk import all_graphs, is_op, is_stored, rank, sole_user
 
 
 class Stage(Enum):
@@ -70,8 +70,8 @@ class Region:
     Attributes:
         nodes: The anchor, then the absorbed nodes in order.
         activations: Operands computed at run time, the residual operand last.
-        weight: The constant weight operand.
-        bias: The constant bias operand (of the anchor or of a bias Add).
+        weight: The stored weight operand (constant, or constant behind Q/DQ).
+        bias: The stored bias operand (of the anchor or of a bias Add).
         output: The last node's first output.
     """
 
@@ -92,8 +92,8 @@ class Region:
 
     @property
     def key(self) -> str:
-        """Stable name: that of the output value."""
-        return self.output.name or ""
+        """Stable name: that of the anchor node, which no pass changes."""
+        return self.anchor.name or ""
 
     @property
     def activation_node(self) -> ir.Node | None:
@@ -165,12 +165,12 @@ def _absorb(
     other = user.inputs[others[0]]
     if epilogue.stage is Stage.BIAS_ADD:
         return Operand(user, others[0]) if _is_bias(other, anchor) else None
-    return None if is_constant(other) else Operand(user, others[0])
+    return None if is_stored(other) else Operand(user, others[0])
 
 
 def _is_bias(value: ir.Value | None, anchor: ir.Node) -> bool:
     """Whether a constant has one element per output column: [N] or [1, ..., 1, N], or a scalar."""
-    if not is_constant(value) or value is None or value.shape is None:
+    if not is_stored(value) or value is None or value.shape is None:
         return False
     weight = weight_of(anchor)
     if weight is None or weight.shape is None or not value.shape.is_static():

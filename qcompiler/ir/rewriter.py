@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from qcompiler.ir.origin import inherit_origin
 from qcompiler.ir.program import Program
-from qcompiler.ir.walk import all_graphs, uses
+from qcompiler.ir.walk import Usage, all_graphs, uses
 
 Array = npt.NDArray[Any]
 
@@ -60,13 +60,12 @@ class Rewriter:
         self, array: Array | ir.TensorProtocol, stem: str, graph: ir.Graph | None = None
     ) -> ir.Value:
         """A new initializer of the main graph (or of `graph`); subgraphs may use it too."""
-        tensor: ir.TensorProtocol
         name = self.fresh(stem)
-        tensor = ir.Tensor(array, name=name) if isinstance(array, np.ndarray) else array
+        tensor = ir.Tensor(array, name=name) if isinstance(array, np.ndarray) else _named(array, name)
         value = ir.Value(
             name=name, type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor
         )
-        (graph or self.program.graph).register_initializer(value)
+        (self.program.graph if graph is None else graph).register_initializer(value)
         self.counts.constants += 1
         return value
 
@@ -123,7 +122,7 @@ class Rewriter:
         self,
         old: ir.Value,
         new: ir.Value,
-        only: Sequence[ir.Usage] | None = None,
+        only: Sequence[Usage] | None = None,
         keep: Sequence[ir.Node] = (),
     ) -> None:
         """Makes the users of `old` read `new`; graph outputs follow unless `only` is given.
@@ -136,7 +135,7 @@ class Rewriter:
         """
         if old is new:
             return
-        for use in old.uses() if only is None else only:
+        for use in map(Usage._make, old.uses()) if only is None else only:
             if use.node not in keep:
                 use.node.replace_input_with(use.idx, new)
                 self.counts.replaced_uses += 1
@@ -203,35 +202,48 @@ class Rewriter:
                 self.erase(use.node)
 
     def _move_output(self, old: ir.Value, new: ir.Value) -> None:
-        """Puts `new` where `old` was a graph output, keeping the output's name."""
+        """Puts `new` where `old` was a graph output, keeping the output's name.
+
+        A value that has a name of its own to keep, or lives in another graph, is copied by an
+        Identity instead.
+        """
         graph = old.graph
         assert graph is not None
+        name = old.name
+        old.name = self.fresh(f"{name}_inner")
+        if _is_pinned(new, graph):
+            copy = ir.Value(name=name, type=old.type, shape=old.shape)
+            graph.append(
+                ir.Node("", "Identity", [new], outputs=[copy], name=self.fresh(f"{name}_copy"))
+            )
+            self.counts.inserted += 1
+            new = copy
+        else:
+            new.name = name
         for index, output in enumerate(graph.outputs):
             if output is old:
                 graph.outputs[index] = new
-        if graph is self.program.graph:
-            if new.is_graph_input() or new.is_initializer() or _is_kept_output(new, old, graph):
-                self._pass_through(old, new, graph)
-                return
-            name = old.name
-            old.name = self.fresh(f"{name}_inner")
-            new.name = name
-
-    def _pass_through(self, old: ir.Value, new: ir.Value, graph: ir.Graph) -> None:
-        """A graph output that is another's value gets an Identity, to keep its own name."""
-        name = old.name
-        old.name = self.fresh(f"{name}_inner")
-        copy = ir.Value(name=name, type=old.type, shape=old.shape)
-        identity = ir.Node("", "Identity", [new], outputs=[copy], name=self.fresh(f"{name}_copy"))
-        graph.append(identity)
-        self.counts.inserted += 1
-        positions = [i for i, output in enumerate(graph.outputs) if output is new]
-        graph.outputs[positions[-1]] = copy
 
 
-def _is_kept_output(new: ir.Value, old: ir.Value, graph: ir.Graph) -> bool:
-    """Whether `new` was an output of the graph already, under a name that must stay."""
-    return sum(output is new for output in graph.outputs) > 1
+def _is_pinned(value: ir.Value, graph: ir.Graph) -> bool:
+    """Whether a value cannot take over the name of an output of `graph`."""
+    return (
+        value.is_graph_input()
+        or value.is_initializer()
+        or value.is_graph_output()
+        or value.graph is not graph
+    )
+
+
+def _named(tensor: ir.TensorProtocol, name: str) -> ir.TensorProtocol:
+    """The same data under another name; tensors are shared between programs, so never renamed."""
+    if tensor.name == name:
+        return tensor
+    return ir.LazyTensor(lambda: tensor, dtype=tensor.dtype, shape=_shape(tensor), name=name)
+
+
+def _shape(tensor: ir.TensorProtocol) -> ir.Shape:
+    return ir.Shape([int(dim) for dim in tensor.shape.numpy()])
 
 
 def _needed(value: ir.Value) -> bool:

@@ -61,3 +61,19 @@ def as_array(leaf: Any) -> Array:
     if hasattr(leaf, "detach"):
         leaf = leaf.detach().cpu()
     return np.asarray(leaf)
+
+
+def signature_of(model: ir.Model) -> Signature:
+    """The flat signature of a model: names, types and shapes of the main graph's boundary."""
+    graph = model.graph
+    return Signature(
+        tuple(_spec(value) for value in graph.inputs),
+        tuple(_spec(value) for value in graph.outputs),
+    )
+
+
+def _spec(value: ir.Value) -> TensorSpec:
+    shape = None
+    if value.shape is not None:
+        shape = tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
+    return TensorSpec(value.name or "", value.dtype, shape)

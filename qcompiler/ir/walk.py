@@ -7,7 +7,7 @@ counts that use like any other.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,13 @@ import onnx_ir as ir
 from qcompiler.ir.program import OBSERVER_DOMAIN
 
 Array = npt.NDArray[Any]
+
+
+class Usage(NamedTuple):
+    """One reading of a value: operand `idx` of `node`."""
+
+    node: ir.Node
+    idx: int
 
 
 def all_graphs(model: ir.Model) -> Iterator[ir.Graph]:
@@ -52,9 +59,9 @@ def is_observer(node: ir.Node) -> bool:
     return node.domain == OBSERVER_DOMAIN and node.op_type == "Observer"
 
 
-def uses(value: ir.Value) -> tuple[ir.Usage, ...]:
+def uses(value: ir.Value) -> tuple[Usage, ...]:
     """Uses of the value by nodes that compute with it (observers left out)."""
-    return tuple(use for use in value.uses() if not is_observer(use.node))
+    return tuple(Usage(*use) for use in value.uses() if not is_observer(use.node))
 
 
 def sole_user(value: ir.Value) -> ir.Node | None:
@@ -83,6 +90,21 @@ def is_constant(value: ir.Value | None) -> bool:
     if value is None or value.is_graph_input():
         return False
     return ir.convenience.get_const_tensor(value) is not None
+
+
+def is_stored(value: ir.Value | None) -> bool:
+    """Whether the value is known at build time: a constant, or a constant behind Q/DQ."""
+    depth = 0
+    while value is not None and depth < 3:
+        if is_constant(value):
+            return True
+        node = value.producer()
+        if not is_op(node, "DequantizeLinear", "QuantizeLinear"):
+            return False
+        assert node is not None
+        value = node.inputs[0]
+        depth += 1
+    return False
 
 
 def scalar(value: ir.Value | None) -> float | None:

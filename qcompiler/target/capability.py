@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from qcompiler.errors import ConfigurationError
-from qcompiler.ir.regions import Region, RegionPattern
+from qcompiler.ir.regions import Operand, Region, RegionPattern
 from qcompiler.quantization.qspace import QSpace, Range
 
 
@@ -48,6 +48,7 @@ class Implementation:
         output: Space of the output; None when the kernel writes float.
         shares_scale: Operands and output use one scale and zero point.
         output_range: Fixed output range such as Softmax's [0, 1], instead of the observed one.
+        operands: Which activations are quantized; all by default.
     """
 
     precision: str
@@ -58,6 +59,11 @@ class Implementation:
     output: QSpace | None = None
     shares_scale: bool = False
     output_range: Range | None = None
+    operands: Callable[[tuple[Operand, ...]], tuple[Operand, ...]] | None = None
+
+    def choose_operands(self, activations: tuple[Operand, ...]) -> tuple[Operand, ...]:
+        """The activations that this form reads quantized."""
+        return activations if self.operands is None else self.operands(activations)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""ONNX Runtime (CPU execution provider): u8 activations, s8 weights, Q behind the activation."""

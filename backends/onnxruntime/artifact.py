@@ -1,0 +1,90 @@
+"""The lowered form for ONNX Runtime: the ONNX model itself, and a session that runs it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import onnx_ir as ir
+
+from qcompiler.backends.onnxruntime.kernels import count_kernels
+from qcompiler.errors import ArtifactError
+from qcompiler.execution.session import OrtSession
+from qcompiler.ir.program import Program
+from qcompiler.ir.signature import Feed
+from qcompiler.target.contract import Artifact, KernelCount, Target
+
+_SINGLE_FILE_BYTES = 2**31 - 2**24
+"""Protobuf's limit of 2 GiB for one message, less room for the graph."""
+
+
+class OrtArtifact(Artifact):
+    """An ONNX model on ONNX Runtime with default session options.
+
+    Raises:
+        LoweringError: ONNX Runtime refuses the model.
+    """
+
+    def __init__(self, program: Program, target: Target, threads: int | None) -> None:
+        self._program = program
+        self._target = target
+        self._session = OrtSession(program.model, threads=threads)
+
+    @property
+    def session(self) -> OrtSession:
+        """The running session."""
+        return self._session
+
+    def run(self, feed: Feed) -> list[npt.NDArray[Any]]:
+        return self._session.run_checked(feed)
+
+    @property
+    def nbytes(self) -> int:
+        return model_bytes(self._program.model)
+
+    def save(self, path: Path) -> None:
+        save_onnx(self._program.model, path)
+
+    def kernels(self) -> KernelCount:
+        return count_kernels(self._program, self._target, self._session.optimized_model())
+
+
+def model_bytes(model: ir.Model) -> int:
+    """Bytes of all stored tensors plus the graph around them."""
+    weights = sum(
+        value.const_value.nbytes
+        for graph in model.graphs()
+        for value in graph.initializers.values()
+        if value.const_value is not None
+    )
+    nodes = sum(1 for _ in ir.traversal.RecursiveGraphIterator(model.graph))
+    return weights + 96 * nodes
+
+
+def save_onnx(model: ir.Model, path: Path) -> None:
+    """Writes an ONNX file atomically; weights beyond 2 GiB go to `<name>.data` beside it.
+
+    Raises:
+        ArtifactError: The folder does not exist or cannot be written to.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    data = path.with_name(f"{path.name}.data")
+    try:
+        if model_bytes(model) > _SINGLE_FILE_BYTES:
+            _save_large(model, partial, data)
+        else:
+            ir.save(model, partial)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise ArtifactError(
+            f"cannot write {path}", why=error.strerror or str(error), fix="choose another folder"
+        ) from error
+
+
+def _save_large(model: ir.Model, partial: Path, data: Path) -> None:
+    """The data file is named for the final model file, since the model refers to it."""
+    copy = model.clone()
+    ir.save(copy, partial, external_data=data.name)

@@ -1,0 +1,153 @@
+"""What ONNX Runtime's CPU provider runs in integers, and in which form.
+
+Source of every row: the operators counted in the graph that ONNX Runtime 1.31.1 writes to
+`optimized_model_filepath` for that pattern (docs/onnxruntime.md), AVX512-VNNI. An op without a row
+runs in float there, whatever stands around it.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from qcompiler.ir.optraits import TRAITS
+from qcompiler.ir.regions import Epilogue, Region, RegionPattern, Stage
+from qcompiler.ir.walk import constant, is_stored, rank, scalar
+from qcompiler.quantization.qspace import S8_SYMMETRIC_PER_CHANNEL, U8_AFFINE, Range
+from qcompiler.target.capability import (
+    BiasForm,
+    CapabilityTable,
+    Constraint,
+    Implementation,
+    Kernel,
+    OpCapability,
+)
+
+_WEIGHT = S8_SYMMETRIC_PER_CHANNEL
+
+
+def _clip_is_constant(node: ir.Node) -> bool:
+    """Relu, or Clip whose bounds are constants with 0 between them."""
+    if node.op_type == "Relu":
+        return True
+    bounds = [scalar(value) for value in node.inputs[1:3] if value is not None]
+    return None not in bounds and all(
+        bound <= 0 if i == 0 else bound > 0 for i, bound in enumerate(b for b in bounds if b is not None)
+    )
+
+
+_ACTIVATION = Epilogue(Stage.ACTIVATION, frozenset({"Relu", "Clip"}), _clip_is_constant)
+_BIAS = Epilogue(Stage.BIAS_ADD, frozenset({"Add"}))
+
+INTEGER = Implementation(
+    "int8", activation=U8_AFFINE, weight=_WEIGHT, bias=BiasForm.INT32, output=U8_AFFINE
+)
+INTEGER_PRODUCT = Implementation(
+    "int8", activation=U8_AFFINE, weight=_WEIGHT, output=U8_AFFINE
+)
+FLOAT_OUT = Implementation("int8-float-out", activation=U8_AFFINE, weight=_WEIGHT)
+FLOAT_OUT_BIASED = Implementation(
+    "int8-float-out", activation=U8_AFFINE, weight=_WEIGHT, bias=BiasForm.INT32
+)
+DYNAMIC = Implementation("int8-dynamic", kernel=Kernel.DYNAMIC, weight=_WEIGHT)
+ELEMENTWISE = Implementation("int8", activation=U8_AFFINE, output=U8_AFFINE)
+UNIT_OUTPUT = Implementation(
+    "int8", activation=U8_AFFINE, output=U8_AFFINE, output_range=Range(0.0, 1.0)
+)
+MOVED = Implementation("int8", activation=U8_AFFINE, output=U8_AFFINE, shares_scale=True)
+SHARED = Implementation("int8-shared", activation=U8_AFFINE, output=U8_AFFINE, shares_scale=True)
+
+
+def _float32(region: Region) -> str | None:
+    """The integer kernels dequantize to float32 only."""
+    kinds = {operand.value.dtype for operand in region.activations} - {None, ir.DataType.FLOAT}
+    if kinds:
+        return f"its data is {', '.join(sorted(k.name.lower() for k in kinds if k))}, not float32"
+    return None
+
+
+def _weight_is_constant(region: Region) -> str | None:
+    if region.weight is None:
+        return "its weight is computed at run time"
+    if constant(region.weight.value) is None and not is_stored(region.weight.value):
+        return "its weight is not a constant"
+    return None
+
+
+def _matrix_weight(region: Region) -> str | None:
+    """QLinearMatMul takes per-channel scales for a 2-D weight only."""
+    if region.weight is not None and rank(region.weight.value) != 2:
+        return "a MatMul weight of rank other than 2 has no per-channel form"
+    return None
+
+
+def _plain_gemm(region: Region) -> str | None:
+    """QGemm folds alpha into the scales but not beta, and needs the bias as a vector."""
+    node = region.anchor
+    if node.attributes.get_float("beta", 1.0) != 1.0 and region.bias is not None:
+        return "Gemm with beta other than 1"
+    if node.attributes.get_float("alpha", 1.0) != 1.0:
+        return "Gemm with alpha other than 1"
+    if len(node.inputs) > 2 and node.inputs[2] is not None and region.bias is None:
+        return "the bias is computed at run time"
+    if region.bias is not None and rank(region.bias.value) != 1:
+        return "the bias is no vector"
+    return None
+
+
+def _two_activations(region: Region) -> str | None:
+    if len(region.activations) < 2 and region.kind in ("Add", "Mul"):
+        return "one operand is a constant, which would be quantized with the data"
+    return None
+
+
+def _has_constant_shape_inputs(region: Region) -> str | None:
+    """A mover's data must come first; its other operands are indices and may be anything."""
+    if any(operand.index != 0 for operand in region.activations) and region.kind != "Concat":
+        return "data is not the first operand"
+    return None
+
+
+def _rank_4(region: Region) -> str | None:
+    if rank(region.activations[0].value) not in (None, 3, 4, 5):
+        return "pooling kernels take images"
+    return None
+
+
+_FLOAT32 = Constraint("ORT01", _float32, "QLinear* type constraints, contrib operator schemas")
+_CONSTANT = Constraint("ORT02", _weight_is_constant, "QDQ selectors need constant weights")
+_MATRIX = Constraint("ORT03", _matrix_weight, "QLinearMatMul schema, b_scale")
+_GEMM = Constraint("ORT04", _plain_gemm, "QGemm schema")
+_PAIR = Constraint("ORT05", _two_activations, "accuracy; constants are per-tensor u8 there")
+_FIRST = Constraint("ORT06", _has_constant_shape_inputs)
+_IMAGES = Constraint("ORT07", _rank_4, "QLinearAveragePool, QLinearGlobalAveragePool")
+
+_WEIGHTED = (
+    OpCapability(RegionPattern("Conv", (_ACTIVATION,)), (INTEGER,), (_FLOAT32, _CONSTANT)),
+    OpCapability(
+        RegionPattern("Gemm", (_ACTIVATION,)),
+        (INTEGER, FLOAT_OUT_BIASED, DYNAMIC),
+        (_FLOAT32, _CONSTANT, _GEMM),
+    ),
+    OpCapability(
+        RegionPattern("MatMul"), (INTEGER_PRODUCT, FLOAT_OUT, DYNAMIC), (_FLOAT32, _MATRIX)
+    ),
+)
+_ARITHMETIC = tuple(
+    OpCapability(RegionPattern(op, (_ACTIVATION,)), (ELEMENTWISE,), (_FLOAT32, _PAIR))
+    for op in ("Add", "Mul")
+) + (
+    OpCapability(RegionPattern("Sigmoid"), (UNIT_OUTPUT,), (_FLOAT32,)),
+    OpCapability(RegionPattern("LeakyRelu"), (ELEMENTWISE,), (_FLOAT32,)),
+    OpCapability(RegionPattern("Softmax"), (UNIT_OUTPUT,), (_FLOAT32,)),
+    OpCapability(RegionPattern("AveragePool"), (ELEMENTWISE,), (_FLOAT32, _IMAGES)),
+    OpCapability(RegionPattern("GlobalAveragePool"), (ELEMENTWISE,), (_FLOAT32, _IMAGES)),
+    OpCapability(RegionPattern("Concat"), (ELEMENTWISE, SHARED), (_FLOAT32,)),
+)
+_MOVERS = tuple(
+    OpCapability(RegionPattern(op), (MOVED,), (_FLOAT32, _FIRST))
+    for op, row in TRAITS.items()
+    if (row.moves_data or op == "MaxPool")
+    and op not in ("Concat", "Identity", "Split", "Pad")
+)
+
+TABLE = CapabilityTable(_WEIGHTED + _ARITHMETIC + _MOVERS)

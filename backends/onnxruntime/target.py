@@ -1,0 +1,32 @@
+"""The target `onnxruntime`: Q/DQ ONNX for ONNX Runtime's CPU provider."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from qcompiler.backends.onnxruntime.artifact import OrtArtifact
+from qcompiler.backends.onnxruntime.capabilities import TABLE
+from qcompiler.ir.program import Program
+from qcompiler.target.capability import CapabilityTable
+from qcompiler.target.contract import Target
+
+
+@dataclass(frozen=True)
+class OnnxRuntime(Target):
+    """ONNX Runtime on CPU: u8 activations, s8 weights, int32 biases, dynamic matrix products.
+
+    Attributes:
+        threads: Threads inside one kernel; None leaves the choice to ONNX Runtime.
+    """
+
+    threads: int | None = None
+
+    name: ClassVar[str] = "onnxruntime"
+
+    @property
+    def capabilities(self) -> CapabilityTable:
+        return TABLE
+
+    def lower(self, program: Program) -> OrtArtifact:
+        return OrtArtifact(program, self, self.threads)

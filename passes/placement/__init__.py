@@ -1,0 +1,1 @@
+"""Passes that place quantization: precision, scales, Q/DQ, weights and biases."""

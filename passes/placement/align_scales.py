@@ -1,0 +1,182 @@
+"""`align-scales`: derives scale and zero point of every quantized value for the target.
+
+Values tied by ops that pass their elements on (MaxPool, Reshape, Concat with a shared scale, ...)
+take one scale; this is a union-find over values. A value behind an absorbed activation keeps the
+activation's bounds, so that saturation can stand for the activation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx_ir as ir
+from networkx.utils import UnionFind
+
+from qcompiler.errors import ConfigurationError, LegalityError
+from qcompiler.ir.program import Program, Property
+from qcompiler.ir.regions import Region
+from qcompiler.ir.rewriter import Rewriter
+from qcompiler.ir.walk import is_op, scalar
+from qcompiler.pipeline.contract import Outcome, Pass, PassContext
+from qcompiler.quantization.numerics import choose_qparams
+from qcompiler.quantization.qspace import QParams, QSpace, Range
+from qcompiler.target.capability import Implementation
+from qcompiler.target.placement import Placed, placed_regions
+
+
+@dataclass(frozen=True)
+class AlignScales(Pass):
+    """Fills `program.scales` and `program.operand_scales` from observations and the plan."""
+
+    name: ClassVar[str] = "align-scales"
+    requires: ClassVar[frozenset[Property]] = frozenset({Property.PRECISION_ASSIGNED})
+    establishes: ClassVar[frozenset[Property]] = frozenset({Property.SCALES_ALIGNED})
+
+    def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
+        if context.target is None:
+            raise ConfigurationError("align-scales needs a target")
+        placed = placed_regions(program, context.target)
+        groups = _Groups(program, placed)
+        program.scales = groups.value_scales()
+        program.operand_scales = groups.operand_scales()
+        return Outcome(details={"values": len(program.scales), "groups": groups.count})
+
+
+class _Groups:
+    """Values that take one scale, and what is demanded of each."""
+
+    def __init__(self, program: Program, placed: Sequence[Placed]) -> None:
+        self._program = program
+        self._placed = placed
+        self._producer = {
+            each.region.output: each for each in placed if each.form.output is not None
+        }
+        self._demands: dict[ir.Value, list[QSpace]] = {}
+        self._tied: UnionFind[ir.Value] = UnionFind()
+        self._apart: list[tuple[Placed, int]] = []
+        for each in placed:
+            self._demand(each)
+        for each in placed:
+            if each.form.shares_scale:
+                self._tie(each)
+        self._params: dict[ir.Value, QParams] = {}
+        for members in self._groups():
+            params = self._derive(members)
+            self._params.update(dict.fromkeys(members, params))
+
+    @property
+    def count(self) -> int:
+        return len({id(params) for params in self._params.values()})
+
+    def value_scales(self) -> dict[str, QParams]:
+        return {value.name or "": params for value, params in self._params.items()}
+
+    def operand_scales(self) -> dict[tuple[str, int], QParams]:
+        """Parameters of operands that must differ from their producer's: they are requantized."""
+        found = {}
+        for each, index in self._apart:
+            operand = each.region.activations[index]
+            wanted = self._params[each.region.output]
+            if not wanted.same_as(self._params[operand.value]):
+                found[(operand.node.name or "", operand.index)] = wanted
+        return found
+
+    def _demand(self, placed: Placed) -> None:
+        if placed.form.activation is not None:
+            for operand in placed.quantized_operands:
+                self._demands.setdefault(operand.value, []).append(placed.form.activation)
+        if placed.form.output is not None:
+            self._demands.setdefault(placed.region.output, []).append(placed.form.output)
+
+    def _tie(self, placed: Placed) -> None:
+        """Joins operands with the output; operands with bounds of their own may stay apart."""
+        output = placed.region.output
+        operands = placed.region.activations
+        several = len({operand.value for operand in operands}) > 1
+        for index, operand in enumerate(operands):
+            if several and self._is_bounded(operand.value):
+                self._apart.append((placed, index))
+            else:
+                self._tied.union(output, operand.value)
+
+    def _is_bounded(self, value: ir.Value) -> bool:
+        producer = self._producer.get(value)
+        if producer is None:
+            return False
+        return (
+            producer.region.activation_node is not None
+            or producer.form.output_range is not None
+        )
+
+    def _groups(self) -> Iterable[list[ir.Value]]:
+        members: dict[ir.Value, list[ir.Value]] = {}
+        for value in self._demands:
+            members.setdefault(self._tied[value], []).append(value)
+        return members.values()
+
+    def _derive(self, members: Sequence[ir.Value]) -> QParams:
+        space = _narrowest([s for value in members for s in self._demands[value]], members)
+        ranges = [self._range(value, space) for value in members]
+        joined = ranges[0]
+        for each in ranges[1:]:
+            joined = joined.union(each)
+        return choose_qparams(joined.low, joined.high, space)
+
+    def _range(self, value: ir.Value, space: QSpace) -> Range:
+        producer = self._producer.get(value)
+        if producer is not None and producer.form.output_range is not None:
+            return producer.form.output_range
+        seen = self._program.observations.get(value.name or "")
+        if seen is None:
+            raise LegalityError(
+                f"'{value.name}' is to be quantized but was not observed",
+                fix="run insert-observers and calibrate for this target first",
+            )
+        found = seen.range_for(space)
+        if producer is not None:
+            found = within_activation(found, producer.region)
+        return found
+
+
+def within_activation(found: Range, region: Region) -> Range:
+    """The range cut to the bounds of the region's absorbed activation."""
+    bounds = activation_bounds(region.activation_node)
+    if bounds is None:
+        return found
+    low, high = max(found.low, bounds.low), min(found.high, bounds.high)
+    return Range(min(low, high), high)
+
+
+def activation_bounds(node: ir.Node | None) -> Range | None:
+    """What Relu or Clip with constant bounds limits its output to; None for other ops."""
+    if is_op(node, "Relu"):
+        return Range(0.0, _LARGEST)
+    if node is None or not is_op(node, "Clip"):
+        return None
+    low, high = (
+        scalar(node.inputs[i]) if i < len(node.inputs) and node.inputs[i] is not None else end
+        for i, end in ((1, -_LARGEST), (2, _LARGEST))
+    )
+    return None if low is None or high is None or low > high else Range(low, high)
+
+
+_LARGEST = 3.4028234663852886e38
+
+
+def _narrowest(spaces: Sequence[QSpace], members: Sequence[ir.Value]) -> QSpace:
+    """The space every demand accepts: same type, the fewest levels, symmetric if one insists.
+
+    Raises:
+        LegalityError: Two storage types are demanded of one value.
+    """
+    kinds = {space.dtype for space in spaces}
+    if len(kinds) > 1:
+        raise LegalityError(
+            f"'{members[0].name}' would need the types {sorted(k.name for k in kinds)} at once",
+            fix="give its users one precision",
+        )
+    return min(spaces, key=lambda space: (not space.symmetric, space.qmax - space.qmin))
+
+

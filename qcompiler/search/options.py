@@ -1,0 +1,122 @@
+"""What every region may run as: legal implementations, narrowed by data and by the user."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from qcompiler.errors import ConfigurationError
+from qcompiler.ir.origin import module_path
+from qcompiler.ir.plan import FLOAT
+from qcompiler.ir.program import Program
+from qcompiler.ir.regions import Region
+from qcompiler.target.capability import Implementation, Kernel
+from qcompiler.target.contract import Target
+
+
+@dataclass(frozen=True, eq=False)
+class Options:
+    """The legal quantized forms of one region; float is always one more, unless `pinned`.
+
+    Attributes:
+        region: The region.
+        implementations: Legal quantized forms, the target's preferred one first.
+        reasons: Why other forms are not there, in words.
+        pinned: The precision an override asks for, None when the compiler may choose.
+    """
+
+    region: Region
+    implementations: tuple[Implementation, ...]
+    reasons: tuple[str, ...] = ()
+    pinned: str | None = None
+
+    def named(self, precision: str) -> Implementation | None:
+        """The implementation of that name; None for float or an unknown one."""
+        found = [each for each in self.implementations if each.precision == precision]
+        return found[0] if found else None
+
+
+def region_options(
+    program: Program,
+    target: Target,
+    regions: Sequence[Region],
+    overrides: Mapping[str, str] | None = None,
+) -> list[Options]:
+    """Options of every region, in the given order.
+
+    Args:
+        program: A calibrated program (static forms need observations).
+        target: Gives legal implementations.
+        regions: The target's regions of the program.
+        overrides: Precision by glob; matched against the module path, the node name and
+            `op:OpType`; the last match wins.
+
+    Raises:
+        ConfigurationError: An override matches nothing, or asks for what is not legal.
+    """
+    rules = dict(overrides or {})
+    matched: set[str] = set()
+    found = [_options(program, target, region, rules, matched) for region in regions]
+    for pattern in rules:
+        if pattern not in matched:
+            raise ConfigurationError(
+                f"the override {pattern!r} matches no quantizable region",
+                why="it is compared with module paths, node names and op:OpType",
+                fix="`qcompiler inspect MODEL` lists the regions",
+            )
+    return found
+
+
+def _options(
+    program: Program,
+    target: Target,
+    region: Region,
+    rules: Mapping[str, str],
+    matched: set[str],
+) -> Options:
+    reasons = [found.message for found in target.objections(region)]
+    legal = []
+    for implementation in target.implementations(region):
+        missing = _missing_data(program, region, implementation)
+        if missing is None:
+            legal.append(implementation)
+        else:
+            reasons.append(f"{implementation.precision}: {missing}")
+    pinned = None
+    for pattern, precision in rules.items():
+        if _matches(pattern, region):
+            matched.add(pattern)
+            pinned = precision
+    options = Options(region, tuple(legal), tuple(reasons), pinned)
+    if pinned is not None and pinned != FLOAT and options.named(pinned) is None:
+        legal_names = ", ".join([FLOAT, *(each.precision for each in legal)])
+        raise ConfigurationError(
+            f"{pinned!r} is not legal for {region} on {target.name}",
+            why="; ".join(reasons) or None,
+            fix=f"legal here: {legal_names}",
+        )
+    return options
+
+
+def _matches(pattern: str, region: Region) -> bool:
+    if pattern.startswith("op:"):
+        return fnmatchcase(region.kind, pattern[3:])
+    names = [region.key, module_path(region.anchor) or ""]
+    return any(fnmatchcase(name, pattern) for name in names if name)
+
+
+def _missing_data(program: Program, region: Region, form: Implementation) -> str | None:
+    """Why a static form cannot be built from the observations, None if it can."""
+    if form.kernel is not Kernel.STATIC:
+        return None
+    needed = [each.value for each in region.activations] if form.activation else []
+    if form.output is not None and form.output_range is None:
+        needed.append(region.output)
+    for value in needed:
+        seen = program.observations.get(value.name or "")
+        if seen is None or seen.count == 0:
+            return f"'{value.name}' was not observed in calibration"
+        if any(seen.nonfinite):
+            return f"'{value.name}' has infinite or NaN values (a mask?)"
+    return None

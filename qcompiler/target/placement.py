@@ -1,0 +1,53 @@
+"""Which regions of a planned program are quantized how: regions joined with the plan's forms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qcompiler.errors import LegalityError
+from qcompiler.ir.plan import FLOAT
+from qcompiler.ir.program import Program
+from qcompiler.ir.regions import Operand, Region
+from qcompiler.target.capability import Implementation, Kernel
+from qcompiler.target.contract import Target
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """A region and the quantized form that the plan gives it."""
+
+    region: Region
+    form: Implementation
+
+    @property
+    def quantized_operands(self) -> tuple[Operand, ...]:
+        """The operands that the form reads as integers."""
+        if self.form.activation is None:
+            return ()
+        return self.form.choose_operands(self.region.activations)
+
+
+def placed_regions(
+    program: Program, target: Target, kernel: Kernel = Kernel.STATIC
+) -> list[Placed]:
+    """The regions that the plan runs in a quantized form of this kind, in graph order.
+
+    Raises:
+        LegalityError: The program has no plan, or the plan asks for a form that is not legal.
+    """
+    if program.plan is None:
+        raise LegalityError("the program has no plan", fix="run assign-precision first")
+    placed = []
+    for region in target.regions(program):
+        precision = program.plan.precision(region.key)
+        if precision == FLOAT:
+            continue
+        form = target.implementation(region, precision)
+        if form is None:
+            raise LegalityError(
+                f"{region} cannot run as {precision} on {target.name}",
+                target.objections(region),
+            )
+        if form.kernel is kernel:
+            placed.append(Placed(region, form))
+    return placed
