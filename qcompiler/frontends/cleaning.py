@@ -15,7 +15,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
 from qcompiler.errors import UnreadableModelError, UnsupportedOpsetError
-from qcompiler.frontends.naming import make_names_unique
+from qcompiler.ir.naming import make_names_unique
 from qcompiler.ir.walk import all_graphs, all_nodes, is_op
 
 _ONNX_NAMES = ("ai.onnx", "onnx")
@@ -66,7 +66,7 @@ def inline_functions(model: ir.Model) -> None:
         _align_opset(model, function)
     try:
         InlinePass()(model)
-    except Exception as error:  # noqa: BLE001 - the library raises what it likes; told as ours
+    except Exception as error:
         raise UnreadableModelError(
             "the functions of this model cannot be inlined",
             why=str(error.__cause__ or error),
@@ -166,7 +166,8 @@ def lift_constants(model: ir.Model) -> None:
 
 def _lift(graph: ir.Graph, node: ir.Node, tensor: ir.TensorProtocol) -> None:
     old = node.outputs[0]
-    value = ir.Value(type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor)
+    shape = ir.Shape(tensor.shape.numpy())
+    value = ir.Value(type=ir.TensorType(tensor.dtype), shape=shape, const_value=tensor)
     name = old.name or f"constant_{len(graph.initializers)}"
     while name in graph.initializers:
         name += "_"

@@ -1,4 +1,4 @@
-"""Types and shapes of inner values, where ONNX's own inference can tell. A convenience, never a need."""
+"""Types and shapes of inner values, where ONNX's inference can tell: a convenience, no need."""
 
 from __future__ import annotations
 
@@ -47,8 +47,9 @@ def _without_weights(model: ir.Model) -> ir.Model:
             continue
         large = [v for v in graph.initializers.values() if _elements(v) > _KEPT_ELEMENTS]
         for value in large:
-            assert value.name is not None and value.const_value is not None
-            value.shape = value.shape or ir.Shape(value.const_value.shape)
+            assert value.name is not None
+            assert value.const_value is not None
+            value.shape = value.shape or ir.Shape(value.const_value.shape.numpy())
             value.dtype = value.dtype or value.const_value.dtype
             del graph.initializers[value.name]
             value.const_value = None

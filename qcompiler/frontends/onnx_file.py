@@ -11,10 +11,10 @@ from google.protobuf.message import DecodeError
 from qcompiler.errors import UnreadableModelError
 from qcompiler.frontends.cleaning import clean, own_tensors
 from qcompiler.frontends.inference import infer_types
-from qcompiler.frontends.naming import make_names_unique
 from qcompiler.frontends.opset import to_working_opset
+from qcompiler.ir.naming import make_names_unique
 from qcompiler.ir.program import Program, Provenance
-from qcompiler.ir.signature import Signature, TensorSpec
+from qcompiler.ir.signature import Signature, signature_of
 from qcompiler.ir.walk import all_graphs
 
 _EXPORT_AGAIN = "check the path, or export or download the model again"
@@ -84,7 +84,7 @@ def _deserialize(proto: onnx.ModelProto, name: str, folder: Path) -> ir.Model:
         )
     try:
         model = ir.from_proto(proto)
-    except Exception as error:  # noqa: BLE001 - onnx-ir wraps every cause; told as ours
+    except Exception as error:
         cause = error
         while cause.__cause__ is not None and isinstance(cause.__cause__, Exception):
             cause = cause.__cause__
@@ -106,22 +106,6 @@ def _program(model: ir.Model, source: str) -> Program:
     to_working_opset(draft)
     make_names_unique(model)
     return Program(model, signature_of(model), Provenance(source, producer, opset, repaired))
-
-
-def signature_of(model: ir.Model) -> Signature:
-    """Names, types and shapes of the main graph's inputs and outputs; flat."""
-    graph = model.graph
-    return Signature(
-        tuple(_spec(value) for value in graph.inputs),
-        tuple(_spec(value) for value in graph.outputs),
-    )
-
-
-def _spec(value: ir.Value) -> TensorSpec:
-    shape = None
-    if value.shape is not None:
-        shape = tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
-    return TensorSpec(value.name or "", value.dtype, shape)
 
 
 def _check_external_data(model: ir.Model) -> None:

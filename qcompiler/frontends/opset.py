@@ -1,8 +1,8 @@
 """Brings a model of opset 7–25 to `WORKING_OPSET`, node by node, over all subgraphs.
 
-Own adapters rather than a library's: `onnx.version_converter` (1.23) does not enter subgraphs, copies
-weights and asks for shapes; `onnxscript.version_converter` (0.7) starts at opset 18. Each adapter
-stands for one "what changed" entry of the ONNX operator changelog, takes no shape for granted and
+Own adapters rather than a library's: `onnx.version_converter` (1.23) does not enter subgraphs,
+copies weights and asks for shapes; `onnxscript.version_converter` (0.7) starts at opset 18.
+Each adapter stands for one "what changed" entry of the ONNX operator changelog, takes no shape for granted and
 touches no weight.
 """
 
@@ -70,5 +70,3 @@ def _upgrade(node: ir.Node, source: int, rewriter: Rewriter) -> None:
             move_attributes(node, MOVES[op_type][index], rewriter)
         else:
             RULES[op_type][index][1](node, rewriter)
-
-

@@ -60,8 +60,8 @@ def _drop_defaults(node: ir.Node, old: Schema, new: Schema, rewriter: Rewriter) 
     """Removes attributes that the old form does not have and that say what it does anyway."""
     for name in set(node.attributes) - set(old.attributes):
         declared = new.attributes.get(name)
-        default = None if declared is None else onnx.helper.get_attribute_value(
-            declared.default_value
+        default = (
+            None if declared is None else onnx.helper.get_attribute_value(declared.default_value)
         )
         value = node.attributes[name].value
         same = value == (default.decode() if isinstance(default, bytes) else default)
@@ -81,7 +81,7 @@ def _newer_part(node: ir.Node, old: Schema) -> str | None:
     """Why the node is not an instance of the old schema, if it is not."""
     attributes = set(node.attributes) - set(old.attributes)
     if attributes:
-        return f"attribute {sorted(attributes)[0]} is new"
+        return f"attribute {min(attributes)} is new"
     if len(node.inputs) > old.max_input or len(node.outputs) > old.max_output:
         return "it has more operands or outputs"
     pairs = [(old.inputs, value, i) for i, value in enumerate(node.inputs)]

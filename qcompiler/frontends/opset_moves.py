@@ -1,4 +1,4 @@
-"""Attributes that became operands in a later opset: a table and the one function that applies it."""
+"""Attributes that became operands in a later opset: a table, and the function that applies it."""
 
 from __future__ import annotations
 
@@ -70,9 +70,7 @@ def move_attributes(node: ir.Node, move: Move, rewriter: Rewriter) -> None:
         rewriter.set_attribute(node, name, None)
 
 
-def _operand(
-    node: ir.Node, name: str, value: object, kind: Kind, rewriter: Rewriter
-) -> ir.Value:
+def _operand(node: ir.Node, name: str, value: object, kind: Kind, rewriter: Rewriter) -> ir.Value:
     stem = f"{node.name}_{name}"
     match kind:
         case Kind.LIST | Kind.SCALAR:

@@ -14,7 +14,7 @@ from qcompiler.errors import UnsupportedOpsetError
 from qcompiler.frontends.opset_moves import become
 from qcompiler.ir.origin import describe
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.walk import constant, rank
+from qcompiler.ir.walk import constant, rank, uses
 
 Rule = Callable[[ir.Node, Rewriter], None]
 
@@ -33,7 +33,7 @@ def drop_spatial(node: ir.Node, rewriter: Rewriter) -> None:
 
 
 def _normalize_elements(node: ir.Node, rewriter: Rewriter) -> None:
-    """y = (x − mean) / sqrt(var + ε) · scale + B, elementwise (ONNX BatchNormalization-7)."""
+    """Y = (x − mean) / sqrt(var + ε) · scale + B, elementwise (ONNX BatchNormalization-7)."""
     x, scale, offset, mean, variance = node.inputs[:5]
     epsilon = node.attributes.get_float("epsilon", 1e-5)
     dtype = np.float32 if x is None or x.dtype is None else x.dtype.numpy()
@@ -75,7 +75,7 @@ def cast_mask(node: ir.Node, rewriter: Rewriter) -> None:
         return
     data = node.inputs[0]
     cast = rewriter.insert("CastLike", [mask, data], after=node, outputs=[f"{mask.name}_cast"])
-    others = [use for use in mask.uses() if use.node is not cast]
+    others = [use for use in uses(mask) if use.node is not cast]
     rewriter.replace_uses(mask, cast.outputs[0], only=others)
     mask.dtype = ir.DataType.BOOL
 

@@ -1,4 +1,4 @@
-"""The module's own calling convention: nested arguments to flat inputs, flat outputs to the nest."""
+"""The module's calling convention: nested arguments to flat inputs, flat outputs to the nest."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 from collections.abc import Callable, Mapping
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch.fx.experimental import _config
 from torch.utils import _pytree as pytree
 
 from qcompiler.errors import ConfigurationError, ExportError
@@ -74,7 +76,7 @@ def _is_keywords(args: tuple[Any, ...], signature: inspect.Signature) -> bool:
 
 
 def _as_tensor(leaf: Any) -> Any:
-    """numpy arrays become tensors at any depth; everything else stays."""
+    """Numpy arrays become tensors at any depth; everything else stays."""
     return pytree.tree_map(
         lambda x: torch.from_numpy(x) if type(x).__module__ == "numpy" and x.ndim else x, leaf
     )
@@ -141,12 +143,23 @@ def _attempts(module: torch.nn.Module, call: Call, dynamic: Any) -> list[Attempt
 
 
 def _export(module: torch.nn.Module, call: Call, shapes: Any) -> Exported:
-    # Without this torch.export fixes every dimension whose example has size 1, so no batch-1
-    # example could give a symbolic batch; torch.onnx.export sets it too.
-    with torch.fx.experimental._config.patch(backed_size_oblivious=True):
+    with _symbolic_ones():
         return torch.export.export(
             module, call.args, call.kwargs, dynamic_shapes=shapes, strict=False
         )
+
+
+def _symbolic_ones() -> contextlib.AbstractContextManager[object]:
+    """Keeps dimensions of size 1 symbolic, as torch.onnx.export does.
+
+    Without it torch.export fixes them, so no batch-1 example could give a symbolic batch.
+    """
+    if not hasattr(_config, "backed_size_oblivious"):
+        return contextlib.nullcontext()
+    patched: contextlib.AbstractContextManager[object] = vars(_config)["patch"](
+        backed_size_oblivious=True
+    )
+    return patched
 
 
 def _batch_shapes(call: Call, insist: bool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""torch models to a `Program`: capture, PyTorch's own ONNX translation, provenance, calling convention.
+"""torch models to a `Program`: capture, PyTorch's own ONNX translation, provenance.
 
 Imported only when torch is loaded already: a torch object implies it.
 """
@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 import torch
 from onnx_ir.passes.common import RemoveUnusedNodesPass
@@ -19,16 +20,22 @@ from onnxscript import optimizer
 
 from qcompiler.errors import ExportError
 from qcompiler.frontends.cleaning import clean
-from qcompiler.frontends.onnx_file import signature_of
 from qcompiler.frontends.opset import to_working_opset
 from qcompiler.frontends.torch_calls import calling_convention
 from qcompiler.frontends.torch_capture import Call, capture, example_call, example_of
 from qcompiler.frontends.torch_origin import keep_origins, user_line
 from qcompiler.ir.program import WORKING_OPSET, Program, Provenance
-from qcompiler.ir.signature import Signature
+from qcompiler.ir.signature import Signature, signature_of
 from qcompiler.ir.walk import all_graphs
 
-_NOISY_LOGGERS = ("torch.onnx", "torch.export", "torch.fx", "torch._dynamo", "onnxscript", "onnx_ir")
+_NOISY_LOGGERS = (
+    "torch.onnx",
+    "torch.export",
+    "torch.fx",
+    "torch._dynamo",
+    "onnxscript",
+    "onnx_ir",
+)
 _TO_FIX = (
     "make the module translatable, or export it to ONNX yourself and give the file "
     "(torch.onnx.export takes a custom_translation_table)"
@@ -50,9 +57,10 @@ def program_from_torch(model: Any, example_inputs: Any, dynamic: Any) -> Program
         ExportError: torch could not capture or translate it; names the user's file and line.
         ConfigurationError: Example inputs are missing or do not fit `forward`.
     """
+    notes: list[str] = []
     with _quiet():
         if isinstance(model, torch.export.ExportedProgram):
-            exported, call, notes = model, example_of(model), []
+            exported, call = model, example_of(model)
         else:
             call = example_call(model, example_inputs)
             exported, notes = capture(model, call, dynamic)
@@ -80,7 +88,7 @@ def _translate(exported: torch.export.ExportedProgram) -> ir.Model:
             optimize=False,
             verbose=False,
         )
-    except Exception as error:  # noqa: BLE001 - the exporter raises many kinds; told as ours
+    except Exception as error:
         raise ExportError(
             "PyTorch's ONNX translation failed",
             where=user_line(error),
@@ -122,25 +130,16 @@ def _program(
 
 def _own_parameters(model: ir.Model) -> None:
     """Copies every tensor once: value semantics, whatever happens to the module later."""
-    copies: dict[int, ir.Tensor] = {}
+    copies: dict[int, np.ndarray[Any, Any]] = {}
     for graph in all_graphs(model):
         for value in graph.initializers.values():
             tensor = value.const_value
-            if tensor is None:
-                continue
             raw = getattr(tensor, "raw", None)
-            if not isinstance(raw, torch.Tensor):
+            if tensor is None or not isinstance(raw, torch.Tensor):
                 continue
-            array = tensor.numpy()
-            copied = copies.get(id(raw))
-            if copied is None:
-                copied = ir.Tensor(array.copy(), dtype=tensor.dtype, name=value.name)
-                copies[id(raw)] = copied
-                value.const_value = copied
-            else:
-                value.const_value = ir.Tensor(
-                    copied.raw, dtype=tensor.dtype, name=value.name
-                )
+            if id(raw) not in copies:
+                copies[id(raw)] = tensor.numpy().copy()
+            value.const_value = ir.Tensor(copies[id(raw)], dtype=tensor.dtype, name=value.name)
 
 
 def _separate_outputs(model: ir.Model) -> None:

@@ -23,14 +23,14 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 _FOREIGN = tuple(
     f"{folder}/" for folder in (Path(torch.__file__).parent, _PACKAGE, sysconfig.get_path("stdlib"))
 )
-"""Code that is not the user's: torch, this package, Python's own library (site-packages is in it)."""
+"""Not the user's code: torch, this package, Python's library (site-packages lies in it)."""
 _SITE = f"{sysconfig.get_path('purelib')}/"
 
 
 def keep_origins(model: ir.Model) -> None:
     """Writes our two origin entries into every node and drops the exporter's bulky metadata."""
     seen: dict[tuple[str, str], tuple[str | None, str | None]] = {}
-    bodies = [*all_graphs(model), *model.functions.values()]
+    bodies: list[ir.Graph | ir.Function] = [*all_graphs(model), *model.functions.values()]
     for body in bodies:
         body.metadata_props.clear()
         for node in body:
@@ -39,13 +39,15 @@ def keep_origins(model: ir.Model) -> None:
                 seen[key] = _module_path(key[0]), _user_frame(key[1])
             node.metadata_props.clear()
             set_origin(node, *seen[key])
-            for value in node.outputs:
-                value.metadata_props.clear()
-        for value in body.inputs:
-            value.metadata_props.clear()
+            _forget([*node.outputs])
+        _forget([*body.inputs])
     for graph in all_graphs(model):
-        for value in graph.initializers.values():
-            value.metadata_props.clear()
+        _forget([*graph.initializers.values()])
+
+
+def _forget(values: list[ir.Value]) -> None:
+    for value in values:
+        value.metadata_props.clear()
 
 
 def _module_path(scopes: str) -> str | None:
@@ -100,6 +102,6 @@ def user_line(error: BaseException) -> str | None:
 
 
 def _after_capture(frames: list[tuple[str, int]]) -> list[tuple[str, int]]:
-    """The frames below the last one of this package: those above are the caller's, not the model's."""
+    """The frames below the last one of this package: those above are the caller's."""
     ours = [i for i, (file, _) in enumerate(frames) if file.startswith(_FOREIGN[1])]
     return frames[ours[-1] + 1 :] if ours else frames

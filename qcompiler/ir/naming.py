@@ -37,7 +37,7 @@ class _Names:
 def make_names_unique(model: ir.Model) -> int:
     """Renames in place and returns how many names of values had to change. O(nodes).
 
-    An omitted optional output (empty name, no user) stays without a name: naming it would ask for it.
+    An omitted optional output (empty name, no user) stays without one: a name would ask for it.
     """
     names, changed = _Names(), 0
     boundary: set[ir.Value] = set()

@@ -21,25 +21,37 @@ from qcompiler.errors import UnreadableModelError
 from qcompiler.ir.naming import make_names_unique
 from qcompiler.ir.program import WORKING_OPSET, Program, Provenance
 from qcompiler.ir.signature import signature_of
-from qcompiler.ir.walk import all_graphs
 
 Array = npt.NDArray[Any]
 
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*\Z")
 _HEADER = f'<ir_version: 10, opset_import: ["" : {WORKING_OPSET}, "qcompiler" : 1]>\n'
 _INLINE = frozenset(
-    ir.DataType[name]
-    for name in "FLOAT DOUBLE BOOL INT8 UINT8 INT16 UINT16 INT32 UINT32 INT64 UINT64".split()
+    {
+        ir.DataType.FLOAT,
+        ir.DataType.DOUBLE,
+        ir.DataType.BOOL,
+        ir.DataType.INT8,
+        ir.DataType.UINT8,
+        ir.DataType.INT16,
+        ir.DataType.UINT16,
+        ir.DataType.INT32,
+        ir.DataType.INT64,
+    }
 )
 """Element types whose values the parser reads back exactly."""
 
 
 def to_text(program: Program, *, inline: int = 8) -> str:
-    """The program as text: same program, same text. Constants above `inline` elements are elided
-    to dtype and shape; `from_text` takes or draws their values. Metadata is left out.
+    """The program as text: same program, same text.
+
+    Constants above `inline` elements are elided to dtype and shape; `from_text` takes or draws
+    their values. Metadata is left out.
     """
     model = program.model
-    imports = ", ".join(f'"{name}" : {model.opset_imports[name]}' for name in sorted(model.opset_imports))
+    imports = ", ".join(
+        f'"{name}" : {model.opset_imports[name]}' for name in sorted(model.opset_imports)
+    )
     head = f"<\n   ir_version: {model.ir_version},\n   opset_import: [{imports}]\n>\n"
     return head + _graph(model.graph, inline, "") + "\n"
 
@@ -155,7 +167,9 @@ def _attribute(attribute: ir.Attr, inline: int | None, indent: str) -> str:
         tensor = attribute.as_tensor()
         dims = ",".join(str(dim) for dim in tensor.shape.numpy())
         shape = f"[{dims}]" if dims else ""
-        return f"{name}: tensor = {tensor.dtype.name.lower()}{shape} {{{_elements(tensor.numpy())}}}"
+        return (
+            f"{name}: tensor = {tensor.dtype.name.lower()}{shape} {{{_elements(tensor.numpy())}}}"
+        )
     if kind in (ir.AttributeType.INTS, ir.AttributeType.FLOATS, ir.AttributeType.STRINGS):
         return f"{name}: {kind.name.lower()} = [{', '.join(_literal(each) for each in value)}]"
     return f"{name}: {kind.name.lower()} = {_literal(value)}"
@@ -234,4 +248,6 @@ def draw(name: str, shape: tuple[int, ...], dtype: npt.DTypeLike, role: str = ""
     if kind.kind in "iu":
         return generator.integers(0, 4, shape).astype(kind)
     values = generator.standard_normal(shape) / np.sqrt(max(1.0, float(np.prod(shape[1:]))))
-    return (np.abs(values) + 0.1 if role == "positive" else values).astype(kind)
+    if role == "positive":
+        values = np.abs(values) + 0.1
+    return np.asarray(values, dtype=kind)
