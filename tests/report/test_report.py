@@ -1,0 +1,223 @@
+"""The report as text, HTML and JSON; rows from regions, plans and pipeline runs."""
+
+from __future__ import annotations
+
+import io
+from html.parser import HTMLParser
+
+import onnx_ir as ir
+import pytest
+from rich.console import Console
+
+from qcompiler.errors import ConfigurationError
+from qcompiler.ir.diagnostics import Diagnostic, Severity
+from qcompiler.ir.origin import set_origin
+from qcompiler.ir.plan import Choice, Plan
+from qcompiler.ir.program import Program, Provenance
+from qcompiler.ir.regions import Epilogue, RegionPattern, Stage, find_regions
+from qcompiler.ir.rewriter import EditCounts
+from qcompiler.ir.signature import Signature
+from qcompiler.pipeline.contract import PassReport
+from qcompiler.pipeline.pipeline import PassRun, PipelineReport
+from qcompiler.report.progress import TerminalProgress, show_rate
+from qcompiler.report.report import (
+    Figure,
+    PassRow,
+    RegionRow,
+    Report,
+    pass_rows,
+    region_rows,
+    worst_first,
+)
+from qcompiler.report.tables import show_bytes, show_seconds
+
+
+@pytest.fixture
+def report() -> Report:
+    return Report(
+        source="file <model>.onnx",
+        target="onnxruntime",
+        summary="int8 is 1.9 times faster",
+        regions=(
+            RegionRow("conv1", "Conv+Relu", "int8", "stem.$0", "m.py:3", "wins", 1e-3, 2e-3, 0.001),
+            RegionRow("head", "Gemm", "float32", None, None, "too [small]", 2e-6, None, None),
+        ),
+        passes=(PassRow(1, "canonicalize", 0.012, 4),),
+        figures=(
+            Figure("latency", "s", 0.004, 0.002),
+            Figure("size", "bytes", 4096.0, 1024.0),
+            Figure("accuracy", "", 0.98, 0.975, "higher"),
+        ),
+        diagnostics=(Diagnostic(Severity.WARNING, "R01", "a <b>finding</b>", node="conv1"),),
+        warnings=("batch was fixed",),
+        seconds=1.5,
+    )
+
+
+def test_json_round_trips(report: Report) -> None:
+    assert Report.from_json(report.to_json()) == report
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"regions": 3}'])
+def test_other_json_is_no_report(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="not a report"):
+        Report.from_json(text)
+
+
+def test_text_shows_every_fact(report: Report) -> None:
+    text = report.text(width=140)
+    for part in (
+        "file <model>.onnx → onnxruntime",
+        "int8 is 1.9 times faster",
+        "2.00×",
+        "4.00×",
+        "4 KiB",
+        "0.975",
+        "1 float32, 1 int8",
+        "stem.$0",
+        "too [small]",
+        "canonicalize",
+        "12 ms",
+        "batch was fixed",
+        "warning R01: a <b>finding</b> [at conv1]",
+    ):
+        assert part in text
+    assert "\x1b" not in text
+    assert all(len(line) <= 140 for line in text.splitlines())
+
+
+class _Page(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.rows = 0
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "path", "use", "rect"):
+            self.open.append(tag)
+        self.rows += tag == "tr"
+        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self.open:
+            assert self.open.pop() == tag
+
+
+def test_html_is_one_well_formed_escaped_page(report: Report) -> None:
+    html = report.html()
+    page = _Page()
+    page.feed(html)
+    page.close()
+    assert page.open == []
+    assert page.rows == 4 + 3 + 2
+    assert all(link.startswith("#") for link in page.links), "a link leaves the page"
+    assert "<b>finding" not in html
+    assert "&lt;b&gt;finding" in html
+    assert html.count("<svg") == 1
+    assert "stem.$0" in html
+
+
+def test_html_without_times_has_no_plot() -> None:
+    assert "<svg" not in Report("m", "t", regions=(RegionRow("a", "Conv", "int8"),)).html()
+
+
+def test_html_is_deterministic(report: Report) -> None:
+    assert report.html() == report.html()
+
+
+def test_gain() -> None:
+    assert Figure("latency", "s", 3.0, 1.5).gain == 2.0
+    assert Figure("accuracy", "", 0.5, 0.4, "higher").gain is None
+    with pytest.raises(ConfigurationError, match="'lower' or 'higher'"):
+        Figure("x", "", 1.0, 1.0, "faster")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, ""),
+        (0.0, "0 ns"),
+        (2.5e-7, "250 ns"),
+        (1.5e-6, "1.5 µs"),
+        (0.0123, "12.3 ms"),
+        (12, "12 s"),
+    ],
+)
+def test_seconds(value: float | None, shown: str) -> None:
+    assert show_seconds(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3 * 2**30, "3 GiB")]
+)
+def test_bytes(value: float, shown: str) -> None:
+    assert show_bytes(value) == shown
+
+
+_MODEL = """
+<ir_version: 10, opset_import: ["" : 21]>
+two (float[1,4] x) => (float[1,4] y)
+<float[4,4] w = {1,0,0,0, 0,1,0,0, 0,0,1,0, 0,0,0,1}> {
+    a = MatMul (x, w)
+    b = Relu (a)
+    y = MatMul (b, w)
+}
+"""
+
+
+def test_rows_of_regions_and_plan() -> None:
+    program = Program(ir.from_onnx_text(_MODEL), Signature((), ()), Provenance("test"))
+    program.graph[0].name, program.graph[2].name = "first", "second"
+    set_origin(program.graph[0], "net.fc", "net.py:7")
+    relu = Epilogue(Stage.ACTIVATION, frozenset({"Relu"}))
+    regions = find_regions(program, [RegionPattern("MatMul", (relu,))])
+    choice = Choice("int8", "wins", 1e-3, 0.01, {"float32": 2e-3})
+    rows = region_rows(regions, Plan("t", {"first": choice}), seconds={"first": 5e-4})
+    assert rows == (
+        RegionRow("first", "MatMul+Relu", "int8", "net.fc", "net.py:7", "wins", 5e-4, 2e-3, 0.01),
+        RegionRow("second", "MatMul", "float32"),
+    )
+    assert [row.precision for row in region_rows(regions, None)] == ["float32", "float32"]
+
+
+def test_rows_of_passes_leave_out_skipped_ones() -> None:
+    ran = PassRun(1, PassReport("a", EditCounts(inserted=2, erased=1)), 0.5)
+    skipped = PassRun(2, PassReport("b", EditCounts()), 0.0, skipped=True)
+    assert pass_rows(PipelineReport(runs=(ran, skipped))) == (PassRow(1, "a", 0.5, 3),)
+
+
+def test_diagnostics_are_unique_and_worst_first() -> None:
+    info = Diagnostic(Severity.INFO, "A", "a")
+    error = Diagnostic(Severity.ERROR, "B", "b")
+    other = Diagnostic(Severity.INFO, "C", "c")
+    assert worst_first([info, error, other, info]) == (error, info, other)
+
+
+def test_progress_draws_count_and_rate_on_a_terminal() -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=100, legacy_windows=False)
+    progress = TerminalProgress(console, every=0.0)
+    progress.start("calibrate [1]", 4)
+    for _ in range(4):
+        progress.advance(note="batch")
+    progress.finish()
+    assert "calibrate [1]" in screen.getvalue()
+    assert "4/4" in screen.getvalue()
+
+
+def test_progress_is_silent_without_a_terminal() -> None:
+    screen = io.StringIO()
+    progress = TerminalProgress(Console(file=screen, force_terminal=False))
+    progress.start("calibrate", None)
+    progress.advance(3)
+    progress.finish()
+    assert screen.getvalue() == ""
+
+
+@pytest.mark.parametrize(("speed", "shown"), [(None, ""), (12.5, "12.5/s"), (0.5, "2.0 s each")])
+def test_rate(speed: float | None, shown: str) -> None:
+    assert show_rate(speed) == shown
