@@ -238,6 +238,29 @@ def test_no_file_names_a_machine_or_an_index() -> None:
     assert found == []
 
 
+def test_hooks_fetch_nothing() -> None:
+    text = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    assert set(re.findall(r"repo: (\S+)", text)) == {"local"}
+    assert set(re.findall(r"language: (\S+)", text)) == {"system"}
+
+
+def test_pyproject_is_the_only_configuration_file() -> None:
+    others = (
+        "setup.py",
+        "setup.cfg",
+        "pytest.ini",
+        "mypy.ini",
+        "ruff.toml",
+        "tox.ini",
+        ".coveragerc",
+    )
+    assert [name for name in others if (ROOT / name).exists()] == []
+
+
+def test_tests_hold_no_packages() -> None:
+    assert list((ROOT / "tests").rglob("__init__.py")) == []
+
+
 @pytest.mark.slow
 def test_mypy_checks_the_linked_folders(tmp_path: Path) -> None:
     """A type error planted in a copy of passes/ is found under the name qcompiler.passes."""
