@@ -125,7 +125,7 @@ def quantize(array: Array, params: QParams) -> Array:
         np.clip(steps, space.qmin, space.qmax, out=steps)
         return np.asarray(steps.astype(space.dtype.numpy()))
     zero = expand(params.zero_point, values.shape, params)
-    return _saturate(steps, zero, space)
+    return round_saturate(steps, zero, space)
 
 
 def dequantize(array: Array, params: QParams) -> FloatArray:
@@ -144,6 +144,22 @@ def fake_quantize(array: Array, params: QParams) -> FloatArray:
     return dequantize(quantize(array, params), params)
 
 
+def round_saturate(steps: Array, zero: npt.NDArray[np.int64] | np.int64, space: QSpace) -> Array:
+    """Returns round(steps) + zero, saturated to the space; NaN becomes the lowest value.
+
+    Args:
+        steps: float32 or float64 multiples of the scale.
+        zero: Zero point, added after rounding; 0 for kernels that added it before.
+        space: An integer space.
+    """
+    low = (space.qmin - zero).astype(steps.dtype)
+    high = (space.qmax - zero).astype(steps.dtype)
+    # fmax takes the number when the other operand is NaN. Clamping first keeps the cast defined.
+    rounded = np.rint(np.fmin(np.fmax(steps, low), high))
+    integers = rounded.astype(np.int32) + zero.astype(np.int32)
+    return np.asarray(integers.astype(space.dtype.numpy()))
+
+
 def requantize(
     accumulator: npt.NDArray[np.int32], multiplier: Array, zero_point: int, space: QSpace
 ) -> Array:
@@ -159,7 +175,7 @@ def requantize(
         space: Of the output.
     """
     product = accumulator.astype(np.float32) * np.asarray(multiplier, np.float32)
-    return _saturate(product, np.asarray(zero_point, np.int64), space)
+    return round_saturate(product, np.asarray(zero_point, np.int64), space)
 
 
 def bias_scale(input_scale: npt.ArrayLike, weight_scale: npt.ArrayLike) -> FloatArray:
@@ -242,16 +258,6 @@ def expand(values: Array, shape: tuple[int, ...], params: QParams) -> Array:
 def _middle(space: QSpace) -> int:
     """Zero point of a symmetric space: 0, or the middle of an unsigned one."""
     return 0 if space.signed else (space.qmax + 1) // 2
-
-
-def _saturate(steps: Array, zero: npt.NDArray[np.int64], space: QSpace) -> Array:
-    """Returns round(steps) + zero, clamped to the space; NaN becomes the lowest value."""
-    low = (space.qmin - zero).astype(steps.dtype)
-    high = (space.qmax - zero).astype(steps.dtype)
-    # fmax takes the number when the other operand is NaN. Clamping first keeps the cast defined.
-    rounded = np.rint(np.fmin(np.fmax(steps, low), high))
-    integers = rounded.astype(np.int32) + zero.astype(np.int32)
-    return np.asarray(integers.astype(space.dtype.numpy()))
 
 
 def _slice_ranges(values: FloatArray, group: int | None, axis: int) -> tuple[Array, Array]:

@@ -1,0 +1,125 @@
+"""Operands of the integer reference: integers with their parameters, and attribute access."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qcompiler.errors import ConfigurationError
+from qcompiler.quantization.numerics import (
+    bias_scale,
+    dequantize,
+    expand,
+    quantize,
+    quantize_bias,
+    requantize,
+)
+from qcompiler.quantization.qspace import FloatArray, QParams
+
+Array = npt.NDArray[Any]
+Attributes = Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedOperand:
+    """Integers and what they stand for.
+
+    Attributes:
+        data: Integers of the space's storage type, any shape.
+        params: Per tensor for activations; per tensor or channel for weights.
+    """
+
+    data: Array
+    params: QParams
+
+    @classmethod
+    def of(cls, array: Array, params: QParams) -> QuantizedOperand:
+        """Quantizes a float array."""
+        return cls(quantize(array, params), params)
+
+    @property
+    def real(self) -> FloatArray:
+        """The float32 values, as DequantizeLinear gives them."""
+        return dequantize(self.data, self.params)
+
+    @property
+    def centred(self) -> npt.NDArray[np.float64]:
+        """Integers minus zero point, in float64 for exact BLAS products."""
+        zero = expand(self.params.zero_point, self.data.shape, self.params)
+        return (self.data.astype(np.int64) - zero).astype(np.float64)
+
+
+Operand = QuantizedOperand | Array
+Kernel = Callable[
+    [
+        Attributes,
+        Sequence[Operand],
+        QuantizedOperand | None,
+        Array | None,
+        QParams | None,
+    ],
+    Array,
+]
+"""(attributes, activations, weight, bias, output parameters) to integers or float32."""
+
+
+def as_quantized(operand: Operand, position: int) -> QuantizedOperand:
+    """The operand, which must be quantized.
+
+    Raises:
+        ConfigurationError: It is a plain array.
+    """
+    if not isinstance(operand, QuantizedOperand):
+        raise ConfigurationError(f"operand {position} of an integer kernel is not quantized")
+    return operand
+
+
+def as_real(operand: Operand) -> FloatArray:
+    """Float32 values of a quantized or plain operand."""
+    if isinstance(operand, QuantizedOperand):
+        return operand.real
+    return np.asarray(operand, np.float32)
+
+
+def finish(
+    accumulator: npt.NDArray[np.float64],
+    left: QParams,
+    right: QParams,
+    bias: Array | None,
+    output: QParams | None,
+    channel_axis: int,
+) -> Array:
+    """Accumulator to output: int32 bias, float32 multiplier, half to even, clamp.
+
+    The multiplier is (left scale * right scale) / output scale, each step in float32, as in ONNX
+    Runtime's QLinearConv, QGemm and QLinearMatMul. Without `output` the result is float32.
+
+    Args:
+        accumulator: Exact sums of products; |values| < 2**53.
+        left: Per tensor.
+        right: Per tensor or per channel.
+        bias: int32 accumulator steps or float32 values, [C] or broadcastable; None for none.
+        output: Per tensor.
+        channel_axis: Where the channels lie in the accumulator, counted from the end (negative).
+    """
+    spread = (-1,) + (1,) * (-channel_axis - 1)
+    step = bias_scale(left.scale, right.scale)
+    total = accumulator.astype(np.int64)
+    if bias is not None:
+        whole = bias if bias.dtype == np.int32 else quantize_bias(bias, left.scale, right.scale)
+        total = total + (whole.reshape(spread) if whole.ndim == 1 else whole).astype(np.int64)
+    sums = total.astype(np.int32)
+    if output is None:
+        return np.asarray(sums.astype(np.float32) * (step.reshape(spread) if step.ndim else step))
+    multiplier = step / output.scale
+    multiplier = multiplier.reshape(spread) if multiplier.ndim else multiplier
+    return requantize(sums, multiplier, int(output.zero_point), output.space)
+
+
+def integers(attributes: Attributes, name: str, default: Sequence[int]) -> tuple[int, ...]:
+    """A list attribute as a tuple of ints."""
+    return tuple(int(item) for item in attributes.get(name, default))
