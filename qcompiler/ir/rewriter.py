@@ -60,8 +60,12 @@ class Rewriter:
         self, array: Array | ir.TensorProtocol, stem: str, graph: ir.Graph | None = None
     ) -> ir.Value:
         """A new initializer of the main graph (or of `graph`); subgraphs may use it too."""
+        tensor: ir.TensorProtocol
         name = self.fresh(stem)
-        tensor = ir.Tensor(array, name=name) if isinstance(array, np.ndarray) else _named(array, name)
+        if isinstance(array, np.ndarray):
+            tensor = ir.Tensor(array, name=name)
+        else:
+            tensor = _named(array, name)
         value = ir.Value(
             name=name, type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor
         )
@@ -117,6 +121,54 @@ class Rewriter:
         inherit_origin(node, list(origin) or parents)
         self.counts.inserted += 1
         return node
+
+    def recompose(
+        self,
+        output: ir.Value,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        *,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> ir.Node:
+        """Computes `output` by one new node instead of those that did.
+
+        The value keeps its name, dtype and shape; nodes that only served the old form are erased.
+
+        Args:
+            output: A node's output; every value of `inputs` is defined before that node.
+            op_type: ONNX operator of the new node.
+            inputs: Its operands.
+            attributes: Its attributes as Python values.
+        """
+        old = output.producer()
+        assert old is not None
+        node = self.insert(
+            op_type,
+            inputs,
+            before=old,
+            attributes=attributes,
+            outputs=(output.name or op_type.lower(),),
+            origin=(old,),
+            dtype=output.dtype,
+            shape=output.shape,
+        )
+        self.take_over(node.outputs[0], output)
+        return node
+
+    def take_over(self, new: ir.Value, old: ir.Value) -> None:
+        """Makes the users of `old` read `new`, which takes its name, and erases what made `old`.
+
+        `new` holds the same numbers from now on. It keeps its own name if that has to stay.
+        """
+        name, producer = old.name, old.producer()
+        graph = self.program.graph if new.graph is None else new.graph
+        free = not _is_pinned(new, graph)
+        self.replace_uses(old, new)
+        if free and new.name != name:
+            old.name = self.fresh(f"{name}_replaced")
+            new.name = name
+        if producer is not None:
+            self.erase_dead(producer)
 
     def replace_uses(
         self,

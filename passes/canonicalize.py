@@ -1,0 +1,84 @@
+"""`canonicalize`: one spelling for everything that later passes look for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import ClassVar
+
+from qcompiler.frontends.inference import infer_types
+from qcompiler.ir.program import Program, Property
+from qcompiler.ir.rewriter import Rewriter
+from qcompiler.passes.canonical import (
+    clamps,
+    folding,
+    gates,
+    gelu,
+    identities,
+    layer_norm,
+    padding,
+    pooling,
+)
+from qcompiler.passes.canonical.duplicates import merge_duplicates
+from qcompiler.passes.canonical.rule import Rule, sweep
+from qcompiler.pipeline.contract import Outcome, Pass, PassContext
+
+SIMPLIFY: tuple[Rule, ...] = (
+    folding.fold_constants,
+    folding.fold_shapes,
+    folding.reshape_to_constant,
+    identities.identity,
+    identities.dropout,
+    identities.no_op_cast,
+    identities.neutral_arithmetic,
+    identities.transposes,
+    identities.reshapes,
+    identities.no_op_movement,
+    identities.square,
+    identities.divide_by_constant,
+    clamps.sum_to_add,
+    clamps.min_max,
+    clamps.clamp,
+    padding.fold_pad,
+)
+"""Rules that make the graph smaller or plainer; exact, but for the reciprocal (1.5 ulp)."""
+
+RECOMPOSE: tuple[Rule, ...] = (
+    gates.hard_sigmoid,
+    gates.hard_swish,
+    gelu.gelu,
+    pooling.sum_to_mean,
+    pooling.global_average_pool,
+    layer_norm.layer_norm,
+)
+"""Rules that put functions together again that an exporter took apart; exact within rounding."""
+
+
+@dataclass(frozen=True)
+class Canonicalize(Pass):
+    """Folds constants and shape arithmetic, drops no-ops, and recomposes what exporters took apart.
+
+    Attributes:
+        recompose: Whether HardSwish, HardSigmoid, GELU, LayerNormalization and global pooling are
+            recognised in their parts.
+    """
+
+    name: ClassVar[str] = "canonicalize"
+    establishes: ClassVar[frozenset[Property]] = frozenset({Property.CANONICAL})
+
+    recompose: bool = True
+
+    def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
+        fired = sweep(program, rewriter, SIMPLIFY)
+        if fired:
+            infer_types(program.model)
+            fired += sweep(program, rewriter, SIMPLIFY)
+        merged = merge_duplicates(program, rewriter)
+        rules = SIMPLIFY + RECOMPOSE if self.recompose else SIMPLIFY
+        fired += sweep(program, rewriter, rules)
+        rewriter.drop_unused_constants()
+        return Outcome(details=_details(fired, merged))
+
+
+def _details(fired: Counter[str], merged: int) -> dict[str, int]:
+    return dict(sorted(fired.items())) | ({"merge-duplicates": merged} if merged else {})

@@ -1,0 +1,49 @@
+"""`dead-code`: removes what does not reach an output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx_ir as ir
+
+from qcompiler.ir.program import Program
+from qcompiler.ir.rewriter import Rewriter
+from qcompiler.ir.walk import bodies, is_observer, uses
+from qcompiler.pipeline.contract import Outcome, Pass, PassContext
+
+
+@dataclass(frozen=True)
+class DeadCode(Pass):
+    """Erases nodes and initializers that no output depends on, in subgraphs too.
+
+    An observer is kept as long as the value it watches is live; watching does not keep a value
+    alive.
+    """
+
+    name: ClassVar[str] = "dead-code"
+
+    def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
+        _clean(program.graph, rewriter)
+        rewriter.drop_unused_constants()
+        return Outcome()
+
+
+def _clean(graph: ir.Graph, rewriter: Rewriter) -> None:
+    """One pass from the back, users before producers; bodies go before the nodes they read from."""
+    for node in reversed(tuple(graph)):
+        if node.graph is None:
+            continue
+        if is_observer(node):
+            _drop_idle(node, rewriter)
+            continue
+        for body in bodies(node):
+            _clean(body, rewriter)
+        rewriter.erase_dead(node)
+
+
+def _drop_idle(observer: ir.Node, rewriter: Rewriter) -> None:
+    """Erases an observer of a value that nothing computes with."""
+    watched = observer.inputs[0]
+    if watched is not None and not uses(watched) and not watched.is_graph_output():
+        rewriter.erase(observer)
