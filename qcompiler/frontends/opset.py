@@ -1,9 +1,9 @@
 """Brings a model of opset 7–25 to `WORKING_OPSET`, node by node, over all subgraphs.
 
 Own adapters rather than a library's: `onnx.version_converter` (1.23) does not enter subgraphs,
-copies weights and asks for shapes; `onnxscript.version_converter` (0.7) starts at opset 18.
-Each adapter stands for one "what changed" entry of the ONNX operator changelog, takes no shape for granted and
-touches no weight.
+copies weights and asks for shapes; `onnxscript.version_converter` (0.7) starts at opset 18. Each
+adapter stands for one "what changed" entry of the ONNX operator changelog, takes no shape for
+granted and touches no weight.
 """
 
 from __future__ import annotations

@@ -156,10 +156,9 @@ def _symbolic_ones() -> contextlib.AbstractContextManager[object]:
     """
     if not hasattr(_config, "backed_size_oblivious"):
         return contextlib.nullcontext()
-    patched: contextlib.AbstractContextManager[object] = vars(_config)["patch"](
-        backed_size_oblivious=True
-    )
-    return patched
+    name = "patch"  # installed at run time, so no attribute that a type checker could know
+    patch: Callable[..., contextlib.AbstractContextManager[object]] = getattr(_config, name)
+    return patch(backed_size_oblivious=True)
 
 
 def _batch_shapes(call: Call, insist: bool) -> dict[str, Any]:

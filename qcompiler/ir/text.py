@@ -92,7 +92,8 @@ def node_line(node: ir.Node) -> str:
 def _graph(graph: ir.Graph, inline: int, indent: str) -> str:
     inputs = ", ".join(_declaration(value) for value in graph.inputs)
     outputs = ", ".join(_declaration(value) for value in graph.outputs)
-    constants = ", ".join(_constant(value, inline) for value in graph.initializers.values())
+    held = sorted(graph.initializers.values(), key=lambda value: not _is_inline(value, inline))
+    constants = ", ".join(_constant(value, inline) for value in held)
     lines = [f"{_name(graph.name or 'graph')} ({inputs}) => ({outputs})"]
     if constants:
         lines.append(f"{indent}   <{constants}>")
@@ -137,13 +138,19 @@ def _dim(dim: int | ir.SymbolicDim) -> str:
     return "?" if dim.value is None else _name(dim.value)
 
 
+def _is_inline(value: ir.Value, inline: int) -> bool:
+    """Whether the values are printed; those come first, which is the order the parser keeps."""
+    tensor = value.const_value
+    return tensor is not None and tensor.size <= inline and tensor.dtype in _INLINE
+
+
 def _constant(value: ir.Value, inline: int) -> str:
     tensor = value.const_value
     if tensor is None:
         return _declaration(value)
     dims = ",".join(str(dim) for dim in tensor.shape.numpy())
     head = f"{tensor.dtype.name.lower()}{f'[{dims}]' if dims else ''} {_name(value.name)}"
-    if tensor.size > inline or tensor.dtype not in _INLINE:
+    if not _is_inline(value, inline):
         return head
     return f"{head} = {{{_elements(tensor.numpy())}}}"
 
