@@ -1,0 +1,205 @@
+"""Builds the float model that ONNX Runtime runs to observe values.
+
+Observer nodes are taken out and graph outputs put in: three extremes and the size of a value
+(`Bounds`), reduced where the value is, or the value itself. What lives in a subgraph is carried
+out in a sequence, see `carry`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+import onnx
+import onnx_ir as ir
+from onnx import TensorProto, helper
+
+from qcompiler.calibration.carry import Step, carry_out
+from qcompiler.calibration.scan import scans_to_loops
+from qcompiler.calibration.sites import Site
+from qcompiler.execution.packing import PackedModel, pack_proto
+from qcompiler.ir.program import OBSERVER_DOMAIN, Program
+
+MARK = "qcompiler.observed"
+"""Prefix of the names added here; no value of a program starts with it."""
+BOUNDS = ("low", "high", "sum", "size")
+"""What is reduced of a value. The sum is the canary for NaN, which ReduceMin may skip."""
+
+
+def bounds_outputs(value: str) -> tuple[str, ...]:
+    """Names of the four outputs of a value in the main graph."""
+    return tuple(f"{MARK}.{kind}.{value}" for kind in BOUNDS)
+
+
+def size_output(value: str) -> str:
+    """Name of the output with the number of elements."""
+    return f"{MARK}.size.{value}"
+
+
+def carried_output(value: str) -> str:
+    """Name of the sequence that holds what was observed of a value in a subgraph."""
+    return f"{MARK}.carried.{value}"
+
+
+@dataclass(frozen=True, eq=False)
+class FloatModel:
+    """A program without its Observer nodes, as a template for instrumented models. Picklable.
+
+    Attributes:
+        packed: The model; weights are shared with the program.
+        sites: What is to be observed.
+    """
+
+    packed: PackedModel
+    sites: tuple[Site, ...]
+
+    def instrumented(
+        self,
+        bounds: Collection[Site] = (),
+        values: Collection[Site] = (),
+        sizes: Collection[Site] = (),
+    ) -> PackedModel:
+        """The model with outputs for these sites.
+
+        Args:
+            bounds: Sites whose extremes, sum and size are reduced in the graph.
+            values: Sites that are handed out in full (nested ones in a sequence of arrays).
+            sizes: Sites of the main graph whose number of elements is handed out.
+        """
+        proto = onnx.ModelProto.FromString(self.packed.graph)
+        graph = proto.graph
+        for site in sizes:
+            _add_size(graph, site)
+        for site in bounds:
+            if not site.nested:
+                _add_bounds(graph, site)
+        for site in values:
+            if not site.nested:
+                _keep(graph, site)
+        nested = [(s, False) for s in values if s.nested] + [(s, True) for s in bounds if s.nested]
+        if nested:
+            _carry_nested(proto, nested)
+        return PackedModel(proto.SerializeToString(), self.packed.weights)
+
+
+def float_model(program: Program, sites: tuple[Site, ...]) -> FloatModel:
+    """The program's model without Observer nodes."""
+    proto, weights = pack_proto(program.model)
+    _drop_observers(proto.graph)
+    kept = [each for each in proto.opset_import if each.domain != OBSERVER_DOMAIN]
+    del proto.opset_import[:]
+    proto.opset_import.extend(kept)
+    return FloatModel(PackedModel(proto.SerializeToString(), weights), sites)
+
+
+def _drop_observers(graph: onnx.GraphProto) -> None:
+    gone = {name for node in graph.node if node.domain == OBSERVER_DOMAIN for name in node.output}
+    if gone:
+        nodes = [node for node in graph.node if node.domain != OBSERVER_DOMAIN]
+        infos = [info for info in graph.value_info if info.name not in gone]
+        del graph.node[:], graph.value_info[:]
+        graph.node.extend(nodes)
+        graph.value_info.extend(infos)
+    for body in _bodies(graph):
+        _drop_observers(body)
+
+
+def _bodies(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield attribute.g
+            yield from attribute.graphs
+
+
+def _output(graph: onnx.GraphProto, name: str, kind: int, shape: list[int] | None) -> None:
+    graph.output.append(helper.make_tensor_value_info(name, kind, shape))
+
+
+def _as_float(graph: onnx.GraphProto, site: Site) -> str:
+    """Name of the value in float32."""
+    if site.dtype == ir.DataType.FLOAT:
+        return site.value
+    name = f"{MARK}.float.{site.value}"
+    if not any(name in node.output for node in graph.node):
+        graph.node.append(helper.make_node("Cast", [site.value], [name], to=TensorProto.FLOAT))
+    return name
+
+
+def _add_bounds(graph: onnx.GraphProto, site: Site) -> None:
+    names = bounds_outputs(site.value)
+    graph.node.extend(_reductions(_as_float(graph, site), names))
+    for name in names[:3]:
+        _output(graph, name, TensorProto.FLOAT, [])
+    _output(graph, names[3], TensorProto.INT64, [])
+
+
+def _reductions(value: str, names: tuple[str, ...]) -> list[onnx.NodeProto]:
+    low, high, total, size = names
+    return [
+        helper.make_node("ReduceMin", [value], [low], keepdims=0),
+        helper.make_node("ReduceMax", [value], [high], keepdims=0),
+        helper.make_node("ReduceSum", [value], [total], keepdims=0),
+        helper.make_node("Size", [value], [size]),
+    ]
+
+
+def _add_size(graph: onnx.GraphProto, site: Site) -> None:
+    name = size_output(site.value)
+    graph.node.append(helper.make_node("Size", [site.value], [name]))
+    _output(graph, name, TensorProto.INT64, [])
+
+
+def _keep(graph: onnx.GraphProto, site: Site) -> None:
+    name = carried_output(site.value)
+    graph.node.append(helper.make_node("Identity", [_as_float(graph, site)], [name]))
+    _output(graph, name, TensorProto.FLOAT, None)
+
+
+def _carry_nested(proto: onnx.ModelProto, sites: list[tuple[Site, bool]]) -> None:
+    """Carries sites of subgraphs out; the flag asks for bounds instead of values."""
+    scans_to_loops(proto)
+    for site, reduced in sites:
+        path = _path_to(proto.graph, site.value)
+        assert path is not None, site.value
+        home = path[-1].graph
+        payload = _bounds_vector(home, site) if reduced else _as_float(home, site)
+        kind = TensorProto.DOUBLE if reduced else TensorProto.FLOAT
+        carry_out(path, payload, kind, carried_output(site.value))
+
+
+def _bounds_vector(graph: onnx.GraphProto, site: Site) -> str:
+    """Adds a float64[4] of the bounds to a body; float64 holds every size exactly."""
+    names = bounds_outputs(site.value)
+    graph.node.extend(_reductions(_as_float(graph, site), names))
+    wide = [f"{name}.f64" for name in names]
+    flat = [f"{name}.flat" for name in names]
+    shape = f"{MARK}.one.{site.value}"
+    one = helper.make_tensor("", TensorProto.INT64, [1], [1])
+    graph.node.append(helper.make_node("Constant", [], [shape], value=one))
+    for name, big, vector in zip(names, wide, flat, strict=True):
+        graph.node.append(helper.make_node("Cast", [name], [big], to=TensorProto.DOUBLE))
+        graph.node.append(helper.make_node("Reshape", [big, shape], [vector]))
+    joined = f"{MARK}.bounds.{site.value}"
+    graph.node.append(helper.make_node("Concat", flat, [joined], axis=0))
+    return joined
+
+
+def _path_to(graph: onnx.GraphProto, value: str) -> list[Step] | None:
+    """Graphs from the main one to the one that defines a value, with the node entered in each."""
+    if _defines(graph, value):
+        return [Step(graph, None)]
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type != onnx.AttributeProto.GRAPH:
+                continue
+            rest = _path_to(attribute.g, value)
+            if rest is not None:
+                return [Step(graph, node), *rest]
+    return None
+
+
+def _defines(graph: onnx.GraphProto, value: str) -> bool:
+    return any(each.name == value for each in graph.input) or any(
+        value in node.output for node in graph.node
+    )
