@@ -155,7 +155,7 @@ class Recorder:
         session = self._sessions.get(names)
         if session is None:
             packed = self.model.instrumented(bounds, values, sizes)
-            session = OrtSession(packed, threads=self.threads)
+            session = OrtSession(packed, threads=self.threads, early_outputs=True)
             if keep:
                 self._sessions[names] = session
         return dict(zip(names, session.run_checked(feed, names), strict=True))

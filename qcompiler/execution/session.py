@@ -36,6 +36,8 @@ class OrtSession:
         optimize: Run ONNX Runtime's graph optimizations (its default).
         extra_outputs: Values to return besides the model's outputs (IR models only).
         spinning: Let idle threads spin (ONNX Runtime's default); off for sessions that share cores.
+        early_outputs: Run each node as soon as its operands exist, so that what is reduced to a
+            small output is freed early; by default ONNX Runtime leaves such nodes to the end.
 
     Raises:
         LoweringError: ONNX Runtime refuses the model; the text is its own.
@@ -48,11 +50,13 @@ class OrtSession:
         optimize: bool = True,
         extra_outputs: Sequence[str] = (),
         spinning: bool = True,
+        early_outputs: bool = False,
     ) -> None:
         self._source = _prepare(model, extra_outputs)
         self._threads = threads
         self._optimize = optimize
         self._spinning = spinning
+        self._early_outputs = early_outputs
         self._ort = self._load(self._options())
         self.signature = _signature(self._ort)
 
@@ -128,6 +132,8 @@ class OrtSession:
         options.log_severity_level = _FATAL
         if self._threads is not None:
             options.intra_op_num_threads = self._threads
+        if self._early_outputs:
+            options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
         if not self._spinning:
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if not self._optimize:
