@@ -1,0 +1,51 @@
+"""Rules about the GPU: T22 and T23, measured with TensorRT-RTX 1.7.1 on a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx_ir as ir
+
+from qcompiler.backends.tensorrt.lint.rule import Finding, Verdict
+from qcompiler.backends.tensorrt.lint.view import View, both_sides, stored_type
+from qcompiler.ir.walk import is_op
+
+FIRST_CAPABILITY = {
+    ir.DataType.FLOAT8E4M3FN: 89,
+    ir.DataType.INT4: 80,
+    ir.DataType.FLOAT4E2M1: 120,
+}
+"""Lowest compute capability that has the type."""
+
+_NO_INT8_CONVOLUTION = (75, 80)
+_NO_FLOAT_PRODUCT = 75
+
+
+def needed_capability(view: View) -> Iterator[Finding]:
+    """T22: the GPU has the quantized type."""
+    for found in view.quantizations:
+        dtype = found.stored_type
+        needed = FIRST_CAPABILITY.get(dtype, 0) if dtype is not None else 0
+        if view.compute_capability < needed:
+            assert dtype is not None
+            yield Finding(found.node, f"{dtype.name.lower()} needs SM {needed}")
+
+
+def missing_kernels(view: View) -> Iterator[Finding]:
+    """T23: TensorRT-RTX has no int8 convolution below SM 86 and no float32 product at SM 75."""
+    for node in view.weighted:
+        product = is_op(node, "MatMul", "Gemm")
+        if product and view.compute_capability == _NO_FLOAT_PRODUCT and _results_in_float32(node):
+            yield Finding(node, "no matrix product with float32 results at SM 75", Verdict.REJECTED)
+        elif not product and view.compute_capability in _NO_INT8_CONVOLUTION and _int8(node):
+            yield Finding(node, f"no int8 convolution at SM {view.compute_capability}")
+
+
+def _int8(node: ir.Node) -> bool:
+    return any(side and side.stored_type is ir.DataType.INT8 for side in both_sides(node))
+
+
+def _results_in_float32(node: ir.Node) -> bool:
+    """Unless both operands are known to be another type, products are taken to be float32."""
+    types = {stored_type(value) for value in node.inputs[:2]}
+    return not types & {ir.DataType.FLOAT16, ir.DataType.BFLOAT16}

@@ -1,0 +1,91 @@
+"""The gate with NVIDIA's own parser and builder; skipped where its wheels are absent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+from benchmarks.tensorrt_cases_placement import hardware
+from benchmarks.tensorrt_cases_scales import scales
+from qcompiler.backends.tensorrt import gate as gate_module
+from qcompiler.backends.tensorrt.gate import WORDING, Gate, available
+from qcompiler.errors import ConfigurationError, LoweringError
+
+needs_wheels = pytest.mark.skipif(
+    not available(), reason="the TensorRT-RTX wheels are absent: qcompiler[tensorrt-check]"
+)
+
+
+@pytest.fixture(scope="module")
+def gate() -> Iterator[Gate]:
+    with Gate(timeout=120) as opened:
+        yield opened
+
+
+@needs_wheels
+def test_an_int8_convolution_is_compiled_as_one(gate: Gate, conv_net: Callable[..., Any]) -> None:
+    model = conv_net()
+    result = gate.check(model)
+    assert result.parsed
+    assert result.built
+    assert not result.errors
+    assert result.summary(model) == (
+        f"{WORDING}; 1 of 1 convolutions and 0 of 0 matmuls compiled with Int8 inputs"
+    )
+
+
+@needs_wheels
+def test_a_refusal_carries_the_parsers_reason(gate: Gate, conv_net: Callable[..., Any]) -> None:
+    model = conv_net({"zero": 3})
+    result = gate.check(model)
+    assert not result.parsed
+    assert result.errors
+    assert "did not parse" in result.summary(model)
+
+
+@needs_wheels
+def test_a_crash_of_the_builder_is_a_result_and_the_next_model_builds(
+    gate: Gate, conv_net: Callable[..., Any]
+) -> None:
+    crashing = next(case for case in scales() if case.name == "scale-graph-input")
+    result = gate.check(crashing.model)
+    assert not result.built
+    assert "crashed" in result.errors[0]
+    assert gate.check(conv_net()).built
+
+
+@needs_wheels
+def test_free_dimensions_get_a_profile(gate: Gate) -> None:
+    dynamic = next(case for case in hardware() if case.name == "hw-dynamic-batch")
+    shapes = {"x": [[1, 16, 12, 12], [2, 16, 12, 12], [32, 16, 12, 12]]}
+    assert gate.check(dynamic.model).built
+    assert gate.check(dynamic.model, shapes).built
+
+
+@needs_wheels
+def test_a_file_with_external_data(
+    gate: Gate, conv_net: Callable[..., Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(conv_net(), path, save_as_external_data=True, location="w.bin", size_threshold=0)
+    assert gate.check(path).built
+
+
+@needs_wheels
+def test_a_slow_answer_is_an_error(conv_net: Callable[..., Any]) -> None:
+    with Gate(timeout=0.0) as hasty, pytest.raises(LoweringError, match="did not answer"):
+        hasty.check(conv_net())
+
+
+def test_unknown_capability_and_missing_wheels_are_explained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(ConfigurationError, match="SM 70"):
+        Gate(70)
+    monkeypatch.setattr(gate_module, "available", lambda: False)
+    with pytest.raises(ConfigurationError, match="wheels are not installed"):
+        Gate(86)
