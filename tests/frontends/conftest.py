@@ -1,0 +1,63 @@
+"""Oracles of the front-end tests: ONNX Runtime runs the source and the program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx_ir as ir
+import onnxruntime
+import pytest
+
+from qcompiler.ir.program import Program
+from qcompiler.ir.verifier import require_valid
+
+Array = npt.NDArray[Any]
+Feed = Mapping[str, Array]
+Run = Callable[[onnx.ModelProto | Program, Feed], list[Array]]
+Same = Callable[[onnx.ModelProto, Program, Feed], None]
+
+
+def _run(model: onnx.ModelProto | Program, feed: Feed) -> list[Array]:
+    proto = ir.to_proto(model.model) if isinstance(model, Program) else model
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), options)
+    outputs: list[Array] = session.run(None, dict(feed))
+    return outputs
+
+
+def _same(source: onnx.ModelProto, program: Program, feed: Feed) -> None:
+    """The program is sound and computes what the source computes.
+
+    Both run in float32 on the same kernels; 1e-5 of the largest value leaves room for the few
+    roundings (2⁻²⁴ each) that another order of the same operations makes.
+    """
+    require_valid(program)
+    wanted: Sequence[Array] = _run(source, feed)
+    found = _run(program, feed)
+    assert len(found) == len(wanted)
+    for one, two in zip(found, wanted, strict=True):
+        assert one.dtype == two.dtype
+        scale = float(np.abs(two).max()) if two.size else 1.0
+        np.testing.assert_allclose(one, two, rtol=0, atol=1e-5 * max(scale, 1e-6))
+
+
+@pytest.fixture
+def run() -> Run:
+    return _run
+
+
+@pytest.fixture
+def assert_same() -> Same:
+    return _same
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20)
