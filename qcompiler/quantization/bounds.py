@@ -66,14 +66,15 @@ class Bounds:
         """Bounds of a float32 array of any shape."""
         if values.size == 0:
             return cls()
-        low, high = float(values.min()), float(values.max())
+        # + 0.0 turns -0.0 into 0.0: which zero min() gives depends on the order.
+        low, high = float(values.min()) + 0.0, float(values.max()) + 0.0
         if not (math.isfinite(low) and math.isfinite(high)):
             finite = values[np.isfinite(values)]
             return cls.of(finite).merge(_count_nonfinite(values))
         if low > SENTINEL_LIMIT:
             return cls(values.size, low, high, low)
         masked = values <= SENTINEL_LIMIT
-        body_low = float(np.min(values, where=~masked, initial=np.inf))
+        body_low = float(np.min(values, where=~masked, initial=np.inf)) + 0.0
         masked_high = float(np.max(values, where=masked, initial=-np.inf))
         return cls(values.size, low, high, body_low, masked_high)
 
@@ -86,6 +87,7 @@ class Bounds:
         ends = np.asarray([low, high], np.float32)
         if not np.all(np.isfinite(ends)):
             return _count_nonfinite(ends)
+        low, high = low + 0.0, high + 0.0
         if low > SENTINEL_LIMIT:
             return cls(count, low, high, low)
         return cls(count, low, high, -math.inf, low)
