@@ -148,6 +148,13 @@ def test_entry_points_name_things_that_exist(config: dict[str, Any], group: str)
     assert missing == []
 
 
+@pytest.mark.parametrize("group", ["qcompiler.passes", "qcompiler.backends"])
+def test_installed_entry_points_are_those_of_pyproject(config: dict[str, Any], group: str) -> None:
+    declared = config["project"]["entry-points"][group]
+    points = importlib.metadata.distribution("qcompiler").entry_points.select(group=group)
+    assert {p.name: p.value for p in points} == declared, "pyproject changed: run `make install`"
+
+
 def third_party_imports() -> set[str]:
     found = set()
     for _, path in own_modules():
