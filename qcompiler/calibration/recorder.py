@@ -62,11 +62,13 @@ class Recorder:
         model: The float model and its sites.
         threads: Threads of ONNX Runtime, None for its choice.
         cap: Most bytes of values fetched in one run (a single larger value is fetched alone).
+        spinning: Let ONNX Runtime's idle threads spin; off when several recorders share cores.
     """
 
     model: FloatModel
     threads: int | None = None
     cap: int = DEFAULT_CAP
+    spinning: bool = True
     _reduced: tuple[Site, ...] = field(init=False)
     _full: list[Site] = field(init=False)
     _groups: list[tuple[Site, ...]] = field(init=False, default_factory=list)
@@ -155,7 +157,9 @@ class Recorder:
         session = self._sessions.get(names)
         if session is None:
             packed = self.model.instrumented(bounds, values, sizes)
-            session = OrtSession(packed, threads=self.threads, early_outputs=True)
+            session = OrtSession(
+                packed, threads=self.threads, spinning=self.spinning, early_outputs=True
+            )
             if keep:
                 self._sessions[names] = session
         return dict(zip(names, session.run_checked(feed, names), strict=True))

@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from qcompiler.calibration.checkpoint import (
+    Checkpoint,
+    chain_digest,
+    fingerprint,
+    read_checkpoint,
+)
 from qcompiler.calibration.instrument import FloatModel
 from qcompiler.calibration.recorder import DEFAULT_CAP, Observations, Recorder, merge_into
+from qcompiler.calibration.shard import SHARD, observe_shards, shards
 from qcompiler.errors import CalibrationError
 from qcompiler.execution.feeds import normalize_feed
 from qcompiler.ir.signature import Feed, Signature
@@ -57,26 +66,36 @@ def run_calibration(
     *,
     progress: Progress | None = None,
     executor: Executor | None = None,
+    checkpoint: Path | str | None = None,
     threads: int | None = None,
     cap: int = DEFAULT_CAP,
 ) -> Calibration:
     """Observes every site of the model over the feeds, which are read once.
+
+    The result does not depend on how feeds are batched, ordered, sharded or interrupted.
 
     Args:
         model: The float model and its sites.
         signature: What the feeds are checked against.
         feeds: Dicts, tuples or arrays, see `normalize_feed`.
         progress: Told of every feed.
-        executor: Workers for shards of feeds; None observes in this thread. The result is the
-            same, bit for bit.
+        executor: Workers for shards of feeds; None observes in this thread.
+        checkpoint: File that holds the state after every shard. If it exists, its feeds are read
+            again, compared by digest, and not run.
         threads: Threads of ONNX Runtime per worker, None for its choice.
         cap: Most bytes of observed values held at once, per worker.
 
     Raises:
         FeedError: A feed does not match the signature.
-        CalibrationError: No feeds, or NaN or infinity in one.
+        CalibrationError: No feeds, NaN or infinity in one, a damaged or foreign checkpoint.
     """
-    result = _serially(model, checked_feeds(signature, feeds), progress or Silent(), threads, cap)
+    checked = checked_feeds(signature, feeds)
+    told = progress or Silent()
+    engine = _Engine(model, executor, threads, cap)
+    if checkpoint is None:
+        result = _observe(engine, checked, told)
+    else:
+        result = _observe_with_checkpoint(engine, checked, told, Path(checkpoint))
     if not result.samples:
         raise CalibrationError(
             "the calibration data is empty",
@@ -86,18 +105,70 @@ def run_calibration(
     return result
 
 
-def _serially(
-    model: FloatModel,
-    feeds: Iterable[Feed],
-    progress: Progress,
-    threads: int | None,
-    cap: int,
-) -> Calibration:
-    recorder = Recorder(model, threads, cap)
+@dataclass(frozen=True, eq=False)
+class _Engine:
+    """Observes shards here or on an executor."""
+
+    model: FloatModel
+    executor: Executor | None
+    threads: int | None
+    cap: int
+
+    def observe(
+        self, feeds: Iterable[Feed], size: int
+    ) -> Iterator[tuple[list[Feed], Observations]]:
+        """Shards of at most `size` feeds with their observations, in order."""
+        if self.executor is not None:
+            split = shards(feeds, size)
+            yield from observe_shards(self.executor, self.model, split, self.threads, self.cap)
+            return
+        recorder = Recorder(self.model, self.threads, self.cap)
+        for shard in shards(feeds, size):
+            total: Observations = {}
+            for feed in shard:
+                merge_into(total, recorder.observe(feed))
+            yield shard, total
+
+
+def _observe(engine: _Engine, feeds: Iterable[Feed], progress: Progress) -> Calibration:
+    """One feed at a time when nothing is gained by shards, so that only one is alive."""
     total: Observations = {}
     samples = 0
-    for feed in feeds:
-        merge_into(total, recorder.observe(feed))
-        samples += 1
-        progress.advance()
+    for shard, seen in engine.observe(feeds, SHARD if engine.executor is not None else 1):
+        merge_into(total, seen)
+        samples += len(shard)
+        progress.advance(len(shard))
     return Calibration(total, samples)
+
+
+def _observe_with_checkpoint(
+    engine: _Engine, feeds: Iterator[Feed], progress: Progress, path: Path
+) -> Calibration:
+    state = read_checkpoint(path, fingerprint(engine.model))
+    _skip_known(feeds, state, path)
+    progress.advance(state.samples, "from the checkpoint")
+    for shard, seen in engine.observe(feeds, SHARD):
+        total = dict(state.observations)
+        merge_into(total, seen)
+        data = state.data
+        for feed in shard:
+            data = chain_digest(data, feed)
+        state = Checkpoint(state.fingerprint, state.samples + len(shard), data, total)
+        state.save(path)
+        progress.advance(len(shard))
+    return Calibration(dict(state.observations), state.samples)
+
+
+def _skip_known(feeds: Iterator[Feed], state: Checkpoint, path: Path) -> None:
+    """Reads the feeds that the checkpoint holds and makes sure that they are the same."""
+    data = ""
+    read = 0
+    for feed in islice(feeds, state.samples):
+        data = chain_digest(data, feed)
+        read += 1
+    if read < state.samples or data != state.data:
+        raise CalibrationError(
+            f"the checkpoint {path} was made from other calibration data",
+            why=f"the first {state.samples} feeds are not the ones it holds",
+            fix="feed the same data in the same order, or delete the checkpoint",
+        )

@@ -134,6 +134,7 @@ class OrtSession:
             options.intra_op_num_threads = self._threads
         if self._early_outputs:
             options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
+            options.enable_mem_pattern = False  # patterns reserve memory as if nothing were freed
         if not self._spinning:
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if not self._optimize:

@@ -1,0 +1,128 @@
+"""Shards of feeds on any `concurrent.futures.Executor`, merged exactly.
+
+A work item is picklable. On this machine's process pools the model travels once, through a file;
+other executors (Dask) get it with each item and keep it by its digest.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from qcompiler.calibration.instrument import FloatModel
+from qcompiler.calibration.recorder import Observations, Recorder, merge_into
+from qcompiler.errors import CalibrationError
+from qcompiler.ir.signature import Feed
+
+SHARD = 8
+"""Feeds per shard."""
+_LOCAL = threading.local()
+"""The recorder of the last model that this thread worked on, with its key."""
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """How shards of one calibration are observed. Picklable.
+
+    Attributes:
+        model: The float model, or the file that holds it pickled.
+        key: Identifies the model among all of this process.
+        threads: Threads of ONNX Runtime per worker.
+        cap: Bytes of observed values held at once per worker.
+    """
+
+    model: FloatModel | Path
+    key: str
+    threads: int | None
+    cap: int
+
+    def recorder(self) -> Recorder:
+        """This thread's recorder, kept from shard to shard."""
+        if getattr(_LOCAL, "key", None) != self.key:
+            model = self.model
+            if isinstance(model, Path):
+                model = pickle.loads(model.read_bytes())
+            _LOCAL.recorder = Recorder(model, self.threads, self.cap, spinning=False)
+            _LOCAL.key = self.key
+        recorder: Recorder = _LOCAL.recorder
+        return recorder
+
+
+def observe_shard(job: Job, feeds: Sequence[Feed]) -> Observations:
+    """The observations of a few feeds, merged. Runs in a worker."""
+    recorder = job.recorder()
+    total: Observations = {}
+    for feed in feeds:
+        merge_into(total, recorder.observe(feed))
+    return total
+
+
+def shards(feeds: Iterable[Feed], size: int = SHARD) -> Iterator[list[Feed]]:
+    """Consecutive feeds in lists of `size`; the last may be shorter."""
+    iterator = iter(feeds)
+    while shard := list(islice(iterator, size)):
+        yield shard
+
+
+def observe_shards(
+    executor: Executor,
+    model: FloatModel,
+    feeds: Iterable[list[Feed]],
+    threads: int | None,
+    cap: int,
+) -> Iterator[tuple[list[Feed], Observations]]:
+    """Shards with their observations, in order; a few are in flight at a time.
+
+    Raises:
+        CalibrationError: A worker died.
+    """
+    waiting: deque[tuple[list[Feed], Future[Observations]]] = deque()
+    most = (os.cpu_count() or 1) + 1
+    with _shipped(executor, model, threads, cap) as job:
+        try:
+            for shard in feeds:
+                waiting.append((shard, executor.submit(observe_shard, job, shard)))
+                if len(waiting) >= most:
+                    yield _next(waiting)
+            while waiting:
+                yield _next(waiting)
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+
+def _next(
+    waiting: deque[tuple[list[Feed], Future[Observations]]],
+) -> tuple[list[Feed], Observations]:
+    shard, future = waiting.popleft()
+    try:
+        return shard, future.result()
+    except BrokenExecutor as error:
+        raise CalibrationError(
+            "a calibration worker died",
+            why=str(error),
+            fix="use fewer workers (memory), or calibrate without an executor",
+        ) from error
+
+
+@contextmanager
+def _shipped(executor: Executor, model: FloatModel, threads: int | None, cap: int) -> Iterator[Job]:
+    """A job whose model reaches the workers of this executor."""
+    key = f"{model.packed.digest}-{os.getpid()}-{id(model)}"
+    if not isinstance(executor, ProcessPoolExecutor):
+        yield Job(model, key, threads, cap)
+        return
+    with tempfile.TemporaryDirectory(prefix="qcompiler-") as folder:
+        path = Path(folder) / "model.pickle"
+        with path.open("wb") as file:
+            pickle.dump(model, file, protocol=pickle.HIGHEST_PROTOCOL)
+        yield Job(path, f"{key}-{path}", threads, cap)
