@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 import sys
-import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from qcompiler.errors import ArtifactError, InvalidProgramError
+from qcompiler.errors import InvalidProgramError
+from qcompiler.execution.saving import write_text
 from qcompiler.ir.diagnostics import Severity
 from qcompiler.ir.program import Program
+from qcompiler.ir.text import to_text
+from qcompiler.ir.verifier import verify
 from qcompiler.ir.walk import all_nodes
 from qcompiler.pipeline.contract import Pass, PassReport
 
@@ -86,7 +88,8 @@ class IRDump(Watcher):
     def after(self, each: Pass, program: Program, number: int, report: PassReport) -> None:
         if report.modified:
             name = re.sub(r"[^\w.-]+", "-", each.name)
-            write_atomically(self.folder / f"{number:03d}-{name}.txt", program_text(program))
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_text(self.folder / f"{number:03d}-{name}.txt", to_text(program))
 
 
 @dataclass
@@ -98,8 +101,6 @@ class VerifyEach(Watcher):
     """
 
     def after(self, each: Pass, program: Program, number: int, report: PassReport) -> None:
-        from qcompiler.ir.verifier import verify
-
         found = [
             diagnostic
             for diagnostic in verify(program, stage=f"after {each.name}")
@@ -140,11 +141,6 @@ class Bisect(Watcher):
         return number <= self.last
 
 
-def program_text(program: Program) -> str:
-    """The IR as text, large constants elided (onnx-ir's own form)."""
-    return str(program.model)
-
-
 def peak_memory() -> int:
     """The process's peak resident memory in bytes; 0 where the system does not tell."""
     try:
@@ -153,25 +149,3 @@ def peak_memory() -> int:
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a text file through a temporary one beside it, so that no partial file is left.
-
-    Raises:
-        ArtifactError: Not writable.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
-        ) as file:
-            temporary = Path(file.name)
-            try:
-                file.write(text)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-        temporary.replace(path)
-    except OSError as error:
-        raise ArtifactError(f"cannot write {path}", why=error.strerror or str(error)) from error

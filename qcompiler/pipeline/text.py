@@ -16,6 +16,7 @@ from qcompiler.errors import PipelineError
 from qcompiler.pipeline.combinators import Combinator
 from qcompiler.pipeline.contract import Pass
 from qcompiler.pipeline.options import WORD, Quoted, Value, read_options, show_options
+from qcompiler.target.contract import Target
 
 _TOKEN = re.compile(rf'\s*(?:(?P<word>{WORD.pattern})|(?P<string>"(?:[^"\\]|\\.)*")|(?P<mark>.))')
 
@@ -69,6 +70,20 @@ def build(written: PassText, find: Callable[[str], type[Pass]]) -> Pass:
         raise PipelineError(
             f"'{written.name}' cannot be made from these options", why=str(error)
         ) from error
+
+
+def build_target(written: str, find: Callable[[str], type[Target]]) -> Target:
+    """Makes a target from `name` or `name{option=value}`.
+
+    Raises:
+        PipelineError: The text breaks the grammar, or an option is wrong.
+        RegistryError: An unknown target.
+    """
+    found = parse(written)
+    if len(found) != 1 or found[0].children is not None:
+        raise PipelineError("a target is written name or name{option=value}", where=written)
+    cls = find(found[0].name)
+    return cls(**read_options(cls, found[0].options, found[0].name))
 
 
 def show(passes: Sequence[Pass]) -> str:

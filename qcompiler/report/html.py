@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from qcompiler.report.plots import layer_times
 from qcompiler.report.report import Report
@@ -21,6 +20,5 @@ def render_html(report: Report) -> str:
     )
     environment.filters["seconds"] = show_seconds
     environment.filters["figure"] = show_figure
-    # The SVG is made by matplotlib, which escapes the labels itself.
-    plot = Markup(layer_times(report.regions))
+    plot = layer_times(report.regions)
     return environment.get_template("report.html.j2").render(report=report, plot=plot)

@@ -7,9 +7,8 @@ from collections.abc import Callable
 import onnx_ir as ir
 import pytest
 
-from qcompiler.ir.program import Program
+from qcompiler.ir.program import Program, Provenance
 from qcompiler.ir.signature import Signature, TensorSpec
-from qcompiler.ir.program import Provenance
 
 _TEXT = """
 <ir_version: 10, opset_import: ["" : 21]>
