@@ -185,7 +185,7 @@ def _constant_tensor(node: ir.Node) -> ir.TensorProtocol | None:
     value = attribute.value
     match name:
         case "value":
-            return copy.copy(attribute.as_tensor())
+            return _own(attribute.as_tensor())
         case "value_int" | "value_ints":
             return ir.tensor(np.array(value, dtype=np.int64))
         case "value_float" | "value_floats":

@@ -158,7 +158,8 @@ def test_bodies_are_converted_too(assert_same: Any, rng: np.random.Generator) ->
     text = """g (float[2,4,6,6] x, bool c) => (float[] y) {
         y = If (c) <
             then_branch = t () => (float[] a) { a = Clip <min = 0.0, max = 0.5> (x) },
-            else_branch = e () => (float[] b) { b = Pad <pads = [0,0,1,0,0,0,-1,0], value = 2.0> (x) }>
+            else_branch = e () => (float[] b)
+                { b = Pad <pads = [0,0,1,0,0,0,-1,0], value = 2.0> (x) }>
     }"""
     source = _model(text, 10)
     for body in [source.graph, *(a.g for a in source.graph.node[0].attribute)]:
