@@ -1,1 +1,41 @@
-"""A quantizing graph compiler."""
+"""A quantizing graph compiler: trained network in, fast and checked integer program out.
+
+```python
+import qcompiler as qc
+
+compiled = qc.compile(model, target="onnxruntime", calibration=feeds)
+compiled(feed)
+compiled.save("out.onnx")
+print(compiled.report.text())
+```
+"""
+
+from qcompiler import errors
+from qcompiler.compile import compile
+from qcompiler.compiled import Compiled
+from qcompiler.config import Scheme
+from qcompiler.frontends import load
+from qcompiler.ir.plan import Plan
+from qcompiler.ir.program import Program
+from qcompiler.pipeline.contract import Pass
+from qcompiler.pipeline.pipeline import Pipeline
+from qcompiler.pipeline.registry import passes, targets
+from qcompiler.quantization.nonuniform import QTensor, quantize
+from qcompiler.target.contract import Target
+
+__all__ = [
+    "Compiled",
+    "Pass",
+    "Pipeline",
+    "Plan",
+    "Program",
+    "QTensor",
+    "Scheme",
+    "Target",
+    "compile",
+    "errors",
+    "load",
+    "passes",
+    "quantize",
+    "targets",
+]

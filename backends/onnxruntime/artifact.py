@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 import onnx_ir as ir
 
+from qcompiler.backends.onnxruntime.costs import cost_sample
 from qcompiler.backends.onnxruntime.kernels import count_kernels
 from qcompiler.errors import ArtifactError
 from qcompiler.execution.session import OrtSession
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
-from qcompiler.target.contract import Artifact, KernelCount, Target
+from qcompiler.target.contract import Artifact, CostSample, KernelCount, Target
 
 _SINGLE_FILE_BYTES = 2**31 - 2**24
 """Protobuf's limit of 2 GiB for one message, less room for the graph."""
@@ -46,6 +48,10 @@ class OrtArtifact(Artifact):
 
     def save(self, path: Path) -> None:
         save_onnx(self._program.model, path)
+
+    def profile(self, feeds: Sequence[Feed]) -> CostSample:
+        times = self._session.profile(feeds)
+        return cost_sample(self._program, self._target.regions(self._program), times)
 
     def kernels(self) -> KernelCount:
         return count_kernels(self._program, self._target, self._session.optimized_model())

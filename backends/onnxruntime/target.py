@@ -7,9 +7,10 @@ from typing import ClassVar
 
 from qcompiler.backends.onnxruntime.artifact import OrtArtifact
 from qcompiler.backends.onnxruntime.capabilities import TABLE
+from qcompiler.backends.onnxruntime.costs import measure_conversions
 from qcompiler.ir.program import Program
 from qcompiler.target.capability import CapabilityTable
-from qcompiler.target.contract import Target
+from qcompiler.target.contract import ConversionCost, Target
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,9 @@ class OnnxRuntime(Target):
     @property
     def capabilities(self) -> CapabilityTable:
         return TABLE
+
+    def conversion_cost(self) -> ConversionCost:
+        return measure_conversions(self.threads)
 
     def lower(self, program: Program) -> OrtArtifact:
         return OrtArtifact(program, self, self.threads)

@@ -130,7 +130,8 @@ def _move(quantize: ir.Node, rewriter: Rewriter) -> bool:
         assert source is not None
         rewriter.set_input(mover, position, source.inputs[0])
         rewriter.erase_dead(source)
-    mover.outputs[0].dtype = quantize.outputs[0].dtype or ir.DataType.UINT8
+    # A new type object: clones share the old one.
+    mover.outputs[0].type = ir.TensorType(quantize.outputs[0].dtype or ir.DataType.UINT8)
     rewriter.replace_uses(quantize.outputs[0], mover.outputs[0])
     rewriter.erase_dead(quantize)
     return True

@@ -2,8 +2,8 @@
 
 `OpCapability` rows say how a kind of region may run (`Implementation`) and under which
 `Constraint`s. Three different facts: an op that is listed, one that runs in any precision because
-it moves data only (`shares_scale`), and one that is absent (float). A variant overlays a base table with `overlay`, it
-never copies it.
+it moves data only (`shares_scale`), and one that is absent (float). A variant overlays a base
+table with `overlay`, it never copies it.
 """
 
 from __future__ import annotations
@@ -60,6 +60,12 @@ class Implementation:
     shares_scale: bool = False
     output_range: Range | None = None
     operands: Callable[[tuple[Operand, ...]], tuple[Operand, ...]] | None = None
+
+    def fits(self, region: Region) -> bool:
+        """Whether the region has the constant weight that this form is about."""
+        if self.kernel is Kernel.STATIC and self.output is not None:
+            return True
+        return self.weight is None or region.weight is not None
 
     def choose_operands(self, activations: tuple[Operand, ...]) -> tuple[Operand, ...]:
         """The activations that this form reads quantized."""

@@ -36,6 +36,34 @@ class KernelCount:
     ops: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class CostSample:
+    """Where the time of one run goes, measured on the engine.
+
+    Attributes:
+        regions: Seconds by region key; regions that the engine merged into a neighbour are absent.
+        conversions: Seconds of quantizing, dequantizing and layout changes between regions.
+        other: Seconds of everything else.
+    """
+
+    regions: Mapping[str, float]
+    conversions: float
+    other: float
+
+    @property
+    def total(self) -> float:
+        return sum(self.regions.values()) + self.conversions + self.other
+
+
+@dataclass(frozen=True)
+class ConversionCost:
+    """Seconds per element to enter and leave integers, plus a fixed cost per kernel."""
+
+    quantize: float
+    dequantize: float
+    fixed: float
+
+
 class Artifact(ABC):
     """A lowered program that the target's engine runs."""
 
@@ -60,12 +88,32 @@ class Artifact(ABC):
     def kernels(self) -> KernelCount:
         """Counts the kernels of the engine's own optimized graph."""
 
+    def profile(self, feeds: Sequence[Feed]) -> CostSample | None:
+        """Seconds per region over these feeds; None when the engine cannot tell."""
+        return None
+
+
+STATIC_PLACEMENT = (
+    "align-scales,insert-qdq,fold-qdq,quantize-weights,quantize-bias,insert-dynamic-quantization,"
+    "dead-code"
+)
+"""Passes from a planned program to explicit quantization, as pipeline text."""
+
 
 @dataclass(frozen=True)
 class Target(ABC):
-    """A deployment runtime. Options are dataclass fields; facts are in `capabilities`."""
+    """A deployment runtime. Options are dataclass fields; facts are in `capabilities`.
+
+    Class attributes:
+        name: Name in the registry.
+        placement: Pipeline text that makes a plan explicit for this target.
+        measurable: Whether the engine itself runs on this machine, so that time and loss can be
+            measured; False for targets that only write a file.
+    """
 
     name: ClassVar[str]
+    placement: ClassVar[str] = STATIC_PLACEMENT
+    measurable: ClassVar[bool] = True
 
     @property
     @abstractmethod
@@ -80,9 +128,9 @@ class Target(ABC):
             LoweringError: An op has no lowering, or the engine refuses the result.
         """
 
-    def finalize(self, program: Program) -> tuple[str, ...]:
-        """Pass names that `legalize` runs for this target before lowering; none by default."""
-        return ()
+    def conversion_cost(self) -> ConversionCost | None:
+        """What entering and leaving integers costs on this machine; None if it is not known."""
+        return None
 
     def regions(self, program: Program) -> list[Region]:
         """The program's regions under this target's patterns."""
@@ -93,7 +141,7 @@ class Target(ABC):
         row = self.capabilities.row(region.kind)
         if row is None or self.objections(region):
             return ()
-        return row.implementations
+        return tuple(form for form in row.implementations if form.fits(region))
 
     def implementation(self, region: Region, precision: str) -> Implementation | None:
         """The form that a plan's precision names, None for float."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from qcompiler.errors import LegalityError
 from qcompiler.ir.plan import FLOAT
-from qcompiler.ir.program import Program
+from qcompiler.ir.program import Program, Property
 from qcompiler.ir.regions import Operand, Region
 from qcompiler.target.capability import Implementation, Kernel
 from qcompiler.target.contract import Target
@@ -43,6 +43,8 @@ def placed_regions(
         if precision == FLOAT:
             continue
         form = target.implementation(region, precision)
+        if form is None and Property.QDQ_EXPLICIT in program.properties:
+            continue  # a mover that already works on integers
         if form is None:
             raise LegalityError(
                 f"{region} cannot run as {precision} on {target.name}",

@@ -1,0 +1,80 @@
+"""`float-movers`: data movement on integers goes back behind DequantizeLinear.
+
+Q → MaxPool → DQ becomes Q → DQ → MaxPool. TensorRT moves DQ forward through these ops itself
+(developer guide, Q/DQ networks), and its documentation asks for Q and DQ in pairs; the function is
+bit-identical, since every element is dequantized on its own and the order is kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx_ir as ir
+
+from qcompiler.ir.optraits import activation_positions
+from qcompiler.ir.program import Program, Property
+from qcompiler.ir.rewriter import Rewriter
+from qcompiler.ir.walk import Usage, all_graphs, is_op, uses
+from qcompiler.passes.placement.fold_qdq import INTEGER_MOVERS
+from qcompiler.pipeline.contract import Outcome, Pass, PassContext
+
+
+@dataclass(frozen=True)
+class FloatMovers(Pass):
+    """Moves DequantizeLinear in front of ops that only move or select elements."""
+
+    name: ClassVar[str] = "float-movers"
+    requires: ClassVar[frozenset[Property]] = frozenset({Property.QDQ_EXPLICIT})
+
+    def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
+        moved = 0
+        for graph in all_graphs(program.model):
+            for node in reversed(list(graph)):
+                if node.graph is not None and is_op(node, *INTEGER_MOVERS):
+                    moved += _lift(node, rewriter)
+        return Outcome(details={"moved": moved})
+
+
+def _lift(mover: ir.Node, rewriter: Rewriter) -> bool:
+    """Puts the DQ of a mover's result at its operands, if DQs are all that read the result."""
+    readers = [use.node for use in uses(mover.outputs[0])]
+    if not readers or not all(_is_plain(reader) for reader in readers):
+        return False
+    if len(mover.outputs) != 1 or mover.outputs[0].is_graph_output():
+        return False
+    first = readers[0]
+    if len({tuple(reader.inputs[1:]) for reader in readers}) != 1 or mover.graph is not first.graph:
+        return False
+    if mover.op_type == "Pad" and len(mover.inputs) > 2 and mover.inputs[2] is not None:
+        rewriter.set_input(mover, 2, None)
+    for position in activation_positions(mover):
+        _dequantize(mover, position, first, rewriter)
+    mover.outputs[0].dtype = first.outputs[0].dtype
+    for reader in readers:
+        rewriter.replace_uses(reader.outputs[0], mover.outputs[0])
+        rewriter.erase_dead(reader)
+    return True
+
+
+def _dequantize(mover: ir.Node, position: int, like: ir.Node, rewriter: Rewriter) -> None:
+    operand = mover.inputs[position]
+    assert operand is not None
+    copy = rewriter.insert(
+        "DequantizeLinear",
+        [operand, *like.inputs[1:]],
+        before=mover,
+        outputs=[f"{operand.name}_dequantized"],
+        dtype=like.outputs[0].dtype,
+        shape=operand.shape,
+    )
+    use = Usage(mover, position)
+    rewriter.replace_uses(operand, copy.outputs[0], only=[use])
+
+
+def _is_plain(node: ir.Node) -> bool:
+    """A DQ with one scale for the whole tensor, whose result is no graph output."""
+    if not is_op(node, "DequantizeLinear") or node.outputs[0].is_graph_output():
+        return False
+    scale = node.inputs[1]
+    return scale is not None and scale.shape is not None and len(scale.shape) == 0

@@ -1,0 +1,164 @@
+"""`qc.compile`: model in, quantized program for one runtime out."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from typing import Any
+
+from qcompiler.calibration.keeper import Keeper
+from qcompiler.compiled import Compiled
+from qcompiler.config import FLOAT_PIPELINE, Recipe, Scheme, recipe_of, scheme_of
+from qcompiler.errors import CalibrationError, ConfigurationError
+from qcompiler.frontends import load
+from qcompiler.ir.plan import Plan
+from qcompiler.ir.program import Program
+from qcompiler.ir.signature import Feed
+from qcompiler.pipeline import registry
+from qcompiler.pipeline.contract import PassContext, Progress, Silent
+from qcompiler.pipeline.pipeline import Pipeline, PipelineReport
+from qcompiler.report.progress import TerminalProgress
+from qcompiler.search.select import Goal, Samples, select
+from qcompiler.target.contract import Target
+
+Evaluate = Callable[[Callable[[Feed], Sequence[Any]]], float]
+
+
+def compile(
+    model: object,
+    target: str | Target = "onnxruntime",
+    calibration: Iterable[Any] | None = None,
+    *,
+    example_inputs: Any = None,
+    scheme: str | Scheme = "auto",
+    overrides: Mapping[str, str] | None = None,
+    plan: Plan | None = None,
+    recipe: str = "balanced",
+    evaluate: Evaluate | None = None,
+    max_loss: float | None = None,
+    objective: str = "latency",
+    budget: float | None = None,
+    executor: Executor | None = None,
+    pipeline: Pipeline | str | None = None,
+    progress: bool | Progress = False,
+) -> Compiled:
+    """Compiles a trained model into a quantized program for a runtime.
+
+    The result is checked on the engine before it is returned: it is never slower than float there
+    (interleaved timing) and never loses more than `max_loss`; where nothing better than float
+    exists, float is returned and the report says why. A fixed scheme is built as asked, and the
+    report says what it gains and loses.
+
+    Args:
+        model: `torch.nn.Module`, `fx.GraphModule`, `ExportedProgram`, a path, `onnx.ModelProto`,
+            `onnx_ir.Model` or a `Program`.
+        target: Name of a registered target, or a Target with options.
+        calibration: Feeds (dicts by input name, tuples, or arrays; numpy or torch); read once and
+            streamed, so a generator over any number of samples does.
+        example_inputs: Arguments for capturing a torch module; the first feed by default.
+        scheme: `auto`, `int8`, `dynamic`, `float32`, or a `Scheme`.
+        overrides: Precision by glob over module paths, node names or `op:OpType`.
+        plan: A plan to apply as it is, instead of a search.
+        recipe: `fast`, `balanced` or `best`.
+        evaluate: Called with `run` (feed -> outputs); returns a score, higher is better.
+        max_loss: Largest loss of `evaluate`'s score (0.01 by default); without `evaluate`, largest
+            noise-to-signal ratio of the outputs (0.01, that is 20 dB, by default).
+        objective: `latency` or `size`.
+        budget: Seconds of search.
+        executor: Workers for calibration shards.
+        pipeline: Passes (or their text) to run instead of the float rewrites.
+        progress: True shows a progress bar on the terminal.
+
+    Raises:
+        QCompilerError: See `qcompiler.errors` for what can go wrong; nothing is half done then.
+    """
+    started = time.perf_counter()
+    effort, asked = recipe_of(recipe), scheme_of(scheme)
+    chosen = _target(target)
+    first, feeds = _peeked(calibration)
+    source = load(model, first if example_inputs is None else example_inputs)
+    reporter = _reporter(progress)
+    program = source.clone()
+    context = PassContext(chosen, None, reporter, executor, {})
+    reports = [_pipeline(pipeline).run(program, context)]
+    kept = _calibrated(program, chosen, feeds, asked, effort, context, reports)
+    goal = Goal(asked, evaluate, max_loss, objective, budget, dict(overrides or {}), plan)
+    selection = select(source, program, chosen, kept, goal, effort, reporter)
+    return Compiled.assemble(
+        source, chosen, selection, reports, time.perf_counter() - started, kept.feeds
+    )
+
+
+def _peeked(calibration: Iterable[Any] | None) -> tuple[Any, Iterable[Any] | None]:
+    """The first feed (None if there is no data) and an iterable that still holds it.
+
+    Raises:
+        CalibrationError: There are no feeds.
+    """
+    if calibration is None:
+        return None, None
+    if isinstance(calibration, Sequence):
+        if not calibration:
+            raise CalibrationError("the calibration data is empty", fix="give some feeds")
+        return calibration[0], calibration
+    iterator = iter(calibration)
+    try:
+        first = next(iterator)
+    except StopIteration as error:
+        raise CalibrationError("the calibration data is empty", fix="give some feeds") from error
+    return first, itertools.chain([first], iterator)
+
+
+def _target(given: str | Target) -> Target:
+    if isinstance(given, Target):
+        return given
+    if not isinstance(given, str):
+        raise ConfigurationError(f"{given!r} is no target", fix="give a name or a Target")
+    return registry.find_target(given)()
+
+
+def _pipeline(given: Pipeline | str | None) -> Pipeline:
+    if isinstance(given, Pipeline):
+        return given
+    return Pipeline.parse(FLOAT_PIPELINE if given is None else given)
+
+
+def _reporter(progress: bool | Progress) -> Progress:
+    if isinstance(progress, bool):
+        return TerminalProgress() if progress else Silent()
+    return progress
+
+
+def _calibrated(
+    program: Program,
+    target: Target,
+    feeds: Iterable[Any] | None,
+    scheme: Scheme,
+    effort: Recipe,
+    context: PassContext,
+    reports: list[PipelineReport],
+) -> Samples:
+    """Observes and calibrates; returns the samples that were kept.
+
+    Raises:
+        CalibrationError: The scheme needs calibration data and there is none.
+    """
+    if feeds is None:
+        if scheme.needs_calibration and not scheme.is_auto:
+            raise CalibrationError(
+                f"the scheme {scheme.precision!r} needs calibration data",
+                fix="pass calibration=<iterable of feeds>, or scheme='dynamic'",
+            )
+        return Samples((), 0)
+    keeper = Keeper(program.signature, feeds, effort.samples)
+    if not scheme.needs_calibration:
+        for _ in keeper:
+            pass
+        return Samples(tuple(keeper.kept), keeper.seen)
+    method = scheme.observer or effort.observer
+    context.feeds = keeper
+    steps = Pipeline.parse(f"insert-observers{{method={method}}},calibrate")
+    reports.append(steps.run(program, context))
+    return Samples(tuple(keeper.kept), keeper.seen)

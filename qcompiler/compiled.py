@@ -1,0 +1,222 @@
+"""`Compiled`: the result of a compilation. Runs, saves, explains and checks itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from qcompiler.errors import ArtifactError, ConfigurationError
+from qcompiler.execution.feeds import normalize_feed
+from qcompiler.ir.diagnostics import Diagnostic
+from qcompiler.ir.plan import FLOAT, Plan
+from qcompiler.ir.program import Program
+from qcompiler.ir.signature import Feed
+from qcompiler.pipeline.pipeline import PipelineReport
+from qcompiler.report.report import Figure, Report, pass_rows, region_rows, worst_first
+from qcompiler.search.candidates import Candidate
+from qcompiler.search.select import Selection
+from qcompiler.target.contract import Artifact, KernelCount, Target
+
+
+@dataclass(frozen=True)
+class FrontierPoint:
+    """One measured configuration.
+
+    Attributes:
+        index: What `Compiled.at` takes.
+        seconds: Time of one run, None if not measured.
+        loss: Noise-to-signal ratio of the outputs, None if not measured.
+        nbytes: Size as saved.
+        quantized: Regions that are not float.
+    """
+
+    index: int
+    seconds: float | None
+    loss: float | None
+    nbytes: int
+    quantized: int
+
+
+@dataclass(frozen=True, eq=False)
+class Compiled:
+    """A program compiled for one runtime.
+
+    Attributes:
+        program: The program that was lowered, Q/DQ explicit.
+        target: Where it runs.
+        plan: Precision of every region and why.
+        report: What was decided, gained and warned of.
+        artifact: What the engine runs.
+        log: What the search tried, one line per step.
+    """
+
+    program: Program
+    target: Target
+    plan: Plan
+    report: Report
+    artifact: Artifact
+    _candidates: tuple[Candidate, ...] = ()
+    _feeds: tuple[Feed, ...] = ()
+    _source: Program | None = None
+    log: tuple[str, ...] = ()
+
+    @classmethod
+    def assemble(
+        cls,
+        source: Program,
+        target: Target,
+        selection: Selection,
+        reports: Sequence[PipelineReport],
+        seconds: float,
+        feeds: tuple[Feed, ...] = (),
+    ) -> Compiled:
+        """Joins a selection with its report."""
+        kernels = selection.artifact.kernels() if target.measurable else KernelCount()
+        placed = [selection.candidate.report] if selection.candidate else []
+        report = _report(source, target, selection, [*reports, *placed], kernels, seconds)
+        return cls(
+            selection.program,
+            target,
+            selection.plan,
+            report,
+            selection.artifact,
+            selection.frontier,
+            feeds,
+            source,
+            selection.log,
+        )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs with the source's own signature, or one dict of arrays by input name.
+
+        Returns:
+            What the source returns: nested as the torch module returns it, a list of arrays in
+            graph order for an ONNX model. Tensors come back for tensors, numpy arrays otherwise.
+
+        Raises:
+            FeedError: Names, shapes or dtypes do not fit.
+        """
+        signature = self.program.signature
+        if len(args) == 1 and not kwargs and isinstance(args[0], Mapping):
+            feed = normalize_feed(signature, args[0])
+        elif signature.flatten is not None:
+            feed = normalize_feed(signature, tuple(signature.flatten(args, kwargs)))
+        else:
+            feed = normalize_feed(signature, dict(kwargs) if kwargs else tuple(args))
+        outputs = self.artifact.run(feed)
+        if signature.unflatten is None:
+            return outputs
+        return signature.unflatten(outputs)
+
+    def run(self, feed: Any) -> list[Any]:
+        """Output arrays in signature order for one feed (dict, tuple or array)."""
+        return self.artifact.run(normalize_feed(self.program.signature, feed))
+
+    def save(self, path: Path | str) -> Path:
+        """Writes the runtime's own format, atomically, and returns the path.
+
+        Raises:
+            ArtifactError: The folder is missing or cannot be written to.
+        """
+        destination = Path(path)
+        if not destination.parent.is_dir():
+            raise ArtifactError(
+                f"cannot write {destination}",
+                why=f"there is no folder {destination.parent}",
+                fix="create it first",
+            )
+        self.artifact.save(destination)
+        return destination
+
+    @property
+    def kernels(self) -> KernelCount:
+        """What the engine really runs, counted in its own optimized graph."""
+        return self.artifact.kernels()
+
+    @property
+    def frontier(self) -> tuple[FrontierPoint, ...]:
+        """Measured configurations that no other one beats in time, loss and size, fastest first."""
+        points = [
+            FrontierPoint(i, each.seconds, each.loss, each.artifact.nbytes, each.quantized)
+            for i, each in enumerate(self._candidates)
+        ]
+        kept = [p for p in points if not any(_dominates(other, p) for other in points)]
+        return tuple(sorted(kept, key=lambda p: (p.seconds is None, p.seconds or 0.0)))
+
+    def at(self, index: int) -> Compiled:
+        """The configuration of another frontier point, ready to run and save.
+
+        Raises:
+            ConfigurationError: No point of that index.
+        """
+        if not 0 <= index < len(self._candidates):
+            raise ConfigurationError(
+                f"the frontier has no point {index}", fix="use the index of a FrontierPoint"
+            )
+        chosen = self._candidates[index]
+        summary = f"frontier point {index}: {chosen.quantized} regions quantized"
+        rows = region_rows(self.target.regions(chosen.program), chosen.plan)
+        report = replace(self.report, summary=summary, regions=rows, figures=())
+        return replace(
+            self, program=chosen.program, plan=chosen.plan, report=report, artifact=chosen.artifact
+        )
+
+
+def _dominates(a: FrontierPoint, b: FrontierPoint) -> bool:
+    """Whether `a` is at least as good in everything and better in something."""
+    left = (a.seconds or 0.0, a.loss or 0.0, a.nbytes)
+    right = (b.seconds or 0.0, b.loss or 0.0, b.nbytes)
+    return a is not b and all(x <= y for x, y in zip(left, right, strict=True)) and left != right
+
+
+def _report(
+    source: Program,
+    target: Target,
+    selection: Selection,
+    reports: Sequence[PipelineReport],
+    kernels: KernelCount,
+    seconds: float,
+) -> Report:
+    passes = [row for report in reports for row in pass_rows(report)]
+    found: list[Diagnostic] = [each for report in reports for each in report.diagnostics]
+    found += [each for options in selection.options for each in target.objections(options.region)]
+    warnings = list(source.provenance.warnings)
+    warnings += [f"{key} was to run in integers: {why}" for key, why in kernels.missed.items()]
+    warnings += _promises(selection)
+    rows = region_rows([each.region for each in selection.options], selection.plan)
+    return Report(
+        source=source.provenance.source,
+        target=target.name,
+        summary=selection.summary,
+        regions=rows,
+        passes=tuple(replace(row, number=i) for i, row in enumerate(passes, 1)),
+        figures=_figures(selection),
+        diagnostics=worst_first(found),
+        warnings=tuple(warnings),
+        seconds=seconds,
+    )
+
+
+def _figures(selection: Selection) -> tuple[Figure, ...]:
+    sizes = selection.baseline.nbytes, selection.artifact.nbytes
+    figures = [Figure("size", "bytes", float(sizes[0]), float(sizes[1]))]
+    timed = selection.latencies.get(selection.chosen)
+    base = selection.latencies.get("float")
+    if timed is not None and base is not None:
+        figures.insert(0, Figure("latency", "s", base.median, timed.median))
+    if selection.score is not None:
+        figures.append(Figure("score", "", *selection.score, better="higher"))
+    return tuple(figures)
+
+
+def _promises(selection: Selection) -> list[str]:
+    """What a fixed scheme does not keep of 'never slower, never broken'."""
+    timed = selection.latencies.get(selection.chosen)
+    if timed is None or timed.ratio <= 1.03:
+        return []
+    quantized = any(choice.precision != FLOAT for choice in selection.plan.choices.values())
+    if not quantized:
+        return []
+    return [f"this plan is slower than float ({1 / timed.ratio:.2f}x); scheme='auto' avoids that"]

@@ -1,0 +1,101 @@
+"""What a user may ask for: schemes and recipes, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from qcompiler.errors import ConfigurationError
+
+FLOAT_PIPELINE = "canonicalize,fuse-conv-bn,canonicalize,dead-code"
+"""Passes before calibration; exact up to float rounding."""
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How precision is given out.
+
+    Attributes:
+        precision: `auto` lets the search decide per region; any other name is asked for wherever
+            it is legal: `int8`, `int8-float-out`, `int8-dynamic`, `float32`, ...
+        observer: Calibration method: `minmax`, `moving-average`, `percentile`, `entropy`, `mse`.
+    """
+
+    precision: str = "auto"
+    observer: str | None = None
+
+    @property
+    def is_auto(self) -> bool:
+        return self.precision == "auto"
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether static activation ranges are asked for."""
+        return self.precision in ("auto", "int8", "int8-float-out", "int8-shared")
+
+
+SCHEMES: Mapping[str, Scheme] = MappingProxyType(
+    {
+        "auto": Scheme("auto"),
+        "int8": Scheme("int8"),
+        "dynamic": Scheme("int8-dynamic"),
+        "float32": Scheme("float32"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How much effort compilation takes.
+
+    Attributes:
+        observer: Calibration method unless the scheme names one.
+        samples: Calibration samples kept to judge candidates.
+        rounds: Most solve-and-measure rounds.
+        sensitivity: Measure sensitivities when the fastest plan loses too much.
+        seconds: Budget of the search unless `budget` is given.
+    """
+
+    observer: str
+    samples: int
+    rounds: int
+    sensitivity: bool
+    seconds: float
+
+
+RECIPES: Mapping[str, Recipe] = MappingProxyType(
+    {
+        "fast": Recipe("minmax", samples=4, rounds=2, sensitivity=False, seconds=20.0),
+        "balanced": Recipe("mse", samples=8, rounds=8, sensitivity=True, seconds=60.0),
+        "best": Recipe("mse", samples=32, rounds=24, sensitivity=True, seconds=600.0),
+    }
+)
+
+
+def scheme_of(given: str | Scheme) -> Scheme:
+    """A scheme by name or as it is.
+
+    Raises:
+        ConfigurationError: No scheme of that name.
+    """
+    if isinstance(given, Scheme):
+        return given
+    if given not in SCHEMES:
+        raise ConfigurationError(
+            f"there is no scheme {given!r}", fix=f"choose one of {', '.join(SCHEMES)}"
+        )
+    return SCHEMES[given]
+
+
+def recipe_of(name: str) -> Recipe:
+    """A recipe by name.
+
+    Raises:
+        ConfigurationError: No recipe of that name.
+    """
+    if name not in RECIPES:
+        raise ConfigurationError(
+            f"there is no recipe {name!r}", fix=f"choose one of {', '.join(RECIPES)}"
+        )
+    return RECIPES[name]

@@ -1,0 +1,238 @@
+"""`assign`: the cheapest precision for every region, exactly, as a mixed integer linear program.
+
+Variables: x[r, p] = 1 when region r runs as p; for every value v between regions, whether it
+exists as integers and what conversions that takes. A conversion is paid once per value, however
+many users read it. Loss is additive over quantized values and weights; it is a constraint, time is
+the objective (or the other way round). Solved by HiGHS through `scipy.optimize.milp`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import csr_array
+
+from qcompiler.errors import ConfigurationError
+from qcompiler.ir.plan import FLOAT
+from qcompiler.ir.regions import region_of
+from qcompiler.ir.walk import uses
+from qcompiler.search.options import Options
+from qcompiler.target.capability import Implementation
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What the solver weighs; all in the same unit per kind.
+
+    Attributes:
+        regions: Cost by (region key, precision); a missing pair is not offered.
+        quantize: Cost of making integers of a float value, by value name.
+        dequantize: Cost of the way back.
+        value_loss: Loss of a value being quantized, by value name.
+        weight_loss: Loss of a quantized weight, by (region key, precision).
+    """
+
+    regions: Mapping[tuple[str, str], float]
+    quantize: Mapping[str, float] = field(default_factory=dict)
+    dequantize: Mapping[str, float] = field(default_factory=dict)
+    value_loss: Mapping[str, float] = field(default_factory=dict)
+    weight_loss: Mapping[tuple[str, str], float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """The solver's answer.
+
+    Attributes:
+        precisions: Precision by region key.
+        cost: Objective value, conversions included.
+        loss: Predicted loss.
+        optimal: Whether optimality was proved within the time limit.
+    """
+
+    precisions: Mapping[str, str]
+    cost: float
+    loss: float
+    optimal: bool
+
+
+def assign(
+    options: Sequence[Options],
+    costs: Costs,
+    max_loss: float | None = None,
+    seconds: float = 10.0,
+) -> Assignment:
+    """Minimises cost over all legal assignments, with predicted loss at most `max_loss`.
+
+    Args:
+        options: Legal forms of every region (`region_options`); pins are respected.
+        costs: What each choice and conversion costs and loses.
+        max_loss: Bound on the sum of losses; None for no bound.
+        seconds: Time limit of the solver.
+
+    Raises:
+        ConfigurationError: The pinned choices alone exceed the loss bound.
+    """
+    program = _Milp(options, costs)
+    return program.solve(max_loss, seconds)
+
+
+class _Milp:
+    """Rows and columns of the program; columns are named by tuples."""
+
+    def __init__(self, options: Sequence[Options], costs: Costs) -> None:
+        self._options = options
+        self._costs = costs
+        self._columns: dict[tuple[str, ...], int] = {}
+        self._objective: list[float] = []
+        self._loss: list[float] = []
+        self._binary: list[bool] = []
+        self._rows: list[tuple[dict[int, float], float, float]] = []
+        self._owner = region_of([each.region for each in options])
+        self._forms: dict[str, dict[str, Implementation | None]] = {}
+        for each in options:
+            self._add_region(each)
+        for value in self._values():
+            self._add_value(value)
+
+    def solve(self, max_loss: float | None, seconds: float) -> Assignment:
+        """Runs HiGHS; falls back to all float when it finds nothing in time."""
+        constraints = [self._matrix(self._rows)] if self._rows else []
+        loss = np.asarray(self._loss)
+        if max_loss is not None:
+            constraints.append(LinearConstraint(loss.reshape(1, -1), -np.inf, max_loss))
+        result = milp(
+            np.asarray(self._objective),
+            constraints=constraints,
+            bounds=Bounds(0, 1),
+            integrality=np.asarray(self._binary, dtype=np.uint8),
+            options={"time_limit": seconds, "mip_rel_gap": 1e-4},
+        )
+        if result.x is None:
+            raise ConfigurationError(
+                "no assignment of precisions keeps the loss bound",
+                why=str(result.message),
+                fix="raise max_loss or remove an override",
+            )
+        chosen = {
+            key[1]: key[2]
+            for key, column in self._columns.items()
+            if key[0] == "x" and result.x[column] > 0.5
+        }
+        return Assignment(
+            chosen, float(result.fun), float(loss @ np.round(result.x)), result.status == 0
+        )
+
+    def _column(self, key: tuple[str, ...], cost: float, loss: float, binary: bool) -> int:
+        self._columns[key] = len(self._objective)
+        self._objective.append(cost)
+        self._loss.append(loss)
+        self._binary.append(binary)
+        return self._columns[key]
+
+    def _row(self, entries: dict[int, float], low: float, high: float) -> None:
+        self._rows.append((entries, low, high))
+
+    def _add_region(self, options: Options) -> None:
+        """x[r, p] for every priced form; exactly one is 1."""
+        key = options.region.key
+        forms: dict[str, Implementation | None] = {FLOAT: None}
+        forms.update({each.precision: each for each in options.implementations})
+        if options.pinned is not None:
+            forms = {options.pinned: forms[options.pinned]}
+        priced = {name: form for name, form in forms.items() if (key, name) in self._costs.regions}
+        if not priced:
+            priced = {name: forms[name] for name in [options.pinned or FLOAT]}
+        self._forms[key] = priced
+        entries = {}
+        for name in priced:
+            cost = self._costs.regions.get((key, name), 0.0)
+            loss = self._costs.weight_loss.get((key, name), 0.0)
+            entries[self._column(("x", key, name), cost, loss, True)] = 1.0
+        self._row(entries, 1.0, 1.0)
+
+    def _values(self) -> list[ir.Value]:
+        found: dict[ir.Value, None] = {}
+        for each in self._options:
+            for operand in each.region.activations:
+                found[operand.value] = None
+            found[each.region.output] = None
+        return list(found)
+
+    def _add_value(self, value: ir.Value) -> None:
+        """Conversions and loss of one value, from what its producer and users choose."""
+        name = value.name or ""
+        written = self._writers(value)
+        readers = self._readers(value)
+        if not written and not any(readers.values()):
+            return
+        quantize = self._column(("q", name), self._costs.quantize.get(name, 0.0), 0.0, False)
+        dequantize = self._column(("d", name), self._costs.dequantize.get(name, 0.0), 0.0, False)
+        lossy = self._column(("l", name), 0.0, self._costs.value_loss.get(name, 0.0), False)
+        minus = dict.fromkeys(written, -1.0)
+        if written:
+            self._row({lossy: 1.0, **minus}, 0.0, np.inf)
+        for integer in readers.values():
+            if integer:
+                reads = dict.fromkeys(integer, -1.0)
+                self._row({quantize: 1.0, **_merged(reads, dict.fromkeys(written, 1.0))}, 0.0, np.inf)
+                self._row({lossy: 1.0, **reads}, 0.0, np.inf)
+        if written:
+            for integer in readers.values():
+                # float reading = 1 - sum(integer reading): d >= written - sum(integer reading)
+                reads = dict.fromkeys(integer, 1.0)
+                self._row({dequantize: 1.0, **_merged(reads, minus)}, 0.0, np.inf)
+            if self._has_float_user(value):
+                self._row({dequantize: 1.0, **minus}, 0.0, np.inf)
+
+    def _writers(self, value: ir.Value) -> list[int]:
+        """Columns under which the value is produced as integers."""
+        producer = value.producer()
+        region = self._owner.get(producer) if producer is not None else None
+        if region is None or region.output is not value:
+            return []
+        return [
+            self._columns["x", region.key, name]
+            for name, form in self._forms[region.key].items()
+            if form is not None and form.output is not None
+        ]
+
+    def _readers(self, value: ir.Value) -> dict[str, list[int]]:
+        """Per region that reads the value: the columns under which it reads integers."""
+        readers: dict[str, list[int]] = {}
+        for use in uses(value):
+            region = self._owner.get(use.node)
+            if region is None or region.key in readers:
+                continue
+            readers[region.key] = [
+                self._columns["x", region.key, name]
+                for name, form in self._forms[region.key].items()
+                if form is not None
+                and form.activation is not None
+                and any(
+                    operand.value is value for operand in form.choose_operands(region.activations)
+                )
+            ]
+        return readers
+
+    def _has_float_user(self, value: ir.Value) -> bool:
+        return value.is_graph_output() or any(
+            self._owner.get(use.node) is None for use in uses(value)
+        )
+
+    def _matrix(self, rows: Sequence[tuple[dict[int, float], float, float]]) -> LinearConstraint:
+        data, columns, starts = [], [], [0]
+        for entries, _, _ in rows:
+            columns.extend(entries)
+            data.extend(entries.values())
+            starts.append(len(columns))
+        matrix = csr_array((data, columns, starts), shape=(len(rows), len(self._objective)))
+        return LinearConstraint(matrix, [row[1] for row in rows], [row[2] for row in rows])
+
+
+def _merged(a: dict[int, float], b: dict[int, float]) -> dict[int, float]:
+    return {column: a.get(column, 0.0) + b.get(column, 0.0) for column in {**a, **b}}

@@ -1,0 +1,117 @@
+"""Building and measuring candidates: plan → placed program → artifact → loss and time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from qcompiler.errors import LoweringError
+from qcompiler.ir.plan import FLOAT, Choice, Plan
+from qcompiler.ir.program import Program, Property
+from qcompiler.ir.signature import Feed
+from qcompiler.pipeline.contract import PassContext
+from qcompiler.pipeline.pipeline import Pipeline, PipelineReport
+from qcompiler.search.loss import Judge
+from qcompiler.search.options import Options
+from qcompiler.target.contract import Artifact, CostSample, Target
+
+
+@dataclass(eq=False)
+class Candidate:
+    """One configuration, built and measured on the engine.
+
+    Attributes:
+        plan: Precision of every region.
+        program: The placed program.
+        artifact: What the engine runs.
+        report: What the placement passes did.
+        loss: NSR against float on the judge's samples; None until measured.
+        seconds: Time of one run, from a profile or a timing; None until measured.
+        score: The user's `evaluate`, if there is one.
+        sample: Where the time goes.
+    """
+
+    plan: Plan
+    program: Program
+    artifact: Artifact
+    report: PipelineReport
+    loss: float | None = None
+    seconds: float | None = None
+    score: float | None = None
+    sample: CostSample | None = None
+
+    @property
+    def quantized(self) -> int:
+        """How many regions are not float."""
+        return sum(choice.precision != FLOAT for choice in self.plan.choices.values())
+
+
+@dataclass(eq=False)
+class Workshop:
+    """Builds candidates of one calibrated program for one target, and remembers them.
+
+    Attributes:
+        program: Canonical and calibrated; never changed.
+        target: Where candidates run.
+        options: Legal forms by region.
+        judge: Samples with float outputs; None where candidates are not run.
+        verify_each: Verify the IR after every placement pass.
+    """
+
+    program: Program
+    target: Target
+    options: Sequence[Options]
+    judge: Judge | None = None
+    verify_each: bool = False
+    _built: dict[tuple[tuple[str, str], ...], Candidate] = field(default_factory=dict)
+
+    def plan(self, precisions: Mapping[str, str], reason: str = "") -> Plan:
+        """A plan for all regions; those not named are float (or pinned)."""
+        choices = {}
+        for each in self.options:
+            key = each.region.key
+            wanted = each.pinned or precisions.get(key, FLOAT)
+            choices[key] = Choice(wanted, "override" if each.pinned else reason)
+        return Plan(self.target.name, choices)
+
+    def build(self, plan: Plan) -> Candidate:
+        """Places and lowers a plan; a plan seen before comes from memory.
+
+        Raises:
+            LoweringError: The engine refuses the artifact.
+        """
+        key = tuple(sorted((k, c.precision) for k, c in plan.choices.items()))
+        if key not in self._built:
+            program, report = place(self.program, self.target, plan, self.verify_each)
+            self._built[key] = Candidate(plan, program, self.target.lower(program), report)
+        return self._built[key]
+
+    def forget(self, keep: Sequence[Candidate]) -> None:
+        """Drops candidates, and their sessions, that are not in `keep`."""
+        self._built = {key: each for key, each in self._built.items() if each in keep}
+
+    def measured(self, plan: Plan, feeds: Sequence[Feed] = ()) -> Candidate | None:
+        """Builds a plan and measures its loss, and its time over `feeds`; None if it is refused."""
+        try:
+            candidate = self.build(plan)
+        except LoweringError:
+            return None
+        if self.judge is not None and candidate.loss is None:
+            candidate.loss = self.judge.loss(candidate.artifact.run)
+        if feeds and candidate.sample is None:
+            candidate.sample = candidate.artifact.profile(feeds)
+            if candidate.sample is not None:
+                candidate.seconds = candidate.sample.total
+        return candidate
+
+
+def place(
+    program: Program, target: Target, plan: Plan, verify_each: bool = False
+) -> tuple[Program, PipelineReport]:
+    """A copy of a calibrated program with the plan made explicit by the target's passes."""
+    placed = program.clone()
+    placed.plan = plan
+    placed.properties = program.properties | {Property.PRECISION_ASSIGNED}
+    pipeline = Pipeline.parse(target.placement)
+    report = pipeline.run(placed, PassContext(target=target))
+    return placed, report
