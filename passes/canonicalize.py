@@ -9,6 +9,7 @@ from typing import ClassVar
 from qcompiler.frontends.inference import infer_types
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.rewriter import Rewriter
+from qcompiler.ir.walk import all_nodes
 from qcompiler.passes.canonical import (
     clamps,
     folding,
@@ -21,6 +22,7 @@ from qcompiler.passes.canonical import (
 )
 from qcompiler.passes.canonical.duplicates import merge_duplicates
 from qcompiler.passes.canonical.rule import Rule, sweep
+from qcompiler.passes.dead_code import remove_dead
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 
 SIMPLIFY: tuple[Rule, ...] = (
@@ -69,6 +71,9 @@ class Canonicalize(Pass):
     recompose: bool = True
 
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
+        remove_dead(program, rewriter)
+        if any(v.dtype is None for node in all_nodes(program.model) for v in node.outputs):
+            infer_types(program.model)
         fired = sweep(program, rewriter, SIMPLIFY)
         if fired:
             infer_types(program.model)

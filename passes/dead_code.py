@@ -24,9 +24,14 @@ class DeadCode(Pass):
     name: ClassVar[str] = "dead-code"
 
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
-        _clean(program.graph, rewriter)
-        rewriter.drop_unused_constants()
+        remove_dead(program, rewriter)
         return Outcome()
+
+
+def remove_dead(program: Program, rewriter: Rewriter) -> None:
+    """Erases what no output depends on, O(nodes)."""
+    _clean(program.graph, rewriter)
+    rewriter.drop_unused_constants()
 
 
 def _clean(graph: ir.Graph, rewriter: Rewriter) -> None:

@@ -31,7 +31,10 @@ def sum_to_add(node: ir.Node, rewriter: Rewriter) -> bool:
     partial = operands[0]
     for operand in operands[1:-1]:
         inner = rewriter.insert(
-            "Add", [partial, operand], before=node, outputs=(f"{output.name}_part",),
+            "Add",
+            [partial, operand],
+            before=node,
+            outputs=(f"{output.name}_part",),
             dtype=output.dtype,
         )
         partial = inner.outputs[0]

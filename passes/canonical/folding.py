@@ -124,7 +124,8 @@ def _evaluate(node: ir.Node, operands: list[Array | None]) -> Array:
     opsets = [onnx.helper.make_opsetid("", WORKING_OPSET)]
     model = onnx.helper.make_model(graph, opset_imports=opsets)
     feed = {name: array for name, array in zip(names, operands, strict=True) if name}
-    return np.asarray(ReferenceEvaluator(model).run(None, feed)[0])
+    results: Any = ReferenceEvaluator(model).run(None, feed)
+    return np.asarray(results[0])
 
 
 def _replace(node: ir.Node, array: Array, rewriter: Rewriter) -> bool:

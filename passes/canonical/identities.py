@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import onnx_ir as ir
 
@@ -117,7 +119,9 @@ def divide_by_constant(node: ir.Node, rewriter: Rewriter) -> bool:
     if not np.all(np.isfinite(exact)) or np.any(exact == 0):
         return False
     reciprocal = np.asarray(1.0 / exact).astype(array.dtype)
-    tiny = float(np.finfo(np.float32).tiny) if array.dtype.kind != "f" else np.finfo(array.dtype).tiny
+    tiny = (
+        float(np.finfo(np.float32).tiny) if array.dtype.kind != "f" else np.finfo(array.dtype).tiny
+    )
     size = np.abs(reciprocal.astype(np.float64))
     if not np.all(np.isfinite(size)) or np.any(size < float(tiny)):
         return False
@@ -142,9 +146,7 @@ def transposes(node: ir.Node, rewriter: Rewriter) -> bool:
     merged = [first[axis] for axis in perm]
     if merged == list(range(len(merged))):
         return bypass(node, inner.inputs[0], rewriter)
-    rewriter.recompose(
-        node.outputs[0], "Transpose", [inner.inputs[0]], attributes={"perm": merged}
-    )
+    rewriter.recompose(node.outputs[0], "Transpose", [inner.inputs[0]], attributes={"perm": merged})
     return True
 
 
@@ -182,14 +184,7 @@ def _same_shape(dims: tuple[int | None, ...], target: tuple[int | None, ...]) ->
 @rule("no-op-movement", "Expand", "Tile", "Pad", "Slice", "Concat")
 def no_op_movement(node: ir.Node, rewriter: Rewriter) -> bool:
     """Expand, Tile, Pad, Slice and Concat that return their operand."""
-    checks = {
-        "Expand": _expands_nothing,
-        "Tile": lambda each: _all_elements(each.inputs[1], 1),
-        "Pad": lambda each: _all_elements(each.inputs[1], 0),
-        "Slice": _slices_nothing,
-        "Concat": lambda each: len(each.inputs) == 1,
-    }
-    return checks[node.op_type](node) and bypass(node, node.inputs[0], rewriter)
+    return _MOVES_NOTHING[node.op_type](node) and bypass(node, node.inputs[0], rewriter)
 
 
 def _all_elements(value: ir.Value | None, wanted: int) -> bool:
@@ -213,3 +208,12 @@ def _slices_nothing(node: ir.Node) -> bool:
         return False
     beyond_any_dimension = bool(np.all(ends >= np.iinfo(np.int32).max))
     return beyond_any_dimension and (steps is None or _all_elements(steps, 1))
+
+
+_MOVES_NOTHING: dict[str, Callable[[ir.Node], bool]] = {
+    "Expand": _expands_nothing,
+    "Tile": lambda node: _all_elements(node.inputs[1], 1),
+    "Pad": lambda node: _all_elements(node.inputs[1], 0),
+    "Slice": _slices_nothing,
+    "Concat": lambda node: len(node.inputs) == 1,
+}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from qcompiler.ir.rewriter import Rewriter
@@ -13,6 +15,8 @@ from qcompiler.passes.canonical.algebra import is_closed, operand_and_scalar
 from qcompiler.passes.canonical.dims import partial_dims
 from qcompiler.passes.canonical.pooling import reduced_axes
 from qcompiler.passes.canonical.rule import rule
+
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,7 @@ def layer_norm(node: ir.Node, rewriter: Rewriter) -> bool:
     return True
 
 
-def _step(
-    node: ir.Node, op: str, count: int, dims: int
-) -> tuple[ir.Node, np.ndarray | None]:  # type: ignore[type-arg]
+def _step(node: ir.Node, op: str, count: int, dims: int) -> tuple[ir.Node, Array | None]:
     """The only user, if it is `op` with a constant vector of `count` along the last axis."""
     user = sole_user(node.outputs[0])
     if user is None or not is_op(user, op) or user.graph is not node.graph:

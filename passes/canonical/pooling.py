@@ -40,8 +40,12 @@ def global_average_pool(node: ir.Node, rewriter: Rewriter) -> bool:
         return True
     shape = None if output.shape is None else ir.Shape([*output.shape, *([1] * (dims - 2))])
     pool = rewriter.insert(
-        "GlobalAveragePool", [node.inputs[0]], before=node, outputs=(f"{output.name}_pool",),
-        dtype=output.dtype, shape=shape,
+        "GlobalAveragePool",
+        [node.inputs[0]],
+        before=node,
+        outputs=(f"{output.name}_pool",),
+        dtype=output.dtype,
+        shape=shape,
     )
     rewriter.recompose(output, "Flatten", [pool.outputs[0]], attributes={"axis": 1})
     return True
@@ -63,7 +67,5 @@ def sum_to_mean(node: ir.Node, rewriter: Rewriter) -> bool:
     if count == 0 or not close(found[1] * count, 1.0):
         return False
     attributes = {"keepdims": reduce.attributes.get_int("keepdims", 1)}
-    rewriter.recompose(
-        node.outputs[0], "ReduceMean", list(reduce.inputs), attributes=attributes
-    )
+    rewriter.recompose(node.outputs[0], "ReduceMean", list(reduce.inputs), attributes=attributes)
     return True

@@ -97,7 +97,8 @@ def conv_of_constant(weight: Array, shift: Array, groups: int) -> Array:
     per_channel = weight.astype(np.float64).reshape(weight.shape[0], weight.shape[1], -1).sum(-1)
     channels = np.broadcast_to(shift, (weight.shape[1] * groups,))
     split = per_channel.reshape(groups, -1, weight.shape[1])
-    return np.einsum("goi,gi->go", split, channels.reshape(groups, -1)).reshape(-1)
+    total: Array = np.einsum("goi,gi->go", split, channels.reshape(groups, -1))
+    return total.reshape(-1)
 
 
 def rounded(exact: Array, like: Array) -> Array | None:

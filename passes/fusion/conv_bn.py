@@ -102,7 +102,7 @@ def _fold_in_front(node: ir.Node, rewriter: Rewriter) -> int:
     if first is None or not _may_be_step(first.producer()):
         return 0
     linear = read_linear(node)
-    if linear is None or node.attributes.get_int("transA", 0):
+    if linear is None or node.attributes.get_int("transA", 0) != 0:
         return 0
     chain = _chain_in_front(linear, first)
     source = computed_operand(chain.nodes[0]) if chain.nodes else None
@@ -146,8 +146,12 @@ def _split(linear: Linear, chain: _Chain, source: ir.Value, rewriter: Rewriter) 
     stem = f"{last.outputs[0].name}_shift"
     operand = rewriter.constant(shift.reshape(shape if shift.size > 1 else []), stem)
     add = rewriter.insert(
-        "Add", [source, operand], before=last, outputs=(f"{last.outputs[0].name}_shifted",),
-        dtype=last.outputs[0].dtype, shape=last.outputs[0].shape,
+        "Add",
+        [source, operand],
+        before=last,
+        outputs=(f"{last.outputs[0].name}_shifted",),
+        dtype=last.outputs[0].dtype,
+        shape=last.outputs[0].shape,
     )
     scale_only = Affine(total.scale, np.zeros(1))
     if _absorb(linear, chain, scale_only, add.outputs[0], rewriter):

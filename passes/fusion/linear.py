@@ -71,6 +71,8 @@ class Linear:
         if is_op(self.node, "Conv", "ConvTranspose"):
             return self.weight.ndim, 1
         dims = 2 if is_op(self.node, "Gemm") else rank(value)
+        if dims is None and self.weight.ndim == 2:
+            dims = rank(self.node.inputs[0])
         return None if dims is None or dims < 2 else (dims, dims - 1)
 
 

@@ -29,9 +29,7 @@ class EditCounts:
 
     @property
     def total(self) -> int:
-        return (
-            self.inserted + self.erased + self.replaced_uses + self.constants + self.attributes
-        )
+        return self.inserted + self.erased + self.replaced_uses + self.constants + self.attributes
 
 
 class Rewriter:
@@ -67,7 +65,7 @@ class Rewriter:
         else:
             tensor = _named(array, name)
         value = ir.Value(
-            name=name, type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor
+            name=name, type=ir.TensorType(tensor.dtype), shape=_shape(tensor), const_value=tensor
         )
         (self.program.graph if graph is None else graph).register_initializer(value)
         self.counts.constants += 1
@@ -302,9 +300,7 @@ def _needed(value: ir.Value) -> bool:
     return bool(uses(value)) or value.is_graph_output()
 
 
-def _place(
-    node: ir.Node, before: ir.Node | None, after: ir.Node | None, graph: ir.Graph
-) -> None:
+def _place(node: ir.Node, before: ir.Node | None, after: ir.Node | None, graph: ir.Graph) -> None:
     if before is not None:
         before.prepend(node)
     elif after is not None:
