@@ -17,6 +17,7 @@ from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import uses
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 from qcompiler.search.options import Options, region_options
+from qcompiler.target.capability import Implementation
 from qcompiler.target.contract import Target
 
 
@@ -98,11 +99,18 @@ def _settle_movers(options: Sequence[Options], choices: dict[str, Choice]) -> No
     owner = region_of([each.region for each in options])
     forms = {each.region.key: each for each in options}
 
-    def is_integer(node: ir.Node | None) -> bool:
+    def form_of(node: ir.Node | None) -> Implementation | None:
         region = owner.get(node) if node is not None else None
         if region is None:
-            return False
-        form = forms[region.key].named(choices[region.key].precision)
+            return None
+        return forms[region.key].named(choices[region.key].precision)
+
+    def writes_integers(node: ir.Node | None) -> bool:
+        form = form_of(node)
+        return form is not None and form.output is not None
+
+    def reads_integers(node: ir.Node) -> bool:
+        form = form_of(node)
         return form is not None and form.activation is not None
 
     waiting = [each for each in options if _is_free_mover(each, choices)]
@@ -110,7 +118,7 @@ def _settle_movers(options: Sequence[Options], choices: dict[str, Choice]) -> No
     for key in wanted:
         choices[key] = Choice(FLOAT, "its neighbours are float")
     while waiting:
-        turning = [each for each in waiting if _worth(each.region, is_integer)]
+        turning = [each for each in waiting if _worth(each.region, writes_integers, reads_integers)]
         if not turning:
             return
         for each in turning:
@@ -124,9 +132,16 @@ def _is_free_mover(options: Options, choices: dict[str, Choice]) -> bool:
     return choices[options.region.key].precision != FLOAT
 
 
-def _worth(region: Region, is_integer: Callable[[ir.Node | None], bool]) -> bool:
-    """Whether integers reach the mover from its producer, or all its users want them."""
-    if any(is_integer(operand.value.producer()) for operand in region.activations):
+def _worth(
+    region: Region,
+    writes_integers: Callable[[ir.Node | None], bool],
+    reads_integers: Callable[[ir.Node], bool],
+) -> bool:
+    """Whether integers reach the mover from its producer, or all its users want them.
+
+    A producer with an integer kernel that writes float brings none.
+    """
+    if any(writes_integers(operand.value.producer()) for operand in region.activations):
         return True
     users = [use.node for use in uses(region.output)]
-    return bool(users) and all(is_integer(user) for user in users)
+    return bool(users) and all(reads_integers(user) for user in users)

@@ -21,7 +21,7 @@ from qcompiler.ir.walk import all_graphs, constant, is_op, scalar, sole_user, us
 from qcompiler.passes.placement.align_scales import activation_bounds
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 
-_INTEGER_MOVERS = frozenset(
+INTEGER_MOVERS = frozenset(
     {
         "Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "GatherElements", "GatherND",
         "Identity", "MaxPool", "Reshape", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile",
@@ -114,7 +114,7 @@ def _move(quantize: ir.Node, rewriter: Rewriter) -> bool:
     """DQ → mover → Q becomes the mover on integers, when all parameters are equal."""
     value = quantize.inputs[0]
     mover = value.producer() if value is not None else None
-    if mover is None or value is None or not is_op(mover, *_INTEGER_MOVERS):
+    if mover is None or value is None or not is_op(mover, *INTEGER_MOVERS):
         return False
     positions = activation_positions(mover)
     sources = [_dequantized(mover.inputs[i]) for i in positions]
