@@ -7,8 +7,6 @@ constant, and tensors that nobody outside holds.
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -16,6 +14,7 @@ from onnx_ir.passes.common import InlinePass
 
 from qcompiler.errors import UnreadableModelError, UnsupportedOpsetError
 from qcompiler.ir.naming import make_names_unique
+from qcompiler.ir.tensors import own_tensor
 from qcompiler.ir.walk import all_graphs, all_nodes, is_op
 
 _ONNX_NAMES = ("ai.onnx", "onnx")
@@ -185,7 +184,7 @@ def _constant_tensor(node: ir.Node) -> ir.TensorProtocol | None:
     value = attribute.value
     match name:
         case "value":
-            return _own(attribute.as_tensor())
+            return own_tensor(attribute.as_tensor())
         case "value_int" | "value_ints":
             return ir.tensor(np.array(value, dtype=np.int64))
         case "value_float" | "value_floats":
@@ -220,24 +219,3 @@ def _copy_out(graph: ir.Graph, index: int, value: ir.Value) -> None:
     copied = ir.Value(name=name, type=value.type, shape=value.shape)
     graph.append(ir.Node("", "Identity", [value], outputs=[copied]))
     graph.outputs[index] = copied
-
-
-def own_tensors(model: ir.Model) -> None:
-    """Replaces tensor objects by private ones over the same data.
-
-    Renaming a value renames its tensor, so a tensor shared with the user's object would change
-    under the user. Tensors in a protobuf are read out, since every access there copies.
-    External tensors stay memory-mapped.
-    """
-    for graph in all_graphs(model):
-        for value in graph.initializers.values():
-            if value.const_value is not None:
-                value.const_value = _own(value.const_value)
-
-
-def _own(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
-    if not isinstance(tensor, ir.serde.TensorProtoTensor):
-        return copy.copy(tensor)
-    if tensor.dtype == ir.DataType.STRING:
-        return ir.StringTensor(tensor.numpy(), shape=tensor.shape, name=tensor.name)
-    return ir.Tensor(tensor.numpy(), dtype=tensor.dtype, shape=tensor.shape, name=tensor.name)

@@ -9,12 +9,13 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
 from qcompiler.errors import UnreadableModelError
-from qcompiler.frontends.cleaning import clean, own_tensors
+from qcompiler.frontends.cleaning import clean
 from qcompiler.frontends.inference import infer_types
 from qcompiler.frontends.opset import to_working_opset
 from qcompiler.ir.naming import make_names_unique
 from qcompiler.ir.program import Program, Provenance
 from qcompiler.ir.signature import Signature, signature_of
+from qcompiler.ir.tensors import own_tensors
 from qcompiler.ir.walk import all_graphs
 
 _EXPORT_AGAIN = "check the path, or export or download the model again"

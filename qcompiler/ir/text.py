@@ -21,6 +21,7 @@ from qcompiler.errors import UnreadableModelError
 from qcompiler.ir.naming import make_names_unique
 from qcompiler.ir.program import WORKING_OPSET, Program, Provenance
 from qcompiler.ir.signature import signature_of
+from qcompiler.ir.tensors import own_tensors
 
 Array = npt.NDArray[Any]
 
@@ -80,6 +81,7 @@ def from_text(text: str, weights: Mapping[str, Array] | None = None) -> Program:
         raise UnreadableModelError("this is not ONNX text", why=why) from error
     _fill_weights(proto.graph, dict(weights or {}), _roles(proto.graph))
     model = ir.from_proto(proto)
+    own_tensors(model)
     make_names_unique(model)
     return Program(model, signature_of(model), Provenance("text"))
 

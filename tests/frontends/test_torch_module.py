@@ -29,8 +29,7 @@ class Block(nn.Module):
         self.norm = nn.BatchNorm2d(4)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.norm(self.conv(x))
-        return torch.relu(y)  # the line that test_source_lines looks for
+        return torch.relu(self.norm(self.conv(x)))  # the line that test_source_lines looks for
 
 
 class Net(nn.Module):
@@ -146,7 +145,7 @@ def test_training_mode_and_parameters_stay(run: Any) -> None:
     x = torch.randn(2, 3, 8, 8)
     found = load(module, x)
     assert module.training
-    assert module.layers[0].norm.training
+    assert all(part.training for part in module.modules())
     for name, value in module.state_dict().items():
         assert torch.equal(value, before[name])
     module.eval()
