@@ -10,8 +10,10 @@ print(compiled.report.text())
 ```
 """
 
+# The package is loaded first: a first import later on would put it over the function `passes`.
+import qcompiler.passes as _passes_package  # noqa: F401
 from qcompiler import errors
-from qcompiler.compile import compile
+from qcompiler.compile import compile  # noqa: A004 - the public name
 from qcompiler.compiled import Compiled
 from qcompiler.config import Scheme
 from qcompiler.frontends import load

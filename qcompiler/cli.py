@@ -115,7 +115,7 @@ def passes(as_json: Json = False) -> None:
     with _reported():
         from qcompiler.pipeline import registry
 
-        _print_names(registry.passes(), "pass", as_json)
+        _print_names(registry.passes(), as_json)
 
 
 @app.command()
@@ -124,7 +124,7 @@ def targets(as_json: Json = False) -> None:
     with _reported():
         from qcompiler.pipeline import registry
 
-        _print_names(registry.targets(), "target", as_json)
+        _print_names(registry.targets(), as_json)
 
 
 @app.command()
@@ -272,13 +272,13 @@ def _fix(target: Target, model: Path, output: Path | None) -> None:
     typer.echo("\n".join(map(str, done)) or "nothing to fix")
 
 
-def _print_names(names: dict[str, str], kind: str, as_json: bool) -> None:
-    from qcompiler.report.tables import name_table
-
+def _print_names(names: dict[str, str], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(names, indent=2))
-    else:
-        Console().print(name_table(names, kind))
+        return
+    column = max(map(len, names), default=0)
+    for name, line in names.items():
+        typer.echo(f"{name:{column}}  {line}".rstrip())
 
 
 def _width() -> int:

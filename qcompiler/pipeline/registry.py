@@ -113,14 +113,22 @@ class Registry(Generic[T]):
         return self._loaded[name]
 
     def summaries(self) -> dict[str, str]:
-        """Name → first line of the class docstring, read from the source without importing it."""
+        """Name → first line of the class docstring, read from the source without importing it.
+
+        One that cannot be loaded is listed with the reason: a broken plugin hides no other.
+        """
         return {name: self._summary(name) for name in self.names()}
 
     def _summary(self, name: str) -> str:
         if name in self._session:
             return _first_line(self._session[name].__doc__)
         found = _doc_in_source(self._entry(name).reference)
-        return _first_line(found if found is not None else self.find(name).__doc__)
+        if found is not None:
+            return _first_line(found)
+        try:
+            return _first_line(self.find(name).__doc__)
+        except RegistryError as error:
+            return f"({error.what}: {error.why})"
 
     def _entry(self, name: str) -> Entry:
         if name in self.entries():

@@ -41,7 +41,7 @@ def show_facts(found: dict[str, Any]) -> str:
     lines += [f"  in  {spec}" for spec in found["inputs"]]
     lines += [f"  out {spec}" for spec in found["outputs"]]
     lines.append("ops: " + ", ".join(f"{count} {op}" for op, count in found["ops"].items()))
-    lines.append(f"regions: {len(facts['regions'])}")
+    lines.append(f"regions: {len(found['regions'])}")
     for each in found["regions"]:
         forms = ", ".join(each["precisions"]) or "; ".join(each["objections"]) or "float only"
         lines.append(f"  {each['module'] or each['name']}  {each['ops']}  {forms}")

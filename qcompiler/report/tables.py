@@ -72,14 +72,6 @@ def pass_table(rows: Sequence[PassRow]) -> Table:
     return table
 
 
-def name_table(rows: dict[str, str], kind: str) -> Table:
-    """Names and their one-line descriptions."""
-    table = _table("", [kind, ""])
-    for name, line in rows.items():
-        table.add_row(escape(name), escape(line))
-    return table
-
-
 def show_figure(value: float, unit: str) -> str:
     """A value with its unit: `1.24 ms`, `3.5 MiB`, `0.9821`."""
     if unit == "s":
