@@ -1,0 +1,30 @@
+"""The target `qnnpack`: torch's mobile engine; on x86 a correctness engine, slower than float."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from qcompiler.backends.torch_engines.capabilities import BASE, with_int32_bias
+from qcompiler.backends.torch_engines.engine import TorchEngine
+from qcompiler.ir.regions import Region
+from qcompiler.quantization.qspace import S8_SYMMETRIC_PER_CHANNEL
+from qcompiler.target.capability import CapabilityTable, Implementation
+
+
+@dataclass(frozen=True)
+class Qnnpack(TorchEngine):
+    """QNNPACK: int32 bias, and per-channel ConvTranspose without groups."""
+
+    name: ClassVar[str] = "qnnpack"
+    engine: ClassVar[str] = "qnnpack"
+    table: ClassVar[CapabilityTable] = with_int32_bias(BASE)
+
+    def _form(self, region: Region, form: Implementation) -> Implementation:
+        if form.weight is not None and self._per_channel_transposed(region):
+            return replace(form, weight=S8_SYMMETRIC_PER_CHANNEL)
+        return form
+
+    def _per_channel_transposed(self, region: Region) -> bool:
+        ungrouped = region.anchor.attributes.get_int("group", 1) == 1
+        return region.kind == "ConvTranspose" and ungrouped

@@ -1,0 +1,220 @@
+"""What torch's quantized engines run in integers: one table, with an overlay per engine.
+
+Every row has a kernel in `kernels.table`. GELU, matrix products of two activations and
+normalisation have kernels that compute in float inside, so they are rows of `NORMALIZATION` only,
+which is off unless asked for: a float island gives the same time and a better result.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from qcompiler.ir.optraits import TRAITS
+from qcompiler.ir.regions import Epilogue, Region, RegionPattern, Stage
+from qcompiler.ir.walk import constant, rank, scalar
+from qcompiler.quantization.qspace import (
+    S8_SYMMETRIC,
+    S8_SYMMETRIC_PER_CHANNEL,
+    U8_AFFINE,
+    Range,
+)
+from qcompiler.target.capability import (
+    BiasForm,
+    CapabilityTable,
+    Constraint,
+    Implementation,
+    Kernel,
+    OpCapability,
+)
+
+
+def _constant_bounds(node: ir.Node) -> bool:
+    """Relu, or Clip with constant bounds: both are cut on the integers, exactly."""
+    given = [value for value in node.inputs[1:3] if value is not None]
+    return node.op_type == "Relu" or all(scalar(value) is not None for value in given)
+
+
+ACTIVATION = Epilogue(Stage.ACTIVATION, frozenset({"Relu", "Clip"}), _constant_bounds)
+BIAS = Epilogue(Stage.BIAS_ADD, frozenset({"Add"}))
+RESIDUAL = Epilogue(Stage.RESIDUAL_ADD, frozenset({"Add"}))
+
+PER_CHANNEL = Implementation(
+    "int8", activation=U8_AFFINE, weight=S8_SYMMETRIC_PER_CHANNEL, output=U8_AFFINE
+)
+PER_TENSOR = Implementation("int8", activation=U8_AFFINE, weight=S8_SYMMETRIC, output=U8_AFFINE)
+DYNAMIC = Implementation("int8-dynamic", kernel=Kernel.DYNAMIC, weight=S8_SYMMETRIC_PER_CHANNEL)
+ELEMENTWISE = Implementation("int8", activation=U8_AFFINE, output=U8_AFFINE)
+UNIT = Implementation(
+    "int8", activation=U8_AFFINE, output=U8_AFFINE, output_range=Range(0.0, 1.0)
+)
+KEPT = Implementation("int8", activation=U8_AFFINE, output=U8_AFFINE, shares_scale=True)
+
+
+def _float32(region: Region) -> str | None:
+    kinds = {operand.value.dtype for operand in region.activations} - {None, ir.DataType.FLOAT}
+    if kinds:
+        return f"its data is {', '.join(sorted(k.name.lower() for k in kinds if k))}, not float32"
+    return None
+
+
+def _stored_weight(region: Region) -> str | None:
+    return None if region.weight is not None else "its weight is computed at run time"
+
+
+def _spatial(region: Region) -> str | None:
+    dims = rank(region.weight.value) if region.weight is not None else None
+    if dims is not None and not 3 <= dims <= 5:
+        return f"the kernels have 1 to 3 spatial axes, this one has {dims - 2}"
+    return None
+
+
+def _matrix(region: Region) -> str | None:
+    if region.weight is not None and rank(region.weight.value) != 2:
+        return "the kernel takes a weight of two dimensions"
+    if rank(region.activations[0].value) == 1:
+        return "the kernel takes inputs of two dimensions or more"
+    return None
+
+
+def _plain_gemm(region: Region) -> str | None:
+    attributes = region.anchor.attributes
+    scaled = attributes.get_float("alpha", 1.0) != 1.0 or attributes.get_float("beta", 1.0) != 1.0
+    if scaled or attributes.get_int("transA", 0):
+        return "Gemm with alpha, beta or transA"
+    if len(region.anchor.inputs) > 2 and region.anchor.inputs[2] is not None and not region.bias:
+        return "the bias is computed at run time"
+    return None
+
+
+def _two_activations(region: Region) -> str | None:
+    if len(region.activations) < 2:
+        return "one operand is a constant, which would be quantized with the data"
+    return None
+
+
+def _data_first(region: Region) -> str | None:
+    if any(operand.index != 0 for operand in region.activations):
+        return "data is not the first operand"
+    return None
+
+
+def _image(region: Region) -> str | None:
+    dims = rank(region.activations[0].value)
+    return None if dims == 4 else f"the kernel takes NCHW, this has {dims} dimensions"
+
+
+def _mean_of_image(region: Region) -> str | None:
+    node = region.anchor
+    axes = constant(node.inputs[1]) if len(node.inputs) > 1 else None
+    dims = rank(region.activations[0].value)
+    if dims != 4 or axes is None or sorted(int(a) % 4 for a in axes.reshape(-1)) != [2, 3]:
+        return "the kernel averages the two last axes of NCHW"
+    return None
+
+
+def _plain_average(region: Region) -> str | None:
+    attributes = region.anchor.attributes
+    pads = list(attributes.get_ints("pads", ()))
+    half = len(pads) // 2
+    if attributes.get_string("auto_pad", "NOTSET").startswith("SAME") or pads[:half] != pads[half:]:
+        return "pads that differ at the two ends"
+    if any(d != 1 for d in attributes.get_ints("dilations", ())):
+        return "dilations"
+    return None
+
+
+def _copying_resize(region: Region) -> str | None:
+    attributes = region.anchor.attributes
+    form = (
+        attributes.get_string("mode", "nearest"),
+        attributes.get_string("coordinate_transformation_mode", "half_pixel"),
+        attributes.get_string("nearest_mode", "round_prefer_floor"),
+    )
+    if form != ("nearest", "asymmetric", "floor"):
+        return "only nearest, asymmetric, floor copies elements"
+    return None
+
+
+_FLOAT32 = Constraint("TQ01", _float32)
+_STORED = Constraint("TQ02", _stored_weight)
+_SPATIAL = Constraint("TQ03", _spatial)
+_MATRIX = Constraint("TQ04", _matrix)
+_GEMM = Constraint("TQ05", _plain_gemm)
+_PAIR = Constraint("TQ06", _two_activations, "accuracy; constants are per tensor")
+_FIRST = Constraint("TQ07", _data_first)
+_IMAGE = Constraint("TQ08", _image)
+_MEAN = Constraint("TQ09", _mean_of_image)
+_AVERAGE = Constraint("TQ10", _plain_average)
+_COPIES = Constraint("TQ11", _copying_resize)
+
+CONV = OpCapability(
+    RegionPattern("Conv", (ACTIVATION,)), (PER_CHANNEL,), (_FLOAT32, _STORED, _SPATIAL)
+)
+FUSED_ADD_CONV = OpCapability(
+    RegionPattern("Conv", (RESIDUAL, ACTIVATION)), CONV.implementations, CONV.constraints
+)
+TRANSPOSED = OpCapability(
+    RegionPattern("ConvTranspose", (ACTIVATION,)), (PER_TENSOR,), (_FLOAT32, _STORED, _SPATIAL)
+)
+_PRODUCTS = (
+    OpCapability(
+        RegionPattern("Gemm", (ACTIVATION,)),
+        (PER_CHANNEL, DYNAMIC),
+        (_FLOAT32, _STORED, _MATRIX, _GEMM),
+    ),
+    OpCapability(
+        RegionPattern("MatMul", (BIAS, ACTIVATION)),
+        (PER_CHANNEL, DYNAMIC),
+        (_FLOAT32, _STORED, _MATRIX),
+    ),
+)
+_ARITHMETIC = (
+    *(
+        OpCapability(RegionPattern(op, (ACTIVATION,)), (ELEMENTWISE,), (_FLOAT32, _PAIR))
+        for op in ("Add", "Mul")
+    ),
+    OpCapability(RegionPattern("Concat", (ACTIVATION,)), (ELEMENTWISE,), (_FLOAT32,)),
+    OpCapability(RegionPattern("Sigmoid"), (UNIT,), (_FLOAT32,)),
+    *(
+        OpCapability(RegionPattern(op), (ELEMENTWISE,), (_FLOAT32,))
+        for op in ("HardSwish", "LeakyRelu", "Elu")
+    ),
+)
+_KEEPING = (
+    OpCapability(RegionPattern("AveragePool"), (KEPT,), (_FLOAT32, _AVERAGE)),
+    OpCapability(RegionPattern("GlobalAveragePool"), (KEPT,), (_FLOAT32, _IMAGE)),
+    OpCapability(RegionPattern("ReduceMean"), (KEPT,), (_FLOAT32, _MEAN)),
+    OpCapability(RegionPattern("Relu"), (KEPT,), (_FLOAT32,)),
+    OpCapability(RegionPattern("Resize"), (KEPT,), (_FLOAT32, _COPIES)),
+    *(
+        OpCapability(RegionPattern(op), (KEPT,), (_FLOAT32, _FIRST))
+        for op, row in TRAITS.items()
+        if (row.moves_data or op == "MaxPool")
+        and op not in ("Concat", "Identity", "Split", "GatherElements", "GatherND")
+    ),
+)
+NORMALIZATION = (
+    OpCapability(RegionPattern("Softmax"), (UNIT,), (_FLOAT32,)),
+    *(
+        OpCapability(RegionPattern(op), (ELEMENTWISE,), (_FLOAT32,))
+        for op in ("LayerNormalization", "GroupNormalization", "InstanceNormalization")
+    ),
+)
+"""Kernels that save memory, not time, and cost accuracy."""
+
+BASE = CapabilityTable((CONV, TRANSPOSED, *_PRODUCTS, *_ARITHMETIC, *_KEEPING))
+
+
+def with_int32_bias(table: CapabilityTable) -> CapabilityTable:
+    """The table for an engine that adds the bias in int32."""
+    from dataclasses import replace
+
+    rows = [
+        replace(row, implementations=tuple(
+            replace(form, bias=BiasForm.INT32)
+            if form.weight is not None and form.kernel is Kernel.STATIC else form
+            for form in row.implementations
+        ))
+        for row in table.rows
+    ]  # fmt: skip
+    return table.overlay(rows)

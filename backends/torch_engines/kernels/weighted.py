@@ -1,0 +1,246 @@
+"""Convolutions and linear layers: packed int8 weights, float bias, fused relu and add."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+from torch import fx
+from torch.nn import functional
+
+from qcompiler.backends.torch_engines import adapter
+from qcompiler.backends.torch_engines.constants import (
+    Array,
+    IntegerWeight,
+    array_of,
+    weight_of,
+)
+from qcompiler.backends.torch_engines.faults import Site, objections
+from qcompiler.backends.torch_engines.kernels.island import (
+    Choice,
+    Island,
+    Refusal,
+    Setting,
+    Writer,
+    input_levels,
+)
+from qcompiler.backends.torch_engines.ops.window import torch_pad, window_pads
+
+
+def finish(island: Island, writer: Writer, result: fx.Node) -> fx.Node:
+    """Cuts the result to the activation's bounds, where saturation does not."""
+    if not island.bounded:
+        return result
+    low, high = island.bounds()
+    return writer.call(adapter.op("clamp"), result, low, high)
+
+
+def conv(island: Island, setting: Setting) -> Choice:
+    """conv1d, conv2d, conv3d, depthwise and grouped too, with fused relu."""
+    built = _convolution(island.core, island, setting)
+    if isinstance(built, Refusal):
+        return built
+    weight, bias, window, pads = built
+    name = f"conv{window.rank}d"
+
+    def emit(writer: Writer) -> fx.Node:
+        x = writer.integer(_given(island.core, 0))
+        if pads is not None:
+            x = writer.call(functional.pad, x, torch_pad(pads))
+        packed = adapter.pack_conv(weight.values, weight.scale, weight.zero_point, bias, window)
+        kernel = adapter.op(f"{name}{'_relu' if island.relu else ''}{_overload(name)}")
+        held = writer.attribute("packed", packed)
+        result = writer.call(kernel, x, held, island.output.scale, island.output.zero_point)
+        return result if island.relu else finish(island, writer, result)
+
+    return emit
+
+
+def conv_transpose(island: Island, setting: Setting) -> Choice:
+    """conv_transpose1d, 2d, 3d."""
+    core = island.core
+    built = _convolution(core, island, setting)
+    if isinstance(built, Refusal):
+        return built
+    weight, bias, window, pads = built
+    if pads is not None:
+        return Refusal("its pads differ at the two ends")
+
+    def emit(writer: Writer) -> fx.Node:
+        packed = adapter.pack_conv(weight.values, weight.scale, weight.zero_point, bias, window)
+        held = writer.attribute("packed", packed)
+        kernel = adapter.op(f"conv_transpose{window.rank}d")
+        x = writer.integer(_given(core, 0))
+        result = writer.call(kernel, x, held, island.output.scale, island.output.zero_point)
+        return finish(island, writer, result)
+
+    return emit
+
+
+def linear(island: Island, setting: Setting) -> Choice:
+    """MatMul or Gemm with a constant matrix, bias and relu."""
+    core = island.core
+    weight = _matrix(core)
+    if isinstance(weight, Refusal):
+        return weight
+    levels = input_levels(core.inputs[0])
+    bias = _bias(island, weight.values.shape[0])
+    if levels is None:
+        return Refusal("its input is not quantized per tensor in 8 bits")
+    if isinstance(bias, Refusal):
+        return bias
+    shape = _given(core, 0).shape
+    if shape is not None and len(shape) < 2:
+        return Refusal("its input has one dimension")
+    site = _site("linear", weight, setting, levels.zero_point)
+    wrong = objections(site, setting.faults)
+    if wrong:
+        return Refusal("; ".join(reason for _, reason in wrong))
+
+    def emit(writer: Writer) -> fx.Node:
+        packed = adapter.pack_linear(weight.values, weight.scale, weight.zero_point, bias)
+        held = writer.attribute("packed", packed)
+        kernel = adapter.op("linear_relu" if island.relu else "linear")
+        x = writer.integer(_given(core, 0))
+        result = writer.call(kernel, x, held, island.output.scale, island.output.zero_point)
+        return result if island.relu else finish(island, writer, result)
+
+    return emit
+
+
+def has_constant_weight(core: ir.Node) -> bool:
+    """Whether the second operand is an integer constant."""
+    return weight_of(core.inputs[1]) is not None
+
+
+Convolution = tuple[IntegerWeight, "Array | None", adapter.Window, "list[int] | None"]
+
+
+def _convolution(core: ir.Node, island: Island, setting: Setting) -> Convolution | Refusal:
+    """Weight, bias, geometry and uneven pads of a convolution that the engine runs right."""
+    levels = input_levels(core.inputs[0])
+    if levels is None:
+        return Refusal("its input is not quantized per tensor in 8 bits")
+    transposed = core.op_type == "ConvTranspose"
+    weight = weight_of(core.inputs[1])
+    if weight is None:
+        return Refusal("its weight is not a quantized constant")
+    if weight.scale.ndim and weight.axis != (1 if transposed else 0):
+        return Refusal(f"its weight has scales along axis {weight.axis}")
+    channels = weight.values.shape[1 if transposed else 0]
+    groups = core.attributes.get_int("group", 1)
+    bias = _bias(island, channels * groups if transposed else channels)
+    if isinstance(bias, Refusal):
+        return bias
+    geometry = _geometry(core, weight.values.shape[2:], transposed)
+    if isinstance(geometry, Refusal):
+        return geometry
+    window, pads = geometry
+    site = _site(
+        "conv_transpose" if transposed else "conv", weight, setting, levels.zero_point, window
+    )
+    wrong = objections(site, setting.faults)
+    if wrong:
+        return Refusal("; ".join(reason for _, reason in wrong))
+    return weight, bias, window, pads
+
+
+def _site(
+    kind: str,
+    weight: IntegerWeight,
+    setting: Setting,
+    x_zero_point: int,
+    window: adapter.Window | None = None,
+) -> Site:
+    return Site(
+        kind,
+        setting.engine,
+        weight.values,
+        groups=window.groups if window else 1,
+        x_zero_point=x_zero_point,
+        per_channel=weight.scale.ndim > 0,
+        zero_weights=not np.any(weight.zero_point),
+        output_padding=bool(window and any(window.output_padding)),
+        vnni=setting.vnni,
+    )
+
+
+def _geometry(
+    core: ir.Node, kernel: tuple[int, ...], transposed: bool
+) -> tuple[adapter.Window, list[int] | None] | Refusal:
+    rank = len(kernel)
+    if not 1 <= rank <= 3:
+        return Refusal(f"it has {rank} spatial axes")
+    strides = list(core.attributes.get_ints("strides", ())) or [1] * rank
+    dilations = list(core.attributes.get_ints("dilations", ())) or [1] * rank
+    auto_pad = core.attributes.get_string("auto_pad", "NOTSET")
+    extra = tuple(core.attributes.get_ints("output_padding", ())) or (0,) * rank
+    if transposed and (auto_pad.startswith("SAME") or "output_shape" in core.attributes):
+        return Refusal("its padding follows from an output shape")
+    sizes = _spatial_sizes(core)
+    if auto_pad.startswith("SAME") and sizes is None:
+        return Refusal("auto_pad needs a size that is not known")
+    given = list(core.attributes.get_ints("pads", ())) or None
+    pads = window_pads(sizes or kernel, kernel, strides, dilations, given, auto_pad)
+    groups = core.attributes.get_int("group", 1)
+    even = pads[:rank] == pads[rank:]
+    window = adapter.Window(
+        tuple(strides),
+        tuple(pads[:rank]) if even else (0,) * rank,
+        tuple(dilations),
+        groups,
+        extra if transposed else (),
+        transposed,
+    )
+    return window, None if even else pads
+
+
+def _spatial_sizes(core: ir.Node) -> list[int] | None:
+    shape = _given(core, 0).shape
+    if shape is None or not all(isinstance(dim, int) for dim in shape[2:]):
+        return None
+    return [int(dim) for dim in shape[2:] if isinstance(dim, int)]
+
+
+def _matrix(core: ir.Node) -> IntegerWeight | Refusal:
+    """The weight as [out, in] with scales along 0."""
+    weight = weight_of(core.inputs[1])
+    if weight is None or weight.values.ndim != 2:
+        return Refusal("its weight is not a quantized constant matrix")
+    if core.op_type == "Gemm":
+        plain = (
+            core.attributes.get_float("alpha", 1.0) == 1.0
+            and core.attributes.get_float("beta", 1.0) == 1.0
+            and not core.attributes.get_int("transA", 0)
+        )
+        if not plain:
+            return Refusal("Gemm with alpha, beta or transA")
+    if core.op_type == "MatMul" or not core.attributes.get_int("transB", 0):
+        weight = weight.transposed()
+    if weight.scale.ndim and weight.axis != 0:
+        return Refusal("its weight has one scale per input channel")
+    return weight
+
+
+def _bias(island: Island, channels: int) -> Array | Refusal | None:
+    core = island.core
+    value = island.bias_add
+    if value is None and core.op_type != "MatMul" and len(core.inputs) > 2:
+        value = core.inputs[2]
+    if value is None:
+        return None
+    array = array_of(value)
+    if array is None:
+        return Refusal("its bias is computed at run time")
+    if array.size not in (1, channels):
+        return Refusal(f"its bias has shape {list(array.shape)}")
+    return np.broadcast_to(array.reshape(-1).astype(np.float32), (channels,))
+
+
+def _overload(name: str) -> str:
+    return "" if name == "conv1d" else ".new"
+
+
+def _given(node: ir.Node, index: int) -> ir.Value:
+    value = node.inputs[index]
+    assert value is not None
+    return value

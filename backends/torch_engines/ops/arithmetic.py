@@ -1,0 +1,81 @@
+"""Elementwise arithmetic, comparison, logic and type conversion."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+from qcompiler.backends.torch_engines.ops.operands import torch_dtype
+
+
+def divide(a: Tensor, b: Tensor) -> Tensor:
+    """Div; integers truncate towards zero."""
+    if a.dtype.is_floating_point:
+        return torch.div(a, b)
+    return torch.div(a, b, rounding_mode="trunc")
+
+
+def power(base: Tensor, exponent: Tensor) -> Tensor:
+    """Pow; the result has the base's type."""
+    return torch.pow(base, exponent).to(base.dtype)
+
+
+def modulo(a: Tensor, b: Tensor, *, fmod: int = 0) -> Tensor:
+    """Mod: sign of the divisor, or of the dividend with `fmod`."""
+    return torch.fmod(a, b) if fmod else torch.remainder(a, b)
+
+
+def bit_shift(a: Tensor, b: Tensor, *, direction: str) -> Tensor:
+    """BitShift, on unsigned integers (torch shifts them in int64)."""
+    wide, by = a.to(torch.int64), b.to(torch.int64)
+    shifted = torch.bitwise_left_shift(wide, by) if direction == "LEFT" else wide >> by
+    return shifted.to(a.dtype)
+
+
+def variadic_sum(*values: Tensor) -> Tensor:
+    """Sum."""
+    return reduce(torch.add, values)
+
+
+def variadic_max(*values: Tensor) -> Tensor:
+    """Max."""
+    return reduce(torch.maximum, values)
+
+
+def variadic_min(*values: Tensor) -> Tensor:
+    """Min."""
+    return reduce(torch.minimum, values)
+
+
+def variadic_mean(*values: Tensor) -> Tensor:
+    """Mean over the operands."""
+    return reduce(torch.add, values) / len(values)
+
+
+def clip(x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
+    """Clip; with low > high everything becomes `high`, as `torch.clamp` does."""
+    if low is None and high is None:
+        return x
+    return torch.clamp(x, low, high)
+
+
+def cast(x: Tensor, *, to: int, saturate: int = 1) -> Tensor:
+    """Cast; `saturate` concerns float8 only."""
+    del saturate
+    return x.to(torch_dtype(to))
+
+
+def cast_like(x: Tensor, like: Tensor, *, saturate: int = 1) -> Tensor:
+    """CastLike."""
+    del saturate
+    return x.to(like.dtype)
+
+
+def is_inf(x: Tensor, *, detect_negative: int = 1, detect_positive: int = 1) -> Tensor:
+    """IsInf, of either sign."""
+    found = torch.zeros_like(x, dtype=torch.bool)
+    if detect_positive:
+        found = found | torch.isposinf(x)
+    return found | torch.isneginf(x) if detect_negative else found

@@ -1,0 +1,211 @@
+"""Data movement and shape arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from qcompiler.backends.torch_engines.ops.operands import (
+    Ints,
+    Numbers,
+    axes_of,
+    integer,
+    ints,
+    torch_dtype,
+)
+from qcompiler.backends.torch_engines.ops.window import torch_pad
+
+_PAD_MODES = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}
+
+
+def identity(x: Tensor) -> Tensor:
+    """Identity."""
+    return x
+
+
+def reshape(x: Tensor, shape: Ints, *, allowzero: int = 0) -> Tensor:
+    """Reshape: -1 is inferred, 0 copies the dimension unless `allowzero`."""
+    wanted = ints(shape)
+    if not allowzero:
+        wanted = [x.shape[i] if dim == 0 else dim for i, dim in enumerate(wanted)]
+    return x.reshape(wanted)
+
+
+def flatten(x: Tensor, *, axis: int = 1) -> Tensor:
+    """Flatten to two dimensions, split before `axis`."""
+    cut = axis if axis >= 0 else axis + x.dim()
+    rows = 1
+    for dim in x.shape[:cut]:
+        rows *= dim
+    return x.reshape(rows, -1) if x.numel() else x.reshape(rows, x.shape[cut:].numel())
+
+
+def squeeze(x: Tensor, axes: Ints | None = None) -> Tensor:
+    """Squeeze the given axes, or all of size 1."""
+    return x.squeeze() if axes is None else x.squeeze(tuple(axes_of(axes, x.dim())))
+
+
+def unsqueeze(x: Tensor, axes: Ints) -> Tensor:
+    """Unsqueeze; axes count in the result."""
+    wanted = ints(axes)
+    for axis in sorted(axis % (x.dim() + len(wanted)) for axis in wanted):
+        x = x.unsqueeze(axis)
+    return x
+
+
+def transpose(x: Tensor, *, perm: Sequence[int] | None = None) -> Tensor:
+    """Transpose; reverses the axes by default."""
+    return x.permute(list(perm) if perm is not None else list(reversed(range(x.dim()))))
+
+
+def expand(x: Tensor, shape: Ints) -> Tensor:
+    """Expand: two-way broadcast with `shape`."""
+    return x.expand(torch.broadcast_shapes(x.shape, ints(shape)))
+
+
+def tile(x: Tensor, repeats: Ints) -> Tensor:
+    """Tile."""
+    return x.repeat(ints(repeats))
+
+
+def concat(*values: Tensor, axis: int) -> Tensor:
+    """Concat."""
+    return torch.cat(values, dim=axis)
+
+
+def split(
+    x: Tensor, sizes: Ints | None = None, *, axis: int = 0, num_outputs: int | None = None
+) -> tuple[Tensor, ...]:
+    """Split by sizes, or into `num_outputs` parts of equal size but for the last."""
+    if sizes is not None:
+        return torch.split(x, ints(sizes), dim=axis)
+    assert num_outputs is not None
+    each = -(-x.shape[axis] // num_outputs)
+    return torch.split(x, each, dim=axis)
+
+
+def slice_(
+    x: Tensor, starts: Ints, ends: Ints, axes: Ints | None = None, steps: Ints | None = None
+) -> Tensor:
+    """Slice; bounds are clamped, negative steps walk backwards."""
+    first, last = ints(starts), ints(ends)
+    along = ints(axes) if axes is not None else list(range(len(first)))
+    by = ints(steps) if steps is not None else [1] * len(first)
+    for start, end, axis, step in zip(first, last, along, by, strict=True):
+        size = x.shape[axis]
+        if step > 0:
+            begin, stop, _ = slice(start, end, step).indices(size)
+            x = torch.ops.aten.slice.Tensor(x, axis, begin, max(begin, stop), step)
+        else:
+            chosen = list(range(*slice(start, max(end, -size - 1), step).indices(size)))
+            x = x.index_select(axis, torch.tensor(chosen, dtype=torch.int64))
+    return x
+
+
+def pad(
+    x: Tensor,
+    pads: Ints,
+    value: Tensor | None = None,
+    axes: Ints | None = None,
+    *,
+    mode: str = "constant",
+) -> Tensor:
+    """Pad; negative pads crop. `reflect`, `edge` and `wrap` go axis by axis."""
+    given = ints(pads)
+    along = axes_of(axes, x.dim())
+    count = len(along)
+    around = [0] * 2 * x.dim()
+    for place, axis in enumerate(along):
+        around[axis], around[axis + x.dim()] = given[place], given[place + count]
+    if mode == "constant":
+        fill = 0.0 if value is None else value.item()
+        return functional.pad(x, torch_pad(around), value=fill)
+    for axis in range(x.dim()):
+        begin, end = around[axis], around[axis + x.dim()]
+        if begin or end:
+            moved = x.movedim(axis, -1)
+            flat = moved.reshape(1, -1, moved.shape[-1])
+            grown = functional.pad(flat, (begin, end), mode=_PAD_MODES[mode])
+            x = grown.reshape(*moved.shape[:-1], grown.shape[-1]).movedim(-1, axis)
+    return x
+
+
+def depth_to_space(x: Tensor, *, blocksize: int, mode: str = "DCR") -> Tensor:
+    """DepthToSpace, depth-column-row or column-row-depth."""
+    if mode == "CRD":
+        return functional.pixel_shuffle(x, blocksize)
+    n, c, h, w = x.shape
+    blocks = x.reshape(n, blocksize, blocksize, c // blocksize**2, h, w)
+    moved = blocks.permute(0, 3, 4, 1, 5, 2)
+    return moved.reshape(n, c // blocksize**2, h * blocksize, w * blocksize)
+
+
+def space_to_depth(x: Tensor, *, blocksize: int) -> Tensor:
+    """SpaceToDepth."""
+    n, c, h, w = x.shape
+    blocks = x.reshape(n, c, h // blocksize, blocksize, w // blocksize, blocksize)
+    moved = blocks.permute(0, 3, 5, 1, 2, 4)
+    return moved.reshape(n, c * blocksize**2, h // blocksize, w // blocksize)
+
+
+def shape(x: Tensor, *, start: int = 0, end: int | None = None) -> Tensor:
+    """Shape as int64[rank]; computed, not stored, when traced."""
+    dims: Tensor = torch.ops.aten._shape_as_tensor.default(x)
+    return dims[start:end]
+
+
+def size(x: Tensor) -> Tensor:
+    """Size: the number of elements as an int64 scalar."""
+    return shape(x).prod()
+
+
+def range_(start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
+    """Range [start, limit) by delta, in the operands' type."""
+    return torch.arange(start.item(), limit.item(), delta.item(), dtype=start.dtype)
+
+
+def constant_of_shape(dims: Ints, *, value: Tensor | None = None) -> Tensor:
+    """ConstantOfShape, float 0 by default."""
+    if value is None:
+        return torch.zeros(ints(dims))
+    return torch.full(ints(dims), value.reshape(()).item(), dtype=value.dtype)
+
+
+def eye_like(x: Tensor, *, dtype: int | None = None, k: int = 0) -> Tensor:
+    """EyeLike: ones on the k-th diagonal."""
+    made = torch.ones(x.shape[0], x.shape[1]).tril(k).triu(k)
+    return made.to(x.dtype if dtype is None else torch_dtype(dtype))
+
+
+def one_hot(indices: Tensor, depth: Ints, values: Tensor, *, axis: int = -1) -> Tensor:
+    """OneHot; indices in [-depth, depth), others give all `off`."""
+    count = integer(depth)
+    index = indices.to(torch.int64)
+    index = torch.where(index < 0, index + count, index)
+    places = torch.arange(count)
+    hot = index.unsqueeze(-1) == places
+    chosen = torch.where(hot, values[1], values[0])
+    return chosen.movedim(-1, axis if axis >= 0 else chosen.dim() + axis)
+
+
+def trilu(x: Tensor, k: Tensor | None = None, *, upper: int = 1) -> Tensor:
+    """Trilu: the upper or lower triangle."""
+    diagonal = 0 if k is None else int(k.item())
+    return torch.triu(x, diagonal) if upper else torch.tril(x, diagonal)
+
+
+def reverse_sequence(
+    x: Tensor, lengths: Tensor, *, batch_axis: int = 1, time_axis: int = 0
+) -> Tensor:
+    """ReverseSequence: the first `lengths[b]` steps of each batch row, reversed."""
+    moved = x.movedim((batch_axis, time_axis), (0, 1))
+    steps = torch.arange(moved.shape[1]).unsqueeze(0)
+    ends = lengths.unsqueeze(1)
+    order = torch.where(steps < ends, ends - 1 - steps, steps)
+    rows = torch.arange(moved.shape[0]).unsqueeze(1)
+    return moved[rows, order].movedim((0, 1), (batch_axis, time_axis))
+
+

@@ -1,0 +1,119 @@
+"""Matrix products and normalisation layers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def gemm(
+    a: Tensor,
+    b: Tensor,
+    c: Tensor | None = None,
+    *,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    transA: int = 0,  # noqa: N803 - the ONNX attribute
+    transB: int = 0,  # noqa: N803
+) -> Tensor:
+    """Gemm: alpha * op(a) @ op(b) + beta * c."""
+    left = a.t() if transA else a
+    if transB and alpha == 1.0 and beta == 1.0 and (c is None or c.dim() == 1):
+        return functional.linear(left, b, c)
+    product = torch.matmul(left, b.t() if transB else b)
+    product = product if alpha == 1.0 else product * alpha
+    return product if c is None else product + (c if beta == 1.0 else c * beta)
+
+
+def einsum(*operands: Tensor, equation: str) -> Tensor:
+    """Einsum."""
+    return torch.einsum(equation.replace(" ", ""), *operands)
+
+
+def matmul_integer(
+    a: Tensor, b: Tensor, a_zero: Tensor | None = None, b_zero: Tensor | None = None
+) -> Tensor:
+    """MatMulInteger: int32 product of 8-bit operands; `a_zero` per row, `b_zero` per column."""
+    left, right = a.to(torch.int32), b.to(torch.int32)
+    if a_zero is not None:
+        left = left - (a_zero.unsqueeze(-1) if a_zero.dim() == 1 else a_zero).to(torch.int32)
+    if b_zero is not None:
+        right = right - b_zero.to(torch.int32)
+    return torch.matmul(left, right)
+
+
+def batch_norm(
+    x: Tensor,
+    scale: Tensor,
+    bias: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    *,
+    epsilon: float = 1e-5,
+    momentum: float = 0.9,
+    training_mode: int = 0,
+) -> Tensor:
+    """BatchNormalization at inference, channels on axis 1."""
+    del momentum, training_mode
+    return functional.batch_norm(x, mean, variance, scale, bias, False, 0.0, epsilon)
+
+
+def instance_norm(x: Tensor, scale: Tensor, bias: Tensor, *, epsilon: float = 1e-5) -> Tensor:
+    """InstanceNormalization."""
+    return functional.instance_norm(x, weight=scale, bias=bias, eps=epsilon)
+
+
+def layer_norm(
+    x: Tensor,
+    scale: Tensor,
+    bias: Tensor | None = None,
+    *,
+    axis: int = -1,
+    epsilon: float = 1e-5,
+    stash_type: int = 1,
+) -> Tensor:
+    """LayerNormalization over the axes from `axis` on (first output only)."""
+    del stash_type
+    shape = list(x.shape[axis % x.dim() :])
+    weight = scale.expand(shape)
+    return functional.layer_norm(
+        x, shape, weight, None if bias is None else bias.expand(shape), epsilon
+    )
+
+
+def group_norm(
+    x: Tensor,
+    scale: Tensor,
+    bias: Tensor,
+    *,
+    num_groups: int,
+    epsilon: float = 1e-5,
+    stash_type: int = 1,
+) -> Tensor:
+    """GroupNormalization: scale and bias per channel (opset 21)."""
+    del stash_type
+    return functional.group_norm(x, num_groups, scale, bias, epsilon)
+
+
+def lrn(
+    x: Tensor, *, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0
+) -> Tensor:
+    """LRN across channels: window [c - (size-1)//2, c + size//2]."""
+    before, after = (size - 1) // 2, size // 2
+    squares = (x * x).flatten(2).unsqueeze(1)
+    padded = functional.pad(squares, (0, 0, before, after))
+    sums = functional.avg_pool2d(padded, (size, 1), stride=1) * size
+    return x / (bias + alpha / size * sums.reshape(x.shape)) ** beta
+
+
+def lp_norm(x: Tensor, *, axis: int = -1, p: int = 2) -> Tensor:
+    """LpNormalization along one axis."""
+    return x / torch.linalg.vector_norm(x, ord=p, dim=axis, keepdim=True)
+
+
+def mean_variance_norm(x: Tensor, *, axes: tuple[int, ...] = (0, 2, 3)) -> Tensor:
+    """MeanVarianceNormalization: (x - mean) / sqrt(var) with a small epsilon, as ONNX defines it."""
+    mean = x.mean(dim=list(axes), keepdim=True)
+    deviation = torch.sqrt((x * x).mean(dim=list(axes), keepdim=True) - mean * mean)
+    return (x - mean) / (deviation + 1e-9)

@@ -1,0 +1,118 @@
+"""Reductions over axes given as an operand; no axes means all, or none with `noop_with_empty_axes`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from qcompiler.backends.torch_engines.ops.operands import Ints, axes_of, ints
+
+Reduction = Callable[[Tensor, list[int], bool], Tensor]
+
+
+def _reduce(x: Tensor, axes: Ints | None, keep: int, noop: int, function: Reduction) -> Tensor:
+    if axes is None or not ints(axes):
+        if noop:
+            return function(x.unsqueeze(0), [0], False)
+        axes = None
+    if x.dim() == 0:
+        return function(x.unsqueeze(0), [0], False)
+    return function(x, axes_of(axes, x.dim()), bool(keep))
+
+
+def _product(x: Tensor, axes: list[int], keep: bool) -> Tensor:
+    for axis in sorted(axes, reverse=True):
+        x = x.prod(dim=axis, keepdim=keep, dtype=x.dtype)
+    return x
+
+
+def _sum(x: Tensor, axes: list[int], keep: bool) -> Tensor:
+    return x.sum(dim=axes, keepdim=keep, dtype=x.dtype)
+
+
+def reduce_sum(
+    x: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
+) -> Tensor:
+    """ReduceSum."""
+    return _reduce(x, axes, keepdims, noop_with_empty_axes, _sum)
+
+
+def reduce_mean(
+    x: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
+) -> Tensor:
+    """ReduceMean."""
+    return _reduce(
+        x, axes, keepdims, noop_with_empty_axes, lambda y, along, keep: y.mean(along, keep)
+    )
+
+
+def reduce_max(
+    x: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
+) -> Tensor:
+    """ReduceMax."""
+    return _reduce(
+        x, axes, keepdims, noop_with_empty_axes, lambda y, along, keep: y.amax(along, keep)
+    )
+
+
+def reduce_min(
+    x: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
+) -> Tensor:
+    """ReduceMin."""
+    return _reduce(
+        x, axes, keepdims, noop_with_empty_axes, lambda y, along, keep: y.amin(along, keep)
+    )
+
+
+def reduce_prod(
+    x: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
+) -> Tensor:
+    """ReduceProd."""
+    return _reduce(x, axes, keepdims, noop_with_empty_axes, _product)
+
+
+def reduce_l1(
+    x: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
+) -> Tensor:
+    """ReduceL1: sum of magnitudes."""
+    return reduce_sum(
+        x.abs(), axes, keepdims=keepdims, noop_with_empty_axes=noop_with_empty_axes
+    )
+
+
+def reduce_l2(
+    x: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
+) -> Tensor:
+    """ReduceL2: root of the sum of squares."""
+    return torch.sqrt(
+        reduce_sum_square(x, axes, keepdims=keepdims, noop_with_empty_axes=noop_with_empty_axes)
+    )
+
+
+def reduce_sum_square(
+    x: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
+) -> Tensor:
+    """ReduceSumSquare."""
+    return reduce_sum(
+        x * x, axes, keepdims=keepdims, noop_with_empty_axes=noop_with_empty_axes
+    )
+
+
+def reduce_log_sum(
+    x: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
+) -> Tensor:
+    """ReduceLogSum."""
+    return torch.log(
+        reduce_sum(x, axes, keepdims=keepdims, noop_with_empty_axes=noop_with_empty_axes)
+    )
+
+
+def reduce_log_sum_exp(
+    x: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
+) -> Tensor:
+    """ReduceLogSumExp."""
+    return _reduce(
+        x, axes, keepdims, noop_with_empty_axes, lambda y, along, keep: y.logsumexp(along, keep)
+    )

@@ -1,0 +1,155 @@
+"""Resize: nearest, linear and cubic along any axes, by separable gathering.
+
+Common 4-D cases go to `torch.nn.functional.interpolate`, which computes the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from qcompiler.backends.torch_engines.ops.operands import Ints, Numbers, axes_of, ints, numbers
+
+_ROUNDING: dict[str, Callable[[Tensor], Tensor]] = {
+    "round_prefer_floor": lambda p: torch.ceil(p - 0.5),
+    "round_prefer_ceil": lambda p: torch.floor(p + 0.5),
+    "floor": torch.floor,
+    "ceil": torch.ceil,
+}
+
+
+def resize(
+    x: Tensor,
+    roi: Tensor | None = None,
+    scales: Numbers | None = None,
+    sizes: Ints | None = None,
+    *,
+    antialias: int = 0,
+    axes: Sequence[int] | None = None,
+    coordinate_transformation_mode: str = "half_pixel",
+    cubic_coeff_a: float = -0.75,
+    exclude_outside: int = 0,
+    extrapolation_value: float = 0.0,
+    keep_aspect_ratio_policy: str = "stretch",
+    mode: str = "nearest",
+    nearest_mode: str = "round_prefer_floor",
+) -> Tensor:
+    """Resize without antialiasing and crop.
+
+    Raises:
+        ValueError: antialias, tf_crop_and_resize or an aspect-ratio policy was asked for.
+    """
+    del roi, extrapolation_value
+    if antialias or keep_aspect_ratio_policy != "stretch":
+        raise ValueError("Resize with antialias or keep_aspect_ratio_policy is not lowered")
+    along = axes_of(list(axes) if axes is not None else None, x.dim())
+    factors, targets = _extent(x, along, scales, sizes)
+    transform = coordinate_transformation_mode
+    fast = _fast(x, along, factors, targets, transform, mode, nearest_mode)
+    if fast is not None:
+        return fast
+    for axis, factor, target in zip(along, factors, targets, strict=True):
+        if target == x.shape[axis] and factor == 1.0:
+            continue
+        position = _positions(x.shape[axis], target, factor, transform)
+        if mode == "nearest":
+            x = _take(x, axis, _ROUNDING[nearest_mode](position))
+        elif mode == "linear":
+            x = _linear(x, axis, position)
+        else:
+            x = _cubic(x, axis, position, cubic_coeff_a, bool(exclude_outside))
+    return x
+
+
+def _extent(
+    x: Tensor, axes: list[int], scales: Numbers | None, sizes: Ints | None
+) -> tuple[list[float], list[int]]:
+    """Scale and output size of each axis."""
+    if sizes is not None and len(ints(sizes)):
+        targets = ints(sizes)
+        return [t / x.shape[a] for t, a in zip(targets, axes, strict=True)], targets
+    assert scales is not None
+    factors = numbers(scales)
+    return factors, [int(x.shape[a] * f) for a, f in zip(axes, factors, strict=True)]
+
+
+def _positions(size: int, target: int, factor: float, transform: str) -> Tensor:
+    """Source coordinate of every output index (ONNX Resize, coordinate_transformation_mode)."""
+    index = torch.arange(target, dtype=torch.float32)
+    if transform == "asymmetric":
+        return index / factor
+    if transform == "align_corners":
+        return index * ((size - 1) / (target - 1)) if target > 1 else torch.zeros(target)
+    if transform == "pytorch_half_pixel" and target == 1:
+        return torch.full((1,), -0.5)
+    if transform == "half_pixel_symmetric":
+        adjustment = target / (factor * size)
+        return size / 2 * (1 - adjustment) + (index + 0.5) / factor - 0.5
+    if transform in ("half_pixel", "pytorch_half_pixel"):
+        return (index + 0.5) / factor - 0.5
+    raise ValueError(f"Resize with {transform} is not lowered")
+
+
+def _take(x: Tensor, axis: int, position: Tensor) -> Tensor:
+    return x.index_select(axis, position.to(torch.int64).clamp(0, x.shape[axis] - 1))
+
+
+def _along(weights: Tensor, axis: int, rank: int) -> Tensor:
+    return weights.reshape([-1 if i == axis else 1 for i in range(rank)])
+
+
+def _linear(x: Tensor, axis: int, position: Tensor) -> Tensor:
+    inside = position.clamp(0, x.shape[axis] - 1)
+    low = torch.floor(inside)
+    fraction = _along(inside - low, axis, x.dim()).to(x.dtype)
+    return _take(x, axis, low) * (1 - fraction) + _take(x, axis, low + 1) * fraction
+
+
+def _cubic(x: Tensor, axis: int, position: Tensor, a: float, exclude: bool) -> Tensor:
+    """Keys' cubic convolution over four taps; taps outside repeat the edge or are left out."""
+    low = torch.floor(position)
+    taps, weights = [], []
+    for offset in (-1, 0, 1, 2):
+        d = (position - (low + offset)).abs()
+        near = ((a + 2) * d - (a + 3)) * d * d + 1
+        far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+        weight = torch.where(d <= 1, near, torch.where(d < 2, far, torch.zeros_like(d)))
+        if exclude:
+            place = low + offset
+            weight = torch.where((place < 0) | (place >= x.shape[axis]), 0.0, weight)
+        taps.append(low + offset)
+        weights.append(weight)
+    total = sum(weights, torch.zeros_like(position)) if exclude else torch.ones_like(position)
+    parts = [
+        _take(x, axis, tap) * _along(weight / total, axis, x.dim()).to(x.dtype)
+        for tap, weight in zip(taps, weights, strict=True)
+    ]
+    return sum(parts[1:], parts[0])
+
+
+def _fast(
+    x: Tensor,
+    axes: list[int],
+    factors: list[float],
+    targets: list[int],
+    transform: str,
+    mode: str,
+    nearest: str,
+) -> Tensor | None:
+    """`interpolate` for whole-number upsampling of NCHW, where it is the same function."""
+    scale = dict(zip(axes, factors, strict=True))
+    size = dict(zip(axes, targets, strict=True))
+    if x.dim() != 4 or any(scale.get(i, 1.0) != 1.0 for i in (0, 1)):
+        return None
+    wanted = [size.get(i, x.shape[i]) for i in (2, 3)]
+    if any(wanted[i] % x.shape[i + 2] for i in (0, 1)):
+        return None
+    if mode == "nearest" and transform == "asymmetric" and nearest == "floor":
+        return functional.interpolate(x, size=wanted, mode="nearest")
+    if mode == "linear" and transform in ("half_pixel", "align_corners"):
+        corners = transform == "align_corners"
+        return functional.interpolate(x, size=wanted, mode="bilinear", align_corners=corners)
+    return None

@@ -1,0 +1,274 @@
+"""Sliding windows: convolution, transposed convolution, pooling, with ONNX padding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+_CONV: dict[int, Callable[..., Tensor]] = {
+    1: functional.conv1d,
+    2: functional.conv2d,
+    3: functional.conv3d,
+}
+_CONV_TRANSPOSE: dict[int, Callable[..., Tensor]] = {
+    1: functional.conv_transpose1d,
+    2: functional.conv_transpose2d,
+    3: functional.conv_transpose3d,
+}
+_MAX_POOL: dict[int, Callable[..., Tensor]] = {
+    1: functional.max_pool1d,
+    2: functional.max_pool2d,
+    3: functional.max_pool3d,
+}
+_AVG_POOL: dict[int, Callable[..., Tensor]] = {
+    1: functional.avg_pool1d,
+    2: functional.avg_pool2d,
+    3: functional.avg_pool3d,
+}
+
+
+def window_pads(
+    sizes: Sequence[int],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    pads: Sequence[int] | None,
+    auto_pad: str,
+) -> list[int]:
+    """[begin..., end...] pads; SAME gives ceil(size / stride) outputs (ONNX Conv, `auto_pad`)."""
+    rank = len(kernel)
+    if auto_pad in ("NOTSET", ""):
+        return list(pads or [0] * 2 * rank)
+    if auto_pad == "VALID":
+        return [0] * 2 * rank
+    begin, end = [], []
+    for size, k, stride, dilation in zip(sizes, kernel, strides, dilations, strict=True):
+        reach = (k - 1) * dilation + 1
+        total = max((math.ceil(size / stride) - 1) * stride + reach - size, 0)
+        small = total // 2
+        begin.append(small if auto_pad == "SAME_UPPER" else total - small)
+        end.append(total - begin[-1])
+    return begin + end
+
+
+def torch_pad(pads: Sequence[int]) -> list[int]:
+    """ONNX [begin..., end...] as torch's [last begin, last end, ..., first begin, first end]."""
+    rank = len(pads) // 2
+    return [pads[axis + side * rank] for axis in reversed(range(rank)) for side in (0, 1)]
+
+
+def _even(pads: Sequence[int]) -> bool:
+    rank = len(pads) // 2
+    return list(pads[:rank]) == list(pads[rank:])
+
+
+def conv(
+    x: Tensor,
+    w: Tensor,
+    b: Tensor | None = None,
+    *,
+    auto_pad: str = "NOTSET",
+    dilations: Sequence[int] | None = None,
+    group: int = 1,
+    kernel_shape: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+) -> Tensor:
+    """Conv in one to three dimensions; uneven pads are made explicit."""
+    del kernel_shape
+    rank = w.dim() - 2
+    stride, dilation = list(strides or [1] * rank), list(dilations or [1] * rank)
+    around = window_pads(x.shape[2:], w.shape[2:], stride, dilation, pads, auto_pad)
+    if _even(around):
+        return _CONV[rank](x, w, b, stride, around[:rank], dilation, group)
+    padded = functional.pad(x, torch_pad(around))
+    return _CONV[rank](padded, w, b, stride, [0] * rank, dilation, group)
+
+
+def conv_transpose(
+    x: Tensor,
+    w: Tensor,
+    b: Tensor | None = None,
+    *,
+    auto_pad: str = "NOTSET",
+    dilations: Sequence[int] | None = None,
+    group: int = 1,
+    kernel_shape: Sequence[int] | None = None,
+    output_padding: Sequence[int] | None = None,
+    output_shape: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+) -> Tensor:
+    """ConvTranspose; uneven pads and `output_shape` are cut from the unpadded result."""
+    del kernel_shape
+    rank = w.dim() - 2
+    stride, dilation = list(strides or [1] * rank), list(dilations or [1] * rank)
+    extra = list(output_padding or [0] * rank)
+    cut = list(pads or [0] * 2 * rank)
+    if output_shape or auto_pad.startswith("SAME"):
+        wanted = list(output_shape or [s * t for s, t in zip(x.shape[2:], stride, strict=True)])
+        full = [
+            (size - 1) * s + extra_ + (k - 1) * d + 1
+            for size, s, extra_, k, d in zip(
+                x.shape[2:], stride, extra, w.shape[2:], dilation, strict=True
+            )
+        ]
+        totals = [f - n for f, n in zip(full, wanted[-rank:], strict=True)]
+        begin = [t - t // 2 if auto_pad == "SAME_LOWER" else t // 2 for t in totals]
+        cut = begin + [t - first for t, first in zip(totals, begin, strict=True)]
+    if _even(cut) and all(c >= 0 for c in cut) and all(e < s for e, s in zip(extra, stride, strict=True)):
+        return _CONV_TRANSPOSE[rank](x, w, b, stride, cut[:rank], extra, group, dilation)
+    full_result = _CONV_TRANSPOSE[rank](x, w, b, stride, 0, 0, group, dilation)
+    grow = [-c for c in cut[:rank]] + [e - c for e, c in zip(extra, cut[rank:], strict=True)]
+    grown = functional.pad(full_result, torch_pad(grow))
+    return grown if b is None or not any(extra) else _bias_in_new(grown, b, extra, cut[rank:])
+
+
+def _bias_in_new(y: Tensor, b: Tensor, extra: Sequence[int], cut: Sequence[int]) -> Tensor:
+    """Puts the bias where padding added rows beyond the computed result."""
+    for axis, (more, less) in enumerate(zip(extra, cut, strict=True)):
+        new = more - less
+        if new > 0:
+            tail = y.narrow(axis + 2, y.shape[axis + 2] - new, new)
+            tail.copy_(b.reshape([1, -1] + [1] * (y.dim() - 2)).expand_as(tail))
+    return y
+
+
+def _pool_end(
+    x: Tensor,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    around: list[int],
+    ceil_mode: int,
+) -> list[int]:
+    """Extra cells at each end, so that floor division gives the ceil-mode size.
+
+    The last window must begin inside the operand or its begin padding (ONNX 1.16, MaxPool).
+    """
+    if not ceil_mode:
+        return [0] * len(kernel)
+    extra = []
+    rank = len(kernel)
+    for axis, (k, s, d) in enumerate(zip(kernel, stride, dilation, strict=True)):
+        size = x.shape[axis + 2] + around[axis] + around[axis + rank]
+        reach = (k - 1) * d + 1
+        count = math.ceil((size - reach) / s) + 1
+        if (count - 1) * s >= x.shape[axis + 2] + around[axis]:
+            count -= 1
+        extra.append(max((count - 1) * s + reach - size, 0))
+    return extra
+
+
+def max_pool(
+    x: Tensor,
+    *,
+    kernel_shape: Sequence[int],
+    auto_pad: str = "NOTSET",
+    ceil_mode: int = 0,
+    dilations: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None,
+    storage_order: int = 0,
+    strides: Sequence[int] | None = None,
+) -> Tensor:
+    """MaxPool (first output); padding never wins."""
+    del storage_order
+    rank = len(kernel_shape)
+    stride, dilation = list(strides or [1] * rank), list(dilations or [1] * rank)
+    around = window_pads(x.shape[2:], kernel_shape, stride, dilation, pads, auto_pad)
+    extra = _pool_end(x, kernel_shape, stride, dilation, around, ceil_mode)
+    end = [a + e for a, e in zip(around[rank:], extra, strict=True)]
+    kernel = list(kernel_shape)
+    if around[:rank] == end and all(2 * p <= k for p, k in zip(end, kernel, strict=True)):
+        return _MAX_POOL[rank](x, kernel, stride, around[:rank], dilation)
+    lowest = (
+        float("-inf") if x.dtype.is_floating_point else torch.iinfo(x.dtype).min
+    )
+    padded = functional.pad(x, torch_pad(around[:rank] + end), value=lowest)
+    return _MAX_POOL[rank](padded, kernel, stride, 0, dilation)
+
+
+def average_pool(
+    x: Tensor,
+    *,
+    kernel_shape: Sequence[int],
+    auto_pad: str = "NOTSET",
+    ceil_mode: int = 0,
+    count_include_pad: int = 0,
+    dilations: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+) -> Tensor:
+    """AveragePool; cells that only ceil mode adds are never counted."""
+    rank = len(kernel_shape)
+    stride, kernel = list(strides or [1] * rank), list(kernel_shape)
+    dilation = list(dilations or [1] * rank)
+    around = window_pads(x.shape[2:], kernel, stride, dilation, pads, auto_pad)
+    extra = _pool_end(x, kernel, stride, dilation, around, ceil_mode)
+    if not any(around) and not any(extra) and set(dilation) == {1}:
+        return _AVG_POOL[rank](x, kernel, stride)
+    ones = torch.ones_like(x[:1, :1])
+    if count_include_pad:
+        ones = functional.pad(ones, torch_pad(around), value=1.0)
+        counted = functional.pad(ones, torch_pad([0] * rank + extra))
+    else:
+        counted = functional.pad(ones, torch_pad(_joined(around, extra)))
+    padded = functional.pad(x, torch_pad(_joined(around, extra)))
+    weight = torch.ones([1, 1, *kernel], dtype=x.dtype)
+    total = _CONV[rank](padded.flatten(0, 1).unsqueeze(1), weight, None, stride, 0, dilation)
+    cells = _CONV[rank](counted, weight, None, stride, 0, dilation)
+    return (total / cells).reshape(*x.shape[:2], *total.shape[2:])
+
+
+def _joined(around: Sequence[int], extra: Sequence[int]) -> list[int]:
+    rank = len(extra)
+    return [*around[:rank], *(a + e for a, e in zip(around[rank:], extra, strict=True))]
+
+
+def lp_pool(
+    x: Tensor,
+    *,
+    kernel_shape: Sequence[int],
+    auto_pad: str = "NOTSET",
+    ceil_mode: int = 0,
+    dilations: Sequence[int] | None = None,
+    p: int = 2,
+    pads: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+) -> Tensor:
+    """LpPool: (sum |x|^p)^(1/p) over each window."""
+    cells = float(math.prod(kernel_shape))
+    mean = average_pool(
+        x.abs() ** p,
+        kernel_shape=kernel_shape,
+        auto_pad=auto_pad,
+        ceil_mode=ceil_mode,
+        count_include_pad=1,
+        dilations=dilations,
+        pads=pads,
+        strides=strides,
+    )
+    return (mean * cells) ** (1.0 / p)
+
+
+def _spatial(x: Tensor) -> list[int]:
+    return list(range(2, x.dim()))
+
+
+def global_average_pool(x: Tensor) -> Tensor:
+    """GlobalAveragePool."""
+    return x.mean(dim=_spatial(x), keepdim=True)
+
+
+def global_max_pool(x: Tensor) -> Tensor:
+    """GlobalMaxPool."""
+    return x.amax(dim=_spatial(x), keepdim=True)
+
+
+def global_lp_pool(x: Tensor, *, p: int = 2) -> Tensor:
+    """GlobalLpPool."""
+    return torch.linalg.vector_norm(x, ord=p, dim=_spatial(x), keepdim=True)

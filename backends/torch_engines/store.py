@@ -1,0 +1,107 @@
+"""The saved form: the Q/DQ graph as bytes and its plain tensors, read with `weights_only=True`.
+
+Nothing in the file is a pickle of code or a packed weight: loading lowers the graph again, so one
+file outlives torch's packed formats and gives equal bits in every process on the same engine.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import torch
+
+from qcompiler.backends.torch_engines import adapter
+from qcompiler.backends.torch_engines.kernels.island import Setting
+from qcompiler.errors import ArtifactError
+from qcompiler.execution.packing import pack
+
+FORMAT = "qcompiler-torch-engines"
+VERSION = 1
+_AGAIN = "save it again with Compiled.save"
+
+
+def save(path: Path, model: ir.Model, setting: Setting) -> None:
+    """Writes the file atomically.
+
+    Raises:
+        ArtifactError: The folder is missing or cannot be written to.
+    """
+    packed = pack(model)
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "engine": setting.engine,
+        "vnni": setting.vnni,
+        "graph": torch.frombuffer(bytearray(packed.graph), dtype=torch.uint8),
+        "tensors": {
+            name: torch.from_numpy(np.array(array, copy=True))
+            for name, array in packed.weights.items()
+        },
+    }
+    write_atomically(path, lambda partial: torch.save(content, partial))
+
+
+def load(path: Path) -> tuple[ir.Model, Setting]:
+    """Graph and setting of a saved artifact.
+
+    Raises:
+        ArtifactError: Missing, damaged, of another format, or made for VNNI where there is none.
+    """
+    try:
+        content = torch.load(path, weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+        raise ArtifactError(
+            f"cannot read {path}", why=str(error).splitlines()[0], fix=_AGAIN
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ArtifactError(f"{path} was not saved by a torch engine target", fix=_AGAIN)
+    if content.get("version") != VERSION:
+        raise ArtifactError(
+            f"{path} has format version {content.get('version')}, this reads {VERSION}", fix=_AGAIN
+        )
+    setting = Setting(content["engine"], bool(content["vnni"]))
+    _check_cpu(path, setting)
+    return _model(content["graph"], content["tensors"]), setting
+
+
+def _check_cpu(path: Path, setting: Setting) -> None:
+    """An artifact whose weights rely on VNNI must not run without it: sums would saturate (B9)."""
+    if setting.vnni and setting.engine != "qnnpack" and not adapter.has_vnni():
+        raise ArtifactError(
+            f"{path} was compiled for a CPU with VNNI, and this one has none",
+            why="int16 sums of 8-bit products would saturate silently",
+            fix='compile with cpu="portable"',
+        )
+
+
+def _model(graph: torch.Tensor, tensors: dict[str, torch.Tensor]) -> ir.Model:
+    proto = onnx.ModelProto.FromString(graph.numpy().tobytes())
+    model = ir.from_proto(proto)
+    for name, tensor in tensors.items():
+        model.graph.initializers[name].const_value = ir.Tensor(tensor.numpy(), name=name)
+    return model
+
+
+def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
+    """Lets `write` fill a temporary file beside `path` and renames it.
+
+    Raises:
+        ArtifactError: The folder is missing or cannot be written to.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        write(partial)
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:
+        raise ArtifactError(
+            f"cannot write {path}", why=str(error).splitlines()[0], fix="choose another folder"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
