@@ -28,7 +28,7 @@ class Block(nn.Module):
         self.conv = nn.Conv2d(3, 4, 3)
         self.norm = nn.BatchNorm2d(4)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return torch.relu(self.norm(self.conv(x)))  # the line that test_source_lines looks for
 
 

@@ -98,7 +98,8 @@ def test_drawn_weights_depend_on_the_name_alone() -> None:
 def test_drawn_parameters_make_sense() -> None:
     """Scales and variances are positive, zero points 0: the op could not run otherwise."""
     text = """g (float[4,2,3] x) => (float[4,2,3] y)
-        <float[2] s, float[2] b, float[2] m, float[2] v, float q, int8 z> { n = BatchNormalization (x, s, b, m, v)  i = QuantizeLinear (n, q, z)
+        <float[2] s, float[2] b, float[2] m, float[2] v, float q, int8 z> {
+        n = BatchNormalization (x, s, b, m, v)  i = QuantizeLinear (n, q, z)
         y = DequantizeLinear (i, q, z) }"""
     held = from_text(text).graph.initializers
     arrays = {name: constant(value) for name, value in held.items()}

@@ -235,7 +235,7 @@ def test_foreign_domains_are_taken_as_they_are() -> None:
 
 
 def _chain(length: int) -> Program:
-    x = ir.Input("x", ir.Shape([4]), ir.TensorType(ir.DataType.FLOAT))
+    x = ir.val("x", ir.DataType.FLOAT, [4])
     nodes, value = [], x
     for _ in range(length):
         node = ir.Node("", "Relu", [value])
