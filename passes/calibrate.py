@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,9 +13,10 @@ from qcompiler.calibration.run import Calibration, run_calibration
 from qcompiler.calibration.sites import Site, find_sites, observer_nodes
 from qcompiler.errors import CalibrationError
 from qcompiler.ir.diagnostics import Diagnostic, Severity
-from qcompiler.ir.origin import source_line
+from qcompiler.ir.origin import describe, source_line
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.rewriter import Rewriter
+from qcompiler.ir.walk import all_nodes
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 
 
@@ -64,7 +65,8 @@ def _run_options(context: PassContext) -> dict[str, Any]:
 
 
 def _length(feeds: Iterable[Any]) -> int | None:
-    return len(feeds) if isinstance(feeds, Sized) else None
+    """How many feeds there will be; None when their source does not tell it."""
+    return operator.length_hint(feeds, 0) or None
 
 
 def _annotate(program: Program, rewriter: Rewriter) -> None:
@@ -78,37 +80,64 @@ def _annotate(program: Program, rewriter: Rewriter) -> None:
 
 
 def _findings(program: Program, sites: tuple[Site, ...], result: Calibration) -> list[Diagnostic]:
-    producers = {v.name: n for n, v in _observed(program)}
-    found = []
-    for site in sites:
-        observer = result.observations.get(site.value)
-        node = producers.get(site.value)
-        source = source_line(node) if node is not None else None
-        if observer is None:
-            found.append(_never_computed(site, source))
-        elif any(observer.nonfinite):
-            found.append(_nonfinite(site, observer.nonfinite, source))
-    return found
+    """Values with non-finite numbers one by one, what was never computed by branch or body."""
+    nodes = {site.value: node for site, node in _by_site(program, sites)}
+    found = [
+        _nonfinite(site, observer.nonfinite, nodes[site.value])
+        for site in sites
+        if (observer := result.observations.get(site.value)) and any(observer.nonfinite)
+    ]
+    unseen = [site for site in sites if site.value not in result.observations]
+    found += [_empty(site, nodes[site.value]) for site in unseen if not site.nested]
+    idle: dict[ir.Graph, list[Site]] = {}
+    for site in unseen:
+        graph = _home(nodes[site.value])
+        if site.nested and graph is not None:
+            idle.setdefault(graph, []).append(site)
+    owners = {body: (node, name) for node in all_nodes(program.model) for name, body in _held(node)}
+    return found + [_never_run(*owners[graph], values) for graph, values in idle.items()]
 
 
-def _observed(program: Program) -> list[tuple[ir.Node, ir.Value]]:
-    values = [node.inputs[0] for node in observer_nodes(program)]
-    return [(n, v) for v in values if v is not None and (n := v.producer()) is not None]
+def _by_site(program: Program, sites: tuple[Site, ...]) -> Iterator[tuple[Site, ir.Node]]:
+    """Sites with their Observer nodes."""
+    observers = {node.inputs[0].name: node for node in observer_nodes(program) if node.inputs[0]}
+    return ((site, observers[site.value]) for site in sites)
 
 
-def _never_computed(site: Site, source: str | None) -> Diagnostic:
-    where = "a branch or body that was never taken" if site.nested else "an empty tensor"
+def _home(observer: ir.Node) -> ir.Graph | None:
+    return observer.graph if isinstance(observer.graph, ir.Graph) else None
+
+
+def _held(node: ir.Node) -> Iterator[tuple[str, ir.Graph]]:
+    """Bodies of a node with the names of their attributes."""
+    for name, attribute in node.attributes.items():
+        if attribute.type == ir.AttributeType.GRAPH:
+            yield name, attribute.as_graph()
+
+
+def _never_run(owner: ir.Node, body: str, sites: list[Site]) -> Diagnostic:
     return Diagnostic(
         Severity.WARNING,
-        "not-observed",
-        f"'{site.value}' was not computed for any calibration sample ({where}); it stays float",
-        node=site.producer,
-        source=source,
+        "never-run",
+        f"no calibration sample ran the {body} of {describe(owner)}; "
+        f"its {len(sites)} values have no range and stay float",
+        node=owner.name,
+        source=source_line(owner),
         hint="add calibration samples that take this branch",
     )
 
 
-def _nonfinite(site: Site, counts: tuple[int, int, int], source: str | None) -> Diagnostic:
+def _empty(site: Site, observer: ir.Node) -> Diagnostic:
+    return Diagnostic(
+        Severity.WARNING,
+        "never-run",
+        f"'{site.value}' was empty for every calibration sample; it stays float",
+        node=site.producer,
+        source=source_line(observer),
+    )
+
+
+def _nonfinite(site: Site, counts: tuple[int, int, int], observer: ir.Node) -> Diagnostic:
     minus, plus, nan = counts
     return Diagnostic(
         Severity.WARNING,
@@ -116,6 +145,6 @@ def _nonfinite(site: Site, counts: tuple[int, int, int], source: str | None) -> 
         f"'{site.value}' held non-finite values ({minus} x -inf, {plus} x +inf, {nan} x NaN); "
         "it stays float",
         node=site.producer,
-        source=source,
+        source=source_line(observer),
         hint="look at what this node computes, or keep its region float by an override",
     )

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import onnx_ir as ir
 
 from qcompiler.ir.diagnostics import Diagnostic, Severity
+from qcompiler.ir.element_types import FLOATS, element_type
 from qcompiler.ir.masks import masked_values
 from qcompiler.ir.optraits import activation_positions, traits
 from qcompiler.ir.program import OBSERVER_DOMAIN, Program, Property
@@ -17,10 +18,6 @@ from qcompiler.ir.walk import all_graphs, all_nodes, is_constant, is_observer
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 from qcompiler.quantization.observers import make_observer
 from qcompiler.target.contract import Target
-
-FLOATS = frozenset(
-    {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
-)
 
 
 @dataclass(frozen=True)
@@ -60,9 +57,10 @@ class InsertObservers(Pass):
         for value in wanted:
             if value in masked:
                 continue
-            if value.dtype is None:
+            dtype = element_type(value)
+            if dtype is None:
                 diagnostics.append(_untyped(value))
-            elif value.dtype in FLOATS:
+            elif dtype in FLOATS:
                 _observe(value, rewriter, attributes, program)
         return Outcome(tuple(diagnostics), {"observed": rewriter.counts.inserted})
 

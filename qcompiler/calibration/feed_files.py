@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,8 @@ _RAGGED = re.compile(r"in_(\d+)_(.+)")
 
 
 @dataclass(frozen=True)
-class FeedFiles:
-    """Feeds read from disk one by one; can be iterated again. `len` is the number of feeds.
+class FeedFiles(Sequence[Feed]):
+    """Feeds read from disk one by one; can be iterated again.
 
     Forms:
         - A folder: each `.npz` in it, by name, is one feed with the input names as keys.
@@ -58,26 +58,47 @@ class FeedFiles:
             shapes = {name: _shape(archive, name) for name in archive.files}
         return math.ceil(_samples(shapes, self.path) / self.batch)
 
+    @overload
+    def __getitem__(self, index: int) -> Feed: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Feed]: ...
+
+    def __getitem__(self, index: int | slice) -> Feed | list[Feed]:
+        if isinstance(index, slice):
+            return list(self)[index]
+        wanted = index + len(self) if index < 0 else index
+        for position, feed in enumerate(self):
+            if position == wanted:
+                return feed
+        raise IndexError(f"feed {index} of {len(self)}")
+
     def __iter__(self) -> Iterator[Feed]:
         if self.path.is_dir():
-            for member in self._members():
-                with _open(member) as archive:
-                    yield {name: _read(archive, name, member) for name in archive.files}
-            return
-        with _open(self.path) as archive:
-            ragged = _ragged_keys(archive.files)
-            if ragged is not None:
-                for keys in ragged:
-                    yield {name: _read(archive, key, self.path) for name, key in keys.items()}
-                return
-            arrays = {name: _read(archive, name, self.path) for name in archive.files}
-        for begin in range(
-            0, _samples({k: v.shape for k, v in arrays.items()}, self.path), self.batch
-        ):
-            yield {name: array[begin : begin + self.batch] for name, array in arrays.items()}
+            return _one_per_file(self._members())
+        return _from_archive(self.path, self.batch)
 
     def _members(self) -> list[Path]:
         return sorted(self.path.glob("*.npz"))
+
+
+def _one_per_file(members: list[Path]) -> Iterator[Feed]:
+    for member in members:
+        with _open(member) as archive:
+            yield {name: _read(archive, name, member) for name in archive.files}
+
+
+def _from_archive(path: Path, batch: int) -> Iterator[Feed]:
+    with _open(path) as archive:
+        ragged = _ragged_keys(archive.files)
+        if ragged is not None:
+            for keys in ragged:
+                yield {name: _read(archive, key, path) for name, key in keys.items()}
+            return
+        arrays = {name: _read(archive, name, path) for name in archive.files}
+    count = _samples({name: array.shape for name, array in arrays.items()}, path)
+    for begin in range(0, count, batch):
+        yield {name: array[begin : begin + batch] for name, array in arrays.items()}
 
 
 def _open(path: Path) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -35,9 +36,9 @@ class Keeper:
     def kept(self) -> list[Feed]:
         return [feed for _, feed in sorted(self._slots, key=lambda slot: slot[0])]
 
-    def __len__(self) -> int:
-        """Number of feeds, when their source tells it."""
-        return len(self._feeds)  # type: ignore[arg-type]
+    def __length_hint__(self) -> int:
+        """Number of feeds, 0 when their source does not tell it (a generator)."""
+        return operator.length_hint(self._feeds, 0)
 
     def __iter__(self) -> Iterator[Feed]:
         generator = np.random.default_rng(0)

@@ -8,6 +8,7 @@ from typing import Any
 
 import onnx_ir as ir
 
+from qcompiler.ir.element_types import element_type
 from qcompiler.ir.program import Program
 from qcompiler.ir.walk import all_nodes, is_observer
 from qcompiler.quantization.observers import Observer, make_observer
@@ -64,7 +65,7 @@ def find_sites(program: Program) -> tuple[Site, ...]:
             Site(
                 value=name,
                 method=node.attributes.get_string(METHOD, "minmax") or "minmax",
-                dtype=value.dtype or ir.DataType.FLOAT,
+                dtype=element_type(value) or ir.DataType.FLOAT,
                 nested=value.graph is not program.graph,
                 producer=producer.name if producer is not None else None,
                 options=_options(node),
