@@ -95,8 +95,8 @@ def example_of(exported: Exported) -> Call:
 def capture(module: torch.nn.Module, call: Call, dynamic: Any) -> tuple[Exported, list[str]]:
     """Captures the module; returns it with notes for the user.
 
-    Tried in turn: `torch.export` with symbolic batch, with fixed shapes, and of the module's
-    `torch.fx` symbolic trace. Nothing is tried twice when the user fixed `dynamic`.
+    Tried in turn: `torch.export` with symbolic batch (a batch of one is doubled for it), with
+    fixed shapes, and of the module's `torch.fx` symbolic trace.
 
     Raises:
         ExportError: All failed; tells about the first failure, the user's file and line.
@@ -104,13 +104,13 @@ def capture(module: torch.nn.Module, call: Call, dynamic: Any) -> tuple[Exported
     module = _evaluating(module)
     attempts = _attempts(module, call, dynamic)
     first: Exception | None = None
-    for note, attempt in attempts:
+    for attempt in attempts:
         try:
-            exported = attempt()
+            exported = attempt.run()
         except Exception as error:  # noqa: BLE001 - torch.export raises what user code raises
-            first = first or error
+            first = error if first is None and attempt.is_told else first
             continue
-        return exported, [note] if note else []
+        return exported, [attempt.note] if attempt.note else []
     assert first is not None
     raise _explain(module, first) from first
 
@@ -122,23 +122,34 @@ def _evaluating(module: torch.nn.Module) -> torch.nn.Module:
     return copy.deepcopy(module).eval()
 
 
-Attempt = tuple[str, Callable[[], Exported]]
+@dataclass(frozen=True)
+class _Attempt:
+    """One way to capture; `note` tells the user what it costs, `is_told` if its failure counts."""
+
+    run: Callable[[], Exported]
+    note: str = ""
+    is_told: bool = True
 
 
-def _attempts(module: torch.nn.Module, call: Call, dynamic: Any) -> list[Attempt]:
+def _attempts(module: torch.nn.Module, call: Call, dynamic: Any) -> list[_Attempt]:
     if dynamic is False:
         shapes: Any = None
     elif dynamic is None or dynamic is True:
         shapes = _batch_shapes(call, insist=dynamic is True)
     else:
         shapes = dynamic
-    attempts: list[Attempt] = [("", lambda: _export(module, call, shapes))]
+    attempts = [_Attempt(lambda: _export(module, call, shapes))]
+    if dynamic in (None, True) and _is_single(call):
+        doubled = _Attempt(lambda: _export_doubled(module, call, shapes), is_told=False)
+        attempts = [doubled] if dynamic is None else [doubled, *attempts]
     if dynamic is None:
         fixed = "the batch dimension is fixed: torch.export could not keep it symbolic"
-        attempts.append((fixed, lambda: _export(module, call, None)))
+        attempts.append(_Attempt(lambda: _export(module, call, None), fixed))
     if not isinstance(module, torch.fx.GraphModule):
         traced = "captured with torch.fx: torch.export failed on the module itself"
-        attempts.append((traced, lambda: _export(torch.fx.symbolic_trace(module), call, shapes)))
+        attempts.append(
+            _Attempt(lambda: _export(torch.fx.symbolic_trace(module), call, shapes), traced)
+        )
     return attempts
 
 
@@ -147,6 +158,45 @@ def _export(module: torch.nn.Module, call: Call, shapes: Any) -> Exported:
         return torch.export.export(
             module, call.args, call.kwargs, dynamic_shapes=shapes, strict=False
         )
+
+
+class _SpecialisedError(Exception):
+    """The batch of a doubled example came out as a number."""
+
+
+def _tensors_of(call: Call) -> list[torch.Tensor]:
+    leaves = pytree.tree_leaves((call.args, call.kwargs))
+    return [leaf for leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.ndim]
+
+
+def _is_single(call: Call) -> bool:
+    """Whether the example is a batch of one."""
+    tensors = _tensors_of(call)
+    return bool(tensors) and all(len(tensor) == 1 for tensor in tensors)
+
+
+def _export_doubled(module: torch.nn.Module, call: Call, shapes: Any) -> Exported:
+    """Captures with the example twice in the batch.
+
+    torch takes a size-1 dimension for a broadcast one here and there (layer_norm gives [1, ...] for
+    a symbolic batch), so shapes behind it would be wrong.
+
+    Raises:
+        _SpecialisedError: The module insists on one size, which is now the wrong one.
+    """
+
+    def double(leaf: Any) -> Any:
+        is_batch = isinstance(leaf, torch.Tensor) and leaf.ndim > 0
+        return torch.cat([leaf, leaf]) if is_batch else leaf
+
+    args, kwargs = pytree.tree_map(double, (call.args, call.kwargs))
+    exported = _export(module, Call(args, kwargs, call.signature), shapes)
+    names = set(exported.graph_signature.user_inputs)
+    for node in exported.graph.nodes:
+        value = node.meta.get("val") if node.op == "placeholder" and node.name in names else None
+        if isinstance(value, torch.Tensor) and value.ndim and isinstance(value.shape[0], int):
+            raise _SpecialisedError(node.name)
+    return exported
 
 
 def _symbolic_ones() -> contextlib.AbstractContextManager[object]:

@@ -29,14 +29,6 @@ from qcompiler.ir.program import WORKING_OPSET, Program, Provenance
 from qcompiler.ir.signature import Signature, signature_of
 from qcompiler.ir.walk import all_graphs
 
-_NOISY_LOGGERS = (
-    "torch.onnx",
-    "torch.export",
-    "torch.fx",
-    "torch._dynamo",
-    "onnxscript",
-    "onnx_ir",
-)
 _TO_FIX = (
     "make the module translatable, or export it to ONNX yourself and give the file "
     "(torch.onnx.export takes a custom_translation_table)"
@@ -175,14 +167,15 @@ def _without_collector() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps what the exporter prints, logs and warns off the console."""
-    levels = {name: logging.getLogger(name).level for name in _NOISY_LOGGERS}
+    """Keeps what the exporter prints, logs and warns off the console.
+
+    Logging is switched off as a whole: torch logs from dozens of loggers with levels of their own.
+    """
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
-        for name in levels:
-            logging.getLogger(name).setLevel(logging.CRITICAL)
         with warnings.catch_warnings(), _printing_nothing():
             warnings.simplefilter("ignore")
             yield
     finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
+        logging.disable(disabled)

@@ -103,6 +103,47 @@ def test_the_batch_stays_symbolic(program: Program, net: nn.Module, run: Any, ba
     _close(_call(program, run, x), net(x))
 
 
+def test_a_batch_of_one_stays_symbolic_behind_layer_norm(run: Any) -> None:
+    """torch alone says [1, 4] there, which engines warn about and passes would believe."""
+    module = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4)).eval()
+    found = load(module, torch.randn(1, 3))
+    shape = found.signature.outputs[0].shape
+    assert shape is not None
+    assert isinstance(shape[0], str)
+    x = torch.randn(5, 3)
+    _close(_call(found, run, x), module(x))
+
+
+class OneRow(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape(1, 4) * 2
+
+
+def test_a_dimension_that_must_be_one_stays_one(run: Any) -> None:
+    found = load(OneRow(), torch.randn(1, 4))
+    assert found.signature.inputs[0].shape == (1, 4)
+    assert "fixed" in found.provenance.warnings[0]
+    x = torch.randn(1, 4)
+    _close(_call(found, run, x), 2 * x)
+
+
+def test_torch_fx_is_the_fallback(
+    net: nn.Module, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = torch.export.export
+
+    def only_graphs(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(module, torch.fx.GraphModule):
+            raise RuntimeError("cannot")  # noqa: TRY004 - what torch would raise
+        return export(module, *args, **kwargs)
+
+    monkeypatch.setattr(torch.export, "export", only_graphs)
+    x = torch.randn(2, 3, 8, 8)
+    found = load(net, x)
+    assert "torch.fx" in found.provenance.warnings[0]
+    _close(_call(found, run, x), net(x))
+
+
 def test_batch_norms_stay_for_our_passes(program: Program) -> None:
     assert [node.op_type for node in program.graph][:2] == ["Conv", "BatchNormalization"]
 
