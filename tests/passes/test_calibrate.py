@@ -110,7 +110,7 @@ def test_progress() -> None:
     calibrated(RELU, [X] * 5, progress=progress)
     assert (progress.total, progress.done, progress.finished) == (5, 5, True)
     progress = Recording()
-    calibrated(RELU, iter([X] * 5), progress=progress)
+    calibrated(RELU, (X for _ in range(5)), progress=progress)
     assert (progress.total, progress.done) == (None, 5)
     progress = Recording()
     with pytest.raises(CalibrationError):
