@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +32,25 @@ class TorchArtifact(Artifact):
         signature: Its inputs and outputs.
         setting: Engine, CPU features and rules.
         threads: Threads inside a kernel while it runs; None leaves torch's setting.
+        keys: Region key by the name of each value of a region, for `profile`.
 
     Raises:
         LoweringError: An op has no row, or torch lacks the engine.
     """
 
     def __init__(
-        self, model: ir.Model, signature: Signature, setting: Setting, threads: int | None = None
+        self,
+        model: ir.Model,
+        signature: Signature,
+        setting: Setting,
+        threads: int | None = None,
+        keys: Mapping[str, str] | None = None,
     ) -> None:
         self._model = model
         self._signature = signature
         self._setting = setting
         self._threads = threads
+        self._keys = dict(keys or {})
         self._lowered = lower(model, setting)
 
     @property
@@ -116,7 +123,7 @@ class TorchArtifact(Artifact):
         conversions = other = 0.0
         for node, seconds in timer.seconds.items():
             each = seconds / max(len(feeds), 1)
-            key = node.meta.get("region")
+            key = self._keys.get(node.meta.get("value", ""))
             if _is_conversion(node):
                 conversions += each
             elif key is not None:

@@ -121,7 +121,15 @@ class TorchEngine(Target):
     def lower(self, program: Program) -> TorchArtifact:
         from qcompiler.backends.torch_engines.artifact import TorchArtifact
 
-        return TorchArtifact(program.model, program.signature, self.setting(), self.threads)
+        keys = {
+            output.name or "": region.key
+            for region in self.regions(program)
+            for node in region.nodes
+            for output in node.outputs
+        }
+        return TorchArtifact(
+            program.model, program.signature, self.setting(), self.threads, keys
+        )
 
     def load(self, path: Path) -> TorchArtifact:
         """Reads a saved artifact, of any torch engine.

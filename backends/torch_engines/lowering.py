@@ -31,7 +31,7 @@ from qcompiler.backends.torch_engines.kernels.island import (
 from qcompiler.backends.torch_engines.kernels.table import KERNELS, MOVERS
 from qcompiler.backends.torch_engines.ops.table import TABLE
 from qcompiler.backends.torch_engines.special import SPECIAL, Special, find_specials
-from qcompiler.backends.torch_engines.writer import GraphWriter
+from qcompiler.backends.torch_engines.writer import GraphWriter, identifier
 from qcompiler.errors import LoweringError
 from qcompiler.ir.origin import describe, module_path
 from qcompiler.ir.walk import all_nodes, is_op
@@ -191,6 +191,7 @@ class GraphLowering(Writer):
     def _choose(self, island: Island) -> None:
         key = island.nodes[-1].outputs[0].name or ""
         if is_op(island.core, *MOVERS) and self._moves_integers(island):
+            self._record.integer.append(key)
             self._absorbed.update(island.nodes)
             self._kernels[island.quantize] = (island, lambda _: self._move(island.core, True).node)
             return
@@ -217,6 +218,7 @@ class GraphLowering(Writer):
 
     def _visit(self, node: ir.Node) -> None:
         self.out.stem = _stem(node)
+        self.out.value = (node.outputs[0].name or "") if node.outputs else ""
         if node in self._specials:
             special = self._specials[node]
             self._real[special.last.outputs[0]] = special.emit(self)
@@ -226,6 +228,7 @@ class GraphLowering(Writer):
             self._visit_dequantize(node)
         elif is_op(node, *MOVERS) and self._moves_held_integers(node):
             self._integer[node.outputs[0]] = self._move(node, False)
+            self._record.integer.append(node.outputs[0].name or "")
         elif is_op(node, *_CONTROL):
             self._bind(node, self._control(node))
         elif array_of(node.outputs[0]) is None:
@@ -242,6 +245,7 @@ class GraphLowering(Writer):
         elif node in self._kernels:
             island, kernel = self._kernels[node]
             self.out.stem = _stem(island.core)
+            self.out.value = island.nodes[-1].outputs[0].name or ""
             self._integer[value] = _Quantized(kernel(self), levels)
         else:
             real = self.real(source)
@@ -398,8 +402,6 @@ def _stem(node: ir.Node) -> str:
 
 
 def _class_name(graph: ir.Graph) -> str:
-    from qcompiler.backends.torch_engines.writer import identifier
-
     return identifier(graph.name or "Lowered")
 
 

@@ -17,23 +17,28 @@ class GraphWriter:
         self.root = torch.nn.Module()
         self.graph = fx.Graph()
         self.stem = "value"
+        self.value = ""
         self._attributes: set[str] = set()
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> fx.Node:
         """A call named after the current stem."""
-        return self.graph.create_node(
-            "call_function", function, tuple(args), kwargs, name=identifier(self.stem)
+        return self._marked(
+            self.graph.create_node(
+                "call_function", function, tuple(args), kwargs, name=identifier(self.stem)
+            )
         )
 
     def method(self, name: str, *args: Any) -> fx.Node:
         """A call of a tensor method."""
-        return self.graph.create_node("call_method", name, tuple(args), name=identifier(self.stem))
+        node = self.graph.create_node("call_method", name, tuple(args), name=identifier(self.stem))
+        return self._marked(node)
 
     def module(self, stem: str, module: torch.nn.Module, *args: Any) -> fx.Node:
         """A call of a submodule."""
         name = self._fresh(stem)
         self.root.add_module(name, module)
-        return self.graph.create_node("call_module", name, tuple(args), name=identifier(self.stem))
+        node = self.graph.create_node("call_module", name, tuple(args), name=identifier(self.stem))
+        return self._marked(node)
 
     def attribute(self, stem: str, value: Any) -> fx.Node:
         """A tensor (as a buffer) or packed weight, named `<current stem>_<stem>`."""
@@ -47,6 +52,11 @@ class GraphWriter:
     def placeholder(self, name: str) -> fx.Node:
         """An input."""
         return self.graph.create_node("placeholder", self._fresh(name), name=identifier(name))
+
+    def _marked(self, node: fx.Node) -> fx.Node:
+        """Remembers which ONNX value a call computes, for timing."""
+        node.meta["value"] = self.value
+        return node
 
     def _fresh(self, stem: str) -> str:
         name = wanted = identifier(stem)

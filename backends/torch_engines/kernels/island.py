@@ -12,7 +12,6 @@ from torch import fx
 
 from qcompiler.backends.torch_engines.constants import Levels, array_of, levels_of
 from qcompiler.backends.torch_engines.faults import FAULTS, Fault
-from qcompiler.ir.optraits import weight_of
 from qcompiler.ir.walk import is_op, sole_user
 
 
@@ -166,7 +165,7 @@ def _biased_product(add: ir.Node) -> tuple[ir.Node | None, ir.Value | None]:
         array = array_of(bias)
         if product is None or not is_op(product, "MatMul") or array is None:
             continue
-        if array_of(product.inputs[1]) is None or weight_of(product) is None and array.ndim > 1:
+        if array_of(product.inputs[1]) is None:
             continue
         if array.size in (1, array.shape[-1] if array.ndim else 1):
             return product, bias
