@@ -58,6 +58,8 @@ def hardware() -> Iterator[Case]:
     net = Net()
     net.input(("batch", 16, 12, 12))
     yield Case("hw-dynamic-batch", net.model(_quantized_conv(net)))
+    for op in ("MaxPool", "Transpose", "Relu"):
+        yield Case(f"hw-float8-after-{op}", image(_float8_conv(op)), 89)
 
 
 def random_chains(count: int = 40) -> Iterator[Case]:
@@ -96,6 +98,14 @@ def _float_weight(net: Net) -> str:
 
 def _quantized_conv(net: Net) -> str:
     return net.conv(net.quantize("x"), net.weight(KERNEL), 16)
+
+
+def _float8_conv(op: str) -> Recipe:
+    def recipe(net: Net) -> str:
+        y = net.add(op, net.quantize("x", zero=np.asarray(0, FLOAT8)), **_UNARY[op])
+        return net.conv(y, net.weight(KERNEL, 0, FLOAT8))
+
+    return recipe
 
 
 def _quantized_matmul(net: Net) -> str:

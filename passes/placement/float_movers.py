@@ -50,7 +50,7 @@ def _lift(mover: ir.Node, rewriter: Rewriter) -> bool:
         rewriter.set_input(mover, 2, None)
     for position in activation_positions(mover):
         _dequantize(mover, position, first, rewriter)
-    mover.outputs[0].dtype = first.outputs[0].dtype
+    mover.outputs[0].type = first.outputs[0].type  # types are shared between clones
     for reader in readers:
         rewriter.replace_uses(reader.outputs[0], mover.outputs[0])
         rewriter.erase_dead(reader)

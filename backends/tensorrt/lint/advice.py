@@ -16,8 +16,10 @@ from qcompiler.backends.tensorrt.lint.view import (
     quantization,
     stored_type,
 )
-from qcompiler.ir.walk import constant, is_op, sole_user, uses
+from qcompiler.ir.walk import constant, is_constant, is_op, sole_user, uses
 
+_READERS = ("Add", "Conv", "MatMul", "Gemm")
+"""Ops that may read a quantized result of a weighted op; for Add see `residual_adds`."""
 _AVERAGES = ("AveragePool", "GlobalAveragePool")
 _BLOCK_FLOAT_OPS = ("TRT_MXFP8DynamicQuantize", "TRT_FP4DynamicQuantize")
 _MIN_CHANNELS = 16
@@ -48,26 +50,22 @@ def quantized_outputs(view: View) -> Iterator[Finding]:
             continue
         readers = [use.node for use in uses(found.node.outputs[0])]
         ends = [use.node for reader in readers for use in uses(reader.outputs[0])]
-        if ends and not any(is_op(end, "Conv", "MatMul", "Gemm", *COMMUTING) for end in ends):
+        if ends and not any(is_op(end, *_READERS, *COMMUTING) for end in ends):
             yield Finding(node, f"its output is quantized by {found.node.name} before an op")
 
 
 def residual_adds(view: View) -> Iterator[Finding]:
-    """P4: Q/DQ on the skip operand of a residual Add, none between the convolution and it."""
+    """P4: Q/DQ on one operand of a residual Add, and not on the only convolution's."""
     for node in view.nodes:
-        if not is_op(node, "Add"):
+        operands = node.inputs if is_op(node, "Add") else ()
+        branches = [value for value in operands if _quantized_conv_behind(value)]
+        quantized = [value for value in operands if dequantizer(value) is not None]
+        if not branches:
             continue
-        behind = [_quantized_conv_behind(value) for value in node.inputs]
-        if any(behind) and any(
-            quantization(value.producer())
-            for value, conv in zip(node.inputs, behind, strict=True)
-            if conv and value
-        ):
+        if all(value in quantized for value in branches):
             yield Finding(node, "Q/DQ stands between the convolution and the residual Add")
-        elif sum(behind) == 1:
-            skip = node.inputs[behind.index(False)]
-            if dequantizer(skip) is None and skip is not None and skip.producer() is not None:
-                yield Finding(node, "the skip operand of the residual Add is not quantized")
+        elif not quantized and not any(is_constant(value) for value in operands):
+            yield Finding(node, "the skip operand of the residual Add is not quantized")
 
 
 def needless_pairs(view: View) -> Iterator[Finding]:

@@ -84,7 +84,7 @@ def _signed(model: ir.Model, found: Quantization) -> list[Fix]:
         reader and not reader.quantizes and _is_middle(reader) for reader in readers
     ):
         return []
-    output.dtype = ir.DataType.INT8
+    output.type = ir.TensorType(ir.DataType.INT8)  # types are shared between clones
     return [_with_int8_zero(model, each) for each in (found, *readers) if each is not None]
 
 

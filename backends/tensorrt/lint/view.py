@@ -46,24 +46,8 @@ COMMUTING: dict[str, tuple[int, ...] | None] = {
 Source: TensorRT developer guide, Q/DQ networks; each row measured with TensorRT-RTX 1.7.1.
 """
 
-QUANTIZED_TYPES = frozenset(
-    {
-        ir.DataType.INT8,
-        ir.DataType.UINT8,
-        ir.DataType.INT4,
-        ir.DataType.UINT4,
-        ir.DataType.INT2,
-        ir.DataType.UINT2,
-        ir.DataType.INT16,
-        ir.DataType.UINT16,
-        ir.DataType.INT32,
-        ir.DataType.FLOAT8E4M3FN,
-        ir.DataType.FLOAT8E4M3FNUZ,
-        ir.DataType.FLOAT8E5M2,
-        ir.DataType.FLOAT8E5M2FNUZ,
-        ir.DataType.FLOAT4E2M1,
-    }
-)
+_INTEGERS_ONLY = ("MaxPool",)
+"""Ops that commute with DQ of int8 but not of float8."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +167,8 @@ def dequantizer(value: ir.Value | None, depth: int = 32) -> Quantization | None:
     first = sources[0] if sources else None
     if first is None or any(each is None or not _same_scale(first, each) for each in sources):
         return None
-    return first
+    no_float8 = is_op(producer, *_INTEGERS_ONLY)
+    return None if no_float8 and first.stored_type is ir.DataType.FLOAT8E4M3FN else first
 
 
 def both_sides(node: ir.Node) -> tuple[Quantization | None, Quantization | None]:

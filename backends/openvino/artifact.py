@@ -1,0 +1,47 @@
+"""The lowered form for OpenVINO: the Q/DQ ONNX model, and a compiled model that runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from qcompiler.backends.onnxruntime.artifact import model_bytes, save_onnx
+from qcompiler.backends.openvino.kernels import count_kernels
+from qcompiler.backends.openvino.session import OpenVinoSession
+from qcompiler.ir.program import Program
+from qcompiler.ir.signature import Feed
+from qcompiler.target.contract import Artifact, KernelCount, Target
+
+
+class OpenVinoArtifact(Artifact):
+    """A Q/DQ ONNX model on OpenVINO's CPU plugin.
+
+    Raises:
+        ConfigurationError: The package `openvino` is not installed.
+        LoweringError: OpenVINO refuses the model.
+    """
+
+    def __init__(self, program: Program, target: Target, threads: int | None) -> None:
+        self._program = program
+        self._target = target
+        self._session = OpenVinoSession(program.model, program.signature, threads)
+
+    @property
+    def session(self) -> OpenVinoSession:
+        """The compiled model."""
+        return self._session
+
+    def run(self, feed: Feed) -> list[npt.NDArray[Any]]:
+        return self._session.run_checked(feed)
+
+    @property
+    def nbytes(self) -> int:
+        return model_bytes(self._program.model)
+
+    def save(self, path: Path) -> None:
+        save_onnx(self._program.model, path)
+
+    def kernels(self) -> KernelCount:
+        return count_kernels(self._program, self._target, self._session.layers())

@@ -1,0 +1,35 @@
+"""The target `openvino`: Q/DQ ONNX for OpenVINO's CPU plugin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from qcompiler.backends.openvino.artifact import OpenVinoArtifact
+from qcompiler.backends.openvino.capabilities import TABLE
+from qcompiler.ir.program import Program
+from qcompiler.target.capability import CapabilityTable
+from qcompiler.target.contract import Target
+
+
+@dataclass(frozen=True)
+class OpenVino(Target):
+    """OpenVINO on CPU: u8 activations, s8 weights per channel, float biases.
+
+    Attributes:
+        threads: Threads of one inference; None leaves the choice to OpenVINO.
+    """
+
+    threads: int | None = None
+
+    name: ClassVar[str] = "openvino"
+    placement: ClassVar[str] = (
+        "align-scales,insert-qdq,fold-qdq,float-movers,quantize-weights,dead-code"
+    )
+
+    @property
+    def capabilities(self) -> CapabilityTable:
+        return TABLE
+
+    def lower(self, program: Program) -> OpenVinoArtifact:
+        return OpenVinoArtifact(program, self, self.threads)

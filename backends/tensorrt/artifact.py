@@ -1,0 +1,157 @@
+"""The lowered form for TensorRT: an ONNX file, and a named stand-in that runs it here."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+import onnx_ir as ir
+
+from qcompiler.backends.onnxruntime.artifact import model_bytes, save_onnx
+from qcompiler.backends.openvino.session import OpenVinoSession
+from qcompiler.backends.tensorrt.gate import WORDING, Gate, GateResult, available
+from qcompiler.backends.tensorrt.lint.run import float_nodes
+from qcompiler.execution.session import OrtSession
+from qcompiler.ir.program import Program
+from qcompiler.ir.regions import Region
+from qcompiler.ir.signature import Feed
+from qcompiler.target.contract import Artifact, KernelCount
+from qcompiler.target.placement import Placed, placed_regions
+
+if TYPE_CHECKING:
+    from qcompiler.backends.tensorrt.target import TensorRT
+
+WEIGHTED = ("Conv", "ConvTranspose", "MatMul", "Gemm")
+
+
+class TensorRTArtifact(Artifact):
+    """A strongly typed Q/DQ ONNX model for `trtexec --stronglyTyped`.
+
+    TensorRT itself needs a GPU. `run` executes the file on the stand-in that `stand_in` names:
+    OpenVINO, which runs this placement in integers, or ONNX Runtime, which runs it as float
+    operators between Q and DQ. Neither says anything about speed or accuracy on a GPU.
+
+    Args:
+        program: The placed program; regions and plan are read from it.
+        model: What is saved and run: `program.model`, or a copy in a 16-bit base type.
+        target: Options of the compilation.
+
+    Raises:
+        LoweringError: The stand-in refuses the model.
+    """
+
+    def __init__(self, program: Program, model: ir.Model, target: TensorRT) -> None:
+        self._program = program
+        self._model = model
+        self._target = target
+        self.stand_in = target.chosen_stand_in
+        self._run = self._runner()
+        self._gate: GateResult | None = None
+
+    @property
+    def model(self) -> ir.Model:
+        """The model as it is saved."""
+        return self._model
+
+    def run(self, feed: Feed) -> list[npt.NDArray[Any]]:
+        return self._run(feed)
+
+    @property
+    def nbytes(self) -> int:
+        return model_bytes(self._model)
+
+    def save(self, path: Path) -> None:
+        save_onnx(self._model, path)
+
+    def gate(self) -> GateResult:
+        """What NVIDIA's parser and ahead-of-time builder say; asked once.
+
+        Raises:
+            ConfigurationError: The TensorRT-RTX wheels are not installed.
+            LoweringError: The builder did not answer in time.
+        """
+        if self._gate is None:
+            with tempfile.TemporaryDirectory(prefix="qcompiler-") as folder:
+                path = Path(folder) / "model.onnx"
+                save_onnx(self._model, path)
+                with Gate(self._target.compute_capability) as gate:
+                    self._gate = gate.check(path)
+        return self._gate
+
+    def statement(self) -> str:
+        """What may be claimed about this file, in one sentence."""
+        if not available():
+            return "checked by qcompiler's TensorRT lint; NVIDIA's builder is not installed"
+        result = self.gate()
+        if not result.built:
+            return f"TensorRT-RTX refused it: {(result.errors or ('no reason given',))[0]}"
+        counts = []
+        placed = self._weighted()
+        for kinds, word in ((("Conv", "ConvTranspose"), "convolutions"),
+                            (("MatMul", "Gemm"), "matmuls")):  # fmt: skip
+            names = [each.region.anchor.name or "" for each in placed if each.region.kind in kinds]
+            done = sum(result.runs_in(name, self._target.compiled_type) for name in names)
+            counts.append(f"{done} of {len(names)} {word}")
+        return f"{WORDING}; {counts[0]} and {counts[1]} compiled with " + (
+            f"{self._target.compiled_type} inputs"
+            if self._target.precision != "int4-weights"
+            else "Int4 weights"
+        )
+
+    def kernels(self) -> KernelCount:
+        """Weighted regions by the type they were compiled for (predicted without the wheels)."""
+        if not available():
+            return self._predicted()
+        result = self.gate()
+        wanted = self._target.compiled_type
+
+        def miss(region: Region) -> str | None:
+            name = region.anchor.name or ""
+            if result.runs_in(name, wanted):
+                return None
+            found = result.layers.get(name, "nothing")
+            return f"TensorRT-RTX compiled it for {found}" if result.built else "refused"
+
+        ops = Counter(
+            f"{layer.kind}:{layer.computes_in}" for layer in result.compiled if layer.inputs
+        )
+        return self._count(miss, dict(ops))
+
+    def _predicted(self) -> KernelCount:
+        floats = float_nodes(self._model, self._target.compute_capability)
+
+        def miss(region: Region) -> str | None:
+            return "the lint expects float" if region.anchor.name in floats else None
+
+        return self._count(miss, {})
+
+    def _count(self, miss: Callable[[Region], str | None], ops: dict[str, int]) -> KernelCount:
+        integer, missed = [], {}
+        for each in self._weighted():
+            reason = miss(each.region)
+            if reason is None:
+                integer.append(each.region.key)
+            else:
+                missed[each.region.key] = reason
+        return KernelCount(tuple(integer), missed, ops)
+
+    def _weighted(self) -> list[Placed]:
+        """The weighted regions that the plan quantizes."""
+        if self._program.plan is None:
+            return []
+        kernel = self._target.kernel
+        placed = placed_regions(self._program, self._target, kernel)
+        return [each for each in placed if each.region.kind in WEIGHTED]
+
+    def _runner(self) -> Callable[[Feed], list[npt.NDArray[Any]]]:
+        if self.stand_in == "openvino":
+            return OpenVinoSession(self._model, self._program.signature).run_checked
+        # ONNX Runtime 1.31 breaks DQ(int8) -> Reshape at opset 21 when it optimizes (PR 28144 adds
+        # an output_dtype that issue 25526 rejects); unoptimized it runs what the graph says.
+        # Its CPU kernels have no bfloat16: there the float32 form is run.
+        runnable = self._program.model if self._target.base == "bf16" else self._model
+        return OrtSession(runnable, optimize=False).run_checked

@@ -1,0 +1,125 @@
+"""The target `tensorrt`: explicit Q/DQ ONNX that NVIDIA's parser takes as strongly typed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from qcompiler.backends.openvino.session import available as openvino_available
+from qcompiler.backends.tensorrt.artifact import TensorRTArtifact
+from qcompiler.backends.tensorrt.base_type import with_base_type
+from qcompiler.backends.tensorrt.capabilities import (
+    FP8_TABLE,
+    INT8_TABLE,
+    deconvolution,
+    weight_only,
+)
+from qcompiler.backends.tensorrt.lint import lint
+from qcompiler.errors import ConfigurationError, LoweringError
+from qcompiler.ir.diagnostics import Diagnostic, Severity
+from qcompiler.ir.program import Program
+from qcompiler.ir.regions import Region
+from qcompiler.target.capability import CapabilityTable, Implementation, Kernel
+from qcompiler.target.contract import Target
+
+Precision = Literal["int8", "fp8", "int4-weights"]
+Base = Literal["float32", "fp16", "bf16"]
+StandIn = Literal["auto", "openvino", "onnxruntime"]
+_COMPILED = {"int8": "Int8", "fp8": "FP8", "int4-weights": "Int4"}
+_LOWEST = {"int8": 75, "fp8": 89, "int4-weights": 80}
+_BLOCKS = (64, 128)
+
+
+@dataclass(frozen=True)
+class TensorRT(Target):
+    """TensorRT with explicit quantization: symmetric, float biases, no Q behind weighted ops.
+
+    Attributes:
+        precision: `int8`; `fp8` (E4M3, compute capability 89 and more); `int4-weights`.
+        base: Type of what is not quantized; casts stand in the graph.
+        compute_capability: SM number of the GPU, such as 86.
+        block: Block size of int4 weights, 64 or 128.
+        deconvolution: Quantize ConvTranspose too (TensorRT-RTX compiles it in float anyway).
+        stand_in: What runs the file here; `auto` takes OpenVINO for int8 if it is installed.
+
+    Raises:
+        ConfigurationError: A precision that the GPU does not have, or a wrong block size.
+    """
+
+    precision: Precision = "int8"
+    base: Base = "float32"
+    compute_capability: int = 86
+    block: int = 128
+    deconvolution: bool = False
+    stand_in: StandIn = "auto"
+
+    name: ClassVar[str] = "tensorrt"
+    placement: ClassVar[str] = (
+        "align-scales,insert-qdq,fold-qdq,float-movers,quantize-weights,quantize-weight-blocks,"
+        "dead-code"
+    )
+
+    def __post_init__(self) -> None:
+        if self.precision not in _COMPILED:
+            raise ConfigurationError(
+                f"TensorRT has no precision {self.precision!r}", fix=f"one of {list(_COMPILED)}"
+            )
+        if self.base not in ("float32", "fp16", "bf16"):
+            raise ConfigurationError(f"{self.base!r} is no base type of TensorRT")
+        if self.compute_capability < _LOWEST[self.precision]:
+            raise ConfigurationError(
+                f"{self.precision} needs compute capability {_LOWEST[self.precision]}",
+                where=f"compute_capability={self.compute_capability}",
+                fix="choose int8, or a newer GPU",
+            )
+        if self.block not in _BLOCKS:
+            raise ConfigurationError(
+                f"block size {self.block} is not documented", fix=f"one of {_BLOCKS}"
+            )
+
+    @property
+    def capabilities(self) -> CapabilityTable:
+        if self.precision == "int4-weights":
+            return weight_only(self.block)
+        table = INT8_TABLE if self.precision == "int8" else FP8_TABLE
+        return table.overlay([deconvolution(table)]) if self.deconvolution else table
+
+    @property
+    def compiled_type(self) -> str:
+        """How TensorRT-RTX names the quantized type in its layer list."""
+        return _COMPILED[self.precision]
+
+    @property
+    def kernel(self) -> Kernel:
+        """How the quantized forms of this precision compute."""
+        return Kernel.WEIGHT_ONLY if self.precision == "int4-weights" else Kernel.STATIC
+
+    @property
+    def chosen_stand_in(self) -> str:
+        """The engine that runs the file here."""
+        if self.stand_in != "auto":
+            return self.stand_in
+        integers = self.precision == "int8" and self.base != "fp16"
+        return "openvino" if integers and openvino_available() else "onnxruntime"
+
+    def implementations(self, region: Region) -> tuple[Implementation, ...]:
+        """A product with a stored weight quantizes it; only one without has two activations."""
+        forms = super().implementations(region)
+        if region.kind != "MatMul":
+            return forms
+        stored = region.weight is not None
+        return tuple(form for form in forms if (form.weight is not None) is stored)
+
+    def legality(self, program: Program) -> tuple[Diagnostic, ...]:
+        return lint(program.model, self.compute_capability)
+
+    def lower(self, program: Program) -> TensorRTArtifact:
+        rejected = [d for d in self.legality(program) if d.severity is Severity.ERROR]
+        if rejected:
+            raise LoweringError(
+                f"TensorRT would reject this graph in {len(rejected)} places",
+                where=rejected[0].node,
+                why="; ".join(str(each) for each in rejected[:3]),
+                fix=rejected[0].hint,
+            )
+        return TensorRTArtifact(program, with_base_type(program.model, self.base), self)
