@@ -21,7 +21,9 @@ from qcompiler.passes.canonical import (
     pooling,
 )
 from qcompiler.passes.canonical.duplicates import merge_duplicates
+from qcompiler.passes.canonical.long_axis import lay_down
 from qcompiler.passes.canonical.rule import Rule, sweep
+from qcompiler.passes.canonical.shapes import refresh_shapes
 from qcompiler.passes.dead_code import remove_dead
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 
@@ -62,7 +64,7 @@ class Canonicalize(Pass):
 
     Attributes:
         recompose: Whether HardSwish, HardSigmoid, GELU, LayerNormalization and global pooling are
-            recognised in their parts.
+            recognised in their parts, and signals written as images of width 1 are laid down.
     """
 
     name: ClassVar[str] = "canonicalize"
@@ -76,14 +78,17 @@ class Canonicalize(Pass):
             infer_types(program.model)
         fired = sweep(program, rewriter, SIMPLIFY)
         if fired:
-            infer_types(program.model)
+            refresh_shapes(program)
             fired += sweep(program, rewriter, SIMPLIFY)
         merged = merge_duplicates(program, rewriter)
         rules = SIMPLIFY + RECOMPOSE if self.recompose else SIMPLIFY
         fired += sweep(program, rewriter, rules)
+        if self.recompose:
+            fired["lay-down"] += lay_down(program, rewriter)
         rewriter.drop_unused_constants()
         return Outcome(details=_details(fired, merged))
 
 
 def _details(fired: Counter[str], merged: int) -> dict[str, int]:
-    return dict(sorted(fired.items())) | ({"merge-duplicates": merged} if merged else {})
+    done = {name: count for name, count in sorted(fired.items()) if count}
+    return done | ({"merge-duplicates": merged} if merged else {})

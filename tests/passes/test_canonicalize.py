@@ -77,7 +77,7 @@ def test_dropout_with_a_used_mask_stays(rewrite: Rewrite) -> None:
 
 def test_shape_arithmetic_of_a_dynamic_batch_becomes_a_constant_target(rewrite: Rewrite) -> None:
     text = """
-    g (float[N,4,6] x) => (float[N,24] y) 
+    g (float[N,4,6] x) => (float[N,24] y)
     <int64 zero = {0}, int64[1] axis = {0}, int64[1] c = {24}> {
         s = Shape(x)
         n = Gather<axis = 0>(s, zero)
