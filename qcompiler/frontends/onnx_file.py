@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 from qcompiler.errors import UnreadableModelError
 from qcompiler.frontends.cleaning import clean
 from qcompiler.frontends.inference import infer_types
+from qcompiler.frontends.shapes import forget_unknown_sizes
 from qcompiler.frontends.opset import to_working_opset
 from qcompiler.ir.naming import make_names_unique
 from qcompiler.ir.program import Program, Provenance
@@ -102,6 +103,7 @@ def _program(model: ir.Model, source: str) -> Program:
     _check_external_data(model)
     own_tensors(model)
     repaired = clean(model)
+    forget_unknown_sizes(model)
     infer_types(model)
     draft = Program(model, Signature((), ()), Provenance(source))
     to_working_opset(draft)

@@ -18,6 +18,8 @@ from qcompiler.frontends.torch_origin import user_line
 
 Exported = torch.export.ExportedProgram
 
+_FIXED = "the batch dimension is fixed: torch.export could not keep it symbolic"
+
 
 @dataclass(frozen=True)
 class Call:
@@ -110,7 +112,10 @@ def capture(module: torch.nn.Module, call: Call, dynamic: Any) -> tuple[Exported
         except Exception as error:  # noqa: BLE001 - torch.export raises what user code raises
             first = error if first is None and attempt.is_told else first
             continue
-        return exported, [attempt.note] if attempt.note else []
+        notes = [attempt.note] if attempt.note else []
+        if dynamic is None and _FIXED not in notes and _fixed_inputs(exported):
+            notes.append(_FIXED)
+        return exported, notes
     assert first is not None
     raise _explain(module, first) from first
 
@@ -143,8 +148,7 @@ def _attempts(module: torch.nn.Module, call: Call, dynamic: Any) -> list[_Attemp
         doubled = _Attempt(lambda: _export_doubled(module, call, shapes), is_told=False)
         attempts = [doubled] if dynamic is None else [doubled, *attempts]
     if dynamic is None:
-        fixed = "the batch dimension is fixed: torch.export could not keep it symbolic"
-        attempts.append(_Attempt(lambda: _export(module, call, None), fixed))
+        attempts.append(_Attempt(lambda: _export(module, call, None), _FIXED))
     if not isinstance(module, torch.fx.GraphModule):
         traced = "captured with torch.fx: torch.export failed on the module itself"
         attempts.append(
@@ -191,12 +195,22 @@ def _export_doubled(module: torch.nn.Module, call: Call, shapes: Any) -> Exporte
 
     args, kwargs = pytree.tree_map(double, (call.args, call.kwargs))
     exported = _export(module, Call(args, kwargs, call.signature), shapes)
-    names = set(exported.graph_signature.user_inputs)
-    for node in exported.graph.nodes:
-        value = node.meta.get("val") if node.op == "placeholder" and node.name in names else None
-        if isinstance(value, torch.Tensor) and value.ndim and isinstance(value.shape[0], int):
-            raise _SpecialisedError(node.name)
+    fixed = _fixed_inputs(exported)
+    if fixed:
+        raise _SpecialisedError(", ".join(fixed))
     return exported
+
+
+def _fixed_inputs(exported: Exported) -> list[str]:
+    """Names of the tensor inputs whose dimension 0 is a number."""
+    names = set(exported.graph_signature.user_inputs)
+    given = [n for n in exported.graph.nodes if n.op == "placeholder" and n.name in names]
+    values = [(node.name, node.meta.get("val")) for node in given]
+    return [
+        name
+        for name, value in values
+        if isinstance(value, torch.Tensor) and value.ndim and str(value.shape[0]).isdigit()
+    ]
 
 
 def _symbolic_ones() -> contextlib.AbstractContextManager[object]:

@@ -110,6 +110,7 @@ def _program(
     _own_parameters(model)
     keep_origins(model)
     flatten, unflatten = calling_convention(exported, call)
+    _number_dims(model)
     _separate_outputs(model)
     optimizer.fold_constants(model)
     RemoveUnusedNodesPass()(model)
@@ -133,6 +134,16 @@ def _own_parameters(model: ir.Model) -> None:
             if id(raw) not in copies:
                 copies[id(raw)] = tensor.numpy().copy()
             value.const_value = ir.Tensor(copies[id(raw)], dtype=tensor.dtype, name=value.name)
+
+
+def _number_dims(model: ir.Model) -> None:
+    """A dimension that torch specialised comes as a symbol named `3`; makes it the number 3."""
+    for graph in all_graphs(model):
+        for value in (*graph.inputs, *(output for node in graph for output in node.outputs)):
+            if value.shape is not None and not value.shape.frozen:
+                for index, dim in enumerate(value.shape):
+                    if not isinstance(dim, int) and (dim.value or "").isdigit():
+                        value.shape[index] = int(dim.value or "")
 
 
 def _separate_outputs(model: ir.Model) -> None:

@@ -114,16 +114,21 @@ def test_a_batch_of_one_stays_symbolic_behind_layer_norm(run: Any) -> None:
     _close(_call(found, run, x), module(x))
 
 
-class OneRow(nn.Module):
+class FixedRows(nn.Module):
+    def __init__(self, rows: int) -> None:
+        super().__init__()
+        self.rows = rows
+
     def forward(self, x: Tensor) -> Tensor:
-        return x.reshape(1, 4) * 2
+        return x.reshape(self.rows, 4) * 2
 
 
-def test_a_dimension_that_must_be_one_stays_one(run: Any) -> None:
-    found = load(OneRow(), torch.randn(1, 4))
-    assert found.signature.inputs[0].shape == (1, 4)
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_dimension_that_must_be_fixed_is(run: Any, rows: int) -> None:
+    found = load(FixedRows(rows), torch.randn(rows, 4))
+    assert found.signature.inputs[0].shape == (rows, 4)
     assert "fixed" in found.provenance.warnings[0]
-    x = torch.randn(1, 4)
+    x = torch.randn(rows, 4)
     _close(_call(found, run, x), 2 * x)
 
 
