@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import mean
+from typing import Any
 
 _SUFFIX = "_kernel_time"
 
@@ -17,7 +19,8 @@ class KernelTime:
     Attributes:
         node: Name of the node in the optimized graph.
         op: Its operator.
-        seconds: Median over the runs; a node in a loop body counts each iteration on its own.
+        seconds: Time in one run, iterations of a loop body added up: the fastest repetition of
+            every feed (other work on the machine only ever adds time), averaged over the feeds.
     """
 
     node: str
@@ -25,24 +28,35 @@ class KernelTime:
     seconds: float
 
 
-def read_profile(path: Path, skip: int = 0) -> list[KernelTime]:
+def read_profile(path: Path, feeds: int, skip: int = 0) -> list[KernelTime]:
     """Kernel times from a profile file of ONNX Runtime.
 
     Args:
-        path: The JSON file that `end_profiling` names (Chrome trace events, `dur` in µs).
+        path: The JSON file that `end_profiling` names (Chrome trace events, times in µs).
+        feeds: Number of feeds; run `skip + i` ran feed `i % feeds`.
         skip: Leading runs to leave out (warm-up).
     """
     events = json.loads(path.read_text())
-    runs = sorted(
-        (each["ts"], each["ts"] + each["dur"]) for each in events if each["name"] == "model_run"
-    )
-    start = runs[skip][0] if skip < len(runs) else float("-inf")
-    samples: dict[tuple[str, str], list[float]] = {}
+    starts = sorted(each["ts"] for each in events if each["name"] == "model_run")
+    kernels: dict[tuple[str, str], dict[int, float]] = {}
     for event in events:
-        if event.get("cat") != "Node" or not event["name"].endswith(_SUFFIX):
-            continue
-        if event["ts"] < start:
+        run = bisect_right(starts, event.get("ts", 0)) - 1 - skip
+        if run < 0 or not _is_kernel(event):
             continue
         key = (event["name"].removesuffix(_SUFFIX), str(event["args"].get("op_name", "")))
-        samples.setdefault(key, []).append(event["dur"] * 1e-6)
-    return [KernelTime(node, op, median(times)) for (node, op), times in samples.items()]
+        runs = kernels.setdefault(key, {})
+        runs[run] = runs.get(run, 0.0) + event["dur"] * 1e-6
+    return [KernelTime(node, op, _typical(runs, feeds)) for (node, op), runs in kernels.items()]
+
+
+def _is_kernel(event: dict[str, Any]) -> bool:
+    return event.get("cat") == "Node" and str(event["name"]).endswith(_SUFFIX)
+
+
+def _typical(runs: dict[int, float], feeds: int) -> float:
+    """Mean over feeds of the fastest repetition; a feed that skipped the kernel counts as 0."""
+    fastest: dict[int, float] = {}
+    for run, seconds in runs.items():
+        feed = run % feeds
+        fastest[feed] = min(seconds, fastest.get(feed, seconds))
+    return mean(fastest.get(feed, 0.0) for feed in range(feeds))
