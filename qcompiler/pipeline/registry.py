@@ -202,8 +202,16 @@ def register_target(cls: type[Target]) -> type[Target]:
 
 
 def establishers(wanted: Property) -> list[str]:
-    """Names of the registered passes that establish a property; loads all of them."""
-    return [name for name in PASSES.names() if wanted in PASSES.find(name).establishes]
+    """Names of the registered passes that establish a property; loads all that can be loaded."""
+    return [name for name in PASSES.names() if wanted in _established(name)]
+
+
+def _established(name: str) -> frozenset[Property]:
+    """Nothing for a pass that cannot be loaded: this only feeds a hint."""
+    try:
+        return PASSES.find(name).establishes
+    except RegistryError:
+        return frozenset()
 
 
 def _unique(found: Iterable[Entry], kind: str) -> dict[str, Entry]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import onnx_ir as ir
 import pytest
 
-from qcompiler.ir.program import Program, Provenance
-from qcompiler.ir.signature import Signature, TensorSpec
+from qcompiler.ir.program import Program
+from qcompiler.ir.text import from_text
 
 _TEXT = """
 <ir_version: 10, opset_import: ["" : 21]>
@@ -29,9 +28,7 @@ def make_program() -> MakeProgram:
     """Makes Relu → Identity → Identity → Neg → Add, a new one for every call."""
 
     def make() -> Program:
-        spec = [TensorSpec(name, ir.DataType.FLOAT, (2, 3)) for name in "xy"]
-        signature = Signature((spec[0],), (spec[1],))
-        return Program(ir.from_onnx_text(_TEXT), signature, Provenance("test"))
+        return from_text(_TEXT)
 
     return make
 
