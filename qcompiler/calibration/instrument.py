@@ -26,8 +26,12 @@ BOUNDS = ("low", "high", "sum", "size")
 """What is reduced of a value. The sum is the canary for NaN, which ReduceMin may skip."""
 
 
-def bounds_outputs(value: str) -> tuple[str, ...]:
-    """Names of the four outputs of a value in the main graph."""
+STACKED = tuple(f"{MARK}.all.{kind}" for kind in BOUNDS)
+"""Graph outputs with the bounds of all sites of the main graph, vectors in the order of sites."""
+
+
+def _bounds_names(value: str) -> tuple[str, ...]:
+    """Names of the four bounds of a value."""
     return tuple(f"{MARK}.{kind}.{value}" for kind in BOUNDS)
 
 
@@ -70,9 +74,7 @@ class FloatModel:
         graph = proto.graph
         for site in sizes:
             _add_size(graph, site)
-        for site in bounds:
-            if not site.nested:
-                _add_bounds(graph, site)
+        _add_bounds(graph, [site for site in bounds if not site.nested])
         for site in values:
             if not site.nested:
                 _keep(graph, site)
@@ -126,12 +128,18 @@ def _as_float(graph: onnx.GraphProto, site: Site) -> str:
     return name
 
 
-def _add_bounds(graph: onnx.GraphProto, site: Site) -> None:
-    names = bounds_outputs(site.value)
-    graph.node.extend(_reductions(_as_float(graph, site), names))
-    for name in names[:3]:
-        _output(graph, name, TensorProto.FLOAT, [])
-    _output(graph, names[3], TensorProto.INT64, [])
+def _add_bounds(graph: onnx.GraphProto, sites: list[Site]) -> None:
+    """One vector per kind, since hundreds of scalar outputs cost more than the reductions."""
+    for site in sites:
+        graph.node.extend(_reductions(_as_float(graph, site), _bounds_names(site.value)))
+    kinds = [TensorProto.FLOAT] * 3 + [TensorProto.INT64]
+    for index, (name, kind) in enumerate(zip(STACKED, kinds, strict=True) if sites else ()):
+        parts = [_bounds_names(site.value)[index] for site in sites]
+        many = f"{name}.parts"
+        graph.node.append(helper.make_node("SequenceConstruct", parts, [many]))
+        node = helper.make_node("ConcatFromSequence", [many], [name], axis=0, new_axis=1)
+        graph.node.append(node)
+        _output(graph, name, kind, [len(sites)])
 
 
 def _reductions(value: str, names: tuple[str, ...]) -> list[onnx.NodeProto]:
@@ -170,7 +178,7 @@ def _carry_nested(proto: onnx.ModelProto, sites: list[tuple[Site, bool]]) -> Non
 
 def _bounds_vector(graph: onnx.GraphProto, site: Site) -> str:
     """Adds a float64[4] of the bounds to a body; float64 holds every size exactly."""
-    names = bounds_outputs(site.value)
+    names = _bounds_names(site.value)
     graph.node.extend(_reductions(_as_float(graph, site), names))
     wide = [f"{name}.f64" for name in names]
     flat = [f"{name}.flat" for name in names]

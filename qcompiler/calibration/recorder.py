@@ -7,51 +7,25 @@ soon as the observer has taken them in.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from qcompiler.calibration.instrument import (
-    FloatModel,
-    bounds_outputs,
-    carried_output,
-    size_output,
-)
+from qcompiler.calibration.extremes import Extremes, Run
+from qcompiler.calibration.instrument import STACKED, FloatModel, carried_output, size_output
 from qcompiler.calibration.sites import Site
 from qcompiler.execution.session import OrtSession
 from qcompiler.ir.signature import Feed
-from qcompiler.quantization.bounds import SENTINEL_LIMIT
 from qcompiler.quantization.observers import MinMax, Observer
 
-Array = npt.NDArray[Any]
 Observations = dict[str, Observer]
 """Observers by value name."""
 DEFAULT_CAP = 256 << 20
 """Bytes of observed values that may be alive at once."""
 _GROWTH = 2.0
 """Feeds with this many times the elements of the measured one are measured anew."""
-
-
-@dataclass(frozen=True)
-class Extremes:
-    """Bounds of one value in one run, as ONNX Runtime reduced them."""
-
-    low: float
-    high: float
-    total: float
-    size: int
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the extremes say all: finite, no NaN hidden, no attention-mask sentinel.
-
-        ReduceMin and ReduceMax may skip NaN; the sum does not.
-        """
-        finite = np.isfinite(self.low) and np.isfinite(self.high) and np.isfinite(self.total)
-        return bool(finite) and self.low > SENTINEL_LIMIT
 
 
 @dataclass(eq=False)
@@ -70,7 +44,10 @@ class Recorder:
     cap: int = DEFAULT_CAP
     spinning: bool = True
     _reduced: tuple[Site, ...] = field(init=False)
-    _full: list[Site] = field(init=False)
+    _full: tuple[Site, ...] = field(init=False)
+    _suspects: list[tuple[Site, ...]] = field(init=False, default_factory=list)
+    _extremes: Extremes = field(init=False)
+    _seen: Observations = field(init=False, default_factory=dict)
     _groups: list[tuple[Site, ...]] = field(init=False, default_factory=list)
     _sessions: dict[tuple[str, ...], OrtSession] = field(init=False, default_factory=dict)
     _measured: int = field(init=False, default=0)
@@ -78,48 +55,67 @@ class Recorder:
     def __post_init__(self) -> None:
         plain = [isinstance(site.observer(), MinMax) for site in self.model.sites]
         pairs = list(zip(self.model.sites, plain, strict=True))
-        self._reduced = tuple(site for site, is_plain in pairs if is_plain)
-        self._full = [site for site, is_plain in pairs if not is_plain]
+        reduced = [site for site, is_plain in pairs if is_plain]
+        self._reduced = tuple(sorted(reduced, key=lambda site: site.nested))
+        self._full = tuple(site for site, is_plain in pairs if not is_plain)
+        self._extremes = Extremes.empty(len(self._reduced))
 
-    def observe(self, feed: Feed) -> Observations:
-        """Observers of this feed alone, one for every site that was computed.
+    def observe(self, feed: Feed) -> None:
+        """Runs a feed and takes in what there is to see.
 
         Args:
             feed: Checked arrays by input name.
         """
-        seen: Observations = {}
-        doubtful = self._observe_reduced(feed, seen)
-        if self._full or doubtful:
-            self._observe_full(feed, doubtful, seen)
-        return seen
-
-    def _observe_reduced(self, feed: Feed, seen: Observations) -> list[Site]:
-        """Takes extremes over; returns the sites whose values have to be looked at."""
+        for group in self._grouped(feed):
+            self._observe_full(feed, group, group)
         if not self._reduced:
-            return []
-        doubtful = []
-        outputs = self._run(feed, bounds=self._reduced)
-        for site in self._reduced:
-            runs = _extremes(site, outputs)
-            if all(run.is_plain for run in runs):
-                observer = _add_extremes(site.observer(), runs)
-                if observer.count:
-                    seen[site.value] = observer
-            else:
-                doubtful.append(site)
-        return doubtful
+            return
+        run = Run.read(self._reduced, self._run(feed, bounds=self._reduced))
+        self._extremes.add(run)
+        doubtful = {self._reduced[index] for index in np.flatnonzero(run.doubtful)}
+        if doubtful:
+            self._suspect(doubtful, run)
+            for group in self._suspects:
+                self._observe_full(feed, group, doubtful.intersection(group))
 
-    def _observe_full(self, feed: Feed, doubtful: Sequence[Site], seen: Observations) -> None:
-        for group in [*self._grouped(feed), *((site,) for site in doubtful)]:
-            outputs = self._run(feed, values=group)
-            for site in group:
-                arrays = outputs.pop(carried_output(site.value))
-                observer = site.observer()
-                for array in arrays if site.nested else (arrays,):
-                    observer = observer.update(array)
-                del arrays
-                if observer.count or any(observer.nonfinite):
-                    seen[site.value] = observer
+    def take(self) -> Observations:
+        """Observers by value name of everything since the last call; starts afresh."""
+        taken, self._seen = self._seen, {}
+        bounds, self._extremes = self._extremes, Extremes.empty(len(self._reduced))
+        for index in np.flatnonzero(bounds.count):
+            site = self._reduced[index]
+            observer = taken.get(site.value, site.observer())
+            assert isinstance(observer, MinMax)
+            low, high = float(bounds.low[index]), float(bounds.high[index])
+            taken[site.value] = observer.update_bounds(low, high, int(bounds.count[index]))
+        return taken
+
+    def _suspect(self, doubtful: set[Site], run: Run) -> None:
+        """Regroups the sites that were ever in doubt (one often is again) if there are new ones."""
+        known = {site for group in self._suspects for site in group}
+        if doubtful <= known:
+            return
+        for group in self._suspects:
+            self._sessions.pop(tuple(carried_output(site.value) for site in group), None)
+        sizes = {s.value: int(n) for s, n in zip(self._reduced, run.size, strict=True)}
+        wanted = [site for site in self._reduced if site in doubtful | known]
+        self._suspects = group_by_bytes(wanted, sizes, self.cap)
+
+    def _observe_full(self, feed: Feed, group: Sequence[Site], wanted: Collection[Site]) -> None:
+        """Updates the observers of the wanted sites of a group from the values themselves."""
+        if not wanted:
+            return
+        outputs = self._run(feed, values=group)
+        for site in group:
+            arrays = outputs.pop(carried_output(site.value))
+            if site not in wanted:
+                continue
+            observer = self._seen.get(site.value) or site.observer()
+            for array in arrays if site.nested else (arrays,):
+                observer = observer.update(array)
+            del arrays
+            if observer.count or any(observer.nonfinite):
+                self._seen[site.value] = observer
 
     def _grouped(self, feed: Feed) -> list[tuple[Site, ...]]:
         """Sites that need their values, in groups under the cap; measured on the first feed."""
@@ -136,9 +132,8 @@ class Recorder:
         nested = [site for site in self._full if site.nested]
         outputs = self._run(feed, bounds=nested, sizes=plain, keep=False)
         sizes = {site.value: int(outputs[size_output(site.value)]) for site in plain}
-        for site in nested:
-            sizes[site.value] = sum(run.size for run in _extremes(site, outputs))
-        return sizes
+        run = Run.read(nested, outputs)
+        return sizes | {s.value: int(n) for s, n in zip(nested, run.size, strict=True)}
 
     def _run(
         self,
@@ -150,10 +145,7 @@ class Recorder:
     ) -> dict[str, Any]:
         """Runs the model instrumented for these sites; outputs by name."""
         bounds, values, sizes = tuple(bounds), tuple(values), tuple(sizes)
-        names = tuple(name for site in bounds for name in _reduced_names(site)) + tuple(
-            [carried_output(site.value) for site in values]
-            + [size_output(site.value) for site in sizes]
-        )
+        names = _output_names(bounds, values, sizes)
         session = self._sessions.get(names)
         if session is None:
             packed = self.model.instrumented(bounds, values, sizes)
@@ -182,25 +174,14 @@ def group_by_bytes(
     return [*groups, tuple(current)] if current else groups
 
 
-def _reduced_names(site: Site) -> tuple[str, ...]:
-    return (carried_output(site.value),) if site.nested else bounds_outputs(site.value)
-
-
-def _extremes(site: Site, outputs: Mapping[str, Any]) -> list[Extremes]:
-    """Bounds of every non-empty array that the value was in this run."""
-    if site.nested:
-        rows = outputs[carried_output(site.value)]
-    else:
-        rows = [[outputs[name] for name in bounds_outputs(site.value)]]
-    found = [Extremes(float(a), float(b), float(c), int(n)) for a, b, c, n in rows]
-    return [each for each in found if each.size]
-
-
-def _add_extremes(observer: Observer, runs: Sequence[Extremes]) -> Observer:
-    assert isinstance(observer, MinMax)
-    for run in runs:
-        observer = observer.update_bounds(run.low, run.high, run.size)
-    return observer
+def _output_names(
+    bounds: Sequence[Site], values: Sequence[Site], sizes: Sequence[Site]
+) -> tuple[str, ...]:
+    """What a model that is instrumented for these sites gives out."""
+    stacked = STACKED if any(not site.nested for site in bounds) else ()
+    carried = [carried_output(s.value) for s in bounds if s.nested]
+    carried += [carried_output(s.value) for s in values]
+    return (*stacked, *carried, *(size_output(s.value) for s in sizes))
 
 
 def merge_into(total: Observations, more: Observations) -> None:

@@ -124,21 +124,31 @@ class _Engine:
             return
         recorder = Recorder(self.model, self.threads, self.cap)
         for shard in shards(feeds, size):
-            total: Observations = {}
             for feed in shard:
-                merge_into(total, recorder.observe(feed))
-            yield shard, total
+                recorder.observe(feed)
+            yield shard, recorder.take()
 
 
 def _observe(engine: _Engine, feeds: Iterable[Feed], progress: Progress) -> Calibration:
-    """One feed at a time when nothing is gained by shards, so that only one is alive."""
+    if engine.executor is None:
+        return _observe_here(Recorder(engine.model, engine.threads, engine.cap), feeds, progress)
     total: Observations = {}
     samples = 0
-    for shard, seen in engine.observe(feeds, SHARD if engine.executor is not None else 1):
+    for shard, seen in engine.observe(feeds, SHARD):
         merge_into(total, seen)
         samples += len(shard)
         progress.advance(len(shard))
     return Calibration(total, samples)
+
+
+def _observe_here(recorder: Recorder, feeds: Iterable[Feed], progress: Progress) -> Calibration:
+    """One feed at a time, so that only one is alive."""
+    samples = 0
+    for feed in feeds:
+        recorder.observe(feed)
+        samples += 1
+        progress.advance()
+    return Calibration(recorder.take(), samples)
 
 
 def _observe_with_checkpoint(

@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 
 from qcompiler.calibration.instrument import FloatModel
-from qcompiler.calibration.recorder import Observations, Recorder, merge_into
+from qcompiler.calibration.recorder import Observations, Recorder
 from qcompiler.errors import CalibrationError
 from qcompiler.ir.signature import Feed
 
@@ -60,10 +60,10 @@ class Job:
 def observe_shard(job: Job, feeds: Sequence[Feed]) -> Observations:
     """The observations of a few feeds, merged. Runs in a worker."""
     recorder = job.recorder()
-    total: Observations = {}
+    recorder.take()  # what a failed shard left behind
     for feed in feeds:
-        merge_into(total, recorder.observe(feed))
-    return total
+        recorder.observe(feed)
+    return recorder.take()
 
 
 def shards(feeds: Iterable[Feed], size: int = SHARD) -> Iterator[list[Feed]]:

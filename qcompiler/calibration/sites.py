@@ -36,7 +36,7 @@ class Site:
     dtype: ir.DataType
     nested: bool = False
     producer: str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def observer(self) -> Observer:
         """An empty observer of the site's method.

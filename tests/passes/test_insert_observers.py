@@ -70,7 +70,7 @@ BEFORE = (
 AFTER = """\
 <
    ir_version: 10,
-   opset_import: ["" : 21]
+   opset_import: ["" : 21, "qcompiler" : 1]
 >
 g (float[2,4] x) => (float[2,2] y)
    <float[4,2] w = {1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0}>

@@ -64,10 +64,11 @@ def recorder_for(method: str, cap: int = DEFAULT_CAP) -> Recorder:
 
 
 def observed(method: str, arrays: Sequence[Array], cap: int = DEFAULT_CAP) -> dict[str, bytes]:
-    total: Observations = {}
+    recorder = recorder_for(method, cap)
+    recorder.take()
     for array in arrays:
-        merge_into(total, recorder_for(method, cap).observe({"x": array}))
-    return state(total)
+        recorder.observe({"x": array})
+    return state(recorder.take())
 
 
 @given(samples(), METHODS, st.randoms(use_true_random=False))
@@ -103,9 +104,11 @@ def test_the_cap_does_not_matter(data: list[Array], method: str) -> None:
 
 @given(samples())
 def test_extremes_are_numpys(data: list[Array]) -> None:
-    total: Observations = {}
+    recorder = recorder_for("minmax")
+    recorder.take()
     for array in data:
-        merge_into(total, recorder_for("minmax").observe({"x": array}))
+        recorder.observe({"x": array})
+    total = recorder.take()
     values = np.concatenate([array.ravel() for array in data])
     assert total["x"].low == values.min()
     assert total["x"].high == values.max()
