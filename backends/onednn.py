@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from qcompiler.backends.torch_engines.capabilities import BASE
+from qcompiler.backends.torch_engines.capabilities import BASE, FUSED_ADD_CONV
 from qcompiler.backends.torch_engines.engine import TorchEngine
 from qcompiler.target.capability import CapabilityTable
 
@@ -16,4 +16,4 @@ class Onednn(TorchEngine):
 
     name: ClassVar[str] = "onednn"
     engine: ClassVar[str] = "onednn"
-    table: ClassVar[CapabilityTable] = BASE
+    table: ClassVar[CapabilityTable] = BASE.overlay((FUSED_ADD_CONV,))

@@ -1,1 +1,1 @@
-"""What fbgemm, qnnpack, onednn and x86 share: adapter, float op table, lowering, artifact, rules."""
+"""What fbgemm, qnnpack, onednn and x86 share: adapter, op table, lowering, artifact, rules."""

@@ -1,4 +1,4 @@
-"""`TorchArtifact`: a lowered program that runs, counts and times itself, and saves its source form."""
+"""`TorchArtifact`: a lowered program that runs, counts, times and saves itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from qcompiler.backends.torch_engines.kernels.island import Setting
 from qcompiler.backends.torch_engines.lowering import lower
 from qcompiler.errors import LoweringError
 from qcompiler.execution.packing import pack
-from qcompiler.ir.signature import Array, Feed, Signature
+from qcompiler.ir.signature import Array, Feed, Signature, signature_of
 from qcompiler.target.contract import Artifact, CostSample, KernelCount
 
 _CONVERSIONS = ("quantize_per_tensor", "dequantize", "int_repr", "_to_quantized", "_to_signed")
@@ -81,7 +81,7 @@ class TorchArtifact(Artifact):
             LoweringError: The engine refused a call; the node is named.
         """
         with torch.inference_mode():
-            outputs = self.call(*self._tensors(feed))
+            outputs = self.call(*self.tensors(feed))
         return [each.numpy() for each in outputs]
 
     def call(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -118,7 +118,7 @@ class TorchArtifact(Artifact):
         timer = _Timer(self.module)
         with torch.inference_mode(), adapter.engine_scope(self._setting.engine):
             for feed in feeds:
-                timer.run(*self._tensors(feed))
+                timer.run(*self.tensors(feed))
         regions: dict[str, float] = defaultdict(float)
         conversions = other = 0.0
         for node, seconds in timer.seconds.items():
@@ -132,7 +132,8 @@ class TorchArtifact(Artifact):
                 other += each
         return CostSample(dict(regions), conversions, other)
 
-    def _tensors(self, feed: Feed) -> list[torch.Tensor]:
+    def tensors(self, feed: Feed) -> list[torch.Tensor]:
+        """A feed as the module's arguments."""
         return [
             torch.from_numpy(np.require(feed[name], requirements=["C", "W"]))
             for name in self._signature.input_names
@@ -164,7 +165,5 @@ def load(path: Path) -> TorchArtifact:
     Raises:
         ArtifactError: Not such a file, damaged, or made for a CPU that this one is not.
     """
-    from qcompiler.frontends.onnx_file import signature_of
-
     model, setting = store.load(path)
     return TorchArtifact(model, signature_of(model), setting)

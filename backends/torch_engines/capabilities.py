@@ -44,9 +44,7 @@ PER_CHANNEL = Implementation(
 PER_TENSOR = Implementation("int8", activation=U8_AFFINE, weight=S8_SYMMETRIC, output=U8_AFFINE)
 DYNAMIC = Implementation("int8-dynamic", kernel=Kernel.DYNAMIC, weight=S8_SYMMETRIC_PER_CHANNEL)
 ELEMENTWISE = Implementation("int8", activation=U8_AFFINE, output=U8_AFFINE)
-UNIT = Implementation(
-    "int8", activation=U8_AFFINE, output=U8_AFFINE, output_range=Range(0.0, 1.0)
-)
+UNIT = Implementation("int8", activation=U8_AFFINE, output=U8_AFFINE, output_range=Range(0.0, 1.0))
 KEPT = Implementation("int8", activation=U8_AFFINE, output=U8_AFFINE, shares_scale=True)
 
 
@@ -79,7 +77,7 @@ def _matrix(region: Region) -> str | None:
 def _plain_gemm(region: Region) -> str | None:
     attributes = region.anchor.attributes
     scaled = attributes.get_float("alpha", 1.0) != 1.0 or attributes.get_float("beta", 1.0) != 1.0
-    if scaled or attributes.get_int("transA", 0):
+    if scaled or attributes.get_int("transA"):
         return "Gemm with alpha, beta or transA"
     if len(region.anchor.inputs) > 2 and region.anchor.inputs[2] is not None and not region.bias:
         return "the bias is computed at run time"

@@ -115,7 +115,7 @@ def weight_of(value: ir.Value | None) -> IntegerWeight | None:
     if is_op(node, "Transpose") and list(node.attributes.get_ints("perm", (1, 0))) == [1, 0]:
         inner = weight_of(node.inputs[0])
         return None if inner is None or inner.values.ndim != 2 else inner.transposed()
-    if not is_op(node, "DequantizeLinear") or node.attributes.get_int("block_size", 0):
+    if not is_op(node, "DequantizeLinear") or (node.attributes.get_int("block_size") or 0) > 0:
         return None
     values, scale = array_of(node.inputs[0]), array_of(node.inputs[1])
     if values is None or scale is None or values.dtype not in (np.int8, np.uint8):
@@ -135,7 +135,7 @@ def weight_of(value: ir.Value | None) -> IntegerWeight | None:
 def _parameters(node: ir.Node, rank: int) -> tuple[Array, Array] | None:
     scale = array_of(node.inputs[1])
     zero = array_of(node.inputs[2]) if len(node.inputs) > 2 else None
-    if scale is None or node.attributes.get_int("block_size", 0):
+    if scale is None or (node.attributes.get_int("block_size") or 0) > 0:
         return None
     zero = np.zeros(scale.shape, np.int64) if zero is None else zero.astype(np.int64)
     if scale.size == 1:

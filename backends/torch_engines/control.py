@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, fx
 
 from qcompiler.errors import LoweringError
-from qcompiler.ir.walk import bodies, constant
 from qcompiler.ir.origin import describe
+from qcompiler.ir.walk import bodies, constant
 
 LowerBody = Callable[[ir.Graph, Sequence[ir.Value]], fx.GraphModule]
 
@@ -76,9 +76,7 @@ class ScanBlock(torch.nn.Module):
         return (*state, *stacked)
 
 
-def control_module(
-    node: ir.Node, lower_body: LowerBody
-) -> tuple[torch.nn.Module, list[ir.Value]]:
+def control_module(node: ir.Node, lower_body: LowerBody) -> tuple[torch.nn.Module, list[ir.Value]]:
     """The module of a control-flow node and the outer values its bodies read.
 
     Raises:

@@ -111,7 +111,7 @@ class TorchEngine(Target):
             stored = weight_of(region.weight.value)
             text = self._note(region, stored.values) if stored is not None else None
             if text is not None and stored is not None:
-                rule = "T11" if region.kind == "ConvTranspose" else "B9"
+                rule = "T11" if region.kind == "ConvTranspose" else "7-bit"
                 anchor = region.anchor
                 notes.append(
                     Diagnostic(Severity.INFO, rule, text, anchor.name, source_line(anchor))
@@ -127,9 +127,7 @@ class TorchEngine(Target):
             for node in region.nodes
             for output in node.outputs
         }
-        return TorchArtifact(
-            program.model, program.signature, self.setting(), self.threads, keys
-        )
+        return TorchArtifact(program.model, program.signature, self.setting(), self.threads, keys)
 
     def load(self, path: Path) -> TorchArtifact:
         """Reads a saved artifact, of any torch engine.
@@ -182,16 +180,14 @@ class TorchEngine(Target):
         if region.kind == "ConvTranspose" and not self._per_channel_transposed(region):
             return f"{self.name} takes one scale for all channels of a ConvTranspose weight"
         if np.abs(values.astype(np.int16)).max(initial=0) <= 64:
-            return f"weights use 7 bits, since {self.name} would saturate with 8 on the CPU asked for"
+            return f"weights use 7 bits, since {self.name} would saturate with 8 here"
         return None
 
     def _per_channel_transposed(self, region: Region) -> bool:
         return False
 
 
-def _integers(
-    node: ir.Node, value: ir.Value, space: QSpace
-) -> tuple[np.ndarray | None, bool]:
+def _integers(node: ir.Node, value: ir.Value, space: QSpace) -> tuple[np.ndarray | None, bool]:
     """int8 weight values in `space` (as stored if they are), and whether scales are per channel."""
     stored = weight_of(value)
     if stored is not None:

@@ -147,7 +147,8 @@ class GraphLowering(Writer):
         assert node is not None
         source = node.inputs[0]
         levels = levels_of(node)
-        assert source is not None and levels is not None
+        assert source is not None
+        assert levels is not None
         held = self._integer.get(source)
         if held is not None and held.levels.same_as(levels):
             return held.node
@@ -407,8 +408,10 @@ def _class_name(graph: ir.Graph) -> str:
 
 def _target_name(node: fx.Node) -> str:
     target = node.target
-    return str(target) if isinstance(target, torch._ops.OpOverload) else getattr(
-        target, "__name__", str(target)
+    return (
+        str(target)
+        if isinstance(target, torch._ops.OpOverload)
+        else getattr(target, "__name__", str(target))
     )
 
 

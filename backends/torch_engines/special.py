@@ -1,4 +1,4 @@
-"""Patterns other than DQ → op → Q: dynamic linear layers (DynamicQuantizeLinear → MatMulInteger)."""
+"""Patterns other than DQ → op → Q: dynamic linear layers and recurrent layers."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _dynamic_linear(product: ir.Node) -> Special | None:
     nodes, scale = scales
     if weight.dtype == np.uint8:
         weight = (weight.astype(np.int16) - 128).astype(np.int8)
-        zero = (zero.astype(np.int64) if zero is not None else np.int64(0)) - 128
+        zero = np.asarray(zero if zero is not None else 0, np.int64) - 128
     points = np.zeros(scale.shape, np.int64) if zero is None else np.asarray(zero, np.int64)
     if scale.size == 1:
         scale, points = scale.reshape(()), points.reshape(-1)[:1].reshape(())

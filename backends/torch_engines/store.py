@@ -57,9 +57,7 @@ def load(path: Path) -> tuple[ir.Model, Setting]:
     try:
         content = torch.load(path, weights_only=True)
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
-        raise ArtifactError(
-            f"cannot read {path}", why=str(error).splitlines()[0], fix=_AGAIN
-        ) from error
+        raise ArtifactError(f"cannot read {path}", why=first_line(error), fix=_AGAIN) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ArtifactError(f"{path} was not saved by a torch engine target", fix=_AGAIN)
     if content.get("version") != VERSION:
@@ -86,7 +84,13 @@ def _model(graph: torch.Tensor, tensors: dict[str, torch.Tensor]) -> ir.Model:
     model = ir.from_proto(proto)
     for name, tensor in tensors.items():
         model.graph.initializers[name].const_value = ir.Tensor(tensor.numpy(), name=name)
+    assert isinstance(model, ir.Model)
     return model
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
@@ -101,7 +105,7 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
         partial.replace(path)
     except (OSError, RuntimeError) as error:
         raise ArtifactError(
-            f"cannot write {path}", why=str(error).splitlines()[0], fix="choose another folder"
+            f"cannot write {path}", why=first_line(error), fix="choose another folder"
         ) from error
     finally:
         partial.unlink(missing_ok=True)

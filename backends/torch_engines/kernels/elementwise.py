@@ -209,15 +209,15 @@ def normalization(kind: str) -> Callable[[Island, Setting], Choice]:
             x = writer.integer(_operand(core, 0))
             weight = writer.attribute("weight", torch.from_numpy(np.array(scale, np.float32)))
             offset = writer.attribute("bias", torch.from_numpy(np.array(bias, np.float32)))
-            where: list[Any] = {
+            forms: dict[str, list[Any]] = {
                 "layer_norm": [list(scale.shape)],
                 "group_norm": [core.attributes.get_int("num_groups", 1)],
                 "instance_norm": [],
-            }[kind]
+            }
             epsilon = core.attributes.get_float("epsilon", 1e-5)
             levels = (island.output.scale, island.output.zero_point)
             kernel = adapter.op(kind)
-            result = writer.call(kernel, x, *where, weight, offset, epsilon, *levels)
+            result = writer.call(kernel, x, *forms[kind], weight, offset, epsilon, *levels)
             return finish(island, writer, result)
 
         return emit

@@ -1,4 +1,4 @@
-"""`Island`: DequantizeLinear → op [→ bias Add] [→ Relu or Clip] → QuantizeLinear, found and described."""
+"""`Island`: DQ → op [→ bias or residual Add] [→ Relu or Clip] → Q, found and described."""
 
 from __future__ import annotations
 
@@ -73,6 +73,7 @@ class Island:
         low: Lowest integer that the activation lets through, at most 0 when there is no bound.
         high: Highest one.
         bias_add: A constant added to a MatMul.
+        residual: The other operand of an Add behind a Conv.
     """
 
     core: ir.Node
@@ -82,6 +83,7 @@ class Island:
     low: int = 0
     high: int = 255
     bias_add: ir.Value | None = None
+    residual: ir.Value | None = None
 
     @property
     def relu(self) -> bool:
@@ -123,14 +125,16 @@ def find_island(quantize: ir.Node) -> Island | None:
         if bounds is None or inner is None:
             return None
         nodes, (low, high), node = [node], bounds, inner
-    bias_add = None
+    bias_add = residual = None
     if is_op(node, "Add"):
         product, bias_add = _biased_product(node)
+        if product is None:
+            product, residual = _residual_conv(node)
         if product is not None:
             nodes, node = [node, *nodes], product
     if is_op(node, "QuantizeLinear", "DequantizeLinear"):
         return None
-    return Island(node, (node, *nodes), quantize, output, low, high, bias_add)
+    return Island(node, (node, *nodes), quantize, output, low, high, bias_add, residual)
 
 
 def _only_producer(value: ir.Value | None, user: ir.Node) -> ir.Node | None:
@@ -155,6 +159,16 @@ def _activation_bounds(node: ir.Node, output: Levels) -> tuple[int, int] | None:
             return None
         limits.append(min(max(output.quantize(float(array.reshape(()))), 0), 255))
     return limits[0], limits[1]
+
+
+def _residual_conv(add: ir.Node) -> tuple[ir.Node | None, ir.Value | None]:
+    """Conv and skip operand of an Add that adds a quantized value to a convolution's result."""
+    for index in (1, 0):
+        conv = _only_producer(add.inputs[index], add)
+        other = add.inputs[1 - index]
+        if conv is not None and is_op(conv, "Conv") and input_levels(other) is not None:
+            return conv, other
+    return None, None
 
 
 def _biased_product(add: ir.Node) -> tuple[ir.Node | None, ir.Value | None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
 from torch import fx
@@ -23,6 +25,7 @@ from qcompiler.backends.torch_engines.kernels.island import (
     Writer,
     input_levels,
 )
+from qcompiler.backends.torch_engines.kernels.residual import overwriting_objection
 from qcompiler.backends.torch_engines.ops.window import torch_pad, window_pads
 
 
@@ -41,18 +44,40 @@ def conv(island: Island, setting: Setting) -> Choice:
         return built
     weight, bias, window, pads = built
     name = f"conv{window.rank}d"
+    if island.residual is not None:
+        refused = _fusing_objection(island, setting, window.rank)
+        if refused is not None:
+            return Refusal(refused)
 
     def emit(writer: Writer) -> fx.Node:
         x = writer.integer(_given(island.core, 0))
         if pads is not None:
             x = writer.call(functional.pad, x, torch_pad(pads))
         packed = adapter.pack_conv(weight.values, weight.scale, weight.zero_point, bias, window)
+        if island.residual is not None:
+            return _emit_fused_add(island, writer, x, packed)
         kernel = adapter.op(f"{name}{'_relu' if island.relu else ''}{_overload(name)}")
         held = writer.attribute("packed", packed)
         result = writer.call(kernel, x, held, island.output.scale, island.output.zero_point)
         return result if island.relu else finish(island, writer, result)
 
     return emit
+
+
+def _fusing_objection(island: Island, setting: Setting, rank: int) -> str | None:
+    if rank != 2 or not adapter.supports_fused_add(setting.engine):
+        return f"{setting.engine} has no kernel for a {rank}-D convolution and an addition"
+    return overwriting_objection(island)
+
+
+def _emit_fused_add(island: Island, writer: Writer, x: fx.Node, packed: Any) -> fx.Node:
+    """conv2d_add: writes into the skip operand, which nobody reads later."""
+    assert island.residual is not None
+    skip = writer.integer(island.residual)
+    held = writer.attribute("packed", packed)
+    kernel = adapter.op("conv2d_add_relu" if island.relu else "conv2d_add")
+    result = writer.call(kernel, x, skip, held, island.output.scale, island.output.zero_point)
+    return result if island.relu else finish(island, writer, result)
 
 
 def conv_transpose(island: Island, setting: Setting) -> Choice:

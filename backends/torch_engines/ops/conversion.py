@@ -1,4 +1,4 @@
-"""QuantizeLinear, DequantizeLinear and DynamicQuantizeLinear in float, where no kernel takes them."""
+"""Quantize and dequantize in float, where no kernel takes them."""
 
 from __future__ import annotations
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from qcompiler.backends.torch_engines.ops.operands import Ints, integer, ints
+from qcompiler.backends.torch_engines.ops.operands import Ints, integer
 
 
 def _wrapped(indices: Tensor, size: int) -> Tensor:
@@ -53,9 +51,7 @@ def scatter_elements(
     return x.scatter_reduce(axis, index, updates, _REDUCTIONS[reduction], include_self=True)
 
 
-def scatter_nd(
-    x: Tensor, indices: Tensor, updates: Tensor, *, reduction: str = "none"
-) -> Tensor:
+def scatter_nd(x: Tensor, indices: Tensor, updates: Tensor, *, reduction: str = "none") -> Tensor:
     """ScatterND, by flat row numbers so that every reduction works."""
     depth = indices.shape[-1]
     strides = [1] * depth
@@ -74,7 +70,12 @@ def scatter_nd(
 
 
 def top_k(
-    x: Tensor, k: Ints, *, axis: int = -1, largest: int = 1, sorted: int = 1  # noqa: A002
+    x: Tensor,
+    k: Ints,
+    *,
+    axis: int = -1,
+    largest: int = 1,
+    sorted: int = 1,  # noqa: A002
 ) -> tuple[Tensor, Tensor]:
     """TopK; among equal values the lower index comes first."""
     del sorted
@@ -89,16 +90,12 @@ def _arg(x: Tensor, axis: int, keepdims: int, last: int, largest: bool) -> Tenso
     return x.shape[axis] - 1 - found if last else found
 
 
-def arg_max(
-    x: Tensor, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0
-) -> Tensor:
+def arg_max(x: Tensor, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> Tensor:
     """ArgMax."""
     return _arg(x, axis, keepdims, select_last_index, True)
 
 
-def arg_min(
-    x: Tensor, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0
-) -> Tensor:
+def arg_min(x: Tensor, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> Tensor:
     """ArgMin."""
     return _arg(x, axis, keepdims, select_last_index, False)
 
@@ -190,5 +187,3 @@ def grid_sample(
         padding_mode=padding_mode,
         align_corners=bool(align_corners),
     )
-
-

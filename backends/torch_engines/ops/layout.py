@@ -10,7 +10,6 @@ from torch.nn import functional
 
 from qcompiler.backends.torch_engines.ops.operands import (
     Ints,
-    Numbers,
     axes_of,
     integer,
     ints,
@@ -63,7 +62,11 @@ def transpose(x: Tensor, *, perm: Sequence[int] | None = None) -> Tensor:
 
 def expand(x: Tensor, shape: Ints) -> Tensor:
     """Expand: two-way broadcast with `shape`."""
-    return x.expand(torch.broadcast_shapes(x.shape, ints(shape)))
+    wanted = ints(shape)
+    rank = max(x.dim(), len(wanted))
+    have = [1] * (rank - x.dim()) + list(x.shape)
+    ask = [1] * (rank - len(wanted)) + wanted
+    return x.expand([h if a == 1 else a for h, a in zip(have, ask, strict=True)])
 
 
 def tile(x: Tensor, repeats: Ints) -> Tensor:
@@ -207,5 +210,3 @@ def reverse_sequence(
     order = torch.where(steps < ends, ends - 1 - steps, steps)
     rows = torch.arange(moved.shape[0]).unsqueeze(1)
     return moved[rows, order].movedim((0, 1), (batch_axis, time_axis))
-
-

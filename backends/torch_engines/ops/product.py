@@ -109,11 +109,12 @@ def lrn(
 
 def lp_norm(x: Tensor, *, axis: int = -1, p: int = 2) -> Tensor:
     """LpNormalization along one axis."""
-    return x / torch.linalg.vector_norm(x, ord=p, dim=axis, keepdim=True)
+    length: Tensor = torch.linalg.vector_norm(x, ord=p, dim=axis, keepdim=True)
+    return x / length
 
 
 def mean_variance_norm(x: Tensor, *, axes: tuple[int, ...] = (0, 2, 3)) -> Tensor:
-    """MeanVarianceNormalization: (x - mean) / sqrt(var) with a small epsilon, as ONNX defines it."""
+    """MeanVarianceNormalization: (x - mean) / (deviation + 1e-9), as ONNX defines it."""
     mean = x.mean(dim=list(axes), keepdim=True)
     deviation = torch.sqrt((x * x).mean(dim=list(axes), keepdim=True) - mean * mean)
     return (x - mean) / (deviation + 1e-9)

@@ -223,7 +223,15 @@ def _library_lstm(
     """torch's fused LSTM; reverse runs forward on the flipped sequence."""
     flipped = x.flip(0) if direction == "reverse" else x
     y, h, c = torch.lstm(
-        flipped, states, library_weights(w, r, b), b is not None, 1, 0.0, False, w.shape[0] == 2, False
+        flipped,
+        states,
+        library_weights(w, r, b),
+        b is not None,
+        1,
+        0.0,
+        False,
+        w.shape[0] == 2,
+        False,
     )
     y = y.flip(0) if direction == "reverse" else y
     return y.reshape(*x.shape[:2], w.shape[0], -1).transpose(1, 2), h, c

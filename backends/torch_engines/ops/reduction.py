@@ -1,4 +1,4 @@
-"""Reductions over axes given as an operand; no axes means all, or none with `noop_with_empty_axes`."""
+"""Reductions over axes; no axes means all, or none with `noop_with_empty_axes`."""
 
 from __future__ import annotations
 
@@ -77,9 +77,7 @@ def reduce_l1(
     x: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
 ) -> Tensor:
     """ReduceL1: sum of magnitudes."""
-    return reduce_sum(
-        x.abs(), axes, keepdims=keepdims, noop_with_empty_axes=noop_with_empty_axes
-    )
+    return reduce_sum(x.abs(), axes, keepdims=keepdims, noop_with_empty_axes=noop_with_empty_axes)
 
 
 def reduce_l2(
@@ -95,9 +93,7 @@ def reduce_sum_square(
     x: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
 ) -> Tensor:
     """ReduceSumSquare."""
-    return reduce_sum(
-        x * x, axes, keepdims=keepdims, noop_with_empty_axes=noop_with_empty_axes
-    )
+    return reduce_sum(x * x, axes, keepdims=keepdims, noop_with_empty_axes=noop_with_empty_axes)
 
 
 def reduce_log_sum(

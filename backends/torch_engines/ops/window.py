@@ -120,7 +120,11 @@ def conv_transpose(
         totals = [f - n for f, n in zip(full, wanted[-rank:], strict=True)]
         begin = [t - t // 2 if auto_pad == "SAME_LOWER" else t // 2 for t in totals]
         cut = begin + [t - first for t, first in zip(totals, begin, strict=True)]
-    if _even(cut) and all(c >= 0 for c in cut) and all(e < s for e, s in zip(extra, stride, strict=True)):
+    if (
+        _even(cut)
+        and all(c >= 0 for c in cut)
+        and all(e < s for e, s in zip(extra, stride, strict=True))
+    ):
         return _CONV_TRANSPOSE[rank](x, w, b, stride, cut[:rank], extra, group, dilation)
     full_result = _CONV_TRANSPOSE[rank](x, w, b, stride, 0, 0, group, dilation)
     grow = [-c for c in cut[:rank]] + [e - c for e, c in zip(extra, cut[rank:], strict=True)]
@@ -185,9 +189,7 @@ def max_pool(
     kernel = list(kernel_shape)
     if around[:rank] == end and all(2 * p <= k for p, k in zip(end, kernel, strict=True)):
         return _MAX_POOL[rank](x, kernel, stride, around[:rank], dilation)
-    lowest = (
-        float("-inf") if x.dtype.is_floating_point else torch.iinfo(x.dtype).min
-    )
+    lowest = float("-inf") if x.dtype.is_floating_point else torch.iinfo(x.dtype).min
     padded = functional.pad(x, torch_pad(around[:rank] + end), value=lowest)
     return _MAX_POOL[rank](padded, kernel, stride, 0, dilation)
 
@@ -271,4 +273,5 @@ def global_max_pool(x: Tensor) -> Tensor:
 
 def global_lp_pool(x: Tensor, *, p: int = 2) -> Tensor:
     """GlobalLpPool."""
-    return torch.linalg.vector_norm(x, ord=p, dim=_spatial(x), keepdim=True)
+    length: Tensor = torch.linalg.vector_norm(x, ord=p, dim=_spatial(x), keepdim=True)
+    return length

@@ -70,9 +70,7 @@ class QdqBuilder:
     def model(self, *outputs: str, dtype: int = TensorProto.FLOAT) -> onnx.ModelProto:
         ends = [helper.make_tensor_value_info(name, dtype, None) for name in outputs]
         graph = helper.make_graph(self.nodes, "g", self.inputs, ends, self.constants)
-        return helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10
-        )
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
 
     def program(self, *outputs: str, dtype: int = TensorProto.FLOAT) -> Program:
         return program_from_proto(self.model(*outputs, dtype=dtype))

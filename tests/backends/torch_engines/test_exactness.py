@@ -42,8 +42,10 @@ def requantize(
     shape = [-1 if i == channel_axis else 1 for i in range(total.ndim)]
     scales = np.broadcast_to(np.asarray(scale, np.float32), (size,)).reshape(shape)
     step = np.float32(SX) * scales
-    steps = bias.reshape(shape) if engine == "qnnpack" else (
-        (bias.reshape(shape).astype(np.float32) * step) / step
+    steps = (
+        bias.reshape(shape)
+        if engine == "qnnpack"
+        else ((bias.reshape(shape).astype(np.float32) * step) / step)
     )
     multiplier = step / np.float32(SY)
     product = (total.astype(np.float32) + steps.astype(np.float32)) * multiplier
@@ -201,7 +203,8 @@ def test_unary(engine: str, op: str, qdq: Any, rng: Any) -> None:
     x = g.input([3, 4, 32])
     y = g.node(op, g.pair(x, SX, ZX), **attributes)
     lowered = lower(g.program(g.quantize(y, scale, zero), dtype=2).model, Setting(engine))
-    assert not lowered.kernels.missed and len(lowered.kernels.integer) == 1
+    assert not lowered.kernels.missed
+    assert len(lowered.kernels.integer) == 1
     q = rng.integers(0, 256, (3, 4, 32)).astype(np.uint8)
     real = (q.astype(np.float64) - ZX) * np.float32(SX)
     expected = np.clip(np.rint(function(real) / np.float32(scale)) + zero, 0, 255)
@@ -281,6 +284,7 @@ def test_normalization(engine: str, op: str, qdq: Any, rng: Any) -> None:
     assert len(lowered.kernels.integer) == 1
     q = rng.integers(0, 256, (2, 4, 5, 6)).astype(np.uint8)
     real = (q.astype(np.float64) - ZX) * np.float32(SX)
+    along: tuple[int, ...]
     if op == "LayerNormalization":
         grouped, along = real, (-1,)
     else:
@@ -325,14 +329,18 @@ def test_movement_stays_on_integers(op: str, form: str, dtype: Any, qdq: Any, rn
     x = g.input([2, 4, 6, 6])
     operands = ["" if isinstance(e, str) else g.constant(e) for e in extra]
     if form == "between":
-        y = g.quantize(g.node(op, g.pair(x, SX, zero, dtype), *operands, **attributes), SX, zero, dtype)
+        y = g.quantize(
+            g.node(op, g.pair(x, SX, zero, dtype), *operands, **attributes), SX, zero, dtype
+        )
     else:
         operands += [g.constant(dtype(zero))] if op == "Pad" else []
         y = g.node(op, g.quantize(x, SX, zero, dtype), *operands, **attributes)
     y = g.dequantize(y, SX, zero, dtype)
     lowered = lower(g.program(y).model, Setting("fbgemm"))
     assert "int_repr" not in lowered.module.code
-    assert lowered.module.code.count("dequantize") == 1 + lowered.module.code.count("dequantizelinear")
+    assert lowered.module.code.count("dequantize") == 1 + lowered.module.code.count(
+        "dequantizelinear"
+    )
     q = rng.integers(0, 256, (2, 4, 6, 6)).astype(np.uint8)
     real = ((q - 120.0) * np.float32(SX)).astype(np.float32)
     expected = (function(q).astype(np.float32) - ZX) * np.float32(SX)

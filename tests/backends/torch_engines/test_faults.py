@@ -28,7 +28,14 @@ def largest_error(program: Any, setting: Setting, real: Any, expected: Any) -> i
 
 
 def case(
-    qdq: Any, rng: Any, op: str, x_shape: Any, w_shape: Any, function: Any, sy: float, **attributes: Any
+    qdq: Any,
+    rng: Any,
+    op: str,
+    x_shape: Any,
+    w_shape: Any,
+    function: Any,
+    sy: float,
+    **attributes: Any,
 ) -> tuple[Any, Any, Any]:
     """A Conv or ConvTranspose over the whole 8-bit range, and its exact integers."""
     w = rng.integers(-127, 128, w_shape).astype(np.int8)
@@ -82,7 +89,8 @@ def test_engine_is_wrong_without_the_rule_and_right_with_it(
     program, real, expected = make(qdq, rng)
     assert largest_error(program, Setting(engine, faults=without(name)), real, expected) >= 2
     lowered = lower(program.model, Setting(engine))
-    assert list(lowered.kernels.missed) and not lowered.kernels.integer
+    assert lowered.kernels.missed
+    assert not lowered.kernels.integer
     assert largest_error(program, Setting(engine), real, expected) <= 1
 
 
@@ -142,7 +150,9 @@ def shared_pack_error(engine: str, first: Any, second: Any, share: bool) -> int:
             packed = packed if share else pack()
     total = functional.conv2d(q.double() - ZX, torch.from_numpy(w.astype(np.float64))).numpy()
     name, scale, zero = second
-    exact = np.rint(total.astype(np.float32) * (np.float32(SX) * np.float32(SW) / np.float32(scale)))
+    exact = np.rint(
+        total.astype(np.float32) * (np.float32(SX) * np.float32(SW) / np.float32(scale))
+    )
     low = zero if "relu" in name else 0
     return int(np.abs(y - np.clip(exact + zero, low, 255)).max())
 
@@ -222,15 +232,21 @@ def test_b10_reduce_range_is_never_passed(qdq: Any) -> None:
     weight = np.random.default_rng(1).integers(-127, 128, (8, 16)).astype(np.int8)
     kernel = adapter.op("linear_dynamic")
     with adapter.engine_scope("qnnpack"):
-        packed = [adapter.pack_linear(weight, np.float32(0.01), np.int64(0), None) for _ in "ab"]
+        packed = [
+            adapter.pack_linear(weight, np.array(0.01, np.float32), np.array(0), None) for _ in "ab"
+        ]
         plain, reduced = kernel(x, packed[0]), kernel(x, packed[1], True)
     assert torch.equal(plain, reduced), "qnnpack ignores it"
     with adapter.engine_scope("fbgemm"):
-        packed = [adapter.pack_linear(weight, np.float32(0.01), np.int64(0), None) for _ in "ab"]
+        packed = [
+            adapter.pack_linear(weight, np.array(0.01, np.float32), np.array(0), None) for _ in "ab"
+        ]
         assert not torch.equal(kernel(x, packed[0]), kernel(x, packed[1], True))
 
 
-def test_t11_per_channel_transposed_runs_in_float_where_it_does_not_exist(qdq: Any, rng: Any) -> None:
+def test_t11_per_channel_transposed_runs_in_float_where_it_does_not_exist(
+    qdq: Any, rng: Any
+) -> None:
     w = rng.integers(-127, 128, (6, 6, 3, 3)).astype(np.int8)
     for engine, exists in (("fbgemm", False), ("onednn", False), ("qnnpack", True)):
         g = qdq()

@@ -1,4 +1,4 @@
-"""Every row of the float op table against ONNX Runtime, with constant and with computed operands."""
+"""Every row of the float op table against ONNX Runtime, with constant and computed operands."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ def f(*shape: int, low: float = -2.0, high: float = 2.0) -> np.ndarray[Any, Any]
 
 def i64(*values: int) -> np.ndarray[Any, Any]:
     return np.array(values, np.int64)
+
+
+def f32(value: float) -> np.ndarray[Any, Any]:
+    return np.array(value, np.float32)
 
 
 def s64(value: int) -> np.ndarray[Any, Any]:
@@ -110,7 +114,7 @@ def recurrent(gates: int, outputs: int, **attributes: Any) -> list[Case]:
 
 _HALF = {"coordinate_transformation_mode": "half_pixel"}
 _CORNERS = {"coordinate_transformation_mode": "align_corners"}
-_ASYMMETRIC = {"coordinate_transformation_mode": "asymmetric"}
+_ASYM = {"coordinate_transformation_mode": "asymmetric"}
 _SCALES = np.array([1, 1, 2, 2], np.float32)
 _ODD = np.array([1, 1, 1.5, 0.6], np.float32)
 
@@ -123,12 +127,37 @@ CASES: dict[str, list[Case]] = {
     **{
         op: unary()
         for op in (
-            "Abs", "Neg", "Sign", "Floor", "Ceil", "Round", "Exp", "Erf", "Sin", "Cos", "Tan",
-            "Atan", "Sinh", "Cosh", "Asinh", "Relu", "LeakyRelu", "Elu", "Celu", "Selu", "Sigmoid",
-            "HardSigmoid", "HardSwish", "Tanh", "Softplus", "Softsign", "ThresholdedRelu", "Mish",
+            "Abs",
+            "Neg",
+            "Sign",
+            "Floor",
+            "Ceil",
+            "Round",
+            "Exp",
+            "Erf",
+            "Sin",
+            "Cos",
+            "Tan",
+            "Atan",
+            "Sinh",
+            "Cosh",
+            "Asinh",
+            "Relu",
+            "LeakyRelu",
+            "Elu",
+            "Celu",
+            "Selu",
+            "Sigmoid",
+            "HardSigmoid",
+            "HardSwish",
+            "Tanh",
+            "Softplus",
+            "Softsign",
+            "ThresholdedRelu",
+            "Mish",
             "Identity",
         )
-    },  # fmt: skip
+    },
     **{op: unary(0.1, 2.0) for op in ("Reciprocal", "Sqrt", "Log")},
     **{op: unary(-0.9, 0.9) for op in ("Asin", "Acos", "Atanh")},
     "Acosh": unary(1.1, 3.0),
@@ -142,7 +171,9 @@ CASES: dict[str, list[Case]] = {
         for d in ("LEFT", "RIGHT")
     ],
     "IsNaN": [([np.array([1, np.nan, np.inf], np.float32)], {})],
-    "IsInf": [([np.array([1, -np.inf, np.inf], np.float32)], {"detect_negative": n}) for n in (0, 1)],
+    "IsInf": [
+        ([np.array([1, -np.inf, np.inf], np.float32)], {"detect_negative": n}) for n in (0, 1)
+    ],
     "Where": [([bools(3, 4), f(4), f(3, 1)], {})],
     "Cast": [
         ([f(5)], {"to": 7}),
@@ -210,17 +241,35 @@ CASES: dict[str, list[Case]] = {
     "LpNormalization": unary(axis=1) + unary(p=1),
     "MeanVarianceNormalization": [([f(2, 3, 4, 4)], {})],
     "LSTM": recurrent(4, 3)
-    + [([f(4, 2, 3), f(1, 20, 3), f(1, 20, 5), f(1, 40), None, None, None, f(1, 15)],
-        {"hidden_size": 5, "outputs": 3})],
+    + [
+        (
+            [f(4, 2, 3), f(1, 20, 3), f(1, 20, 5), f(1, 40), None, None, None, f(1, 15)],
+            {"hidden_size": 5, "outputs": 3},
+        )
+    ],
     "GRU": recurrent(3, 2) + recurrent(3, 2, linear_before_reset=1),
-    "RNN": recurrent(1, 2) + [([f(4, 2, 3), f(1, 5, 3), f(1, 5, 5)],
-                               {"hidden_size": 5, "outputs": 2, "activations": ["Relu"]})],
+    "RNN": recurrent(1, 2)
+    + [
+        (
+            [f(4, 2, 3), f(1, 5, 3), f(1, 5, 5)],
+            {"hidden_size": 5, "outputs": 2, "activations": ["Relu"]},
+        )
+    ],
     **{
         f"Reduce{kind}": reduce()
         for kind in (
-            "Sum", "Mean", "Max", "Min", "Prod", "L1", "L2", "SumSquare", "LogSum", "LogSumExp"
+            "Sum",
+            "Mean",
+            "Max",
+            "Min",
+            "Prod",
+            "L1",
+            "L2",
+            "SumSquare",
+            "LogSum",
+            "LogSumExp",
         )
-    },  # fmt: skip
+    },
     "Reshape": [([f(2, 3, 4), i64(0, -1)], {}), ([f(2, 6), i64(3, 4)], {})],
     "Flatten": [([f(2, 3, 4)], {}), ([f(2, 3, 4)], {"axis": -1}), ([f(2, 3)], {"axis": 0})],
     "Squeeze": [([f(1, 3, 1), i64(0)], {}), ([f(1, 3, 1)], {})],
@@ -249,20 +298,20 @@ CASES: dict[str, list[Case]] = {
     "DepthToSpace": [([f(1, 8, 2, 3)], {"blocksize": 2, "mode": m}) for m in ("DCR", "CRD")],
     "SpaceToDepth": [([f(1, 2, 4, 6)], {"blocksize": 2})],
     "Resize": [
-        ([f(1, 2, 4, 5), None, _SCALES], {"mode": "nearest", "nearest_mode": "floor", **_ASYMMETRIC}),
+        ([f(1, 2, 4, 5), None, _SCALES], {"mode": "nearest", "nearest_mode": "floor", **_ASYM}),
         ([f(1, 2, 4, 5), None, _SCALES], {"mode": "nearest", **_HALF}),
-        ([f(1, 2, 4, 5), None, _ODD], {"mode": "nearest", "nearest_mode": "ceil", **_ASYMMETRIC}),
+        ([f(1, 2, 4, 5), None, _ODD], {"mode": "nearest", "nearest_mode": "ceil", **_ASYM}),
         ([f(1, 2, 4, 5), None, _SCALES], {"mode": "linear", **_HALF}),
         ([f(1, 2, 4, 5), None, _ODD], {"mode": "linear", **_HALF}),
         ([f(1, 2, 4, 5), None, None, i64(1, 2, 7, 3)], {"mode": "linear", **_CORNERS}),
         ([f(1, 2, 4, 5), None, None, i64(1, 2, 8, 10)], {"mode": "linear", **_CORNERS}),
-        ([f(1, 2, 4, 5), None, _SCALES], {"mode": "linear", **_ASYMMETRIC}),
+        ([f(1, 2, 4, 5), None, _SCALES], {"mode": "linear", **_ASYM}),
         ([f(1, 2, 4, 5), None, _SCALES], {"mode": "cubic", **_HALF}),
         ([f(1, 2, 4, 5), None, _SCALES], {"mode": "cubic", "exclude_outside": 1, **_HALF}),
     ],
     "Shape": [([f(2, 3, 4)], {}), ([f(2, 3, 4)], {"start": 1, "end": -1})],
     "Size": [([f(2, 3)], {})],
-    "Range": [([s64(1), s64(9), s64(3)], {}), ([np.float32(5), np.float32(0), np.float32(-1.5)], {})],
+    "Range": [([s64(1), s64(9), s64(3)], {}), ([f32(5), f32(0), f32(-1.5)], {})],
     "ConstantOfShape": [
         ([i64(2, 3)], {}),
         ([i64(2)], {"value": numpy_helper.from_array(np.array([7], np.int64))}),
@@ -297,23 +346,37 @@ CASES: dict[str, list[Case]] = {
         ([f(6, 3), i64(4)], {"axis": 0, "largest": 0, "outputs": 2}),
     ],
     **{
-        op: [([f(3, 4)], {"axis": 1}), ([ints(4, 9, high=-6, dtype=np.float32)], {"keepdims": 0}),
-             ([ints(4, 9, high=-6, dtype=np.float32)], {"axis": 1, "select_last_index": 1})]
+        op: [
+            ([f(3, 4)], {"axis": 1}),
+            ([ints(4, 9, high=-6, dtype=np.float32)], {"keepdims": 0}),
+            ([ints(4, 9, high=-6, dtype=np.float32)], {"axis": 1, "select_last_index": 1}),
+        ]
         for op in ("ArgMax", "ArgMin")
     },
     "NonZero": [([bools(3, 4)], {})],
     "CumSum": [([f(3, 4), s64(1)], {"exclusive": e, "reverse": r}) for e in (0, 1) for r in (0, 1)],
-    "Compress": [([f(3, 4), np.array([True, False, True])], {"axis": 0}),
-                 ([f(2, 3), np.array([False, True, True])], {})],
+    "Compress": [
+        ([f(3, 4), np.array([True, False, True])], {"axis": 0}),
+        ([f(2, 3), np.array([False, True, True])], {}),
+    ],
     "NonMaxSuppression": [
-        ([np.array([[[0, 0, 1, 1], [0, 0.1, 1, 1.1], [2, 2, 3, 3], [0, 0, 1, 1.01]]], np.float32),
-          np.array([[[0.9, 0.75, 0.6, 0.95]]], np.float32), i64(3), np.float32(0.5), np.float32(0.1)],
-         {}),
-        ([f(1, 6, 4, low=0.1), f(1, 2, 6, low=0), i64(2), np.float32(0.4)], {"center_point_box": 1}),
+        (
+            [
+                np.array(
+                    [[[0, 0, 1, 1], [0, 0.1, 1, 1.1], [2, 2, 3, 3], [0, 0, 1, 1.01]]], np.float32
+                ),
+                np.array([[[0.9, 0.75, 0.6, 0.95]]], np.float32),
+                i64(3),
+                f32(0.5),
+                f32(0.1),
+            ],
+            {},
+        ),
+        ([f(1, 6, 4, low=0.1), f(1, 2, 6, low=0), i64(2), f32(0.4)], {"center_point_box": 1}),
     ],
     "GridSample": [([f(1, 2, 4, 4), f(1, 3, 3, 2, low=-1, high=1)], {"mode": "linear"})],
     "QuantizeLinear": [
-        ([f(2, 3), np.array([0.1, 0.2, 0.3], np.float32), np.array([1, 2, 3], np.uint8)], {"axis": 1}),
+        ([f(2, 3), f(3, low=0.1), np.array([1, 2, 3], np.uint8)], {"axis": 1}),
         ([f(2, 3), np.float32(0.001), np.int16(5)], {}),
     ],
     "DequantizeLinear": [
@@ -322,10 +385,12 @@ CASES: dict[str, list[Case]] = {
         ([ints(3, dtype=np.int32), np.float32(0.1)], {}),
     ],
     "DynamicQuantizeLinear": [([f(3, 4)], {"outputs": 3}), ([f(3, low=0.5)], {"outputs": 3})],
-}  # fmt: skip
+}
 
 _PARAMETERS = [
-    pytest.param(op, case, id=f"{op}-{n}") for op, cases in CASES.items() for n, case in enumerate(cases)
+    pytest.param(op, case, id=f"{op}-{n}")
+    for op, cases in CASES.items()
+    for n, case in enumerate(cases)
 ]
 
 
