@@ -180,6 +180,11 @@ def test_inspect(digits_path: Path) -> None:
     assert "= Conv <" in _run("inspect", digits_path, "--text").stdout
 
 
+def _reference(path: Path, feed: dict[str, Any]) -> Any:
+    outputs: Any = ReferenceEvaluator(str(path)).run(None, feed)
+    return outputs[0]
+
+
 def test_run_pipeline_writes_an_equal_model(digits_path: Path, tmp_path: Path) -> None:
     out, dump = tmp_path / "out.onnx", tmp_path / "dump"
     text = "canonicalize,fixed-point(fuse-conv-bn,dead-code)"
@@ -187,8 +192,7 @@ def test_run_pipeline_writes_an_equal_model(digits_path: Path, tmp_path: Path) -
     assert result.exit_code == 0, result.stderr
     assert "fuse-conv-bn" in result.stdout
     feed = {"image": np.linspace(0, 1, 1024, dtype=np.float32).reshape(1, 1, 32, 32)}
-    expected = ReferenceEvaluator(str(digits_path)).run(None, feed)[0]
-    got = ReferenceEvaluator(str(out)).run(None, feed)[0]
+    expected, got = _reference(digits_path, feed), _reference(out, feed)
     # Float reassociation only: a few hundred additions at 2**-24 each.
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
     assert sorted(file.name for file in dump.iterdir())[:1] == ["001-canonicalize.txt"]

@@ -59,6 +59,11 @@ class DoubleToMul(RewriteRuleClassBase):
         return op.Mul(x, op.Constant(value_float=2.0))
 
 
+def _reference(program: Program, x: np.ndarray[Any, Any]) -> Any:
+    outputs: Any = ReferenceEvaluator(ir.to_proto(program.model)).run(None, {"x": x})
+    return outputs[0]
+
+
 def _rule() -> RewriteRule:
     return DoubleToMul.rule()  # type: ignore[no-any-return,no-untyped-call]
 
@@ -73,13 +78,13 @@ def test_modified_is_measured_not_claimed(program: Program) -> None:
 
 def test_in_place_passes_of_onnx_ir(program: Program) -> None:
     x = np.array([[1, -2, 3], [-4, 5, -6]], np.float32)
-    expected = ReferenceEvaluator(ir.to_proto(program.model)).run(None, {"x": x})[0]
-    passes = (IdentityEliminationPass(), CommonSubexpressionEliminationPass())
+    expected = _reference(program, x)
+    passes = (as_pass(IdentityEliminationPass()), as_pass(CommonSubexpressionEliminationPass()))
     report = Pipeline.of(FixedPoint(passes), ShapeInferencePass()).run(program)
     assert report.reports[0].details["converged"]
     assert [node.op_type for node in program.graph] == ["Relu", "Neg", "Add"]
     assert report.reports[0].children[0].edits.erased == 2
-    got = ReferenceEvaluator(ir.to_proto(program.model)).run(None, {"x": x})[0]
+    got = _reference(program, x)
     np.testing.assert_array_equal(got, expected)
 
 

@@ -93,14 +93,17 @@ def _has(op: str, program: Program) -> bool:
     return any(node.op_type == op for node in program.graph)
 
 
+def _identities(program: Program) -> int:
+    return sum(node.op_type == "Identity" for node in program.graph)
+
+
 def test_bisection_finds_the_first_bad_pass(program: Program) -> None:
     pipeline = Pipeline((*_PASSES, Erase("Exp")))
     assert bisect(pipeline, program, lambda p: _has("Relu", p)) == Culprit(5, "toy-erase")
     assert bisect(pipeline, program, lambda p: _has("Neg", p)) == Culprit(1, "toy-erase")
-    count = lambda p: sum(n.op_type == "Identity" for n in p.graph)  # noqa: E731
-    assert bisect(pipeline, program, lambda p: count(p) > 0) == Culprit(3, "toy-erase")
+    assert bisect(pipeline, program, lambda p: _identities(p) > 0) == Culprit(3, "toy-erase")
     assert bisect(pipeline, program, lambda _: True) is None
-    assert count(program) == 2
+    assert _identities(program) == 2
     with pytest.raises(PipelineError, match="before the first pass"):
         bisect(pipeline, program, lambda _: False)
 
