@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from qcompiler.errors import ArtifactError, ConfigurationError
 from qcompiler.execution.feeds import normalize_feed
+from qcompiler.execution.verification import Verification, verify_artifact
 from qcompiler.ir.diagnostics import Diagnostic
 from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.program import Program
@@ -134,6 +135,30 @@ class Compiled:
     def kernels(self) -> KernelCount:
         """What the engine really runs, counted in its own optimized graph."""
         return self.artifact.kernels()
+
+    def verify(
+        self, feeds: Iterable[Any] | None = None, *, rows: int | None = None
+    ) -> Verification:
+        """Compares the artifact with the integer reference, region by region.
+
+        The engine's own integers go into each region, so what differs is that region alone.
+
+        Args:
+            feeds: Samples; those kept from calibration by default.
+            rows: Compare at most this many rows (axis 0) of a sample; all by default.
+
+        Raises:
+            FeedError: A feed does not fit.
+        """
+        signature = self.program.signature
+        samples = (
+            self._feeds
+            if feeds is None
+            else tuple(normalize_feed(signature, feed) for feed in feeds)
+        )
+        return verify_artifact(
+            self.program, self.target, self.artifact, samples, self.kernels, rows
+        )
 
     @property
     def frontier(self) -> tuple[FrontierPoint, ...]:

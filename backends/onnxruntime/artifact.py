@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,9 @@ class OrtArtifact(Artifact):
     def __init__(self, program: Program, target: Target, threads: int | None) -> None:
         self._program = program
         self._target = target
+        self._threads = threads
         self._session = OrtSession(program.model, threads=threads)
+        self._kernels: KernelCount | None = None
 
     @property
     def session(self) -> OrtSession:
@@ -54,7 +56,38 @@ class OrtArtifact(Artifact):
         return cost_sample(self._program, self._target.regions(self._program), times)
 
     def kernels(self) -> KernelCount:
-        return count_kernels(self._program, self._target, self._session.optimized_model())
+        if self._kernels is None:
+            self._kernels = self._count(self._session)
+        return self._kernels
+
+    def tap(
+        self, feeds: Sequence[Feed], values: Sequence[str]
+    ) -> Iterator[dict[str, npt.NDArray[Any]]]:
+        groups = list(self._tapped(list(values)))
+        for feed in feeds:
+            found: dict[str, npt.NDArray[Any]] = {}
+            for session, names in groups:
+                found.update(zip(names, session.run_checked(feed, names), strict=True))
+            yield found
+
+    def _count(self, session: OrtSession) -> KernelCount:
+        return count_kernels(self._program, self._target, session.optimized_model())
+
+    def _tapped(self, values: list[str]) -> Iterator[tuple[OrtSession, list[str]]]:
+        """Sessions that return values besides the outputs and run the same integer kernels.
+
+        A further output can keep ONNX Runtime from fusing; such a set of values is split in halves
+        until the one value to blame is left out.
+        """
+        if not values:
+            return
+        session = OrtSession(self._program.model, threads=self._threads, extra_outputs=values)
+        if self._count(session).integer == self.kernels().integer:
+            yield session, values
+        elif len(values) > 1:
+            middle = len(values) // 2
+            yield from self._tapped(values[:middle])
+            yield from self._tapped(values[middle:])
 
 
 def model_bytes(model: ir.Model) -> int:

@@ -11,6 +11,7 @@ from statistics import median
 import numpy as np
 import onnx_ir as ir
 
+from qcompiler.backends.onnxruntime.renaming import known_names, owners
 from qcompiler.execution.profile import KernelTime
 from qcompiler.execution.session import OrtSession
 from qcompiler.ir.program import Program
@@ -18,8 +19,6 @@ from qcompiler.ir.regions import Region
 from qcompiler.ir.walk import all_nodes
 from qcompiler.target.contract import ConversionCost, CostSample
 
-_SUFFIX = re.compile(r"(_token_\d+|_nchwc|_nhwc|_quant|_fused)+$")
-"""What ONNX Runtime appends to node names when it changes their layout or fuses them."""
 _CONVERSIONS = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "ReorderInput", "ReorderOutput", "DynamicQuantizeLinear"}
 )
@@ -31,12 +30,12 @@ def cost_sample(
     program: Program, regions: Sequence[Region], times: Sequence[KernelTime]
 ) -> CostSample:
     """Attributes kernels to regions by node name, or by the name of the value they compute."""
-    owner = _owners(regions)
+    owner = owners(program, regions)
     known = {node.name for node in all_nodes(program.model)}
     seconds: dict[str, float] = {}
     conversions = other = 0.0
     for kernel in times:
-        key = owner.get(kernel.node) or owner.get(_SUFFIX.sub("", kernel.node))
+        key = next((owner[name] for name in known_names(kernel.node) if name in owner), None)
         if kernel.op in _CONVERSIONS or (
             kernel.op == "Transpose" and kernel.node not in known and _LAYOUT.match(kernel.node)
         ):
@@ -46,15 +45,6 @@ def cost_sample(
         else:
             other += kernel.seconds
     return CostSample(seconds, conversions, other)
-
-
-def _owners(regions: Sequence[Region]) -> dict[str, str]:
-    owner: dict[str, str] = {}
-    for region in regions:
-        for node in region.nodes:
-            owner[node.name or ""] = region.key
-            owner.update({output.name or "": region.key for output in node.outputs})
-    return owner
 
 
 @cache

@@ -3,40 +3,93 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
+from qcompiler.backends.onnxruntime.renaming import owner_of, owners
+from qcompiler.ir.optraits import traits
+from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.program import Program
-from qcompiler.ir.walk import is_op, uses
-from qcompiler.target.capability import Kernel
+from qcompiler.ir.regions import Region
+from qcompiler.ir.walk import all_nodes
+from qcompiler.target.capability import Implementation, Kernel
 from qcompiler.target.contract import KernelCount, Target
-from qcompiler.target.placement import Placed, placed_regions
 
-_FLOAT_FORMS = {"Conv": ("FusedConv", "Conv", "NhwcFusedConv"), "Gemm": ("FusedGemm", "Gemm"),
-                "MatMul": ("FusedMatMul", "MatMul")}  # fmt: skip
+_INTEGER_OPS = frozenset(
+    {
+        "QGemm", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulInteger", "ConvInteger",
+        "DynamicQuantizeLSTM",
+    }
+)  # fmt: skip
+"""Integer kernels whose name does not begin with QLinear."""
+_CONVERSIONS = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
+_INTEGERS = frozenset({ir.DataType.UINT8, ir.DataType.INT8})
 
 
 def count_kernels(program: Program, target: Target, optimized: ir.Model) -> KernelCount:
     """Finds every planned integer region in ONNX Runtime's optimized graph.
 
-    ONNX Runtime keeps the anchor's node name when it replaces a Q/DQ group by an integer kernel
-    (with a suffix after layout changes); a float kernel under that name is a miss.
+    A region counts as integer only when an integer kernel is found under one of its names; data
+    movers count when they read integers in the program that ONNX Runtime was given.
     """
-    nodes = list(ir.traversal.RecursiveGraphIterator(optimized.graph))
-    by_name = {node.name or "": node for node in nodes}
+    nodes = list(all_nodes(optimized))
+    ops = dict(Counter(node.op_type for node in nodes))
+    if program.plan is None:
+        return KernelCount(ops=ops)
+    regions = target.regions(program)
+    found = _kernels(nodes, owners(program, regions))
+    by_key = {region.key: region for region in regions}
     integer, missed = [], {}
-    if program.plan is not None:
-        for placed in placed_regions(program, target) :
-            reason = _miss(placed, by_name)
-            if reason is None:
-                integer.append(placed.region.key)
-            else:
-                missed[placed.region.key] = reason
-    return KernelCount(tuple(integer), missed, dict(Counter(node.op_type for node in nodes)))
+    for key, choice in program.plan.choices.items():
+        if choice.precision == FLOAT:
+            continue
+        region = by_key.get(key)
+        form = _form(target, region, choice.precision)
+        if form is not None and form.kernel is Kernel.WEIGHT_ONLY:
+            continue
+        reason = _miss(region, found.get(key, []))
+        if reason is None:
+            integer.append(key)
+        else:
+            missed[key] = reason
+    return KernelCount(tuple(integer), missed, ops)
 
 
-def _miss(placed: Placed, by_name: dict[str, ir.Node]) -> str | None:
-    found = by_name.get(placed.region.key)
-    if found is None or found.op_type not in _FLOAT_FORMS.get(placed.region.kind, ()):
+def _kernels(nodes: Sequence[ir.Node], owner: Mapping[str, str]) -> dict[str, list[ir.Node]]:
+    """Nodes of the optimized graph by region, conversions left out."""
+    found: dict[str, list[ir.Node]] = {}
+    for node in nodes:
+        key = None if node.op_type in _CONVERSIONS else owner_of(node, owner)
+        if key is not None:
+            found.setdefault(key, []).append(node)
+    return found
+
+
+def _form(target: Target, region: Region | None, precision: str) -> Implementation | None:
+    """The region's form by the table alone: a placed program no longer meets float constraints."""
+    row = None if region is None else target.capabilities.row(region.kind)
+    forms = () if row is None else row.implementations
+    return next((form for form in forms if form.precision == precision), None)
+
+
+def _miss(region: Region | None, kernels: Sequence[ir.Node]) -> str | None:
+    """Why the region has no integer kernel, None if it has one."""
+    if any(is_integer_kernel(node) for node in kernels):
         return None
-    return f"ONNX Runtime runs it as {found.op_type} in float"
+    if region is not None and traits(region.anchor).shares_scale and _moves_integers(region):
+        return None
+    if kernels:
+        names = " and ".join(dict.fromkeys(node.op_type for node in kernels))
+        return f"ONNX Runtime runs it as {names} in float"
+    return "no integer kernel of ONNX Runtime bears its name"
+
+
+def is_integer_kernel(node: ir.Node) -> bool:
+    """Whether a node of the optimized graph computes in integers."""
+    return node.op_type.startswith("QLinear") or node.op_type in _INTEGER_OPS
+
+
+def _moves_integers(region: Region) -> bool:
+    kinds = {operand.value.dtype for operand in region.activations} | {region.output.dtype}
+    return kinds <= _INTEGERS

@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from qcompiler.errors import ConfigurationError
+from qcompiler.ir.origin import REGION_KEY
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import constant
@@ -101,6 +102,7 @@ class _Writer:
             origin=[anchor],
             dtype=dtype,
         )
+        node.metadata_props[REGION_KEY] = anchor.name or ""
         return node.outputs[0]
 
     def _activation(self, source: ir.Value, anchor: ir.Node) -> ir.Node:
@@ -121,7 +123,8 @@ class _Writer:
 
     def _weight(self, placed: Placed) -> _IntegerWeight:
         operand = placed.region.weight
-        assert operand is not None and placed.form.weight is not None
+        assert operand is not None
+        assert placed.form.weight is not None
         transposed = _is_transposed(operand.node)
         key = (operand.value, transposed)
         if key not in self._weights:

@@ -9,6 +9,8 @@ import onnx_ir as ir
 
 MODULE_KEY = "qcompiler.module"
 SOURCE_KEY = "qcompiler.source"
+REGION_KEY = "qcompiler.region"
+"""On nodes that took an anchor's place: the key of the region that they compute."""
 
 
 def module_path(node: ir.Node) -> str | None:
@@ -19,6 +21,11 @@ def module_path(node: ir.Node) -> str | None:
 def source_line(node: ir.Node) -> str | None:
     """`file:line` of the user's code that the node came from."""
     return node.metadata_props.get(SOURCE_KEY)
+
+
+def replaced_region(node: ir.Node) -> str | None:
+    """Key of the region whose anchor this node took the place of, None for other nodes."""
+    return node.metadata_props.get(REGION_KEY)
 
 
 def set_origin(node: ir.Node, module: str | None, source: str | None) -> None:

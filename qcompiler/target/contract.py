@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -92,6 +92,20 @@ class Artifact(ABC):
         """Seconds per region over these feeds; None when the engine cannot tell."""
         return None
 
+    def tap(
+        self, feeds: Sequence[Feed], values: Sequence[str]
+    ) -> Iterator[Mapping[str, Array]] | None:
+        """Interior values of the engine's own runs, one mapping per feed; None if it shows none.
+
+        Reading them must not change which kernels run. A value that cannot be read without that
+        is left out.
+
+        Args:
+            feeds: What to run.
+            values: Names of values of the lowered program's main graph.
+        """
+        return None
+
 
 STATIC_PLACEMENT = (
     "align-scales,insert-qdq,fold-qdq,quantize-weights,quantize-bias,insert-dynamic-quantization,"
@@ -109,11 +123,13 @@ class Target(ABC):
         placement: Pipeline text that makes a plan explicit for this target.
         measurable: Whether the engine itself runs on this machine, so that time and loss can be
             measured; False for targets that only write a file.
+        tolerance_lsb: Steps by which the engine's integers may differ from the integer reference.
     """
 
     name: ClassVar[str]
     placement: ClassVar[str] = STATIC_PLACEMENT
     measurable: ClassVar[bool] = True
+    tolerance_lsb: ClassVar[int] = 0
 
     @property
     @abstractmethod

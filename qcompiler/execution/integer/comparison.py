@@ -1,0 +1,118 @@
+"""Histograms of the difference between an engine's integers and the reference's, in steps."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from qcompiler.errors import ConfigurationError
+from qcompiler.execution.integer.extraction import IntegerRegion
+from qcompiler.execution.integer.operand import Array
+
+_NO_TIME = "the time for verification was up"
+_HIDDEN = "the engine cannot show its integers without changing its kernels"
+_ROW_OPS = frozenset(
+    {
+        "Conv", "ConvTranspose", "Gemm", "MatMul", "MaxPool", "AveragePool", "GlobalAveragePool",
+        "Add", "Mul", "Sub", "Div", "Sigmoid", "Tanh", "LeakyRelu", "Relu", "HardSwish", "Gelu",
+    }
+)  # fmt: skip
+"""Ops whose result in row i (axis 0) depends on row i of the operands alone."""
+
+
+class Comparison:
+    """Compares regions on one sample after another.
+
+    Args:
+        regions: What to compare, by region key.
+        rows: At most this many rows (axis 0) of a sample, where rows are independent; None: all.
+        seconds: Time to spend; the regions with the least work come first if it is limited.
+
+    Attributes:
+        found: Elements by difference in steps, by region key.
+        skipped: Regions that could not be compared, with the reason.
+    """
+
+    def __init__(
+        self, regions: Mapping[str, IntegerRegion], rows: int | None, seconds: float
+    ) -> None:
+        self.found: dict[str, dict[int, int]] = {}
+        self.skipped: dict[str, str] = {}
+        self._regions = dict(regions)
+        self._rows = rows
+        self._limited = math.isfinite(seconds)
+        self._deadline = time.monotonic() + seconds
+
+    @property
+    def taps(self) -> list[str]:
+        """Names of the values that the comparison needs, model inputs left out."""
+        values = {value: None for each in self._regions.values() for value in each.values}
+        return [value.name or "" for value in values if not value.is_graph_input()]
+
+    def take(self, arrays: Mapping[str, Array]) -> None:
+        """Compares every region on one run's values."""
+        for key, each in self._in_order(arrays):
+            if time.monotonic() > self._deadline:
+                self.skipped.update({} if key in self.found else {key: _NO_TIME})
+                continue
+            try:
+                self._compare(key, each, arrays)
+            except ConfigurationError as error:
+                self.skipped[key] = str(error.what)
+        self.skipped = {key: why for key, why in self.skipped.items() if key not in self.found}
+
+    def _in_order(self, arrays: Mapping[str, Array]) -> Iterator[tuple[str, IntegerRegion]]:
+        ready = {}
+        for key, each in self._regions.items():
+            if all(value.name in arrays for value in each.values):
+                ready[key] = each
+            else:
+                self.skipped[key] = _HIDDEN
+        if not self._limited:
+            return iter(ready.items())
+        return iter(sorted(ready.items(), key=lambda item: _work(item[1], arrays)))
+
+    def _compare(self, key: str, each: IntegerRegion, arrays: Mapping[str, Array]) -> None:
+        inputs = [arrays[port.value.name or ""] for port in each.inputs]
+        result = arrays[each.result.name or ""]
+        if self._rows is not None and _rows_are_independent(each, inputs, result):
+            inputs, result = [a[: self._rows] for a in inputs], result[: self._rows]
+        histogram = self.found.setdefault(key, {})
+        for steps, count in _differences(each, each.compute(inputs), result).items():
+            histogram[steps] = histogram.get(steps, 0) + count
+
+
+def _differences(each: IntegerRegion, wanted: Array, found: Array) -> dict[int, int]:
+    """How many elements differ by how many steps; any unequal pair counts as one at least."""
+    if wanted.shape != found.shape:
+        raise ConfigurationError(
+            f"the reference gives shape {list(wanted.shape)}, the engine {list(found.shape)}"
+        )
+    if each.output is not None:
+        steps = np.abs(wanted.astype(np.int64) - found.astype(np.int64))
+    else:
+        apart = np.abs(wanted.astype(np.float64) - found.astype(np.float64))
+        steps = np.ceil(apart / each.float_step()).astype(np.int64)
+    values, counts = np.unique(steps, return_counts=True)
+    return {int(value): int(count) for value, count in zip(values, counts, strict=True)}
+
+
+def _rows_are_independent(each: IntegerRegion, inputs: list[Array], result: Array) -> bool:
+    anchor = each.region.anchor
+    if anchor.op_type not in _ROW_OPS or anchor.attributes.get_int("transA", 0) != 0:
+        return False
+    if any(a.ndim != result.ndim or a.shape[:1] != result.shape[:1] for a in inputs):
+        return False
+    return anchor.op_type != "MatMul" or each.weight is not None or result.ndim > 2
+
+
+def _work(each: IntegerRegion, arrays: Mapping[str, Array]) -> float:
+    """Multiplications, roughly."""
+    size = float(arrays[each.result.name or ""].size)
+    if each.weight is None:
+        return size
+    channels = each.weight.params.scale.size if each.weight.params.axis is not None else 1
+    return size * each.weight.data.size / max(channels, 1)

@@ -1,0 +1,187 @@
+"""Quantized regions of a placed program as calls of the integer reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from qcompiler.execution.integer.operand import Array, QuantizedOperand
+from qcompiler.execution.integer.reference import KERNELS, reference
+from qcompiler.ir.optraits import traits
+from qcompiler.ir.regions import Operand, Region
+from qcompiler.ir.walk import constant, is_op, uses
+from qcompiler.quantization.numerics import bias_scale
+from qcompiler.quantization.qspace import Granularity, QParams, QSpace
+
+_BYTES = frozenset({ir.DataType.INT8, ir.DataType.UINT8})
+
+
+@dataclass(frozen=True, eq=False)
+class Port:
+    """A value of integers at a region's edge, and what the integers stand for."""
+
+    value: ir.Value
+    params: QParams
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerRegion:
+    """A region between DequantizeLinear and QuantizeLinear, ready for the reference.
+
+    Attributes:
+        region: The region in the placed program.
+        inputs: Its quantized activations, in operand order.
+        weight: Its quantized weight, if it has one.
+        bias: int32 or float32 bias.
+        output: Where its integers leave; None when it writes float.
+    """
+
+    region: Region
+    inputs: tuple[Port, ...]
+    weight: QuantizedOperand | None
+    bias: Array | None
+    output: Port | None
+
+    @property
+    def result(self) -> ir.Value:
+        """What is compared: integers, or the float output."""
+        return self.region.output if self.output is None else self.output.value
+
+    @property
+    def values(self) -> tuple[ir.Value, ...]:
+        """Everything that the comparison reads from the engine's run."""
+        return (*(port.value for port in self.inputs), self.result)
+
+    def compute(self, arrays: Sequence[Array]) -> Array:
+        """The reference's result for these integer inputs.
+
+        Raises:
+            ConfigurationError: The reference has no kernel for these attributes.
+        """
+        anchor = self.region.anchor
+        inputs = [QuantizedOperand(a, p.params) for a, p in zip(arrays, self.inputs, strict=True)]
+        return reference(
+            anchor.op_type,
+            attributes_of(anchor),
+            inputs,
+            self.weight,
+            self.bias,
+            None if self.output is None else self.output.params,
+            relu=self.region.activation_node is not None,
+        )
+
+    def float_step(self) -> Array:
+        """One accumulator step of a float result, per tensor or along the last axis."""
+        step: Array = self.inputs[0].params.scale
+        for params in [port.params for port in self.inputs[1:]] + (
+            [self.weight.params] if self.weight is not None else []
+        ):
+            step = bias_scale(step, params.scale)
+        return step
+
+
+def extract(region: Region) -> IntegerRegion | str:
+    """The region as the reference takes it, or the reason why it cannot be checked."""
+    if region.kind not in KERNELS:
+        if traits(region.anchor).moves_data:
+            return "it only moves integers"
+        return f"the integer reference has no {region.kind}"
+    last = region.activation_node
+    if last is not None and not is_op(last, "Relu"):
+        return f"{last.op_type} was not absorbed by the output's saturation"
+    if _is_integer_mover(region):
+        return _mover(region)
+    inputs = [_input(operand) for operand in region.activations]
+    if any(port is None for port in inputs):
+        return "it reads float"
+    weight = None if region.weight is None else _weight(region.weight)
+    if region.weight is not None and weight is None:
+        return "its weight is not stored as integers of one scale per tensor or channel"
+    return IntegerRegion(
+        region,
+        tuple(port for port in inputs if port is not None),
+        weight,
+        None if region.bias is None else _bias(region.bias),
+        _output(region.output),
+    )
+
+
+def attributes_of(node: ir.Node) -> Mapping[str, Any]:
+    """ONNX attributes as Python values."""
+    return {attribute.name: attribute.value for attribute in node.attributes.values()}
+
+
+def params_of(node: ir.Node) -> QParams | None:
+    """Parameters of a Q or DQ node; None when they are computed or blocked."""
+    scale = constant(node.inputs[1])
+    zero_value = node.inputs[2] if len(node.inputs) > 2 else None
+    source = node.outputs[0] if node.op_type == "QuantizeLinear" else node.inputs[0]
+    dtype = source.dtype if source is not None else None
+    if scale is None or dtype is None or node.attributes.get_int("block_size", 0) != 0:
+        return None
+    zero = np.zeros(scale.shape, np.int64) if zero_value is None else constant(zero_value)
+    if zero is None:
+        return None
+    if scale.size == 1 and scale.ndim <= 1:
+        space = QSpace(dtype, symmetric=False)
+        return QParams(_point(scale, np.float32), _point(zero, np.int64), space)
+    space = QSpace(dtype, symmetric=False, granularity=Granularity.CHANNEL)
+    axis = node.attributes.get_int("axis", 1)
+    return QParams(np.asarray(scale, np.float32), np.asarray(zero, np.int64), space, axis)
+
+
+def _point(array: Array, dtype: type) -> Array:
+    return np.asarray(array, dtype).reshape(())
+
+
+def _input(operand: Operand) -> Port | None:
+    node = operand.value.producer()
+    if node is None or not is_op(node, "DequantizeLinear"):
+        return None
+    params = params_of(node)
+    source = node.inputs[0]
+    if params is None or source is None or params.axis is not None or source.dtype not in _BYTES:
+        return None
+    return Port(source, params)
+
+
+def _output(value: ir.Value) -> Port | None:
+    """The integers behind a value that only one QuantizeLinear reads."""
+    readers = uses(value)
+    if len(readers) != 1 or value.is_graph_output():
+        return None
+    node = readers[0].node
+    params = params_of(node) if is_op(node, "QuantizeLinear") else None
+    return None if params is None else Port(node.outputs[0], params)
+
+
+def _weight(operand: Operand) -> QuantizedOperand | None:
+    node = operand.value.producer()
+    if node is None or not is_op(node, "DequantizeLinear"):
+        return None
+    data, params = constant(node.inputs[0]), params_of(node)
+    return None if data is None or params is None else QuantizedOperand(data, params)
+
+
+def _bias(operand: Operand) -> Array | None:
+    node = operand.value.producer()
+    stored = node.inputs[0] if is_op(node, "DequantizeLinear") and node else operand.value
+    return constant(stored)
+
+
+def _is_integer_mover(region: Region) -> bool:
+    kinds = {operand.value.dtype for operand in region.activations} | {region.output.dtype}
+    return kinds <= _BYTES
+
+
+def _mover(region: Region) -> IntegerRegion:
+    """Selecting integers depends on no scale: any does."""
+    dtype = region.output.dtype
+    assert dtype is not None
+    params = QParams(np.ones((), np.float32), np.zeros((), np.int64), QSpace(dtype, False))
+    ports = tuple(Port(operand.value, params) for operand in region.activations)
+    return IntegerRegion(region, ports, None, None, Port(region.output, params))
