@@ -70,13 +70,18 @@ class Recorder:
             self._observe_full(feed, group, group)
         if not self._reduced:
             return
-        run = Run.read(self._reduced, self._run(feed, bounds=self._reduced))
+        joined = self._suspects[0] if self._suspects else ()
+        outputs = self._run(feed, bounds=self._reduced, values=joined)
+        run = Run.read(self._reduced, outputs)
         self._extremes.add(run)
         doubtful = {self._reduced[index] for index in np.flatnonzero(run.doubtful)}
-        if doubtful:
-            self._suspect(doubtful, run)
+        self._update(outputs, doubtful.intersection(joined))
+        del outputs
+        rest = doubtful.difference(joined)
+        if rest:
+            self._suspect(rest, run)
             for group in self._suspects:
-                self._observe_full(feed, group, doubtful.intersection(group))
+                self._observe_full(feed, group, rest.intersection(group))
 
     def take(self) -> Observations:
         """Observers by value name of everything since the last call; starts afresh."""
@@ -95,8 +100,7 @@ class Recorder:
         known = {site for group in self._suspects for site in group}
         if doubtful <= known:
             return
-        for group in self._suspects:
-            self._sessions.pop(tuple(carried_output(site.value) for site in group), None)
+        self._sessions.clear()
         sizes = {s.value: int(n) for s, n in zip(self._reduced, run.size, strict=True)}
         wanted = [site for site in self._reduced if site in doubtful | known]
         self._suspects = group_by_bytes(wanted, sizes, self.cap)
@@ -105,11 +109,12 @@ class Recorder:
         """Updates the observers of the wanted sites of a group from the values themselves."""
         if not wanted:
             return
-        outputs = self._run(feed, values=group)
-        for site in group:
+        self._update(self._run(feed, values=group), wanted)
+
+    def _update(self, outputs: dict[str, Any], sites: Collection[Site]) -> None:
+        """Updates observers from values, dropping each value when it is in."""
+        for site in sites:
             arrays = outputs.pop(carried_output(site.value))
-            if site not in wanted:
-                continue
             observer = self._seen.get(site.value) or site.observer()
             for array in arrays if site.nested else (arrays,):
                 observer = observer.update(array)
