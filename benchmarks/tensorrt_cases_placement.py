@@ -160,6 +160,12 @@ def _shared_weight(net: Net) -> str:
     return net.conv(net.quantize(y), weight)
 
 
+def _flat(net: Net) -> str:
+    shape = net.const(np.asarray([1, 16, 12, 12], np.int64))
+    y = net.add("Reshape", net.add("Flatten", net.quantize("x"), axis=1), shape)
+    return net.conv(y, net.weight(KERNEL))
+
+
 def _upsample(net: Net) -> str:
     size = net.const(np.asarray([1, 1, 2, 2], np.float32))
     y = net.add("Resize", net.quantize("x"), "", size, mode="nearest")
@@ -187,6 +193,7 @@ _PLACEMENTS: dict[str, Recipe] = {
     "batch-norm": _batch_norm,
     "shared-weight": _shared_weight,
     "upsample": _upsample,
+    "flatten-reshape": _flat,
     "small-channels": lambda n: n.conv(n.quantize("x"), n.weight((3, 16, 3, 3))),
     "deconv-1": lambda n: n.add("ConvTranspose", n.quantize("x"), n.weight(KERNEL, 1)),
 }

@@ -32,8 +32,9 @@ class TensorRTArtifact(Artifact):
     """A strongly typed Q/DQ ONNX model for `trtexec --stronglyTyped`.
 
     TensorRT itself needs a GPU. `run` executes the file on the stand-in that `stand_in` names:
-    OpenVINO, which runs this placement in integers, or ONNX Runtime, which runs it as float
-    operators between Q and DQ. Neither says anything about speed or accuracy on a GPU.
+    ONNX Runtime without optimizations, which computes what the graph says (float operators
+    between Q and DQ), or OpenVINO, which runs this placement in integers. Neither says anything
+    about speed or accuracy on a GPU.
 
     Args:
         program: The placed program; regions and plan are read from it.
@@ -48,7 +49,7 @@ class TensorRTArtifact(Artifact):
         self._program = program
         self._model = model
         self._target = target
-        self.stand_in = target.chosen_stand_in
+        self.stand_in = target.stand_in
         self._run = self._runner()
         self._gate: GateResult | None = None
 

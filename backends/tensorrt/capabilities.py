@@ -37,9 +37,8 @@ _RESIDUAL = Epilogue(Stage.RESIDUAL_ADD, frozenset({"Add"}))
 _ACTIVATION = Epilogue(Stage.ACTIVATION, _ACTIVATIONS)
 _CONVOLUTION = (_RESIDUAL, _ACTIVATION)
 _POOLS = ("AveragePool", "GlobalAveragePool")
-_MOVERS = (
-    *(op for op in COMMUTING if op in TRAITS and TRAITS[op].shares_scale and op != "Split"),
-    "Flatten",
+_MOVERS = tuple(
+    op for op in COMMUTING if op in TRAITS and TRAITS[op].shares_scale and op != "Split"
 )
 
 

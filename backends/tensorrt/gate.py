@@ -187,7 +187,12 @@ class Gate:
             self.close()
             raise LoweringError(f"TensorRT-RTX did not answer within {self.timeout:g} s")
         line = process.stdout.readline()
-        return self._crashed(capability) if not line else _result(json.loads(line), capability)
+        if not line:
+            return self._crashed(capability)
+        result = _result(json.loads(line), capability)
+        if not result.built:
+            self.close()  # a failed build leaves state behind that changes the next one (measured)
+        return result
 
     def _started(self) -> subprocess.Popen[str]:
         if self._process is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from qcompiler.backends.openvino.session import available as openvino_available
 from qcompiler.backends.tensorrt.artifact import TensorRTArtifact
 from qcompiler.backends.tensorrt.base_type import with_base_type
 from qcompiler.backends.tensorrt.capabilities import (
@@ -24,7 +23,7 @@ from qcompiler.target.contract import Target
 
 Precision = Literal["int8", "fp8", "int4-weights"]
 Base = Literal["float32", "fp16", "bf16"]
-StandIn = Literal["auto", "openvino", "onnxruntime"]
+StandIn = Literal["onnxruntime", "openvino"]
 _COMPILED = {"int8": "Int8", "fp8": "FP8", "int4-weights": "Int4"}
 _LOWEST = {"int8": 75, "fp8": 89, "int4-weights": 80}
 _BLOCKS = (64, 128)
@@ -40,7 +39,8 @@ class TensorRT(Target):
         compute_capability: SM number of the GPU, such as 86.
         block: Block size of int4 weights, 64 or 128.
         deconvolution: Quantize ConvTranspose too (TensorRT-RTX compiles it in float anyway).
-        stand_in: What runs the file here; `auto` takes OpenVINO for int8 if it is installed.
+        stand_in: What runs the file here: `onnxruntime` computes exactly what the graph says;
+            `openvino` runs int8 kernels, within its own tolerance (docs/tensorrt.md).
 
     Raises:
         ConfigurationError: A precision that the GPU does not have, or a wrong block size.
@@ -51,7 +51,7 @@ class TensorRT(Target):
     compute_capability: int = 86
     block: int = 128
     deconvolution: bool = False
-    stand_in: StandIn = "auto"
+    stand_in: StandIn = "onnxruntime"
 
     name: ClassVar[str] = "tensorrt"
     placement: ClassVar[str] = (
@@ -82,6 +82,8 @@ class TensorRT(Target):
         if self.precision == "int4-weights":
             return weight_only(self.block)
         table = INT8_TABLE if self.precision == "int8" else FP8_TABLE
+        if self.base == "bf16":
+            table = table.overlay(without=("MaxPool",))  # lint, COMMUTING: not in bfloat16
         return table.overlay([deconvolution(table)]) if self.deconvolution else table
 
     @property
@@ -93,14 +95,6 @@ class TensorRT(Target):
     def kernel(self) -> Kernel:
         """How the quantized forms of this precision compute."""
         return Kernel.WEIGHT_ONLY if self.precision == "int4-weights" else Kernel.STATIC
-
-    @property
-    def chosen_stand_in(self) -> str:
-        """The engine that runs the file here."""
-        if self.stand_in != "auto":
-            return self.stand_in
-        integers = self.precision == "int8" and self.base != "fp16"
-        return "openvino" if integers and openvino_available() else "onnxruntime"
 
     def implementations(self, region: Region) -> tuple[Implementation, ...]:
         """A product with a stored weight quantizes it; only one without has two activations."""

@@ -17,8 +17,7 @@ FIRST_CAPABILITY = {
 }
 """Lowest compute capability that has the type."""
 
-_NO_INT8_CONVOLUTION = (75, 80)
-_NO_FLOAT_PRODUCT = 75
+_TURING = 75
 
 
 def needed_capability(view: View) -> Iterator[Finding]:
@@ -32,13 +31,13 @@ def needed_capability(view: View) -> Iterator[Finding]:
 
 
 def missing_kernels(view: View) -> Iterator[Finding]:
-    """T23: TensorRT-RTX has no int8 convolution below SM 86 and no float32 product at SM 75."""
-    for node in view.weighted:
+    """T23: at SM 75 TensorRT-RTX has no int8 convolution and no product with float32 results."""
+    for node in view.weighted if view.compute_capability == _TURING else ():
         product = is_op(node, "MatMul", "Gemm")
-        if product and view.compute_capability == _NO_FLOAT_PRODUCT and _results_in_float32(node):
+        if product and _results_in_float32(node):
             yield Finding(node, "no matrix product with float32 results at SM 75", Verdict.REJECTED)
-        elif not product and view.compute_capability in _NO_INT8_CONVOLUTION and _int8(node):
-            yield Finding(node, f"no int8 convolution at SM {view.compute_capability}")
+        elif not product and _int8(node):
+            yield Finding(node, "no int8 convolution at SM 75")
 
 
 def _int8(node: ir.Node) -> bool:

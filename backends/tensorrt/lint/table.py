@@ -202,7 +202,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "T23",
         _P,
-        "int8 convolutions from SM 86, float32 products from SM 80",
+        "int8 convolutions and float32 products from SM 80",
         hardware.missing_kernels,
         "[RTX]; says nothing about TensorRT proper",
         "build for a newer compute capability",

@@ -97,7 +97,7 @@ def test_float_nodes_names_only_the_float_one(conv_net: Callable[..., Any]) -> N
     assert float_nodes(rank1) == {node.name for node in rank1.graph.node if node.op_type == "Conv"}
 
 
-@pytest.mark.parametrize(("capability", "rule"), [(75, "T23"), (80, "T23"), (86, None)])
+@pytest.mark.parametrize(("capability", "rule"), [(75, "T23"), (80, None), (86, None)])
 def test_int8_convolution_by_compute_capability(
     conv_net: Callable[..., Any], capability: int, rule: str | None
 ) -> None:
