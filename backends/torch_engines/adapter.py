@@ -169,7 +169,7 @@ def integer_tensor(
     if np.ndim(scale) == 0:
         return torch._make_per_tensor_quantized_tensor(stored, float(scale), int(zero_point))
     scales = torch.from_numpy(np.asarray(scale, np.float64))
-    points = torch.from_numpy(np.asarray(zero_point, np.int64))
+    points = torch.from_numpy(np.array(zero_point, np.int64))
     return torch._make_per_channel_quantized_tensor(stored, scales, points, axis)
 
 

@@ -32,7 +32,7 @@ class TorchArtifact(Artifact):
         signature: Its inputs and outputs.
         setting: Engine, CPU features and rules.
         threads: Threads inside a kernel while it runs; None leaves torch's setting.
-        keys: Region key by the name of each value of a region, for `profile`.
+        keys: Region key by the name of each node of a region, for `profile`.
 
     Raises:
         LoweringError: An op has no row, or torch lacks the engine.
@@ -123,7 +123,7 @@ class TorchArtifact(Artifact):
         conversions = other = 0.0
         for node, seconds in timer.seconds.items():
             each = seconds / max(len(feeds), 1)
-            key = self._keys.get(node.meta.get("value", ""))
+            key = self._keys.get(node.meta.get("node", ""))
             if _is_conversion(node):
                 conversions += each
             elif key is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from qcompiler.backends.torch_engines.recurrent_weights import recurrent_objection
 from qcompiler.ir.optraits import TRAITS
 from qcompiler.ir.regions import Epilogue, Region, RegionPattern, Stage
 from qcompiler.ir.walk import constant, rank, scalar
@@ -166,6 +167,20 @@ _PRODUCTS = (
         (_FLOAT32, _STORED, _MATRIX),
     ),
 )
+
+
+def _kernel_recurrent(region: Region) -> str | None:
+    return recurrent_objection(region.anchor)
+
+
+_RECURRENT = tuple(
+    OpCapability(
+        RegionPattern(op),
+        (DYNAMIC,),
+        (_FLOAT32, _STORED, Constraint("TQ12", _kernel_recurrent)),
+    )
+    for op in ("LSTM", "GRU")
+)
 _ARITHMETIC = (
     *(
         OpCapability(RegionPattern(op, (ACTIVATION,)), (ELEMENTWISE,), (_FLOAT32, _PAIR))
@@ -200,7 +215,7 @@ NORMALIZATION = (
 )
 """Kernels that save memory, not time, and cost accuracy."""
 
-BASE = CapabilityTable((CONV, TRANSPOSED, *_PRODUCTS, *_ARITHMETIC, *_KEEPING))
+BASE = CapabilityTable((CONV, TRANSPOSED, *_PRODUCTS, *_RECURRENT, *_ARITHMETIC, *_KEEPING))
 
 
 def with_int32_bias(table: CapabilityTable) -> CapabilityTable:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import onnx_ir as ir
 
-from qcompiler.backends.torch_engines.capabilities import BASE, NORMALIZATION
+from qcompiler.backends.torch_engines.capabilities import BASE, DYNAMIC, NORMALIZATION
 from qcompiler.backends.torch_engines.constants import weight_of
 from qcompiler.backends.torch_engines.faults import FAULTS, Fault, Site, objections
+from qcompiler.backends.torch_engines.recurrent_weights import quantize_recurrent
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.optraits import weight_channel_axis
@@ -122,12 +123,10 @@ class TorchEngine(Target):
         from qcompiler.backends.torch_engines.artifact import TorchArtifact
 
         keys = {
-            output.name or "": region.key
-            for region in self.regions(program)
-            for node in region.nodes
-            for output in node.outputs
+            node.name or "": region.key for region in self.regions(program) for node in region.nodes
         }
-        return TorchArtifact(program.model, program.signature, self.setting(), self.threads, keys)
+        placed = quantize_recurrent(program, self.regions(program), DYNAMIC.precision)
+        return TorchArtifact(placed.model, program.signature, self.setting(), self.threads, keys)
 
     def load(self, path: Path) -> TorchArtifact:
         """Reads a saved artifact, of any torch engine.

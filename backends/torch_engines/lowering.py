@@ -135,8 +135,10 @@ class GraphLowering(Writer):
                 self._visit(node)
         outputs = tuple(self.real(value) for value in self._graph.outputs)
         self.out.graph.output(outputs)
-        self.out.graph.eliminate_dead_code()
         module = fx.GraphModule(self.out.root, self.out.graph, _class_name(self._graph))
+        module.graph.eliminate_dead_code()
+        module.recompile()
+        module.delete_all_unused_submodules()
         module.eval()
         return module
 
@@ -190,7 +192,7 @@ class GraphLowering(Writer):
                 self._choose(island)
 
     def _choose(self, island: Island) -> None:
-        key = island.nodes[-1].outputs[0].name or ""
+        key = island.core.name or ""
         if is_op(island.core, *MOVERS) and self._moves_integers(island):
             self._record.integer.append(key)
             self._absorbed.update(island.nodes)
@@ -219,17 +221,18 @@ class GraphLowering(Writer):
 
     def _visit(self, node: ir.Node) -> None:
         self.out.stem = _stem(node)
-        self.out.value = (node.outputs[0].name or "") if node.outputs else ""
+        self.out.region = node.name or ""
         if node in self._specials:
             special = self._specials[node]
-            self._real[special.last.outputs[0]] = special.emit(self)
+            self._record.integer.append(special.nodes[0].name or "")
+            self._bind(special.last, special.emit(self))
         elif is_op(node, "QuantizeLinear"):
             self._visit_quantize(node)
         elif is_op(node, "DequantizeLinear"):
             self._visit_dequantize(node)
         elif is_op(node, *MOVERS) and self._moves_held_integers(node):
             self._integer[node.outputs[0]] = self._move(node, False)
-            self._record.integer.append(node.outputs[0].name or "")
+            self._record.integer.append(node.name or "")
         elif is_op(node, *_CONTROL):
             self._bind(node, self._control(node))
         elif array_of(node.outputs[0]) is None:
@@ -246,7 +249,7 @@ class GraphLowering(Writer):
         elif node in self._kernels:
             island, kernel = self._kernels[node]
             self.out.stem = _stem(island.core)
-            self.out.value = island.nodes[-1].outputs[0].name or ""
+            self.out.region = island.core.name or ""
             self._integer[value] = _Quantized(kernel(self), levels)
         else:
             real = self.real(source)

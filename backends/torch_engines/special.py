@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
 from torch import fx
 
-from qcompiler.backends.torch_engines import adapter
+from qcompiler.backends.torch_engines import adapter, dynamic_rnn
 from qcompiler.backends.torch_engines.constants import Array, array_of
+from qcompiler.backends.torch_engines.faults import Site, objections
 from qcompiler.backends.torch_engines.kernels.island import Setting, Writer
+from qcompiler.backends.torch_engines.recurrent_weights import recurrent_objection
 from qcompiler.ir.walk import is_op, sole_user
 
 
@@ -42,15 +45,23 @@ class Special:
 
 def find_specials(graph: ir.Graph, setting: Setting) -> Iterator[Special]:
     """All special patterns of a graph."""
-    del setting
     for node in graph:
+        found: Special | None = None
         if is_op(node, "MatMulInteger"):
-            found = _dynamic_linear(node)
-            if found is not None:
-                yield found
+            found = _dynamic_linear(node, setting)
+        elif is_op(node, "LSTM", "GRU"):
+            found = _dynamic_recurrent(node)
+        if found is not None:
+            yield found
 
 
-def _dynamic_linear(product: ir.Node) -> Special | None:
+def _dynamic_recurrent(node: ir.Node) -> Special | None:
+    if recurrent_objection(node) or dynamic_rnn.integer_weights(node) is None:
+        return None
+    return Special((node,), node, partial(dynamic_rnn.emit, node))
+
+
+def _dynamic_linear(product: ir.Node, setting: Setting) -> Special | None:
     """x → DynamicQuantizeLinear → MatMulInteger → Cast → Mul(x_scale * w_scale) [→ Add bias]."""
     source = product.inputs[0].producer() if product.inputs[0] is not None else None
     weight = array_of(product.inputs[1])
@@ -70,6 +81,9 @@ def _dynamic_linear(product: ir.Node) -> Special | None:
     if scale.size == 1:
         scale, points = scale.reshape(()), points.reshape(-1)[:1].reshape(())
     points = np.broadcast_to(points, scale.shape)
+    site = Site("linear", setting.engine, weight.T, vnni=setting.vnni)
+    if objections(site, setting.faults):
+        return None
     last, bias, extra = _bias(rescale, weight.shape[1])
     x = source.inputs[0]
     assert x is not None

@@ -17,7 +17,7 @@ class GraphWriter:
         self.root = torch.nn.Module()
         self.graph = fx.Graph()
         self.stem = "value"
-        self.value = ""
+        self.region = ""
         self._attributes: set[str] = set()
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> fx.Node:
@@ -54,8 +54,8 @@ class GraphWriter:
         return self.graph.create_node("placeholder", self._fresh(name), name=identifier(name))
 
     def _marked(self, node: fx.Node) -> fx.Node:
-        """Remembers which ONNX value a call computes, for timing."""
-        node.meta["value"] = self.value
+        """Remembers which ONNX node a call computes, for timing."""
+        node.meta["node"] = self.region
         return node
 
     def _fresh(self, stem: str) -> str:

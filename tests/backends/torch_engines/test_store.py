@@ -132,7 +132,7 @@ def test_saving_into_a_missing_folder_is_an_error(network: Any, tmp_path: Path) 
 
 def test_profile_covers_kernels_and_conversions(network: Any, rng: Any) -> None:
     _, program = network("fbgemm")
-    keys = {o.name: o.name for node in program.graph for o in node.outputs}
+    keys = {node.name: node.name for node in program.graph}
     artifact = TorchArtifact(
         program.model, program.signature, Setting("fbgemm"), threads=1, keys=keys
     )
