@@ -10,7 +10,7 @@ from typing import Any
 
 from qcompiler.calibration.keeper import Keeper
 from qcompiler.compiled import Compiled
-from qcompiler.config import FLOAT_PIPELINE, Recipe, Scheme, recipe_of, scheme_of
+from qcompiler.config import FLOAT_PIPELINE, RECIPES, Recipe, Scheme, recipe_of, scheme_of
 from qcompiler.errors import CalibrationError, ConfigurationError
 from qcompiler.frontends import load
 from qcompiler.ir.plan import Plan
@@ -86,9 +86,9 @@ def compile(
     kept = _calibrated(program, chosen, feeds, asked, effort, context, reports)
     goal = Goal(asked, evaluate, max_loss, objective, budget, dict(overrides or {}), plan)
     selection = select(source, program, chosen, kept, goal, effort, reporter)
-    return Compiled.assemble(
-        source, chosen, selection, reports, time.perf_counter() - started, kept.feeds
-    )
+    seconds = time.perf_counter() - started
+    verify = effort is not RECIPES["fast"]
+    return Compiled.assemble(source, chosen, selection, reports, seconds, kept.feeds, verify)
 
 
 def _peeked(calibration: Iterable[Any] | None) -> tuple[Any, Iterable[Any] | None]:

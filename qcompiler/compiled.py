@@ -10,7 +10,7 @@ from typing import Any
 from qcompiler.errors import ArtifactError, ConfigurationError
 from qcompiler.execution.feeds import normalize_feed
 from qcompiler.execution.verification import Verification, verify_artifact
-from qcompiler.ir.diagnostics import Diagnostic
+from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
@@ -72,11 +72,23 @@ class Compiled:
         reports: Sequence[PipelineReport],
         seconds: float,
         feeds: tuple[Feed, ...] = (),
+        verify: bool = True,
     ) -> Compiled:
-        """Joins a selection with its report."""
-        kernels = selection.artifact.kernels() if target.measurable else KernelCount()
+        """Joins a selection with its report.
+
+        Args:
+            source: What was compiled.
+            target: Compiled for this.
+            selection: What the search chose.
+            reports: Of the pipelines that ran.
+            seconds: Wall time so far.
+            feeds: Samples to keep for `verify`.
+            verify: Compare one sample with the integer reference now, in about a twentieth of
+                `seconds`.
+        """
         placed = [selection.candidate.report] if selection.candidate else []
-        report = _report(source, target, selection, [*reports, *placed], kernels, seconds)
+        checked = _verified(target, selection, feeds, 0.05 * seconds if verify else 0.0)
+        report = _report(source, target, selection, [*reports, *placed], checked, seconds)
         return cls(
             selection.program,
             target,
@@ -196,19 +208,33 @@ def _dominates(a: FrontierPoint, b: FrontierPoint) -> bool:
     return a is not b and all(x <= y for x, y in zip(left, right, strict=True)) and left != right
 
 
+def _verified(
+    target: Target, selection: Selection, feeds: Sequence[Feed], seconds: float
+) -> Verification:
+    """One sample through the integer reference; without time, only the kernels are counted."""
+    if not target.measurable:
+        return Verification(target.name, target.tolerance_lsb)
+    samples = feeds[:1] if seconds > 0 else ()
+    return verify_artifact(
+        selection.program, target, selection.artifact, samples, rows=1, seconds=seconds
+    )
+
+
 def _report(
     source: Program,
     target: Target,
     selection: Selection,
     reports: Sequence[PipelineReport],
-    kernels: KernelCount,
+    checked: Verification,
     seconds: float,
 ) -> Report:
     passes = [row for report in reports for row in pass_rows(report)]
-    found: list[Diagnostic] = [each for report in reports for each in report.diagnostics]
+    found = list(checked.diagnostics)
+    if checked.checked:
+        found.append(Diagnostic(Severity.INFO, "VERIFY00", checked.summary))
+    found += [each for report in reports for each in report.diagnostics]
     found += [each for options in selection.options for each in target.objections(options.region)]
     warnings = list(source.provenance.warnings)
-    warnings += [f"{key} was to run in integers: {why}" for key, why in kernels.missed.items()]
     warnings += _promises(selection)
     rows = region_rows([each.region for each in selection.options], selection.plan)
     return Report(

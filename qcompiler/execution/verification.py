@@ -96,6 +96,17 @@ class Verification:
         ]
         return tuple(found)
 
+    @property
+    def summary(self) -> str:
+        """The outcome in one line."""
+        elements = sum(each.elements for each in self.checked)
+        worst = max((each.worst for each in self.checked), default=0)
+        return (
+            f"{'ok' if self.ok else 'FAILED'}: {len(self.checked)} regions compared with the "
+            f"integer reference on {self.target}, {elements} elements, "
+            f"worst difference {worst} LSB (allowed {self.tolerance})"
+        )
+
     def require(self) -> Verification:
         """Itself, if it is ok.
 
@@ -113,14 +124,7 @@ class Verification:
 
     def text(self) -> str:
         """A summary line, then what differs, what was missed and what was not checked."""
-        elements = sum(each.elements for each in self.checked)
-        worst = max((each.worst for each in self.checked), default=0)
-        summary = (
-            f"{'ok' if self.ok else 'FAILED'}: {len(self.checked)} regions compared with the "
-            f"integer reference on {self.target}, {elements} elements, "
-            f"worst difference {worst} LSB (allowed {self.tolerance})"
-        )
-        lines = [summary]
+        lines = [self.summary]
         lines += [f"  {each}" for each in self.diagnostics]
         lines += [
             f"  {check.region}: {steps} LSB in {count} of {check.elements}"
