@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from onnx import TensorProto
 
 from benchmarks.tensorrt_net import FLOAT8, KERNEL, Case, Net, Recipe, image, rows
 
@@ -166,6 +167,13 @@ def _flat(net: Net) -> str:
     return net.conv(y, net.weight(KERNEL))
 
 
+def _half_conv(net: Net) -> str:
+    """DQ in float32, then a convolution in fp16."""
+    x = net.add("Cast", net.quantize("x"), to=TensorProto.FLOAT16)
+    weight = net.add("Cast", net.weight(KERNEL), to=TensorProto.FLOAT16)
+    return net.add("Cast", net.conv(x, weight), to=TensorProto.FLOAT)
+
+
 def _upsample(net: Net) -> str:
     size = net.const(np.asarray([1, 1, 2, 2], np.float32))
     y = net.add("Resize", net.quantize("x"), "", size, mode="nearest")
@@ -193,6 +201,7 @@ _PLACEMENTS: dict[str, Recipe] = {
     "batch-norm": _batch_norm,
     "shared-weight": _shared_weight,
     "upsample": _upsample,
+    "cast-fp16": _half_conv,
     "flatten-reshape": _flat,
     "small-channels": lambda n: n.conv(n.quantize("x"), n.weight((3, 16, 3, 3))),
     "deconv-1": lambda n: n.add("ConvTranspose", n.quantize("x"), n.weight(KERNEL, 1)),

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy.typing as npt
 
-from qcompiler.backends.onnxruntime.artifact import model_bytes, save_onnx
 from qcompiler.backends.openvino.kernels import count_kernels
 from qcompiler.backends.openvino.session import OpenVinoSession
+from qcompiler.execution.saving import weight_bytes, write_onnx
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.target.contract import Artifact, KernelCount, Target
@@ -38,10 +38,10 @@ class OpenVinoArtifact(Artifact):
 
     @property
     def nbytes(self) -> int:
-        return model_bytes(self._program.model)
+        return weight_bytes(self._program.model)
 
     def save(self, path: Path) -> None:
-        save_onnx(self._program.model, path)
+        write_onnx(self._program.model, path)
 
     def kernels(self) -> KernelCount:
         return count_kernels(self._program, self._target, self._session.layers())

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 import onnx_ir as ir
 
-from qcompiler.backends.onnxruntime.artifact import model_bytes, save_onnx
 from qcompiler.backends.openvino.session import OpenVinoSession
 from qcompiler.backends.tensorrt.gate import WORDING, Gate, GateResult, available
 from qcompiler.backends.tensorrt.lint.run import float_nodes
+from qcompiler.execution.saving import weight_bytes, write_onnx
 from qcompiler.execution.session import OrtSession
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
@@ -63,10 +63,10 @@ class TensorRTArtifact(Artifact):
 
     @property
     def nbytes(self) -> int:
-        return model_bytes(self._model)
+        return weight_bytes(self._model)
 
     def save(self, path: Path) -> None:
-        save_onnx(self._model, path)
+        write_onnx(self._model, path)
 
     def gate(self) -> GateResult:
         """What NVIDIA's parser and ahead-of-time builder say; asked once.
@@ -78,7 +78,7 @@ class TensorRTArtifact(Artifact):
         if self._gate is None:
             with tempfile.TemporaryDirectory(prefix="qcompiler-") as folder:
                 path = Path(folder) / "model.onnx"
-                save_onnx(self._model, path)
+                write_onnx(self._model, path)
                 with Gate(self._target.compute_capability) as gate:
                     self._gate = gate.check(path)
         return self._gate

@@ -12,7 +12,6 @@ from qcompiler.backends.tensorrt.lint.view import (
     View,
     both_sides,
     build_time,
-    real_type,
     stored_type,
 )
 from qcompiler.ir.walk import constant, is_constant, is_op
@@ -121,7 +120,8 @@ def strong_typing(view: View) -> Iterator[Finding]:
             dtype = stored_type(value)
             if dtype in _ACCEPTED:
                 yield Finding(node, f"an operand is {dtype.name.lower()} without DequantizeLinear")
-        types = {real_type(side) if side else None for side in both_sides(node)}
+        sides = zip(node.inputs[:2], both_sides(node), strict=True)
+        types = {stored_type(value) if side else None for value, side in sides}
         types.discard(None)
         if len(types) > 1:
             names = " and ".join(sorted(each.name.lower() for each in types if each))

@@ -47,6 +47,7 @@ COMMUTING: dict[str, tuple[int, ...] | None] = {
 Source: TensorRT developer guide, Q/DQ networks; each row measured with TensorRT-RTX 1.7.1.
 """
 
+_FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 _INTEGERS_ONLY = ("MaxPool",)
 """Ops that commute with DQ from int8 to float32 or fp16, not from float8 nor to bf16 (measured)."""
 
@@ -162,6 +163,8 @@ def dequantizer(value: ir.Value | None, depth: int = 32) -> Quantization | None:
     found = quantization(producer)
     if found is not None:
         return None if found.quantizes else found
+    if producer is not None and is_op(producer, "Cast"):
+        return _behind_cast(producer)
     if producer is None or depth == 0 or not is_op(producer, *COMMUTING):
         return None
     sources = [dequantizer(each, depth - 1) for each in _data_operands(producer)]
@@ -169,6 +172,13 @@ def dequantizer(value: ir.Value | None, depth: int = 32) -> Quantization | None:
     if first is None or any(each is None or not _same_scale(first, each) for each in sources):
         return None
     return None if is_op(producer, *_INTEGERS_ONLY) and not _pools(first) else first
+
+
+def _behind_cast(cast: ir.Node) -> Quantization | None:
+    """The DQ right in front of a Cast to a float type; two casts in a row do not fold."""
+    found = quantization(cast.inputs[0].producer()) if cast.inputs[0] is not None else None
+    to_float = ir.DataType(cast.attributes.get_int("to", 0)) in _FLOATS
+    return found if found is not None and not found.quantizes and to_float else None
 
 
 def both_sides(node: ir.Node) -> tuple[Quantization | None, Quantization | None]:
@@ -191,7 +201,7 @@ def weight_axis(node: ir.Node, found: Quantization) -> int | None:
             default = list(range(dims or 0))[::-1]
             permutation = list(step.attributes.get_ints("perm", default))
             axis = permutation.index(axis) if axis in permutation else -1
-        elif not is_op(step, "Identity"):
+        elif not is_op(step, "Identity", "Cast"):
             return None
     return axis
 
@@ -206,6 +216,8 @@ def stored_type(value: ir.Value | None) -> ir.DataType | None:
     found = quantization(producer)
     if found is not None:
         return found.stored_type if found.quantizes else real_type(found)
+    if producer is not None and is_op(producer, "Cast"):
+        return ir.DataType(producer.attributes.get_int("to", 0))
     if producer is not None and is_op(producer, *COMMUTING):
         return stored_type(_data_operands(producer)[0])
     return None
@@ -256,7 +268,10 @@ def _path(value: ir.Value | None, found: Quantization) -> Iterator[ir.Node]:
     node = None if value is None else value.producer()
     while node is not None and node is not found.node:
         yield node
-        operand = _data_operands(node)[0] if is_op(node, *COMMUTING) else None
+        if is_op(node, "Cast"):
+            operand = node.inputs[0]
+        else:
+            operand = _data_operands(node)[0] if is_op(node, *COMMUTING) else None
         node = None if operand is None else operand.producer()
 
 
