@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -11,6 +12,11 @@ import onnx_ir as ir
 
 from qcompiler.backends.torch_engines.capabilities import BASE, DYNAMIC, NORMALIZATION
 from qcompiler.backends.torch_engines.constants import weight_of
+from qcompiler.backends.torch_engines.depthwise import (
+    CHANNELS_PER_GROUP,
+    can_regroup,
+    regroup,
+)
 from qcompiler.backends.torch_engines.faults import FAULTS, Fault, Site, objections
 from qcompiler.backends.torch_engines.recurrent_weights import quantize_recurrent
 from qcompiler.errors import ConfigurationError
@@ -150,14 +156,26 @@ class TorchEngine(Target):
             node.op_type == "Gemm" and not node.attributes.get_int("transB", 0)
         ):
             values = values.T
+        groups = node.attributes.get_int("group", 1)
+        if node.op_type == "Conv" and self._regroups(node, values.shape, groups):
+            values, groups = regroup(values), groups // CHANNELS_PER_GROUP
         return Site(
             _KINDS[node.op_type],
             self.engine,
             values,
-            groups=node.attributes.get_int("group", 1),
+            groups=groups,
             per_channel=per_channel,
             output_padding=any(node.attributes.get_ints("output_padding", ())),
             vnni=self.vnni,
+        )
+
+    def _regroups(self, node: ir.Node, shape: Sequence[int], groups: int) -> bool:
+        given = {
+            name: node.attributes.get_ints(name, ()) for name in ("strides", "dilations", "pads")
+        }
+        explicit = node.attributes.get_string("auto_pad", "NOTSET") == "NOTSET"
+        return explicit and can_regroup(
+            self.engine, shape, groups, given["strides"], given["dilations"], given["pads"]
         )
 
     def _form(self, region: Region, form: Implementation) -> Implementation:

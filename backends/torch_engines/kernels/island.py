@@ -23,11 +23,13 @@ class Setting:
         engine: `fbgemm`, `qnnpack`, `onednn` or `x86`.
         vnni: Whether the CPU asked for has 8-bit dot products.
         faults: Legality rules that are on.
+        regroup: Whether fbgemm may run depthwise layers as grouped ones.
     """
 
     engine: str
     vnni: bool = True
     faults: tuple[Fault, ...] = FAULTS
+    regroup: bool = True
 
 
 @dataclass(frozen=True)

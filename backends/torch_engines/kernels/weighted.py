@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,11 @@ from qcompiler.backends.torch_engines.constants import (
     IntegerWeight,
     array_of,
     weight_of,
+)
+from qcompiler.backends.torch_engines.depthwise import (
+    CHANNELS_PER_GROUP,
+    can_regroup,
+    regroup,
 )
 from qcompiler.backends.torch_engines.faults import Site, objections
 from qcompiler.backends.torch_engines.kernels.island import (
@@ -160,6 +166,8 @@ def _convolution(core: ir.Node, island: Island, setting: Setting) -> Convolution
     if isinstance(geometry, Refusal):
         return geometry
     window, pads = geometry
+    if not transposed and pads is None:
+        weight, window = _regrouped(weight, window, setting)
     site = _site(
         "conv_transpose" if transposed else "conv", weight, setting, levels.zero_point, window
     )
@@ -167,6 +175,24 @@ def _convolution(core: ir.Node, island: Island, setting: Setting) -> Convolution
     if wrong:
         return Refusal("; ".join(reason for _, reason in wrong))
     return weight, bias, window, pads
+
+
+def _regrouped(
+    weight: IntegerWeight, window: adapter.Window, setting: Setting
+) -> tuple[IntegerWeight, adapter.Window]:
+    """Depthwise 3x3 as groups of four on fbgemm; everything else as it is."""
+    regrouping = can_regroup(
+        setting.engine,
+        weight.values.shape,
+        window.groups,
+        window.stride,
+        window.dilation,
+        window.padding,
+    )
+    if not regrouping or not setting.regroup or np.any(weight.zero_point):
+        return weight, window
+    spread = replace(weight, values=regroup(weight.values))
+    return spread, replace(window, groups=window.groups // CHANNELS_PER_GROUP)
 
 
 def _site(

@@ -87,8 +87,9 @@ def test_engine_is_wrong_without_the_rule_and_right_with_it(
     name: str, engine: str, make: Any, qdq: Any, rng: Any
 ) -> None:
     program, real, expected = make(qdq, rng)
-    assert largest_error(program, Setting(engine, faults=without(name)), real, expected) >= 2
-    lowered = lower(program.model, Setting(engine))
+    off = Setting(engine, faults=without(name), regroup=False)
+    assert largest_error(program, off, real, expected) >= 2
+    lowered = lower(program.model, Setting(engine, regroup=False))
     assert lowered.kernels.missed
     assert not lowered.kernels.integer
     assert largest_error(program, Setting(engine), real, expected) <= 1
@@ -117,6 +118,18 @@ def test_b1_seven_bit_weights_on_the_engine(qdq: Any, rng: Any) -> None:
     expected = np.clip(np.rint(total.astype(np.float32) * multiplier) + 128, 0, 255)
     real = ((q - 120.0) * np.float32(SX)).astype(np.float32)
     assert largest_error(program, Setting("fbgemm"), real, expected) == 0
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_b1_depthwise_3x3_is_exact_as_groups_of_four(stride: int, qdq: Any, rng: Any) -> None:
+    program, real, expected = case(
+        qdq, rng, "Conv", (1, 48, 12, 12), (48, 1, 3, 3),
+        lambda x, w: functional.conv2d(x, w, None, stride, 1, 1, 48),
+        0.1, group=48, pads=[1] * 4, strides=[stride] * 2,
+    )  # fmt: skip
+    assert lower(program.model, Setting("fbgemm")).kernels.missed == {}
+    assert largest_error(program, Setting("fbgemm"), real, expected) == 0
+    assert largest_error(program, Setting("fbgemm", vnni=False), real, expected) == 0
 
 
 def test_b5_dynamic_convolutions_cannot_be_emitted() -> None:

@@ -1,0 +1,57 @@
+"""Depthwise 3x3 as groups of four channels: fbgemm's grouped kernel is exact where its own is not.
+
+fbgemm's depthwise kernel sums pairs of products in int16 (fault B1). Written as a grouped
+convolution with four channels per group, three of them with zero weights, the same layer runs on
+the grouped 3x3 kernel: exact over the full 8-bit range, with and without VNNI (no pair has two
+weights), in 0.6-1.2 of the time (measured, docs/torch-engines.md). Other kernel sizes fall off that
+kernel and take a hundred times as long, so they keep 7-bit weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from qcompiler.backends.torch_engines.constants import Array
+
+CHANNELS_PER_GROUP = 4
+_CHANNELS = 16
+"""The grouped kernel takes its groups four at a time."""
+
+
+def can_regroup(
+    engine: str,
+    shape: Sequence[int],
+    groups: int,
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    pads: Sequence[int],
+) -> bool:
+    """Whether a depthwise weight [channels, 1, 3, 3] may run as groups of four.
+
+    Args:
+        engine: Engine name.
+        shape: Of the weight.
+        groups: Of the convolution.
+        strides: Per axis; empty means 1.
+        dilations: Per axis; empty means 1.
+        pads: Begin and end pads, or one per axis; empty means 0.
+    """
+    return (
+        engine == "fbgemm"
+        and tuple(shape) == (groups, 1, 3, 3)
+        and groups % _CHANNELS == 0
+        and set(strides) in (set(), {1}, {2})
+        and set(dilations) <= {1}
+        and set(pads) == {1}
+    )
+
+
+def regroup(values: Array) -> Array:
+    """[channels, 1, 3, 3] as [channels, 4, 3, 3] with zeros for the neighbours."""
+    channels = values.shape[0]
+    spread = np.zeros((channels, CHANNELS_PER_GROUP, *values.shape[2:]), values.dtype)
+    rows = np.arange(channels)
+    spread[rows, rows % CHANNELS_PER_GROUP] = values[:, 0]
+    return spread
