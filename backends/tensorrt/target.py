@@ -54,6 +54,7 @@ class TensorRT(Target):
     stand_in: StandIn = "onnxruntime"
 
     name: ClassVar[str] = "tensorrt"
+    measurable: ClassVar[bool] = False
     placement: ClassVar[str] = (
         "align-scales,insert-qdq,fold-qdq,float-movers,quantize-weights,quantize-weight-blocks,"
         "dead-code"
@@ -85,6 +86,10 @@ class TensorRT(Target):
         if self.base == "bf16":
             table = table.overlay(without=("MaxPool",))  # lint, COMMUTING: not in bfloat16
         return table.overlay([deconvolution(table)]) if self.deconvolution else table
+
+    @property
+    def preferred(self) -> str:
+        return self.precision
 
     @property
     def compiled_type(self) -> str:

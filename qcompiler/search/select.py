@@ -176,7 +176,7 @@ class _Chooser:
         return replace(selection, plan=explained(selection.plan, costs, state.losses))
 
     def _uniform(self) -> Plan:
-        name = "int8" if self.goal.scheme.is_auto else self.goal.scheme.precision
+        name = self.workshop.target.preferred if self.goal.scheme.is_auto else self.goal.scheme.precision
         program = self.workshop.program.clone()
         context = PassContext(
             self.workshop.target, options={"overrides": dict(self.goal.overrides)}

@@ -136,6 +136,11 @@ class Target(ABC):
     def capabilities(self) -> CapabilityTable:
         """What the runtime runs in which form."""
 
+    @property
+    def preferred(self) -> str:
+        """Precision that the scheme `auto` takes where nothing can be measured."""
+        return "int8"
+
     @abstractmethod
     def lower(self, program: Program) -> Artifact:
         """Turns a legal program (float or Q/DQ) into something the engine runs.
