@@ -176,7 +176,8 @@ class _Chooser:
         return replace(selection, plan=explained(selection.plan, costs, state.losses))
 
     def _uniform(self) -> Plan:
-        name = self.workshop.target.preferred if self.goal.scheme.is_auto else self.goal.scheme.precision
+        asked = self.goal.scheme
+        name = self.workshop.target.preferred if asked.is_auto else asked.precision
         program = self.workshop.program.clone()
         context = PassContext(
             self.workshop.target, options={"overrides": dict(self.goal.overrides)}
