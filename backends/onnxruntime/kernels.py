@@ -23,7 +23,9 @@ _INTEGER_OPS = frozenset(
     }
 )  # fmt: skip
 """Integer kernels whose name does not begin with QLinear."""
-_CONVERSIONS = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
+_CONVERSIONS = frozenset(
+    {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ReorderInput", "ReorderOutput"}
+)
 _INTEGERS = frozenset({ir.DataType.UINT8, ir.DataType.INT8})
 
 

@@ -163,7 +163,7 @@ def verify_artifact(
         seconds: Time for the comparisons; the cheapest regions come first if it is limited.
     """
     count = artifact.kernels() if kernels is None else kernels
-    found, unchecked = _quantized(program, target)
+    found, unchecked = _quantized(program, target, set(count.missed))
     ready = {key: each for key, each in found.items() if _is_visible(each, program)}
     unchecked |= {key: "it is inside a loop or branch" for key in found if key not in ready}
     if ready and not feeds:
@@ -199,10 +199,12 @@ def _problems(count: KernelCount) -> tuple[str, ...]:
     return ()
 
 
-def _quantized(program: Program, target: Target) -> tuple[dict[str, IntegerRegion], dict[str, str]]:
+def _quantized(
+    program: Program, target: Target, missed: set[str]
+) -> tuple[dict[str, IntegerRegion], dict[str, str]]:
     """Regions of the plan that can be compared, and those that cannot with the reason."""
     planned = {} if program.plan is None else program.plan.choices
-    keys = {key for key, choice in planned.items() if choice.precision != FLOAT}
+    keys = {key for key, choice in planned.items() if choice.precision != FLOAT} - missed
     found: dict[str, IntegerRegion] = {}
     unchecked: dict[str, str] = {}
     for region in target.regions(program):

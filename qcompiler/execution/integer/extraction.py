@@ -75,13 +75,16 @@ class IntegerRegion:
         )
 
     def float_step(self) -> Array:
-        """One accumulator step of a float result, per tensor or along the last axis."""
+        """One accumulator step of a float result, in a shape that broadcasts with it."""
         step: Array = self.inputs[0].params.scale
         for params in [port.params for port in self.inputs[1:]] + (
             [self.weight.params] if self.weight is not None else []
         ):
             step = bias_scale(step, params.scale)
-        return step
+        spatial = 0
+        if self.region.kind in ("Conv", "ConvTranspose") and self.weight is not None:
+            spatial = self.weight.data.ndim - 2
+        return step.reshape((-1,) + (1,) * spatial) if step.ndim else step
 
 
 def extract(region: Region) -> IntegerRegion | str:
