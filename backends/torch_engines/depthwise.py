@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from qcompiler.backends.torch_engines.constants import Array
+from qcompiler.backends.torch_engines.faults import MIXED_GROUPS
 
 CHANNELS_PER_GROUP = 4
 _CHANNELS = 16
@@ -39,7 +40,7 @@ def can_regroup(
         pads: Begin and end pads, or one per axis; empty means 0.
     """
     return (
-        engine == "fbgemm"
+        (engine == "fbgemm" or (engine == "x86" and groups // CHANNELS_PER_GROUP > MIXED_GROUPS))
         and tuple(shape) == (groups, 1, 3, 3)
         and groups % _CHANNELS == 0
         and set(strides) in (set(), {1}, {2})

@@ -17,6 +17,9 @@ import numpy.typing as npt
 
 from qcompiler.quantization.saturation import pair_saturation
 
+MIXED_GROUPS = 100
+"""The x86 engine uses oneDNN up to this many groups."""
+
 INT16_SAFE_WEIGHT = 64
 """255 * (64 + 64) = 32640 fits int16, so no pair of products can saturate."""
 
@@ -73,6 +76,15 @@ class Site:
         return self.kind == "conv" and self.inputs == 1 and self.groups > 1
 
     @property
+    def on_fbgemm(self) -> bool:
+        """Whether FBGEMM runs it: x86 hands it convolutions of more than 100 groups.
+
+        Rule: `should_use_onednn_quant`, aten/src/ATen/native/quantized/cpu/OnednnUtils.h.
+        """
+        mixed = self.engine == "x86" and (self.groups > MIXED_GROUPS or not self.vnni)
+        return self.engine == "fbgemm" or mixed
+
+    @property
     def largest_weight(self) -> int:
         return int(np.abs(self.weight.astype(np.int16)).max(initial=0))
 
@@ -93,7 +105,7 @@ class Fault:
 
 
 def _depthwise_int16(site: Site) -> str | None:
-    if site.engine != "fbgemm" or not site.depthwise or site.spatial < 2:
+    if not site.on_fbgemm or not site.depthwise or site.spatial < 2:
         return None
     if site.largest_weight <= INT16_SAFE_WEIGHT:
         return None
@@ -102,6 +114,18 @@ def _depthwise_int16(site: Site) -> str | None:
     return (
         "fbgemm's depthwise kernel sums in int16: it needs activations and zero point up to 127, "
         f"or weights up to {INT16_SAFE_WEIGHT}"
+    )
+
+
+def _narrow_groups(site: Site) -> str | None:
+    if not site.on_fbgemm or site.kind != "conv" or site.weight.shape[2:] != (3, 3):
+        return None
+    narrow = site.groups > 1 and site.inputs == site.outputs and site.inputs in (2, 4)
+    if not narrow or site.weight.shape[0] % 16 == 0:
+        return None
+    return (
+        f"fbgemm's grouped 3x3 kernel with {site.inputs} channels per group is wrong, and writes "
+        f"beyond its memory, unless channels are a multiple of 16 (here {site.weight.shape[0]})"
     )
 
 
@@ -183,6 +207,7 @@ def saturates(site: Site) -> bool:
 
 FAULTS: tuple[Fault, ...] = (
     Fault("B1", _depthwise_int16, "measured: 2-66 % of outputs, up to 67 LSB"),
+    Fault("B11", _narrow_groups, "measured: up to 57 % of outputs, 255 LSB, or heap corruption"),
     Fault("B2", _small_transposed, "measured: 20-70 % of outputs, up to 7 LSB"),
     Fault("B3", _unequal_transposed, "measured: 93 % of outputs, up to 255 LSB"),
     Fault("B4", _transposed_3d, "measured: 83-100 % of outputs"),

@@ -78,7 +78,22 @@ def b4(qdq: Any, rng: Any) -> Any:
     )  # fmt: skip
 
 
-FAULTY = [("B1", "fbgemm", b1), ("B2", "fbgemm", b2), ("B3", "x86", b3), ("B3", "onednn", b3),
+def b1_mixed(qdq: Any, rng: Any) -> Any:
+    return case(
+        qdq, rng, "Conv", (1, 112, 12, 12), (112, 1, 3, 3),
+        lambda x, w: functional.conv2d(x, w, None, 1, 1, 1, 112), 0.1, group=112, pads=[1] * 4,
+    )  # fmt: skip
+
+
+def b11(qdq: Any, rng: Any) -> Any:
+    return case(
+        qdq, rng, "Conv", (1, 24, 14, 14), (24, 4, 3, 3),
+        lambda x, w: functional.conv2d(x, w, None, 1, 1, 1, 6), 0.1, group=6, pads=[1] * 4,
+    )  # fmt: skip
+
+
+FAULTY = [("B1", "fbgemm", b1), ("B1", "x86", b1_mixed), ("B11", "fbgemm", b11),
+          ("B2", "fbgemm", b2), ("B3", "x86", b3), ("B3", "onednn", b3),
           ("B4", "qnnpack", b4)]  # fmt: skip
 
 
