@@ -43,8 +43,7 @@ class Comparison:
         self.skipped: dict[str, str] = {}
         self._regions = dict(regions)
         self._rows = rows
-        self._limited = math.isfinite(seconds)
-        self._deadline = time.monotonic() + seconds
+        self._left = seconds
 
     @property
     def taps(self) -> list[str]:
@@ -54,8 +53,9 @@ class Comparison:
 
     def take(self, arrays: Mapping[str, Array]) -> None:
         """Compares every region on one run's values."""
+        deadline = time.monotonic() + self._left
         for key, each in self._in_order(arrays):
-            if time.monotonic() > self._deadline:
+            if time.monotonic() > deadline or self._left <= 0:
                 self.skipped.update({} if key in self.found else {key: _NO_TIME})
                 continue
             try:
@@ -63,6 +63,7 @@ class Comparison:
             except ConfigurationError as error:
                 self.skipped[key] = str(error.what)
         self.skipped = {key: why for key, why in self.skipped.items() if key not in self.found}
+        self._left = deadline - time.monotonic()
 
     def _in_order(self, arrays: Mapping[str, Array]) -> Iterator[tuple[str, IntegerRegion]]:
         ready = {}
@@ -71,7 +72,7 @@ class Comparison:
                 ready[key] = each
             else:
                 self.skipped[key] = _HIDDEN
-        if not self._limited:
+        if math.isinf(self._left):
             return iter(ready.items())
         return iter(sorted(ready.items(), key=lambda item: _work(item[1], arrays)))
 
