@@ -24,6 +24,7 @@ from qcompiler.passes.canonical.duplicates import merge_duplicates
 from qcompiler.passes.canonical.long_axis import lay_down
 from qcompiler.passes.canonical.rule import Rule, sweep
 from qcompiler.passes.canonical.shapes import refresh_shapes
+from qcompiler.passes.canonical.signals import raise_signals
 from qcompiler.passes.dead_code import remove_dead
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 
@@ -64,7 +65,8 @@ class Canonicalize(Pass):
 
     Attributes:
         recompose: Whether HardSwish, HardSigmoid, GELU, LayerNormalization and global pooling are
-            recognised in their parts, and signals written as images of width 1 are laid down.
+            recognised in their parts, and signals (as images of width 1, or of rank 3) become
+            images of height 1 around convolutions.
     """
 
     name: ClassVar[str] = "canonicalize"
@@ -85,6 +87,7 @@ class Canonicalize(Pass):
         fired += sweep(program, rewriter, rules)
         if self.recompose:
             fired["lay-down"] += lay_down(program, rewriter)
+            fired["raise-signals"] += raise_signals(program, rewriter)
         rewriter.drop_unused_constants()
         return Outcome(details=_details(fired, merged))
 

@@ -8,7 +8,7 @@ a Reshape at the border of the region is all it costs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import onnx_ir as ir
@@ -18,35 +18,14 @@ from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import constant, is_constant, is_op
 from qcompiler.passes.canonical.dims import partial_dims
+from qcompiler.passes.canonical.relayout import POOLS, Layout, data_positions, relayout
 
-_POOLS = ("MaxPool", "AveragePool")
 _PER_AXIS = ("kernel_shape", "strides", "dilations")
-_LAID_DOWN = [0, 0, 1, -1]
-_UPRIGHT = [0, 0, -1, 1]
 
 
 def lay_down(program: Program, rewriter: Rewriter) -> int:
-    """Turns every connected region that holds a convolution of k x 1; returns nodes turned.
-
-    The main graph only. O(nodes).
-    """
-    able = {node for node in program.graph if _can_turn(node)}
-    turned: set[ir.Node] = set()
-    for node in program.graph:
-        if node in able and node not in turned and _is_trigger(node):
-            turned |= _connected(node, able)
-    in_order = [node for node in program.graph if node in turned]
-    entries: dict[ir.Value, ir.Value] = {}
-    for node in in_order:
-        _turn(node, rewriter)
-        for index in _data_positions(node):
-            value = node.inputs[index]
-            assert value is not None
-            if value.producer() not in turned:
-                rewriter.set_input(node, index, _entry(value, node, entries, rewriter))
-    for node in in_order:
-        _leave(node, turned, rewriter)
-    return len(in_order)
+    """Turns every connected region that holds a convolution of k x 1; returns nodes turned."""
+    return relayout(program, rewriter, _LAID_DOWN)
 
 
 def _is_trigger(node: ir.Node) -> bool:
@@ -63,14 +42,14 @@ def _is_upright(value: ir.Value | None) -> bool:
 def _can_turn(node: ir.Node) -> bool:
     if node.domain not in ("", "ai.onnx") or len(node.outputs) != 1 or not node.inputs:
         return False
-    data = [node.inputs[index] for index in _data_positions(node)]
+    data = [node.inputs[index] for index in data_positions(node)]
     if not data or not all(_is_upright(value) for value in [*data, node.outputs[0]]):
         return False
     return _check_of(node)(node)
 
 
 def _check_of(node: ir.Node) -> Callable[[ir.Node], bool]:
-    if is_op(node, "Conv", *_POOLS):
+    if is_op(node, "Conv", *POOLS):
         return _slides_along_height
     if is_op(node, "Pad"):
         return _has_constant_pads
@@ -110,38 +89,6 @@ def _is_elementwise(node: ir.Node) -> bool:
     return True
 
 
-def _data_positions(node: ir.Node) -> list[int]:
-    """Operands that are images."""
-    if is_op(node, "Conv", "Pad", "BatchNormalization", *_POOLS):
-        return [0]
-    return [
-        index
-        for index, operand in enumerate(node.inputs)
-        if operand is not None and not is_constant(operand)
-    ]
-
-
-def _connected(start: ir.Node, able: set[ir.Node]) -> set[ir.Node]:
-    found = {start}
-    pending = [start]
-    while pending:
-        for near in _neighbours(pending.pop()):
-            if near in able and near not in found:
-                found.add(near)
-                pending.append(near)
-    return found
-
-
-def _neighbours(node: ir.Node) -> Iterator[ir.Node]:
-    for index in _data_positions(node):
-        value = node.inputs[index]
-        producer = None if value is None else value.producer()
-        if producer is not None:
-            yield producer
-    for use in node.outputs[0].uses():
-        yield use.node
-
-
 def _turn(node: ir.Node, rewriter: Rewriter) -> None:
     """Swaps the spatial axes of attributes, weight and pads."""
     for name in _PER_AXIS:
@@ -155,9 +102,6 @@ def _turn(node: ir.Node, rewriter: Rewriter) -> None:
         _swap_weight(node, rewriter)
     if is_op(node, "Pad"):
         _swap_pads(node, rewriter)
-    shape = node.outputs[0].shape
-    assert shape is not None
-    node.outputs[0].shape = ir.Shape([shape[0], shape[1], shape[3], shape[2]])
 
 
 def _swap_weight(node: ir.Node, rewriter: Rewriter) -> None:
@@ -182,54 +126,13 @@ def _swap_pads(node: ir.Node, rewriter: Rewriter) -> None:
     rewriter.set_input(node, 3, rewriter.constant(swapped[order], f"{name}_axes"))
 
 
-def _entry(
-    value: ir.Value, reader: ir.Node, entries: dict[ir.Value, ir.Value], rewriter: Rewriter
-) -> ir.Value:
-    """The value laid down; one Reshape for all readers."""
-    if value not in entries:
-        shape = value.shape
-        assert shape is not None
-        turned = ir.Shape([shape[0], shape[1], shape[3], shape[2]])
-        entries[value] = _reshape(value, _LAID_DOWN, "laid", turned, reader, rewriter)
-    return entries[value]
-
-
-def _leave(node: ir.Node, turned: set[ir.Node], rewriter: Rewriter) -> None:
-    """Sets the result upright again for readers outside the region."""
-    value = node.outputs[0]
-    if not value.is_graph_output() and all(use.node in turned for use in value.uses()):
-        return
-    shape = value.shape
-    assert shape is not None
-    upright = ir.Shape([shape[0], shape[1], shape[3], shape[2]])
-    restored = _reshape(value, _UPRIGHT, "upright", upright, None, rewriter)
-    producer = restored.producer()
-    assert producer is not None
-    rewriter.replace_uses(value, restored, keep=[*_readers_inside(value, turned), producer])
-
-
-def _readers_inside(value: ir.Value, turned: set[ir.Node]) -> list[ir.Node]:
-    """The readers of a value that belong to the region."""
-    return [use.node for use in value.uses() if use.node in turned]
-
-
-def _reshape(
-    value: ir.Value,
-    target: list[int],
-    suffix: str,
-    shape: ir.Shape,
-    before: ir.Node | None,
-    rewriter: Rewriter,
-) -> ir.Value:
-    stem = f"{value.name}_{suffix}"
-    operand = rewriter.constant(np.array(target, np.int64), f"{stem}_shape")
-    node = rewriter.insert(
-        "Reshape",
-        [value, operand],
-        before=before,
-        after=value.producer() if before is None else None,
-        outputs=(stem,),
-        dtype=value.dtype,
-        shape=shape,
-    )
-    return node.outputs[0]
+_LAID_DOWN = Layout(
+    name="laid",
+    back_name="upright",
+    shape=lambda shape: [shape[0], shape[1], shape[3], shape[2]],
+    into=(0, 0, 1, -1),
+    back=(0, 0, -1, 1),
+    able=_can_turn,
+    triggers=_is_trigger,
+    turn=_turn,
+)
