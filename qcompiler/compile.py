@@ -26,7 +26,7 @@ from qcompiler.target.contract import Target
 Evaluate = Callable[[Callable[[Feed], Sequence[Any]]], float]
 
 
-def compile(
+def compile(  # noqa: A001 - the project's one verb
     model: object,
     target: str | Target = "onnxruntime",
     calibration: Iterable[Any] | None = None,

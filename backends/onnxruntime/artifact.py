@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,11 @@ import onnx_ir as ir
 
 from qcompiler.backends.onnxruntime.costs import cost_sample
 from qcompiler.backends.onnxruntime.kernels import count_kernels
-from qcompiler.errors import ArtifactError
+from qcompiler.execution.saving import weight_bytes, write_onnx
 from qcompiler.execution.session import OrtSession
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.target.contract import Artifact, CostSample, KernelCount, Target
-
-_SINGLE_FILE_BYTES = 2**31 - 2**24
-"""Protobuf's limit of 2 GiB for one message, less room for the graph."""
 
 
 class OrtArtifact(Artifact):
@@ -49,7 +45,7 @@ class OrtArtifact(Artifact):
         return model_bytes(self._program.model)
 
     def save(self, path: Path) -> None:
-        save_onnx(self._program.model, path)
+        write_onnx(self._program.model, path)
 
     def profile(self, feeds: Sequence[Feed]) -> CostSample:
         times = self._session.profile(feeds)
@@ -91,39 +87,6 @@ class OrtArtifact(Artifact):
 
 
 def model_bytes(model: ir.Model) -> int:
-    """Bytes of all stored tensors plus the graph around them."""
-    weights = sum(
-        value.const_value.nbytes
-        for graph in model.graphs()
-        for value in graph.initializers.values()
-        if value.const_value is not None
-    )
+    """Bytes of all stored tensors, and about 96 for each node around them."""
     nodes = sum(1 for _ in ir.traversal.RecursiveGraphIterator(model.graph))
-    return weights + 96 * nodes
-
-
-def save_onnx(model: ir.Model, path: Path) -> None:
-    """Writes an ONNX file atomically; weights beyond 2 GiB go to `<name>.data` beside it.
-
-    Raises:
-        ArtifactError: The folder does not exist or cannot be written to.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    data = path.with_name(f"{path.name}.data")
-    try:
-        if model_bytes(model) > _SINGLE_FILE_BYTES:
-            _save_large(model, partial, data)
-        else:
-            ir.save(model, partial)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise ArtifactError(
-            f"cannot write {path}", why=error.strerror or str(error), fix="choose another folder"
-        ) from error
-
-
-def _save_large(model: ir.Model, partial: Path, data: Path) -> None:
-    """The data file is named for the final model file, since the model refers to it."""
-    copy = model.clone()
-    ir.save(copy, partial, external_data=data.name)
+    return weight_bytes(model) + 96 * nodes

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from qcompiler.ir.bounds import activation_bounds
 from qcompiler.ir.optraits import TRAITS
 from qcompiler.ir.regions import Epilogue, Region, RegionPattern, Stage
-from qcompiler.ir.walk import constant, is_stored, rank, scalar
+from qcompiler.ir.walk import constant, is_stored, rank
 from qcompiler.quantization.qspace import S8_SYMMETRIC_PER_CHANNEL, U8_AFFINE, Range
 from qcompiler.target.capability import (
     BiasForm,
@@ -27,12 +28,8 @@ _WEIGHT = S8_SYMMETRIC_PER_CHANNEL
 
 def _clip_is_constant(node: ir.Node) -> bool:
     """Relu, or Clip whose bounds are constants with 0 between them."""
-    if node.op_type == "Relu":
-        return True
-    bounds = [scalar(value) for value in node.inputs[1:3] if value is not None]
-    return None not in bounds and all(
-        bound <= 0 if i == 0 else bound > 0 for i, bound in enumerate(b for b in bounds if b is not None)
-    )
+    bounds = activation_bounds(node)
+    return bounds is not None and bounds.low <= 0 < bounds.high
 
 
 _ACTIVATION = Epilogue(Stage.ACTIVATION, frozenset({"Relu", "Clip"}), _clip_is_constant)
@@ -41,9 +38,7 @@ _BIAS = Epilogue(Stage.BIAS_ADD, frozenset({"Add"}))
 INTEGER = Implementation(
     "int8", activation=U8_AFFINE, weight=_WEIGHT, bias=BiasForm.INT32, output=U8_AFFINE
 )
-INTEGER_PRODUCT = Implementation(
-    "int8", activation=U8_AFFINE, weight=_WEIGHT, output=U8_AFFINE
-)
+INTEGER_PRODUCT = Implementation("int8", activation=U8_AFFINE, weight=_WEIGHT, output=U8_AFFINE)
 FLOAT_OUT = Implementation("int8-float-out", activation=U8_AFFINE, weight=_WEIGHT)
 FLOAT_OUT_BIASED = Implementation(
     "int8-float-out", activation=U8_AFFINE, weight=_WEIGHT, bias=BiasForm.INT32
@@ -113,12 +108,23 @@ def _rank_4(region: Region) -> str | None:
     return None
 
 
+def _plain_lstm(region: Region) -> str | None:
+    """DynamicQuantizeLSTM has no layout attribute and wants both weights constant."""
+    node = region.anchor
+    if node.attributes.get_int("layout", 0) != 0:
+        return "LSTM with batch-first layout has no quantized kernel"
+    if constant(node.inputs[1]) is None or constant(node.inputs[2]) is None:
+        return "its weights are computed at run time"
+    return None
+
+
 _FLOAT32 = Constraint("ORT01", _float32, "QLinear* type constraints, contrib operator schemas")
 _CONSTANT = Constraint("ORT02", _weight_is_constant, "QDQ selectors need constant weights")
 _MATRIX = Constraint("ORT03", _matrix_weight, "QLinearMatMul schema, b_scale")
 _GEMM = Constraint("ORT04", _plain_gemm, "QGemm schema")
 _PAIR = Constraint("ORT05", _two_activations, "accuracy; constants are per-tensor u8 there")
 _FIRST = Constraint("ORT06", _has_constant_shape_inputs)
+_LSTM = Constraint("ORT08", _plain_lstm, "DynamicQuantizeLSTM, contrib operator schema")
 _IMAGES = Constraint("ORT07", _rank_4, "QLinearAveragePool, QLinearGlobalAveragePool")
 
 _WEIGHTED = (
@@ -131,11 +137,13 @@ _WEIGHTED = (
     OpCapability(
         RegionPattern("MatMul"), (INTEGER_PRODUCT, FLOAT_OUT, DYNAMIC), (_FLOAT32, _MATRIX)
     ),
+    OpCapability(RegionPattern("LSTM"), (DYNAMIC,), (_FLOAT32, _LSTM)),
 )
-_ARITHMETIC = tuple(
-    OpCapability(RegionPattern(op, (_ACTIVATION,)), (ELEMENTWISE,), (_FLOAT32, _PAIR))
-    for op in ("Add", "Mul")
-) + (
+_ARITHMETIC = (
+    *(
+        OpCapability(RegionPattern(op, (_ACTIVATION,)), (ELEMENTWISE,), (_FLOAT32, _PAIR))
+        for op in ("Add", "Mul")
+    ),
     OpCapability(RegionPattern("Sigmoid"), (UNIT_OUTPUT,), (_FLOAT32,)),
     OpCapability(RegionPattern("LeakyRelu"), (ELEMENTWISE,), (_FLOAT32,)),
     OpCapability(RegionPattern("Softmax"), (UNIT_OUTPUT,), (_FLOAT32,)),
@@ -146,8 +154,7 @@ _ARITHMETIC = tuple(
 _MOVERS = tuple(
     OpCapability(RegionPattern(op), (MOVED,), (_FLOAT32, _FIRST))
     for op, row in TRAITS.items()
-    if (row.moves_data or op == "MaxPool")
-    and op not in ("Concat", "Identity", "Split", "Pad")
+    if (row.moves_data or op == "MaxPool") and op not in ("Concat", "Identity", "Split", "Pad")
 )
 
 TABLE = CapabilityTable(_WEIGHTED + _ARITHMETIC + _MOVERS)

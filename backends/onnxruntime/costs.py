@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from statistics import median
 
 import numpy as np
@@ -61,7 +61,7 @@ def measure_conversions(threads: int | None) -> ConversionCost:
             session = OrtSession(_conversion_model(kind, shape), threads=threads)
             dtype = np.float32 if kind == "quantize" else np.uint8
             feed = {"x": np.zeros(shape, dtype)}
-            times[kind, shape] = _seconds(lambda s=session, f=feed: s.run_checked(f))
+            times[kind, shape] = _seconds(partial(session.run_checked, feed))
     span = float(np.prod(large) - np.prod(small))
     slope = {
         kind: max(times[kind, large] - times[kind, small], 0.0) / span

@@ -10,7 +10,7 @@ from qcompiler.backends.onnxruntime.capabilities import TABLE
 from qcompiler.backends.onnxruntime.costs import measure_conversions
 from qcompiler.ir.program import Program
 from qcompiler.target.capability import CapabilityTable
-from qcompiler.target.contract import ConversionCost, Target
+from qcompiler.target.contract import STATIC_PLACEMENT, ConversionCost, Target
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class OnnxRuntime(Target):
     threads: int | None = None
 
     name: ClassVar[str] = "onnxruntime"
+    placement: ClassVar[str] = f"{STATIC_PLACEMENT},insert-dynamic-lstm,avoid-skip-layer-norm"
 
     @property
     def capabilities(self) -> CapabilityTable:

@@ -15,14 +15,13 @@ import onnx_ir as ir
 from networkx.utils import UnionFind
 
 from qcompiler.errors import ConfigurationError, LegalityError
+from qcompiler.ir.bounds import activation_bounds
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.regions import Region
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.walk import is_op, scalar
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 from qcompiler.quantization.numerics import choose_qparams
 from qcompiler.quantization.qspace import QParams, QSpace, Range
-from qcompiler.target.capability import Implementation
 from qcompiler.target.placement import Placed, placed_regions
 
 
@@ -105,10 +104,7 @@ class _Groups:
         producer = self._producer.get(value)
         if producer is None:
             return False
-        return (
-            producer.region.activation_node is not None
-            or producer.form.output_range is not None
-        )
+        return producer.region.activation_node is not None or producer.form.output_range is not None
 
     def _groups(self) -> Iterable[list[ir.Value]]:
         members: dict[ir.Value, list[ir.Value]] = {}
@@ -149,22 +145,6 @@ def within_activation(found: Range, region: Region) -> Range:
     return Range(min(low, high), high)
 
 
-def activation_bounds(node: ir.Node | None) -> Range | None:
-    """What Relu or Clip with constant bounds limits its output to; None for other ops."""
-    if is_op(node, "Relu"):
-        return Range(0.0, _LARGEST)
-    if node is None or not is_op(node, "Clip"):
-        return None
-    low, high = (
-        scalar(node.inputs[i]) if i < len(node.inputs) and node.inputs[i] is not None else end
-        for i, end in ((1, -_LARGEST), (2, _LARGEST))
-    )
-    return None if low is None or high is None or low > high else Range(low, high)
-
-
-_LARGEST = 3.4028234663852886e38
-
-
 def _narrowest(spaces: Sequence[QSpace], members: Sequence[ir.Value]) -> QSpace:
     """The space every demand accepts: same type, the fewest levels, symmetric if one insists.
 
@@ -178,5 +158,3 @@ def _narrowest(spaces: Sequence[QSpace], members: Sequence[ir.Value]) -> QSpace:
             fix="give its users one precision",
         )
     return min(spaces, key=lambda space: (not space.symmetric, space.qmax - space.qmin))
-
-

@@ -25,8 +25,9 @@ from qcompiler.target.contract import Target
 class AssignPrecision(Pass):
     """Sets `program.plan`.
 
-    A plan in `context.options["plan"]` is applied as it is; otherwise every region gets
-    the form named `scheme`, or the first legal one whose name starts with it, if it has one. Ops that only move data follow their neighbours.
+    A plan in `context.options["plan"]` is applied as it is; otherwise every region gets the form
+    named `scheme`, or the first legal one whose name starts with it. Ops that only move data
+    follow their neighbours.
 
     Attributes:
         scheme: Precision name wanted wherever it is legal: `int8`, `int8-dynamic`, `float32`...

@@ -14,11 +14,11 @@ from typing import ClassVar
 import numpy as np
 import onnx_ir as ir
 
+from qcompiler.ir.bounds import activation_bounds
 from qcompiler.ir.optraits import activation_positions, traits
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import all_graphs, constant, is_op, scalar, sole_user, uses
-from qcompiler.passes.placement.align_scales import activation_bounds
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 
 INTEGER_MOVERS = frozenset(
@@ -120,7 +120,9 @@ def _move(quantize: ir.Node, rewriter: Rewriter) -> bool:
     sources = [_dequantized(mover.inputs[i]) for i in positions]
     if not positions or not traits(mover).shares_scale or sole_user(value) is not quantize:
         return False
-    if len(mover.outputs) != 1 or any(s is None or not same_parameters(s, quantize) for s in sources):
+    if len(mover.outputs) != 1 or any(
+        s is None or not same_parameters(s, quantize) for s in sources
+    ):
         return False
     if mover.op_type == "Concat" and len(positions) != len(mover.inputs):
         return False

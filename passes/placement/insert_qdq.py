@@ -87,9 +87,7 @@ class QdqWriter:
         key = (params.scale.tobytes(), zero.tobytes(), params.space.dtype)
         if key not in self._constants:
             scale = self._rewriter.constant(np.asarray(params.scale, np.float32), "scale")
-            point = self._rewriter.constant(
-                ir.Tensor(zero, dtype=params.space.dtype), "zero_point"
-            )
+            point = self._rewriter.constant(ir.Tensor(zero, dtype=params.space.dtype), "zero_point")
             self._constants[key] = (scale, point)
         return self._constants[key]
 

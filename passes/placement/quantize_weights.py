@@ -52,7 +52,8 @@ class QuantizeWeights(Pass):
 def weight_parameters(placed: Placed) -> tuple[QParams, int]:
     """Parameters of a region's weight, and how many channels the bias guard raised."""
     region, form = placed.region, placed.form
-    assert region.weight is not None and form.weight is not None
+    assert region.weight is not None
+    assert form.weight is not None
     array = constant(region.weight.value)
     assert array is not None
     space, axis = channel_layout(region.anchor, form.weight)
@@ -135,5 +136,3 @@ class WeightStore:
             self._rewriter.constant(np.asarray(params.scale, np.float32), f"{name}_scale"),
             self._rewriter.constant(ir.Tensor(zero, dtype=dtype), f"{name}_zero_point"),
         )
-
-

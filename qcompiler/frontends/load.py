@@ -12,11 +12,13 @@ import onnx_ir as ir
 
 from qcompiler.errors import ConfigurationError
 from qcompiler.frontends.onnx_file import program_from_ir, program_from_path, program_from_proto
+from qcompiler.ir.collector import rare_collections
 from qcompiler.ir.program import Program
 
 Dynamic = bool | Mapping[str, Any] | tuple[Any, ...] | None
 
 
+@rare_collections()
 def load(model: object, example_inputs: Any = None, *, dynamic: Dynamic = None) -> Program:
     """Brings a model of any supported kind into the IR. The source is never changed.
 

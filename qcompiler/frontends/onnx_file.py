@@ -11,8 +11,8 @@ from google.protobuf.message import DecodeError
 from qcompiler.errors import UnreadableModelError
 from qcompiler.frontends.cleaning import clean
 from qcompiler.frontends.inference import infer_types
-from qcompiler.frontends.shapes import forget_unknown_sizes
 from qcompiler.frontends.opset import to_working_opset
+from qcompiler.frontends.shapes import forget_unknown_sizes
 from qcompiler.ir.naming import make_names_unique
 from qcompiler.ir.program import Program, Provenance
 from qcompiler.ir.signature import Signature, signature_of

@@ -6,7 +6,6 @@ Imported only when torch is loaded already: a torch object implies it.
 from __future__ import annotations
 
 import contextlib
-import gc
 import io
 import logging
 import warnings
@@ -51,7 +50,7 @@ def program_from_torch(model: Any, example_inputs: Any, dynamic: Any) -> Program
         ConfigurationError: Example inputs are missing or do not fit `forward`.
     """
     notes: list[str] = []
-    with _quiet(), _without_collector(), torch.no_grad():
+    with _quiet(), torch.no_grad():
         if isinstance(model, torch.export.ExportedProgram):
             exported, call = model, example_of(model)
         else:
@@ -162,18 +161,6 @@ def _printing_nothing() -> Iterator[None]:
     sink = io.StringIO()
     with contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
         yield
-
-
-@contextlib.contextmanager
-def _without_collector() -> Iterator[None]:
-    """Pauses the cyclic collector: it scans the tracer's live objects again and again (20 %)."""
-    running = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if running:
-            gc.enable()
 
 
 @contextlib.contextmanager

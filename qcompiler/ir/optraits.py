@@ -50,9 +50,7 @@ def _move() -> OpTraits:
     return OpTraits(moves_data=True, shares_scale=True)
 
 
-def _unary(
-    monotonic: bool = False, output_range: tuple[float, float] | None = None
-) -> OpTraits:
+def _unary(monotonic: bool = False, output_range: tuple[float, float] | None = None) -> OpTraits:
     return OpTraits(elementwise=True, monotonic=monotonic, output_range=output_range)
 
 

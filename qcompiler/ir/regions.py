@@ -146,9 +146,7 @@ def _grow(anchor: ir.Node, pattern: RegionPattern, taken: set[ir.Node]) -> Regio
     return Region(tuple(nodes), tuple(activations), weight, bias, nodes[-1].outputs[0])
 
 
-def _absorb(
-    user: ir.Node, value: ir.Value, epilogue: Epilogue, anchor: ir.Node
-) -> Operand | None:
+def _absorb(user: ir.Node, value: ir.Value, epilogue: Epilogue, anchor: ir.Node) -> Operand | None:
     """The operand that absorbing `user` brings along (itself for activations), None if it cannot.
 
     Both operands of an Add being the same value is no residual.

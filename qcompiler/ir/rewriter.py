@@ -38,8 +38,15 @@ class Rewriter:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.counts = EditCounts()
-        self._names = _taken_names(program.model)
+        self._taken: set[str] | None = None
         self._next: dict[str, int] = {}
+
+    @property
+    def _names(self) -> set[str]:
+        """Every name in use; collected when the first one is needed."""
+        if self._taken is None:
+            self._taken = _taken_names(self.program.model)
+        return self._taken
 
     def fresh(self, stem: str) -> str:
         """A name that no value and no node of the program has, `stem` itself if it is free."""
@@ -115,6 +122,8 @@ class Rewriter:
             name=self.fresh(f"{names[0]}_{op_type}"),
         )
         _place(node, before, after, graph if graph is not None else self.program.graph)
+        if domain:
+            self.program.model.opset_imports.setdefault(domain, 1)
         parents = [near for near in (before, after) if near is not None]
         inherit_origin(node, list(origin) or parents)
         self.counts.inserted += 1

@@ -42,6 +42,8 @@ def all_nodes(model: ir.Model) -> Iterator[ir.Node]:
 
 def bodies(node: ir.Node) -> Iterator[ir.Graph]:
     """The subgraphs held by a node's attributes."""
+    if not node.attributes:
+        return
     for attribute in node.attributes.values():
         if attribute.type == ir.AttributeType.GRAPH:
             yield attribute.as_graph()

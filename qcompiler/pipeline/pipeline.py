@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from qcompiler.errors import InvalidProgramError, PassFailedError, PipelineError, QCompilerError
+from qcompiler.ir.collector import rare_collections
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.rewriter import EditCounts
@@ -135,10 +136,11 @@ class Pipeline:
             QCompilerError: What a pass raised, with `pass_name` and `pass_number`.
         """
         self.check_order(program.properties)
-        working = program.clone()
         instruments = self.instruments + ((VerifyEach(),) if self.verify_each else ())
         context = context if context is not None else PassContext()
-        report = _Execution(instruments, context).run(self.passes, working)
+        with rare_collections():
+            working = program.clone()
+            report = _Execution(instruments, context).run(self.passes, working)
         for each in fields(Program):
             setattr(program, each.name, getattr(working, each.name))
         return report

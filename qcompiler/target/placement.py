@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qcompiler.errors import LegalityError
-from qcompiler.ir.plan import FLOAT
+from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.regions import Operand, Region
 from qcompiler.target.capability import Implementation, Kernel
@@ -37,6 +37,8 @@ def placed_regions(
     """
     if program.plan is None:
         raise LegalityError("the program has no plan", fix="run assign-precision first")
+    if not _planned(program.plan, target, kernel):
+        return []
     placed = []
     for region in target.regions(program):
         precision = program.plan.precision(region.key)
@@ -53,3 +55,14 @@ def placed_regions(
         if form.kernel is kernel:
             placed.append(Placed(region, form))
     return placed
+
+
+def _planned(plan: Plan, target: Target, kernel: Kernel) -> bool:
+    """Whether the plan has any precision that the target runs with this kind of kernel."""
+    wanted = {
+        form.precision
+        for row in target.capabilities.rows
+        for form in row.implementations
+        if form.kernel is kernel
+    }
+    return any(choice.precision in wanted for choice in plan.choices.values())

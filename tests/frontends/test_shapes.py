@@ -32,4 +32,5 @@ def test_the_users_model_is_left_alone() -> None:
     model = ir.from_proto(paddle_like([-1, 3]))
     load(model)
     shape = model.graph.inputs[0].shape
-    assert shape is not None and shape[0] == -1
+    assert shape is not None
+    assert shape[0] == -1

@@ -1,0 +1,120 @@
+"""Compiled against float on ONNX Runtime, over a zoo of trained models.
+
+    python -m benchmarks.zoo --zoo FOLDER [--recipe balanced] [--peers] [NAMES...]
+
+Speed is the median of per-round ratios of one interleaved run with default session options: the
+model's own file in float against the compiled file as saved. Without `--zoo`, the models come from
+pinned PyPI packages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+import qcompiler as qc
+from benchmarks.models import Model, from_packages, from_zoo
+from benchmarks.peers import PEERS
+from qcompiler.execution.timing import compare_latency
+
+
+def session(path: Path) -> ort.InferenceSession:
+    """A session with default options, but quiet."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def measure(model: Model, recipe: str, peers: bool, folder: Path) -> dict[str, Any]:
+    """One row: metrics, speed-ups, wall time of compile."""
+    started = time.perf_counter()
+    compiled = qc.compile(model.path, calibration=model.feeds, recipe=recipe)
+    row: dict[str, Any] = {
+        "model": model.name,
+        "compile_s": time.perf_counter() - started,
+        "summary": compiled.report.summary,
+    }
+    files = {"float": model.path, "qcompiler": compiled.save(folder / f"{model.name}.onnx")}
+    if peers:
+        for name, quantize in PEERS.items():
+            try:
+                files[name] = quantize(
+                    model.path, model.feeds, folder / f"{model.name}-{name}.onnx"
+                )
+            except Exception as error:  # noqa: BLE001 - a peer's failure is a result
+                row[f"{name}_error"] = f"{type(error).__name__}: {error}"[:200]
+    sessions = {name: session(path) for name, path in files.items()}
+    row |= {f"{name}_speed": value for name, value in speeds(sessions, model).items()}
+    for name, running in sessions.items():
+        scores = model.evaluate(partial(running.run, None))
+        row |= {f"{name}_{key}": scores[key] for key in (model.metric, "sqnr_db") if key in scores}
+    return row
+
+
+def speeds(sessions: dict[str, ort.InferenceSession], model: Model) -> dict[str, float]:
+    """Float time / own time by name."""
+    feeds = model.feeds[:: max(1, len(model.feeds) // 8)][:8]
+
+    def runner(running: ort.InferenceSession) -> Any:
+        def run() -> None:
+            for feed in feeds:
+                running.run(None, feed)
+
+        return run
+
+    runs = {name: runner(running) for name, running in sessions.items()}
+    timed = compare_latency(runs, budget_seconds=6.0, min_rounds=21, decisive=0.005)
+    return {name: 1 / latency.ratio for name, latency in timed.items() if name != "float"}
+
+
+def loss(row: dict[str, Any], model: Model, name: str) -> float:
+    """Points of the metric lost against float; negative for a gain."""
+    if not model.metric:
+        return math.nan
+    change = row[f"float_{model.metric}"] - row[f"{name}_{model.metric}"]
+    return float(change if model.higher_is_better else -change)
+
+
+def main() -> None:
+    """Prints one line per model and the geometric mean."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--zoo", type=Path)
+    parser.add_argument("--cache", type=Path, default=Path("benchmarks/results/models"))
+    parser.add_argument("--recipe", default="balanced")
+    parser.add_argument("--peers", action="store_true", help="also run ONNX Runtime's own tools")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    models = (
+        from_zoo(given.zoo, given.names) if given.zoo else from_packages(given.cache, given.names)
+    )
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for model in models:
+            row = measure(model, given.recipe, given.peers, Path(folder))
+            row["loss"] = loss(row, model, "qcompiler")
+            rows.append(row)
+            print(
+                f"{model.name:20s} {row['qcompiler_speed']:5.2f}x  loss {row['loss']:+.4f}  "
+                f"SQNR {row.get('qcompiler_sqnr_db', math.nan):5.1f} dB  "
+                f"compile {row['compile_s']:5.1f} s  {row['summary']}",
+                flush=True,
+            )
+    speed = np.exp(np.mean([math.log(row["qcompiler_speed"]) for row in rows]))
+    print(f"geometric mean {speed:.2f}x over {len(rows)} models")
+    if given.json:
+        given.json.parent.mkdir(parents=True, exist_ok=True)
+        given.json.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
