@@ -24,7 +24,7 @@ class OpenVino(Target):
 
     name: ClassVar[str] = "openvino"
     placement: ClassVar[str] = (
-        "align-scales,insert-qdq,fold-qdq,float-movers,quantize-weights,dead-code"
+        "align-scales,insert-qdq,share-dequantized,fold-qdq,float-movers,quantize-weights,dead-code"
     )
 
     @property
