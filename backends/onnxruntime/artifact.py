@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
-import onnx_ir as ir
 
 from qcompiler.backends.onnxruntime.costs import cost_sample
 from qcompiler.backends.onnxruntime.kernels import count_kernels
-from qcompiler.execution.saving import weight_bytes, write_onnx
+from qcompiler.execution.saving import write_onnx
 from qcompiler.execution.session import OrtSession
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
@@ -42,7 +41,7 @@ class OrtArtifact(Artifact):
 
     @property
     def nbytes(self) -> int:
-        return model_bytes(self._program.model)
+        return self._session.nbytes
 
     def save(self, path: Path) -> None:
         write_onnx(self._program.model, path)
@@ -84,9 +83,3 @@ class OrtArtifact(Artifact):
             middle = len(values) // 2
             yield from self._tapped(values[:middle])
             yield from self._tapped(values[middle:])
-
-
-def model_bytes(model: ir.Model) -> int:
-    """Bytes of all stored tensors, and about 96 for each node around them."""
-    nodes = sum(1 for _ in ir.traversal.RecursiveGraphIterator(model.graph))
-    return weight_bytes(model) + 96 * nodes

@@ -90,9 +90,7 @@ class OrtSession:
         wanted = self.output_names if names is None else tuple(names)
         return dict(zip(wanted, self.run(feed, wanted), strict=True))
 
-    def profile(
-        self, feeds: Iterable[Any], warmup: int = 1, repeats: int = 3
-    ) -> list[KernelTime]:
+    def profile(self, feeds: Iterable[Any], warmup: int = 1, repeats: int = 3) -> list[KernelTime]:
         """Seconds per kernel over the feeds, in a session of its own.
 
         Args:
@@ -121,12 +119,14 @@ class OrtSession:
             path = Path(folder) / "optimized.onnx"
             options = self._options()
             options.optimized_model_filepath = str(path)
-            if self._size() > _LARGE_BYTES:
+            if self.nbytes > _LARGE_BYTES:
                 options.add_session_config_entry(_EXTERNAL_KEY, "optimized.data")
             self._load(options)
             return ir.external_data.load_to_model(ir.load(path))
 
-    def _size(self) -> int:
+    @property
+    def nbytes(self) -> int:
+        """Size of the model as given: graph and weights, about what a file of it takes."""
         source = self._source
         if isinstance(source, PackedModel):
             return source.nbytes

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy.typing as npt
 
 from qcompiler.ir.diagnostics import Diagnostic, Severity
+from qcompiler.ir.optraits import traits
 from qcompiler.ir.origin import source_line
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.program import Program
@@ -154,8 +155,12 @@ class Target(ABC):
         return None
 
     def regions(self, program: Program) -> list[Region]:
-        """The program's regions under this target's patterns."""
-        return find_regions(program, self.capabilities.patterns)
+        """The program's regions under this target's patterns.
+
+        Ops that move indices, shapes or data that is quantized already are no candidates.
+        """
+        found = find_regions(program, self.capabilities.patterns)
+        return [region for region in found if not _moves_integers(region)]
 
     def implementations(self, region: Region) -> tuple[Implementation, ...]:
         """Legal quantized forms of the region; empty when it has to stay float."""
@@ -193,6 +198,13 @@ class Target(ABC):
     def legality(self, program: Program) -> tuple[Diagnostic, ...]:
         """What the runtime would reject or run otherwise than meant in a placed program."""
         return ()
+
+
+def _moves_integers(region: Region) -> bool:
+    if not traits(region.anchor).shares_scale:
+        return False
+    kinds = [operand.value.dtype for operand in region.activations]
+    return any(kind is not None and not kind.is_floating_point() for kind in kinds)
 
 
 def all_objections(target: Target, regions: Sequence[Region]) -> tuple[Diagnostic, ...]:
