@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 
 import torch
-from torch.jit._trace import TracerWarning  # type: ignore[attr-defined]
+from torch.jit._trace import TracerWarning
 
 from qcompiler.backends.torch_engines import adapter
 from qcompiler.backends.torch_engines.artifact import TorchArtifact

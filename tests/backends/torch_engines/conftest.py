@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnx_ir as ir
+import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from qcompiler.frontends.onnx_file import program_from_proto
 from qcompiler.ir.program import Program
@@ -87,12 +88,44 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture
-def value_of() -> Callable[[Program, str], ir.Value]:
-    def find(program: Program, name: str) -> ir.Value:
-        for node in program.graph:
-            for output in node.outputs:
-                if output.name == name:
-                    return output
-        raise KeyError(name)
+def oracle() -> Callable[..., Any]:
+    """(op, operands, attributes, constants stored?) to a one-node model, its feed, its outputs."""
 
-    return find
+    def run(op: str, operands: Sequence[Any], attributes: dict[str, Any], constant: bool) -> Any:
+        model, feed = _model(op, operands, attributes, constant)
+        return model, feed, _oracle(model, feed)
+
+    return run
+
+
+def _model(
+    op: str, operands: Sequence[Any], attributes: dict[str, Any], constant: bool
+) -> tuple[onnx.ModelProto, dict[str, Any]]:
+    names = [f"in{i}" if each is not None else "" for i, each in enumerate(operands)]
+    given = {n: np.asarray(each) for n, each in zip(names, operands, strict=True) if n}
+    fed = {n: each for n, each in given.items() if not constant or n == "in0"}
+    stored = [numpy_helper.from_array(given[n], n) for n in given if n not in fed]
+    options = {key: value for key, value in attributes.items() if key != "outputs"}
+    outputs = [f"out{i}" for i in range(attributes.get("outputs", 1))]
+    node = helper.make_node(op, names, outputs, **options)
+    inputs = [
+        helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+        for n, a in fed.items()
+    ]
+    ends = [onnx.ValueInfoProto(name=name) for name in outputs]
+    graph = helper.make_graph([node], "g", inputs, ends, stored)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    return model, fed
+
+
+def _oracle(model: onnx.ModelProto, feed: dict[str, Any]) -> list[Any]:
+    """ONNX Runtime where it has the kernel, else ONNX's own reference evaluator."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        typed = onnx.shape_inference.infer_shapes(model)
+        session = ort.InferenceSession(typed.SerializeToString(), options)
+        return list(session.run(None, feed))
+    except Exception:  # noqa: BLE001 - ORT has no kernel; the reference decides
+        return list(ReferenceEvaluator(model).run(None, feed))

@@ -70,7 +70,7 @@ CONV_CASES = [
     (2, 8, 12, 1, (3, 3), {"pads": [1, 1, 1, 1], "strides": [2, 2]}, True, True, True),
     (2, 3, 8, 1, (5, 5), {"pads": [2, 1, 2, 1]}, False, True, False),
     (2, 3, 8, 1, (3, 3), {"pads": [0, 1, 2, 1]}, True, False, False),
-    (2, 8, 8, 4, (3, 3), {"dilations": [2, 2]}, True, False, True),
+    (2, 16, 16, 4, (3, 3), {"dilations": [2, 2]}, True, False, True),
     (2, 5, 7, 1, (1, 1), {}, True, True, False),
     (2, 6, 9, 1, (3, 3), {"auto_pad": "SAME_UPPER", "strides": [2, 2]}, True, True, False),
     (3, 4, 6, 1, (3, 3, 3), {"pads": [1] * 6}, True, False, False),

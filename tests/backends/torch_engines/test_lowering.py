@@ -22,7 +22,7 @@ from qcompiler.frontends import load
 ENGINES = adapter.available_engines()
 
 
-class Reader(ortq.CalibrationDataReader):
+class Reader(ortq.CalibrationDataReader):  # type: ignore[misc]
     def __init__(self, name: str, rng: Any, shape: Any) -> None:
         self._feeds = iter([{name: rng.normal(0, 1, shape).astype(np.float32)} for _ in range(4)])
 
@@ -117,7 +117,7 @@ def _graph(name: str, nodes: Any, inputs: Any, outputs: Any) -> Any:
     )
 
 
-F, I, B = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
+F, N, B = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 
 
 def if_model() -> onnx.ModelProto:
@@ -142,11 +142,11 @@ def loop_model() -> onnx.ModelProto:
             helper.make_node("Identity", ["go"], ["go2"]),
             helper.make_node("Mul", ["s2", "s2"], ["row"]),
         ],
-        [("i", I, []), ("go", B, []), ("s", F, [3])],
+        [("i", N, []), ("go", B, []), ("s", F, [3])],
         [("go2", B, []), ("s2", F, [3]), ("row", F, [3])],
     )
     nodes = [helper.make_node("Loop", ["n", "c", "x"], ["last", "rows"], body=body)]
-    inputs = [("n", I, []), ("c", B, []), ("x", F, [3])]
+    inputs = [("n", N, []), ("c", B, []), ("x", F, [3])]
     return helper.make_model(
         _graph("g", nodes, inputs, [("last", F, [3]), ("rows", F, ["k", 3])]),
         opset_imports=[helper.make_opsetid("", 21)], ir_version=10,

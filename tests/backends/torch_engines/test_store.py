@@ -56,10 +56,8 @@ def network(qdq: Any, rng: Any) -> Any:
 
 def in_new_process(code: str, file: Path, x: Any, folder: Path) -> Any:
     np.save(folder / "x.npy", x)
-    subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code, str(file), str(folder / "x.npy"), str(folder / "y.npy")],
-        check=True,
-    )  # fmt: skip
+    files = [str(each) for each in (file, folder / "x.npy", folder / "y.npy")]
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code, *files], check=True)
     return np.load(folder / "y.npy")
 
 
