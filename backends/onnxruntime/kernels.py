@@ -11,7 +11,7 @@ from qcompiler.backends.onnxruntime.renaming import owner_of, owners
 from qcompiler.ir.optraits import traits
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.program import Program
-from qcompiler.ir.regions import Region
+from qcompiler.ir.regions import Region, find_regions
 from qcompiler.ir.walk import all_nodes
 from qcompiler.target.capability import Implementation, Kernel
 from qcompiler.target.contract import KernelCount, Target
@@ -39,7 +39,8 @@ def count_kernels(program: Program, target: Target, optimized: ir.Model) -> Kern
     ops = dict(Counter(node.op_type for node in nodes))
     if program.plan is None:
         return KernelCount(ops=ops)
-    regions = target.regions(program)
+    # Not target.regions: that leaves out the movers which work on integers by now.
+    regions = find_regions(program, target.capabilities.patterns)
     found = _kernels(nodes, owners(program, regions))
     by_key = {region.key: region for region in regions}
     integer, missed = [], {}
