@@ -16,7 +16,7 @@ from qcompiler.errors import ConfigurationError
 from qcompiler.ir.origin import REGION_KEY
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.walk import constant
+from qcompiler.ir.walk import stored_array
 from qcompiler.passes.placement.quantize_weights import channel_layout
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 from qcompiler.quantization.numerics import quantize, weight_qparams
@@ -128,7 +128,7 @@ class _Writer:
         transposed = _is_transposed(operand.node)
         key = (operand.value, transposed)
         if key not in self._weights:
-            array = np.asarray(constant(operand.value), np.float32)
+            array = np.asarray(stored_array(operand.value), np.float32)
             space, axis = channel_layout(operand.node, placed.form.weight)
             params = weight_qparams(array, space, axis)
             self._weights[key] = self._store(operand.value, array, params, transposed)

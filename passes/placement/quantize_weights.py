@@ -16,7 +16,7 @@ from qcompiler.errors import ConfigurationError, LegalityError
 from qcompiler.ir.optraits import weight_channel_axis
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.walk import constant, is_op
+from qcompiler.ir.walk import constant, is_op, stored_array
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 from qcompiler.quantization.numerics import bias_range_guard, quantize, weight_qparams
 from qcompiler.quantization.qspace import Granularity, QParams, QSpace
@@ -40,7 +40,7 @@ class QuantizeWeights(Pass):
         raised = 0
         for each in placed:
             weight = each.region.weight
-            if weight is None or constant(weight.value) is None:
+            if weight is None or stored_array(weight.value) is None:
                 continue
             params, guarded = weight_parameters(each)
             raised += guarded
@@ -54,7 +54,7 @@ def weight_parameters(placed: Placed) -> tuple[QParams, int]:
     region, form = placed.region, placed.form
     assert region.weight is not None
     assert form.weight is not None
-    array = constant(region.weight.value)
+    array = stored_array(region.weight.value)
     assert array is not None
     space, axis = channel_layout(region.anchor, form.weight)
     params = weight_qparams(np.asarray(array, np.float32), space, axis)
@@ -124,7 +124,7 @@ class WeightStore:
         return self._stored[key]
 
     def _store(self, weight: ir.Value, params: QParams) -> tuple[ir.Value, ...]:
-        array = constant(weight)
+        array = stored_array(weight)
         if array is None:
             raise LegalityError(f"the weight '{weight.name}' is not constant")
         data = quantize(np.asarray(array, np.float32), params)

@@ -15,7 +15,7 @@ import onnx_ir as ir
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.walk import constant, is_op
+from qcompiler.ir.walk import is_op, stored_array
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 from qcompiler.quantization.numerics import quantize, weight_qparams
 from qcompiler.quantization.qspace import Granularity, QParams, QSpace
@@ -49,7 +49,7 @@ def _store(placed: Placed, rewriter: Rewriter) -> None:
     operand, space = placed.region.weight, placed.form.weight
     assert operand is not None
     assert space is not None
-    array = constant(operand.value)
+    array = stored_array(operand.value)
     assert array is not None
     axis = None if space.granularity is Granularity.TENSOR else reduction_axis(operand.node)
     params = weight_qparams(np.asarray(array, np.float32), space, axis)

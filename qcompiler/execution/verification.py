@@ -18,6 +18,7 @@ from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.target.contract import Artifact, KernelCount, Target
+from qcompiler.target.placement import lowered_regions
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,7 @@ def _quantized(
     keys = {key for key, choice in planned.items() if choice.precision != FLOAT} - missed
     found: dict[str, IntegerRegion] = {}
     unchecked: dict[str, str] = {}
-    for region in target.regions(program):
+    for region in lowered_regions(program, target):
         if region.key not in keys:
             continue
         keys.remove(region.key)

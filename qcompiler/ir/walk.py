@@ -94,14 +94,23 @@ def is_constant(value: ir.Value | None) -> bool:
     return ir.convenience.get_const_tensor(value) is not None
 
 
+def stored_array(value: ir.Value | None) -> Array | None:
+    """The constant, or the transposed view of a constant that stands behind a Transpose."""
+    node = None if value is None else value.producer()
+    if node is None or not is_op(node, "Transpose"):
+        return constant(value)
+    array = constant(node.inputs[0])
+    return None if array is None else np.transpose(array, node.attributes.get_ints("perm", None))
+
+
 def is_stored(value: ir.Value | None) -> bool:
-    """Whether the value is known at build time: a constant, or a constant behind Q/DQ."""
+    """Whether the value is known at build time: a constant, or one behind Q, DQ or Transpose."""
     depth = 0
     while value is not None and depth < 3:
         if is_constant(value):
             return True
         node = value.producer()
-        if not is_op(node, "DequantizeLinear", "QuantizeLinear"):
+        if not is_op(node, "DequantizeLinear", "QuantizeLinear", "Transpose"):
             return False
         assert node is not None
         value = node.inputs[0]

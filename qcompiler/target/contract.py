@@ -110,7 +110,7 @@ class Artifact(ABC):
 
 STATIC_PLACEMENT = (
     "align-scales,insert-qdq,fold-qdq,quantize-weights,quantize-bias,insert-dynamic-quantization,"
-    "dead-code"
+    "tie-embeddings,dead-code"
 )
 """Passes from a planned program to explicit quantization, as pipeline text."""
 

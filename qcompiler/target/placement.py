@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from qcompiler.errors import LegalityError
 from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.program import Program, Property
-from qcompiler.ir.regions import Operand, Region
+from qcompiler.ir.regions import Operand, Region, find_regions
 from qcompiler.target.capability import Implementation, Kernel
 from qcompiler.target.contract import Target
 
@@ -66,3 +66,11 @@ def _planned(plan: Plan, target: Target, kernel: Kernel) -> bool:
         if form.kernel is kernel
     }
     return any(choice.precision in wanted for choice in plan.choices.values())
+
+
+def lowered_regions(program: Program, target: Target) -> list[Region]:
+    """Regions of a placed program, with the movers that already work on integers."""
+    found = target.regions(program)
+    keys = {region.key for region in found}
+    patterns = target.capabilities.patterns
+    return found + [each for each in find_regions(program, patterns) if each.key not in keys]

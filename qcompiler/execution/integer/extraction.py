@@ -13,7 +13,7 @@ from qcompiler.execution.integer.operand import Array, QuantizedOperand
 from qcompiler.execution.integer.reference import KERNELS, reference
 from qcompiler.ir.optraits import traits
 from qcompiler.ir.regions import Operand, Region
-from qcompiler.ir.walk import constant, is_op, uses
+from qcompiler.ir.walk import constant, is_op, stored_array, uses
 from qcompiler.quantization.numerics import bias_scale
 from qcompiler.quantization.qspace import Granularity, QParams, QSpace
 
@@ -166,7 +166,7 @@ def _weight(operand: Operand) -> QuantizedOperand | None:
     node = operand.value.producer()
     if node is None or not is_op(node, "DequantizeLinear"):
         return None
-    data, params = constant(node.inputs[0]), params_of(node)
+    data, params = stored_array(node.inputs[0]), params_of(node)
     return None if data is None or params is None else QuantizedOperand(data, params)
 
 
