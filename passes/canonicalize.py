@@ -15,6 +15,7 @@ from qcompiler.passes.canonical import (
     folding,
     gates,
     gelu,
+    gemm,
     identities,
     layer_norm,
     padding,
@@ -45,6 +46,7 @@ SIMPLIFY: tuple[Rule, ...] = (
     clamps.min_max,
     clamps.clamp,
     padding.fold_pad,
+    gemm.gemm_factors,
 )
 """Rules that make the graph smaller or plainer; exact, but for the reciprocal (1.5 ulp)."""
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from qcompiler.config import Recipe, Scheme
-from qcompiler.errors import ConfigurationError
+from qcompiler.errors import ConfigurationError, LegalityError
 from qcompiler.execution.timing import Latency, compare_latency
-from qcompiler.ir.plan import Plan
+from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.pipeline.contract import PassContext, Progress
@@ -21,7 +21,7 @@ from qcompiler.search.cost import CostModel, elements_per_run
 from qcompiler.search.loop import Search, explained
 from qcompiler.search.loss import Judge, sqnr_db
 from qcompiler.search.options import Options, region_options
-from qcompiler.target.contract import Artifact, Target
+from qcompiler.target.contract import Artifact, Target, all_objections
 
 DEFAULT_NSR = 0.01
 """Noise-to-signal ratio allowed without `evaluate`: 20 dB."""
@@ -139,6 +139,7 @@ class _Chooser:
     def fixed(self) -> Selection:
         """One plan, as asked: a given one, or one precision wherever it is legal."""
         plan = self.goal.plan or self._uniform()
+        self._require_quantized(plan)
         candidate = self.workshop.build(plan)
         if self.workshop.judge is not None:
             candidate.loss = self.workshop.judge.loss(candidate.artifact.run)
@@ -149,9 +150,7 @@ class _Chooser:
     def search(self) -> Selection:
         """Searches under the goal, then times the best few against float."""
         budget = self.effort.seconds if self.goal.budget is None else self.goal.budget
-        elements = elements_per_run(
-            self.workshop.program, self.workshop.options, self.samples.seen
-        )
+        elements = elements_per_run(self.workshop.program, self.workshop.options, self.samples.seen)
         costs = CostModel(elements, self.workshop.target.conversion_cost())
         search = Search(
             self.workshop,
@@ -185,6 +184,21 @@ class _Chooser:
         Pipeline.parse(f"assign-precision{{scheme={name}}}").run(program, context)
         assert program.plan is not None
         return program.plan
+
+    def _require_quantized(self, plan: Plan) -> None:
+        """A fixed scheme that nothing in the model can take is a mistake, not a wish for float."""
+        wanted = self.goal.scheme
+        if self.goal.plan is not None or wanted.is_auto or wanted.precision == FLOAT:
+            return
+        if any(choice.precision != FLOAT for choice in plan.choices.values()):
+            return
+        target, options = self.workshop.target, self.workshop.options
+        raise LegalityError(
+            f"no region of this model can run as {wanted.precision!r} on {target.name}",
+            all_objections(target, [each.region for each in options]),
+            why=None if options else "it has no op that the target quantizes",
+            fix="choose another scheme, or scheme='auto', which returns float and says why",
+        )
 
     def _accept(self, candidate: Candidate) -> bool:
         """Whether the user's score allows the candidate; scores are computed once."""
@@ -227,6 +241,8 @@ class _Chooser:
         self, candidate: Candidate | None, latencies: Mapping[str, Latency], chosen: str
     ) -> str:
         total = len(self.workshop.options)
+        if not total:
+            return "float is returned: the model has no op that the target quantizes"
         if candidate is None:
             return "float is returned: nothing measured was faster within the loss allowed"
         speed = 1 / latencies[chosen].ratio
@@ -277,5 +293,3 @@ def _runner(artifact: Artifact, feeds: Sequence[Feed]) -> Callable[[], object]:
             artifact.run(feed)
 
     return run
-
-
