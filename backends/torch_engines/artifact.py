@@ -63,6 +63,11 @@ class TorchArtifact(Artifact):
         return self._lowered.module
 
     @property
+    def model(self) -> ir.Model:
+        """The placed graph that was lowered."""
+        return self._model
+
+    @property
     def setting(self) -> Setting:
         return self._setting
 

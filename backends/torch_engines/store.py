@@ -33,19 +33,25 @@ def save(path: Path, model: ir.Model, setting: Setting) -> None:
     Raises:
         ArtifactError: The folder is missing or cannot be written to.
     """
-    packed = pack(model)
+    graph, tensors = packed_tensors(model)
     content = {
         "format": FORMAT,
         "version": VERSION,
         "engine": setting.engine,
         "vnni": setting.vnni,
-        "graph": torch.frombuffer(bytearray(packed.graph), dtype=torch.uint8),
-        "tensors": {
-            name: torch.from_numpy(np.array(array, copy=True))
-            for name, array in packed.weights.items()
-        },
+        "graph": graph,
+        "tensors": tensors,
     }
     write_atomically(path, lambda partial: torch.save(content, partial))
+
+
+def packed_tensors(model: ir.Model) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """The graph as uint8 and its large constants by name."""
+    packed = pack(model)
+    tensors = {
+        name: torch.from_numpy(np.array(array, copy=True)) for name, array in packed.weights.items()
+    }
+    return torch.frombuffer(bytearray(packed.graph), dtype=torch.uint8), tensors
 
 
 def load(path: Path) -> tuple[ir.Model, Setting]:
@@ -66,7 +72,7 @@ def load(path: Path) -> tuple[ir.Model, Setting]:
         )
     setting = Setting(content["engine"], bool(content["vnni"]))
     _check_cpu(path, setting)
-    return _model(content["graph"], content["tensors"]), setting
+    return unpacked_model(content["graph"], content["tensors"]), setting
 
 
 def _check_cpu(path: Path, setting: Setting) -> None:
@@ -79,7 +85,8 @@ def _check_cpu(path: Path, setting: Setting) -> None:
         )
 
 
-def _model(graph: torch.Tensor, tensors: dict[str, torch.Tensor]) -> ir.Model:
+def unpacked_model(graph: torch.Tensor, tensors: dict[str, torch.Tensor]) -> ir.Model:
+    """What `packed_tensors` took apart."""
     proto = onnx.ModelProto.FromString(graph.numpy().tobytes())
     model = ir.from_proto(proto)
     for name, tensor in tensors.items():

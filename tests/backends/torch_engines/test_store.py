@@ -13,6 +13,7 @@ import torch
 
 from qcompiler.backends.torch_engines import adapter
 from qcompiler.backends.torch_engines.artifact import TorchArtifact, load
+from qcompiler.backends.torch_engines.exported import save_exported
 from qcompiler.backends.torch_engines.kernels.island import Setting
 from qcompiler.backends.torch_engines.standalone import save_torchscript
 from qcompiler.errors import ArtifactError
@@ -33,6 +34,15 @@ torch.jit.load(sys.argv[1], _extra_files=extra)
 torch.backends.quantized.engine = extra["engine.txt"].decode()
 module = torch.jit.load(sys.argv[1])
 assert not any(name.startswith("qcompiler") for name in sys.modules)
+np.save(sys.argv[3], module(torch.from_numpy(np.load(sys.argv[2])))[0].numpy())
+"""
+
+
+_EXPORTED = """
+import sys
+import numpy as np, torch
+import qcompiler.backends.torch_engines.exported
+module = torch.export.load(sys.argv[1]).module()
 np.save(sys.argv[3], module(torch.from_numpy(np.load(sys.argv[2])))[0].numpy())
 """
 
@@ -86,6 +96,17 @@ def test_torchscript_runs_without_qcompiler(
     feed = {program.signature.input_names[0]: x}
     save_torchscript(artifact, tmp_path / "net.ts", feed)
     got = in_new_process(_SCRIPT, tmp_path / "net.ts", x, tmp_path)
+    np.testing.assert_array_equal(got, artifact.run(feed)[0])
+
+
+def test_exported_program_runs_through_the_custom_operator(
+    network: Any, tmp_path: Path, rng: Any
+) -> None:
+    artifact, program = network("fbgemm")
+    x = rng.normal(0, 1.3, (3, 8, 9, 9)).astype(np.float32)
+    feed = {program.signature.input_names[0]: x}
+    save_exported(artifact, tmp_path / "net.pt2", feed)
+    got = in_new_process(_EXPORTED, tmp_path / "net.pt2", x, tmp_path)
     np.testing.assert_array_equal(got, artifact.run(feed)[0])
 
 
