@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import onnx_ir as ir
+
 from qcompiler.backends.tensorrt.artifact import TensorRTArtifact
 from qcompiler.backends.tensorrt.base_type import with_base_type
 from qcompiler.backends.tensorrt.capabilities import (
@@ -13,7 +15,8 @@ from qcompiler.backends.tensorrt.capabilities import (
     deconvolution,
     weight_only,
 )
-from qcompiler.backends.tensorrt.lint import lint
+from qcompiler.backends.tensorrt.lint import Fix, fix, lint
+from qcompiler.backends.tensorrt.lint.run import Model
 from qcompiler.errors import ConfigurationError, LoweringError
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.program import Program
@@ -111,6 +114,14 @@ class TensorRT(Target):
 
     def legality(self, program: Program) -> tuple[Diagnostic, ...]:
         return lint(program.model, self.compute_capability)
+
+    def lint(self, model: Model) -> tuple[Diagnostic, ...]:
+        """Findings about any ONNX file or model, the worst first; see `tensorrt.lint`."""
+        return lint(model, self.compute_capability)
+
+    def fix(self, model: Model) -> tuple[ir.Model, tuple[Fix, ...]]:
+        """A copy with every rewrite that keeps the function, and what was done."""
+        return fix(model)
 
     def lower(self, program: Program) -> TensorRTArtifact:
         rejected = [d for d in self.legality(program) if d.severity is Severity.ERROR]

@@ -24,6 +24,9 @@ class Fix:
     node: str
     what: str
 
+    def __str__(self) -> str:
+        return f"{self.rule} at {self.node}: {self.what}"
+
 
 def fix(model: Model) -> tuple[ir.Model, tuple[Fix, ...]]:
     """Applies every rewrite that keeps the function, and says which.
