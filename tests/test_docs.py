@@ -10,9 +10,10 @@ from __future__ import annotations
 import ast
 import re
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType
+from types import CodeType, ModuleType
 
 import pytest
 
@@ -54,7 +55,7 @@ def python_blocks(path: Path) -> list[Block]:
 def compiled_block(path: Path, block: Block) -> CodeType:
     """The code object, with the line numbers of the document for its errors."""
     tree = ast.increment_lineno(ast.parse(block.text), block.line - 1)
-    return compile(tree, str(path), "exec")
+    return compile(tree, str(path), "exec", dont_inherit=True)
 
 
 def name_of(path: Path) -> str:
@@ -69,7 +70,10 @@ def reader(
     shutil.copy(ONNX_FILE, tmp_path / "model.onnx")
     shutil.copy(DATA_FILE, tmp_path / "data.npz")
     monkeypatch.chdir(tmp_path)
-    return {"__name__": "__docs__", "model": "model.onnx", "feeds": digits_feeds}
+    module = ModuleType("reader_of_the_documents")  # classes look their own module up
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    vars(module).update(model="model.onnx", feeds=digits_feeds)
+    return vars(module)
 
 
 @pytest.mark.parametrize("path", documents(), ids=name_of)
