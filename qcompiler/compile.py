@@ -38,7 +38,7 @@ def compile(  # noqa: A001 - the project's one verb
     recipe: str = "balanced",
     evaluate: Evaluate | None = None,
     max_loss: float | None = None,
-    objective: str = "latency",
+    objective: str | Mapping[str, float] = "latency",
     budget: float | None = None,
     executor: Executor | None = None,
     pipeline: Pipeline | str | None = None,
@@ -65,9 +65,10 @@ def compile(  # noqa: A001 - the project's one verb
         evaluate: Called with `run` (feed -> outputs); returns a score, higher is better.
         max_loss: Largest loss of `evaluate`'s score (0.01 by default); without `evaluate`, largest
             noise-to-signal ratio of the outputs (0.01, that is 20 dB, by default).
-        objective: `latency` or `size`.
+        objective: `latency`, `size`, `energy-proxy` (multiply-accumulates times bits), or a mix
+            such as `{"latency": 1, "size": 0.2}`, every part relative to float.
         budget: Seconds of search.
-        executor: Workers for calibration shards.
+        executor: Workers for calibration shards and sensitivity probes.
         pipeline: Passes (or their text) to run instead of the float rewrites.
         progress: True shows a progress bar on the terminal.
 
@@ -85,7 +86,7 @@ def compile(  # noqa: A001 - the project's one verb
     reports = [_pipeline(pipeline).run(program, context)]
     kept = _calibrated(program, chosen, feeds, asked, effort, context, reports)
     goal = Goal(asked, evaluate, max_loss, objective, budget, dict(overrides or {}), plan)
-    selection = select(source, program, chosen, kept, goal, effort, reporter)
+    selection = select(source, program, chosen, kept, goal, effort, reporter, executor)
     seconds = time.perf_counter() - started
     verify = effort is not RECIPES["fast"]
     return Compiled.assemble(source, chosen, selection, reports, seconds, kept.feeds, verify)

@@ -17,7 +17,7 @@ from qcompiler.ir.signature import Feed
 from qcompiler.pipeline.pipeline import PipelineReport
 from qcompiler.report.report import Figure, Report, pass_rows, region_rows, worst_first
 from qcompiler.search.candidates import Candidate
-from qcompiler.search.select import Selection
+from qcompiler.search.goal import Selection
 from qcompiler.target.contract import Artifact, KernelCount, Target
 
 

@@ -53,22 +53,24 @@ class Recipe:
         observer: Calibration method unless the scheme names one.
         samples: Calibration samples kept to judge candidates.
         rounds: Most solve-and-measure rounds.
-        sensitivity: Measure sensitivities when the fastest plan loses too much.
+        probes: Most runs to measure sensitivities when the cheapest plan loses too much.
         seconds: Budget of the search unless `budget` is given.
+        timing: Seconds of interleaved timing that prove the result.
     """
 
     observer: str
     samples: int
     rounds: int
-    sensitivity: bool
+    probes: int
     seconds: float
+    timing: float
 
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
-        "fast": Recipe("minmax", samples=4, rounds=2, sensitivity=False, seconds=20.0),
-        "balanced": Recipe("mse", samples=8, rounds=8, sensitivity=True, seconds=60.0),
-        "best": Recipe("mse", samples=32, rounds=24, sensitivity=True, seconds=600.0),
+        "fast": Recipe("minmax", samples=4, rounds=5, probes=40, seconds=20.0, timing=0.5),
+        "balanced": Recipe("mse", samples=8, rounds=12, probes=160, seconds=60.0, timing=1.5),
+        "best": Recipe("mse", samples=32, rounds=32, probes=2000, seconds=600.0, timing=5.0),
     }
 )
 

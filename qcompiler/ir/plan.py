@@ -43,6 +43,11 @@ class Plan:
         choice = self.choices.get(key)
         return choice.precision if choice else FLOAT
 
+    @property
+    def precisions(self) -> dict[str, str]:
+        """Precision by region key, without the reasons."""
+        return {key: choice.precision for key, choice in self.choices.items()}
+
     def to_json(self) -> str:
         """Sorted, indented JSON, stable under diff."""
         body = {key: asdict(self.choices[key]) for key in sorted(self.choices)}

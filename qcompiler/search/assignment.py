@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
@@ -21,7 +22,11 @@ from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.regions import region_of
 from qcompiler.ir.walk import uses
 from qcompiler.search.options import Options
+from qcompiler.search.quiet import quiet_stdout
 from qcompiler.target.capability import Implementation
+
+_GAP = 1e-4
+"""Relative gap at which a plan counts as optimal; costs are measured far less exactly."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,7 @@ class Costs:
         dequantize: Cost of the way back.
         value_loss: Loss of a value being quantized, by value name.
         weight_loss: Loss of a quantized weight, by (region key, precision).
+        alias: Values whose loss is that of another value, by name; it counts once.
     """
 
     regions: Mapping[tuple[str, str], float]
@@ -41,6 +47,7 @@ class Costs:
     dequantize: Mapping[str, float] = field(default_factory=dict)
     value_loss: Mapping[str, float] = field(default_factory=dict)
     weight_loss: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    alias: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,18 +107,20 @@ class _Milp:
             self._add_value(value)
 
     def solve(self, max_loss: float | None, seconds: float) -> Assignment:
-        """Runs HiGHS; falls back to all float when it finds nothing in time."""
+        """Runs HiGHS on numbers near 1, since its tolerances are absolute."""
         constraints = [self._matrix(self._rows)] if self._rows else []
-        loss = np.asarray(self._loss)
+        objective, loss = np.asarray(self._objective), np.asarray(self._loss)
+        unit = float(np.abs(objective).max(initial=0.0)) or 1.0
         if max_loss is not None:
-            constraints.append(LinearConstraint(loss.reshape(1, -1), -np.inf, max_loss))
-        result = milp(
-            np.asarray(self._objective),
-            constraints=constraints,
-            bounds=Bounds(0, 1),
-            integrality=np.asarray(self._binary, dtype=np.uint8),
-            options={"time_limit": seconds, "mip_rel_gap": 1e-4},
-        )
+            constraints.append(_loss_bound(loss, max_loss))
+        with quiet_stdout():
+            result = milp(
+                objective / unit,
+                constraints=constraints,
+                bounds=Bounds(0, 1),
+                integrality=np.asarray(self._binary, dtype=np.uint8),
+                options={"time_limit": seconds, "mip_rel_gap": _GAP},
+            )
         if result.x is None:
             raise ConfigurationError(
                 "no assignment of precisions keeps the loss bound",
@@ -123,9 +132,8 @@ class _Milp:
             for key, column in self._columns.items()
             if key[0] == "x" and result.x[column] > 0.5
         }
-        return Assignment(
-            chosen, float(result.fun), float(loss @ np.round(result.x)), result.status == 0
-        )
+        cost = float(result.fun) * unit
+        return Assignment(chosen, cost, float(loss @ np.round(result.x)), result.status == 0)
 
     def _column(self, key: tuple[str, ...], cost: float, loss: float, binary: bool) -> int:
         self._columns[key] = len(self._objective)
@@ -172,14 +180,15 @@ class _Milp:
             return
         quantize = self._column(("q", name), self._costs.quantize.get(name, 0.0), 0.0, False)
         dequantize = self._column(("d", name), self._costs.dequantize.get(name, 0.0), 0.0, False)
-        lossy = self._column(("l", name), 0.0, self._costs.value_loss.get(name, 0.0), False)
+        lossy = self._lossy(self._costs.alias.get(name, name))
         minus = dict.fromkeys(written, -1.0)
         if written:
             self._row({lossy: 1.0, **minus}, 0.0, np.inf)
         for integer in readers.values():
             if integer:
                 reads = dict.fromkeys(integer, -1.0)
-                self._row({quantize: 1.0, **_merged(reads, dict.fromkeys(written, 1.0))}, 0.0, np.inf)
+                made = _merged(reads, dict.fromkeys(written, 1.0))
+                self._row({quantize: 1.0, **made}, 0.0, np.inf)
                 self._row({lossy: 1.0, **reads}, 0.0, np.inf)
         if written:
             for integer in readers.values():
@@ -188,6 +197,13 @@ class _Milp:
                 self._row({dequantize: 1.0, **_merged(reads, minus)}, 0.0, np.inf)
             if self._has_float_user(value):
                 self._row({dequantize: 1.0, **minus}, 0.0, np.inf)
+
+    def _lossy(self, root: str) -> int:
+        """The column of a value's loss, one for all values that pass its integers on."""
+        if ("l", root) not in self._columns:
+            loss = self._costs.value_loss.get(root, 0.0)
+            return self._column(("l", root), 0.0, loss, False)
+        return self._columns["l", root]
 
     def _writers(self, value: ir.Value) -> list[int]:
         """Columns under which the value is produced as integers."""
@@ -225,13 +241,22 @@ class _Milp:
         )
 
     def _matrix(self, rows: Sequence[tuple[dict[int, float], float, float]]) -> LinearConstraint:
-        data, columns, starts = [], [], [0]
+        data: list[float] = []
+        columns: list[int] = []
+        starts = [0]
         for entries, _, _ in rows:
             columns.extend(entries)
             data.extend(entries.values())
             starts.append(len(columns))
         matrix = csr_array((data, columns, starts), shape=(len(rows), len(self._objective)))
         return LinearConstraint(matrix, [row[1] for row in rows], [row[2] for row in rows])
+
+
+def _loss_bound(loss: npt.NDArray[np.float64], bound: float) -> LinearConstraint:
+    """Sum of losses <= bound, in units of the bound; what breaks it alone counts as ten of it."""
+    unit = bound if bound > 0 else float(loss.max(initial=0.0)) or 1.0
+    row = np.minimum(loss / unit, 10.0)
+    return LinearConstraint(row.reshape(1, -1), -np.inf, 1.0 if bound > 0 else 0.0)
 
 
 def _merged(a: dict[int, float], b: dict[int, float]) -> dict[int, float]:

@@ -11,8 +11,10 @@ from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.program import Program
 from qcompiler.search.assignment import Costs
 from qcompiler.search.candidates import Candidate
+from qcompiler.search.objective import ENERGY, LATENCY, SIZE, Footprint, Objective
 from qcompiler.search.options import Options
-from qcompiler.target.contract import ConversionCost
+from qcompiler.search.prediction import LossModel
+from qcompiler.target.contract import ConversionCost, CostSample
 
 
 @dataclass
@@ -20,45 +22,92 @@ class CostModel:
     """Seconds by (region key, precision), from the latest profile that ran the region so.
 
     Attributes:
-        regions: The measurements.
         elements: Elements of a value per run, by name.
         conversion: Cost of entering and leaving integers; None counts as nothing.
+        regions: The measurements.
+        other: Seconds of float's nodes that belong to no region.
     """
 
     elements: Mapping[str, float]
     conversion: ConversionCost | None
     regions: dict[tuple[str, str], float] = field(default_factory=dict)
+    other: float = 0.0
 
-    def learn(self, candidate: Candidate) -> None:
+    def learn(self, candidate: Candidate, only_new: bool = False) -> None:
         """Takes over what a profiled candidate shows.
 
         A region that the engine merged into its neighbour cost nothing of its own.
+
+        Args:
+            candidate: With a sample.
+            only_new: Leave alone what is known already.
         """
         if candidate.sample is None:
             return
         for key, choice in candidate.plan.choices.items():
-            self.regions[key, choice.precision] = candidate.sample.regions.get(key, 0.0)
+            seconds = candidate.sample.regions.get(key, 0.0)
+            if only_new:
+                self.regions.setdefault((key, choice.precision), seconds)
+            else:
+                self.regions[key, choice.precision] = seconds
+        if not candidate.quantized:
+            self.other = candidate.sample.other + candidate.sample.conversions
 
     def costs(
-        self, losses: Mapping[tuple[str, str], float] | None = None
+        self,
+        losses: LossModel | None = None,
+        objective: Objective | None = None,
+        prints: Footprint | None = None,
+        alias: Mapping[str, str] | None = None,
     ) -> Costs:
-        """The solver's input."""
+        """The solver's input: every part of the objective relative to float, in thousandths."""
+        seconds = self._unit(objective, LATENCY, self.regions)
+        regions = {choice: seconds * spent for choice, spent in self.regions.items()}
+        if objective is not None and prints is not None:
+            for name, table in ((SIZE, prints.size), (ENERGY, prints.energy)):
+                unit = self._unit(objective, name, table)
+                for choice in regions:
+                    regions[choice] += unit * table.get(choice, 0.0)
         conversion = self.conversion or ConversionCost(0.0, 0.0, 0.0)
         return Costs(
-            regions=dict(self.regions),
-            quantize={
-                name: conversion.fixed + conversion.quantize * count
-                for name, count in self.elements.items()
-            },
-            dequantize={
-                name: conversion.fixed + conversion.dequantize * count
-                for name, count in self.elements.items()
-            },
-            weight_loss=dict(losses or {}),
+            regions=regions,
+            quantize=self._conversions(seconds, conversion.fixed, conversion.quantize),
+            dequantize=self._conversions(seconds, conversion.fixed, conversion.dequantize),
+            value_loss=losses.values() if losses else {},
+            weight_loss=losses.own() if losses else {},
+            alias=dict(alias or {}),
         )
 
+    def _conversions(self, unit: float, fixed: float, slope: float) -> dict[str, float]:
+        return {name: unit * (fixed + slope * count) for name, count in self.elements.items()}
 
-def elements_per_run(program: Program, options: Sequence[Options], samples: int) -> dict[str, float]:
+    def _unit(
+        self, objective: Objective | None, name: str, table: Mapping[tuple[str, str], float]
+    ) -> float:
+        """Cost of one second, byte or operation, so that all of float costs 1000 x weight."""
+        if objective is None:
+            return 1.0
+        whole = sum(each for (_, precision), each in table.items() if precision == FLOAT)
+        if name == LATENCY:
+            whole += self.other
+        # A little latency always counts, so that ties go to the faster form.
+        weight = objective.weight(name) or (1e-3 if name == LATENCY else 0.0)
+        return 1000.0 * weight / whole if whole > 0 else 0.0
+
+
+def fastest(a: CostSample, b: CostSample) -> CostSample:
+    """The lower of two measurements of one artifact, part by part: noise only ever adds time."""
+    regions = {
+        key: min(a.regions.get(key, seconds), seconds) for key, seconds in b.regions.items()
+    }
+    return CostSample(
+        {**a.regions, **regions}, min(a.conversions, b.conversions), min(a.other, b.other)
+    )
+
+
+def elements_per_run(
+    program: Program, options: Sequence[Options], samples: int
+) -> dict[str, float]:
     """Elements of each value at a region's edge, as calibration saw them or as shapes say."""
     found = {}
     for each in options:
@@ -82,10 +131,18 @@ def _static_size(value: ir.Value) -> float:
     return size
 
 
-def precisions_to_try(options: Sequence[Options]) -> list[str]:
-    """Every quantized precision that some region has, most common first."""
-    count: dict[str, int] = {}
-    for each in options:
-        for form in each.implementations:
-            count[form.precision] = count.get(form.precision, 0) + 1
-    return sorted((name for name in count if name != FLOAT), key=lambda name: -count[name])
+def uniform_trials(options: Sequence[Options]) -> list[dict[str, str]]:
+    """Plans that together run every region in each of its forms once, preferred forms first.
+
+    The n-th plan gives every region its n-th form, so their number is that of the forms of the
+    region with the most, not that of all precisions.
+    """
+    most = max((len(each.implementations) for each in options), default=0)
+    return [
+        {
+            each.region.key: each.implementations[number].precision
+            for each in options
+            if number < len(each.implementations)
+        }
+        for number in range(most)
+    ]

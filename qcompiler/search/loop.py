@@ -1,29 +1,68 @@
 """The search: measure, solve, verify on the engine, learn, solve again; always keeps the best.
 
-1. Profile float and every uniform precision: seconds per region and precision, in place.
-2. Solve for the fastest plan; build it, measure its loss and profile it.
-3. Too lossy? Measure sensitivities once, then solve under a loss bound; the bound is corrected by
-   the ratio of measured to predicted loss. Within bounds? Learn its times and solve again.
-4. Stop when a plan comes back, the budget ends, or nothing improves.
+1. Profile float and every form of every region: seconds per region and precision, in place.
+2. Solve for the cheapest plan; build it, measure its loss and profile it.
+3. Too lossy? Measure sensitivities once, then solve under a bound on predicted loss. The bound is
+   corrected by what was measured: between the best plan accepted and the cheapest one rejected.
+4. Stop when no new plan comes, the bounds meet, or the budget ends.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
-from qcompiler.ir.plan import FLOAT, Choice, Plan
+from qcompiler.errors import ConfigurationError
 from qcompiler.ir.signature import Feed
 from qcompiler.pipeline.contract import Progress, Silent
-from qcompiler.search.assignment import Assignment, assign
+from qcompiler.search.assignment import assign
 from qcompiler.search.candidates import Candidate, Workshop
-from qcompiler.search.cost import CostModel, precisions_to_try
+from qcompiler.search.cost import CostModel, fastest, uniform_trials
+from qcompiler.search.gates import Gate, GateModel, passed_on
+from qcompiler.search.loss import sqnr_db
+from qcompiler.search.objective import ENERGY, SIZE, Footprint, Objective
+from qcompiler.search.prediction import LossModel
+from qcompiler.search.probing import Prober
 from qcompiler.search.sensitivity import measure_sensitivity
 
 Accept = Callable[[Candidate], bool]
 """Whether a candidate's quality is within what the user allows."""
+
+_CLOSE = 1.08
+"""Ratio of rejected to accepted predicted loss at which the bounds have met."""
+_SURPRISE = 0.15
+"""Relative gap between predicted and profiled time after which a plan is profiled again."""
+_SOLVER_SECONDS = 10.0
+_PROBE_FEEDS = 4
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How far the search goes.
+
+    Attributes:
+        max_nsr: Bound on the noise-to-signal ratio.
+        deadline: `time.monotonic()` value to stop at.
+        rounds: Most solve-and-measure rounds.
+        probes: Most probes of sensitivity; 0 measures none.
+    """
+
+    max_nsr: float
+    deadline: float = math.inf
+    rounds: int = 8
+    probes: int = 100
+
+    @property
+    def expired(self) -> bool:
+        return time.monotonic() > self.deadline
+
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline, never negative."""
+        return max(self.deadline - time.monotonic(), 0.0)
 
 
 @dataclass
@@ -32,12 +71,12 @@ class SearchState:
 
     Attributes:
         frontier: All candidates measured, float first.
-        losses: Sensitivity by (region key, precision), once measured.
+        losses: Sensitivities, once measured.
         log: One line per step, for the report.
     """
 
     frontier: list[Candidate] = field(default_factory=list)
-    losses: dict[tuple[str, str], float] = field(default_factory=dict)
+    losses: LossModel | None = None
     log: list[str] = field(default_factory=list)
 
 
@@ -48,29 +87,34 @@ class Search:
     Attributes:
         workshop: Builds and measures.
         costs: Learned costs.
-        max_nsr: Bound on the noise-to-signal ratio.
-        accept: The user's criterion on top of it.
+        limits: When to stop.
+        accept: The user's criterion on top of the limits.
         feeds: Samples for profiles.
-        deadline: `time.monotonic()` value to stop at.
-        sensitivity: Whether to measure sensitivities when the fastest plan loses too much.
+        gates: Makes the switchable model when sensitivities are needed.
+        objective: What is minimised.
+        prints: Size and energy of every choice.
+        executor: Workers for probes.
+        progress: Told of every step.
     """
 
     workshop: Workshop
     costs: CostModel
-    max_nsr: float
+    limits: Limits
     accept: Accept
     feeds: Sequence[Feed]
-    deadline: float = math.inf
-    sensitivity: bool = True
+    gates: Callable[[], GateModel]
+    objective: Objective
+    prints: Footprint
+    executor: Executor | None = None
     progress: Progress = field(default_factory=Silent)
-    rounds: int = 8
     state: SearchState = field(default_factory=SearchState)
 
     def run(self) -> SearchState:
         """Searches; a KeyboardInterrupt ends it with what is known."""
-        self.progress.start("search", None)
+        trials = uniform_trials(self.workshop.options)
+        self.progress.start("search", 1 + len(trials) + self.limits.rounds)
         try:
-            self._profile_uniform()
+            self._profile(trials)
             self._refine()
         except KeyboardInterrupt:
             self._note("interrupted: keeping the best so far")
@@ -79,135 +123,188 @@ class Search:
         return self.state
 
     @property
-    def expired(self) -> bool:
-        return time.monotonic() > self.deadline
+    def best(self) -> Candidate | None:
+        """The candidate with the lowest score among those that are good."""
+        good = [each for each in self.state.frontier if self._good(each)]
+        return min(good, key=self.score, default=None)
 
-    def _profile_uniform(self) -> None:
-        """Float, then each precision wherever it is legal."""
-        options = self.workshop.options
+    def score(self, candidate: Candidate) -> float:
+        """The objective relative to float, by profile; the lower the better."""
+        base = self.state.frontier[0].seconds
+        precisions = candidate.plan.precisions
+        ratios = {name: self.prints.ratio(name, precisions) for name in (SIZE, ENERGY)}
+        if base and candidate.seconds is not None:
+            ratios["latency"] = candidate.seconds / base
+        return self.objective.score(ratios)
+
+    def _profile(self, trials: Sequence[Mapping[str, str]]) -> None:
+        """Float, then every form of every region."""
         self._try({}, "float")
-        for precision in precisions_to_try(options):
-            wanted = {
-                each.region.key: precision for each in options if each.named(precision) is not None
-            }
-            if self.expired:
+        for number, wanted in enumerate(trials, 1):
+            if self.limits.expired:
                 return
-            self._try(wanted, f"{precision} everywhere")
+            self._try(wanted, "every region" if number == 1 else f"form {number} of regions", True)
 
     def _refine(self) -> None:
+        """Narrows the bound on predicted loss between accepted and rejected plans."""
         bound: float | None = None
-        for _ in range(self.rounds):
-            if self.expired:
-                return
-            solution = assign(self.workshop.options, self.costs.costs(self.state.losses), bound)
-            seen = self._find(solution)
-            candidate = seen or self._try(solution.precisions, "solved")
-            if candidate is None:
-                return
-            if self._good(candidate):
-                if seen is not None:
-                    return
+        accepted, rejected = 0.0, math.inf
+        for _ in range(self.limits.rounds):
+            if self.limits.expired:
+                return self._note("the budget ended")
+            precisions = self._solved(bound)
+            seen = None if precisions is None else self._find(precisions)
+            candidate = seen or (precisions and self._try(precisions, "solved"))
+            if not candidate:
+                return None
+            good = self._good(candidate)
+            if good and bound is None and seen:
+                return None
+            if not good and self.state.losses is None and not self._measure_losses():
+                return None
+            if self.state.losses is None:
                 continue
-            if not self.sensitivity or candidate.loss is None:
-                return
-            if not self.state.losses:
-                self._measure_losses(candidate)
-            bound = self._tightened(bound, candidate)
-            if bound <= 0:
-                return
+            predicted = self.state.losses.of_plan(candidate.plan.precisions)
+            if good:
+                accepted = max(accepted, predicted)
+            else:
+                rejected = min(rejected, predicted)
+            if predicted <= 0 or rejected <= accepted * _CLOSE:
+                return None
+            bound = self._next_bound(candidate, predicted, accepted, rejected)
+        return None
+
+    def _next_bound(
+        self, candidate: Candidate, predicted: float, accepted: float, rejected: float
+    ) -> float:
+        """Where the limit should lie, judging by the last plan, inside what is still open."""
+        limit, loss = self.limits.max_nsr, candidate.loss or 0.0
+        if math.isfinite(loss) and loss > 0 and (loss > limit or self._good(candidate)):
+            proposal = 0.97 * predicted * limit / loss
+        else:  # the user's score rejects it, or it is broken: no measure of how far
+            proposal = math.sqrt(accepted * predicted) if accepted else predicted / 3
+        low, high = accepted * math.sqrt(_CLOSE), rejected / math.sqrt(_CLOSE)
+        return min(max(proposal, low), high)
+
+    def _solved(self, bound: float | None) -> Mapping[str, str] | None:
+        """The cheapest plan whose predicted loss keeps the bound."""
+        options = self.workshop.options
+        alias = passed_on(options)
+        costs = self.costs.costs(self.state.losses, self.objective, self.prints, alias)
+        seconds = min(_SOLVER_SECONDS, max(self.limits.left, 1.0))
+        try:
+            return assign(options, costs, bound, seconds).precisions
+        except ConfigurationError as error:
+            self._note(f"solver: {error.why}")
+            return None
 
     def _good(self, candidate: Candidate) -> bool:
-        assert candidate.loss is not None
-        return candidate.loss <= self.max_nsr and self.accept(candidate)
+        within = candidate.loss is not None and candidate.loss <= self.limits.max_nsr
+        return within and self.accept(candidate)
 
-    def _tightened(self, bound: float | None, candidate: Candidate) -> float:
-        """The next bound on predicted loss: never looser, corrected by what was measured."""
-        predicted = sum(
-            self.state.losses.get((key, choice.precision), 0.0)
-            for key, choice in candidate.plan.choices.items()
-        )
-        measured = candidate.loss or 0.0
-        if not math.isfinite(measured) or measured <= 0:
-            return 0.5 * (bound if bound is not None else self.max_nsr)
-        allowed = min(self.max_nsr, measured * 0.5) if measured <= self.max_nsr else self.max_nsr
-        proposal = 0.95 * allowed * (predicted / measured if predicted > 0 else 1.0)
-        return min(proposal, 0.8 * bound) if bound is not None else proposal
-
-    def _measure_losses(self, candidate: Candidate) -> None:
-        """Sensitivities of every quantized choice of this candidate."""
-        chosen = {
-            key: choice.precision
-            for key, choice in candidate.plan.choices.items()
-            if choice.precision != FLOAT
-        }
-
-        def measure(group: Sequence[str]) -> float:
-            plan = self.workshop.plan({key: chosen[key] for key in group}, "probe")
-            probe = self.workshop.measured(plan)
-            self.workshop.forget(self.state.frontier)
-            self.progress.advance(1, f"sensitivity of {len(group)} regions")
-            return math.inf if probe is None or probe.loss is None else probe.loss
-
-        found = measure_sensitivity(
-            list(chosen),
-            candidate.loss or 0.0,
-            measure,
-            floor=self.max_nsr / 16,
-            expired=lambda: self.expired,
-        )
-        for key, loss in found.losses.items():
-            finite = loss if math.isfinite(loss) else 1e6
-            self.state.losses[key, chosen[key]] = finite
-            self._spread(key, chosen[key], finite)
+    def _measure_losses(self) -> bool:
+        """Sensitivities of all gates; False when there are none to be had."""
+        judge = self.workshop.judge
+        if not self.limits.probes or judge is None:
+            return False
+        model = self.gates()
+        with Prober(model, judge.feeds[:_PROBE_FEEDS], self.executor) as prober:
+            found = measure_sensitivity(
+                list(gate_groups(model.gates)),
+                self._told(prober.losses),
+                self.limits.max_nsr / 64,
+                self.limits.probes,
+                lambda: self.limits.expired,
+            )
+        self.state.losses = LossModel(found.losses, model.terms)
         self._note(
-            f"sensitivity: {found.probes} probes for {len(chosen)} regions"
-            + ("" if found.complete else ", ended by the budget")
+            f"sensitivity: {found.probes} probes for {len(model.gates)} quantizations"
+            + ("" if found.complete else ", ended early")
         )
+        return True
 
-    def _spread(self, key: str, precision: str, loss: float) -> None:
-        """Other quantized forms of the region are taken to lose the same until they are tried."""
-        for each in self.workshop.options:
-            if each.region.key == key:
-                for form in each.implementations:
-                    self.state.losses.setdefault((key, form.precision), loss)
+    def _told(
+        self, measure: Callable[[Sequence[Sequence[Gate]]], list[float]]
+    ) -> Callable[[Sequence[Sequence[Gate]]], list[float]]:
+        def told(groups: Sequence[Sequence[Gate]]) -> list[float]:
+            self.progress.advance(0, f"sensitivity of {len(groups)} sets{self._best_note()}")
+            return measure(groups)
 
-    def _try(self, precisions: Mapping[str, str], what: str) -> Candidate | None:
+        return told
+
+    def _try(
+        self, precisions: Mapping[str, str], what: str, uniform: bool = False
+    ) -> Candidate | None:
+        """Builds, measures and learns one plan; None if the engine refuses it."""
         plan = self.workshop.plan(precisions, what)
+        expected = self._expected(plan.precisions)
         candidate = self.workshop.measured(plan, self.feeds)
         if candidate is None:
             self._note(f"{what}: refused by the engine")
             return None
-        self.costs.learn(candidate)
+        if not uniform and expected is not None:
+            self._recheck(candidate, expected)
+        self.costs.learn(candidate, only_new=uniform)
         if candidate not in self.state.frontier:
             self.state.frontier.append(candidate)
+        loss = math.inf if candidate.loss is None else candidate.loss
         self._note(
             f"{what}: {candidate.quantized} regions quantized, "
-            f"{1e3 * (candidate.seconds or 0):.3f} ms, NSR {candidate.loss:.2e}"
+            f"{1e3 * (candidate.seconds or 0):.3f} ms, {sqnr_db(loss):.1f} dB"
+            + self._predicted_note(candidate)
         )
-        self.progress.advance(1, self.state.log[-1])
+        self.progress.advance(1, self.state.log[-1] + self._best_note())
         return candidate
 
-    def _find(self, solution: Assignment) -> Candidate | None:
-        for candidate in self.state.frontier:
-            precisions = {k: c.precision for k, c in candidate.plan.choices.items()}
-            if precisions == dict(solution.precisions):
-                return candidate
-        return None
+    def _expected(self, precisions: Mapping[str, str]) -> float | None:
+        """Seconds of the regions by what is known; None while something is not."""
+        known = [self.costs.regions.get(choice) for choice in precisions.items()]
+        if not all(each is not None for each in known) or not known:
+            return None
+        return sum(each for each in known if each is not None)
+
+    def _recheck(self, candidate: Candidate, expected: float) -> None:
+        """Profiles again when a profile contradicts what its regions cost so far."""
+        sample = candidate.sample
+        if sample is None or self.limits.expired:
+            return
+        measured = sum(sample.regions.values())
+        if abs(measured - expected) <= _SURPRISE * max(expected, 1e-9):
+            return
+        again = candidate.artifact.profile(self.feeds)
+        if again is not None:
+            candidate.sample = fastest(sample, again)
+            candidate.seconds = candidate.sample.total
+
+    def _find(self, precisions: Mapping[str, str]) -> Candidate | None:
+        found = (each for each in self.state.frontier if each.plan.precisions == precisions)
+        return next(found, None)
+
+    def _predicted_note(self, candidate: Candidate) -> str:
+        if self.state.losses is None:
+            return ""
+        predicted = self.state.losses.of_plan(candidate.plan.precisions)
+        return f" ({sqnr_db(predicted):.1f} dB predicted)"
+
+    def _best_note(self) -> str:
+        if len(self.state.frontier) < 2:
+            return ""
+        within = [
+            each
+            for each in self.state.frontier
+            if each.loss is not None and each.loss <= self.limits.max_nsr
+        ]
+        best = min(map(self.score, within), default=1.0)
+        return f"; best so far {1 / max(best, 1e-9):.2f}x"
 
     def _note(self, line: str) -> None:
         self.state.log.append(line)
 
 
-def explained(plan: Plan, costs: CostModel, losses: dict[tuple[str, str], float]) -> Plan:
-    """The plan with measured alternatives and losses filled in for every region."""
-    choices = {}
-    for key, choice in plan.choices.items():
-        measured = {p: s for (k, p), s in costs.regions.items() if k == key}
-        choices[key] = Choice(
-            choice.precision,
-            choice.reason,
-            measured.get(choice.precision),
-            losses.get((key, choice.precision)),
-            {p: s for p, s in measured.items() if p != choice.precision},
-        )
-    return Plan(plan.target, choices)
+def gate_groups(gates: Sequence[Gate]) -> Iterator[list[Gate]]:
+    """Gates that are tested together: static values, dynamic ones, weights by space."""
+    kinds = dict.fromkeys((gate.kind, gate.space) for gate in gates)
+    for kind, space in kinds:
+        yield [gate for gate in gates if (gate.kind, gate.space) == (kind, space)]
+
+

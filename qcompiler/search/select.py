@@ -2,105 +2,51 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
 
-from qcompiler.config import Recipe, Scheme
-from qcompiler.errors import ConfigurationError, LegalityError
+from qcompiler.config import Recipe
 from qcompiler.execution.timing import Latency, compare_latency
-from qcompiler.ir.plan import FLOAT, Plan
-from qcompiler.ir.program import Program
+from qcompiler.ir.plan import Plan
+from qcompiler.ir.program import Program, Property
 from qcompiler.ir.signature import Feed
 from qcompiler.pipeline.contract import PassContext, Progress
 from qcompiler.pipeline.pipeline import Pipeline
+from qcompiler.quantization.qspace import QParams
 from qcompiler.search.candidates import Candidate, Workshop
-from qcompiler.search.cost import CostModel, elements_per_run
-from qcompiler.search.loop import Search, explained
+from qcompiler.search.cost import CostModel, elements_per_run, uniform_trials
+from qcompiler.search.explain import explained
+from qcompiler.search.gates import GateModel, gate_model
+from qcompiler.search.goal import (
+    DEFAULT_NSR,
+    DEFAULT_SCORE_LOSS,
+    LOOSE_NSR,
+    Goal,
+    Samples,
+    Selection,
+)
+from qcompiler.search.loop import Limits, Search
 from qcompiler.search.loss import Judge, sqnr_db
-from qcompiler.search.options import Options, region_options
-from qcompiler.target.contract import Artifact, Target, all_objections
+from qcompiler.search.objective import ENERGY, LATENCY, SIZE, Footprint, Objective, footprint
+from qcompiler.search.options import region_options
+from qcompiler.target.contract import Artifact, Target
 
-DEFAULT_NSR = 0.01
-"""Noise-to-signal ratio allowed without `evaluate`: 20 dB."""
-DEFAULT_SCORE_LOSS = 0.01
-LOOSE_NSR = 0.25
-"""With `evaluate`, its score decides; beyond this ratio no score is worth computing."""
+__all__ = [
+    "DEFAULT_NSR",
+    "DEFAULT_SCORE_LOSS",
+    "LOOSE_NSR",
+    "Goal",
+    "Samples",
+    "Selection",
+    "select",
+]
+
 _FINALISTS = 3
-_TIMING_SECONDS = 1.5
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Feeds kept from calibration, and how many there were."""
-
-    feeds: tuple[Feed, ...]
-    seen: int
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What the user wants of the result; see `qcompiler.compile`."""
-
-    scheme: Scheme
-    evaluate: Callable[[Callable[[Feed], Sequence[Any]]], float] | None = None
-    max_loss: float | None = None
-    objective: str = "latency"
-    budget: float | None = None
-    overrides: Mapping[str, str] = field(default_factory=dict)
-    plan: Plan | None = None
-
-    def __post_init__(self) -> None:
-        if self.objective not in ("latency", "size"):
-            raise ConfigurationError(
-                f"there is no objective {self.objective!r}", fix="choose latency or size"
-            )
-        if self.max_loss is not None and not self.max_loss >= 0:
-            raise ConfigurationError(f"max_loss must not be negative, it is {self.max_loss}")
-
-    @property
-    def max_nsr(self) -> float:
-        """Bound on the noise-to-signal ratio that the search works with."""
-        if self.evaluate is not None:
-            return LOOSE_NSR
-        return DEFAULT_NSR if self.max_loss is None else self.max_loss
-
-
-@dataclass(frozen=True, eq=False)
-class Selection:
-    """What was chosen, and what it was compared with.
-
-    Attributes:
-        artifact: The result.
-        program: Its program.
-        plan: Its plan, with measured alternatives.
-        summary: Why it was chosen, in a sentence.
-        baseline: The source model in float on the same engine.
-        latencies: Interleaved timing by contender, `float` is the baseline.
-        chosen: The chosen contender's name in `latencies`.
-        frontier: Every measured candidate.
-        loss: NSR of the result, if measured.
-        score: `evaluate` of (float, result), if it was given.
-        log: What the search tried.
-        options: Legal forms by region.
-        candidate: The chosen candidate; None when the source itself is returned.
-    """
-
-    artifact: Artifact
-    program: Program
-    plan: Plan
-    summary: str
-    baseline: Artifact
-    latencies: Mapping[str, Latency]
-    chosen: str
-    frontier: tuple[Candidate, ...]
-    loss: float | None
-    score: tuple[float, float] | None
-    log: tuple[str, ...]
-    options: tuple[Options, ...]
-    candidate: Candidate | None
+_PROFILE_FEEDS = 4
+_NOISE = 0.03
+"""How much slower than float a result may look where speed is not the objective."""
 
 
 def select(
@@ -111,6 +57,7 @@ def select(
     goal: Goal,
     effort: Recipe,
     progress: Progress,
+    executor: Executor | None = None,
 ) -> Selection:
     """Builds what the goal asks for; with the scheme `auto`, searches and proves it by timing."""
     options = region_options(program, target, target.regions(program), goal.overrides)
@@ -119,7 +66,7 @@ def select(
     if target.measurable and samples.feeds:
         judge = Judge(samples.feeds, baseline.run)
     workshop = Workshop(program, target, options, judge)
-    chooser = _Chooser(source, baseline, workshop, samples, goal, effort, progress)
+    chooser = _Chooser(source, baseline, workshop, samples, goal, effort, progress, executor)
     if goal.plan is None and goal.scheme.is_auto and judge is not None:
         return chooser.search()
     return chooser.fixed()
@@ -134,12 +81,12 @@ class _Chooser:
     goal: Goal
     effort: Recipe
     progress: Progress
+    executor: Executor | None
     _float_score: float | None = None
 
     def fixed(self) -> Selection:
         """One plan, as asked: a given one, or one precision wherever it is legal."""
         plan = self.goal.plan or self._uniform()
-        self._require_quantized(plan)
         candidate = self.workshop.build(plan)
         if self.workshop.judge is not None:
             candidate.loss = self.workshop.judge.loss(candidate.artifact.run)
@@ -150,29 +97,49 @@ class _Chooser:
     def search(self) -> Selection:
         """Searches under the goal, then times the best few against float."""
         budget = self.effort.seconds if self.goal.budget is None else self.goal.budget
-        elements = elements_per_run(self.workshop.program, self.workshop.options, self.samples.seen)
+        options = self.workshop.options
+        elements = elements_per_run(self.workshop.program, options, self.samples.seen)
         costs = CostModel(elements, self.workshop.target.conversion_cost())
+        limits = Limits(
+            self.goal.max_nsr, time.monotonic() + budget, self.effort.rounds, self.effort.probes
+        )
         search = Search(
             self.workshop,
             costs,
-            self.goal.max_nsr,
+            limits,
             self._accept,
-            self.samples.feeds[:4],
-            time.monotonic() + budget,
-            self.effort.sensitivity,
+            self.samples.feeds[:_PROFILE_FEEDS],
+            self._gates,
+            Objective.of(self.goal.objective),
+            footprint(options, elements),
+            self.executor,
             self.progress,
-            self.effort.rounds,
         )
         state = search.run()
-        finalists = self._finalists(state.frontier)
+        finalists = self._finalists(search)
         latencies = self._timed({name: each.artifact for name, each in finalists.items()})
-        chosen = self._fastest(latencies)
+        chosen = self._best(finalists, latencies, search.prints)
         candidate = finalists.get(chosen)
         summary = self._summary(candidate, latencies, chosen)
         selection = self._selection(
             candidate, chosen, summary, latencies, tuple(state.frontier), tuple(state.log)
         )
-        return replace(selection, plan=explained(selection.plan, costs, state.losses))
+        plan = explained(selection.plan, options, costs, state.losses)
+        predicted = state.losses.of_plan(plan.precisions) if state.losses else None
+        return replace(selection, plan=plan, predicted=predicted)
+
+    def _gates(self) -> GateModel:
+        """The switchable model, with the scales of the plan that quantizes every region."""
+        workshop = self.workshop
+        scales: Mapping[str, QParams] = {}
+        trials = uniform_trials(workshop.options)
+        if trials and "align-scales" in workshop.target.placement:
+            program = workshop.program.clone()
+            program.plan = workshop.plan(trials[0])
+            program.properties |= {Property.PRECISION_ASSIGNED}
+            Pipeline.parse("align-scales").run(program, PassContext(target=workshop.target))
+            scales = program.scales
+        return gate_model(workshop.program, workshop.options, scales)
 
     def _uniform(self) -> Plan:
         asked = self.goal.scheme
@@ -185,66 +152,66 @@ class _Chooser:
         assert program.plan is not None
         return program.plan
 
-    def _require_quantized(self, plan: Plan) -> None:
-        """A fixed scheme that nothing in the model can take is a mistake, not a wish for float."""
-        wanted = self.goal.scheme
-        if self.goal.plan is not None or wanted.is_auto or wanted.precision == FLOAT:
-            return
-        if any(choice.precision != FLOAT for choice in plan.choices.values()):
-            return
-        target, options = self.workshop.target, self.workshop.options
-        raise LegalityError(
-            f"no region of this model can run as {wanted.precision!r} on {target.name}",
-            all_objections(target, [each.region for each in options]),
-            why=None if options else "it has no op that the target quantizes",
-            fix="choose another scheme, or scheme='auto', which returns float and says why",
-        )
-
     def _accept(self, candidate: Candidate) -> bool:
         """Whether the user's score allows the candidate; scores are computed once."""
-        if self.goal.evaluate is None:
+        if self.goal.evaluate is None or not candidate.quantized:
             return True
-        allowed = DEFAULT_SCORE_LOSS if self.goal.max_loss is None else self.goal.max_loss
         if self._float_score is None:
             self._float_score = float(self.goal.evaluate(self.baseline.run))
         if candidate.score is None:
             candidate.score = float(self.goal.evaluate(candidate.artifact.run))
-        return self._float_score - candidate.score <= allowed + 1e-12
+        return self._float_score - candidate.score <= self.goal.allowed + 1e-12
 
-    def _finalists(self, frontier: Sequence[Candidate]) -> dict[str, Candidate]:
-        """The fastest good candidates by profile, and the rewritten float program."""
-        good = [
+    def _finalists(self, search: Search) -> dict[str, Candidate]:
+        """The best good candidates by profile, and the rewritten float program.
+
+        The user's score is computed for as few as it takes, the most promising first.
+        """
+        within = [
             each
-            for each in frontier
-            if each.loss is not None and each.loss <= self.goal.max_nsr and self._accept(each)
+            for each in search.state.frontier
+            if each.loss is not None and each.loss <= self.goal.max_nsr
         ]
-        good.sort(key=lambda each: each.seconds if each.seconds is not None else math.inf)
-        quantized = [each for each in good if each.quantized][:_FINALISTS]
-        rewritten = [each for each in good if not each.quantized][:1]
-        named = {f"candidate {i}": each for i, each in enumerate(quantized)}
-        return named | {"rewritten float": each for each in rewritten}
+        good: list[Candidate] = []
+        for each in sorted((c for c in within if c.quantized), key=search.score):
+            if len(good) < _FINALISTS and self._accept(each):
+                good.append(each)
+        named = {f"candidate {i}": each for i, each in enumerate(good)}
+        rewritten = [each for each in within if not each.quantized]
+        return named | dict(zip(["rewritten float"], rewritten, strict=False))
 
     def _timed(self, contenders: Mapping[str, Artifact]) -> dict[str, Latency]:
         if not self.workshop.target.measurable or not self.samples.feeds:
             return {}
-        feeds = list(self.samples.feeds[:4])
+        feeds = list(self.samples.feeds[:_PROFILE_FEEDS])
         runs = {"float": _runner(self.baseline, feeds)}
         runs.update({name: _runner(each, feeds) for name, each in contenders.items()})
-        return compare_latency(runs, budget_seconds=_TIMING_SECONDS, min_rounds=7)
+        return compare_latency(runs, budget_seconds=self.effort.timing, min_rounds=7)
 
-    def _fastest(self, latencies: Mapping[str, Latency]) -> str:
-        """The contender with the lowest median ratio; float unless one is clearly not slower."""
-        best = min(latencies, key=lambda name: latencies[name].ratio, default="float")
-        return best if best == "float" or latencies[best].ratio < 1.0 else "float"
+    def _best(
+        self,
+        finalists: Mapping[str, Candidate],
+        latencies: Mapping[str, Latency],
+        prints: Footprint,
+    ) -> str:
+        """The contender with the lowest score that is not slower than float; float if none is."""
+        objective = Objective.of(self.goal.objective)
+        slack = 0.0 if objective.weight(LATENCY) else _NOISE
+        scores = {"float": 1.0}
+        for name, each in finalists.items():
+            if latencies[name].ratio >= 1.0 + slack:
+                continue
+            precisions = each.plan.precisions
+            ratios = {part: prints.ratio(part, precisions) for part in (SIZE, ENERGY)}
+            scores[name] = objective.score(ratios | {LATENCY: latencies[name].ratio})
+        return min(scores, key=lambda name: scores[name])
 
     def _summary(
         self, candidate: Candidate | None, latencies: Mapping[str, Latency], chosen: str
     ) -> str:
         total = len(self.workshop.options)
-        if not total:
-            return "float is returned: the model has no op that the target quantizes"
         if candidate is None:
-            return "float is returned: nothing measured was faster within the loss allowed"
+            return "float is returned: nothing measured was better within the loss allowed"
         speed = 1 / latencies[chosen].ratio
         quality = f"SQNR {sqnr_db(candidate.loss or 0.0):.1f} dB"
         if not candidate.quantized:
@@ -261,13 +228,6 @@ class _Chooser:
         log: tuple[str, ...],
     ) -> Selection:
         plan = candidate.plan if candidate else self.workshop.plan({}, "float is faster")
-        score = None
-        if self.goal.evaluate is not None:
-            if candidate is not None:
-                self._accept(candidate)
-            reached = candidate.score if candidate else self._float_score
-            if self._float_score is not None and reached is not None:
-                score = (self._float_score, reached)
         return Selection(
             artifact=candidate.artifact if candidate else self.baseline,
             program=candidate.program if candidate else self.source,
@@ -278,11 +238,23 @@ class _Chooser:
             chosen=chosen if candidate else "float",
             frontier=frontier,
             loss=candidate.loss if candidate else 0.0,
-            score=score,
+            score=self._scores(candidate),
             log=log,
             options=tuple(self.workshop.options),
             candidate=candidate,
         )
+
+    def _scores(self, candidate: Candidate | None) -> tuple[float, float] | None:
+        """The user's score of float and of the result."""
+        if self.goal.evaluate is None:
+            return None
+        if self._float_score is None:
+            self._float_score = float(self.goal.evaluate(self.baseline.run))
+        if candidate is None:
+            return self._float_score, self._float_score
+        if candidate.score is None:
+            candidate.score = float(self.goal.evaluate(candidate.artifact.run))
+        return self._float_score, candidate.score
 
 
 def _runner(artifact: Artifact, feeds: Sequence[Feed]) -> Callable[[], object]:

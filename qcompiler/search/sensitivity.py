@@ -1,9 +1,9 @@
-"""Sensitivity: how much loss each region adds when it is quantized, measured on the engine.
+"""Sensitivity: how much loss each quantization adds by itself, by group testing.
 
-Groups of neighbouring regions are quantized together and split in halves as long as the group's
-loss matters (group testing): a network with a few fragile regions is understood in about
-2 log2(regions) runs per fragile region instead of one per region. Losses of groups too small to
-matter are shared equally among their regions.
+Sets of neighbours are switched on together and split in halves as long as the set's loss matters: a
+network with a few fragile spots is understood in about 2 log2(gates) probes per spot instead of
+one per gate. The loss of a set too small to matter is shared equally among its members. The order
+of probes depends on measured losses alone, so it is the same for any number of workers.
 """
 
 from __future__ import annotations
@@ -11,61 +11,73 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
-Measure = Callable[[Sequence[str]], float]
-"""Loss when exactly these regions are quantized."""
+Item = TypeVar("Item")
+BATCH = 4
+"""Sets that are split at a time, so that eight probes may run side by side."""
 
 
 @dataclass
-class Sensitivity:
-    """Loss by region key.
+class Sensitivity(Generic[Item]):
+    """Loss by item.
 
     Attributes:
-        losses: Loss that each region adds.
-        probes: How many groups were measured.
-        complete: False when the deadline ended the splitting early.
+        losses: Loss that each item adds.
+        probes: How many sets were measured.
+        complete: False when the limit ended the splitting early.
     """
 
-    losses: dict[str, float] = field(default_factory=dict)
+    losses: dict[Item, float] = field(default_factory=dict)
     probes: int = 0
     complete: bool = True
 
 
 def measure_sensitivity(
-    regions: Sequence[str],
-    whole: float,
-    measure: Measure,
+    groups: Sequence[Sequence[Item]],
+    measure: Callable[[Sequence[Sequence[Item]]], Sequence[float]],
     floor: float,
-    expired: Callable[[], bool],
-) -> Sensitivity:
-    """Splits `regions` (in graph order) until every group's loss is below `floor` or single.
+    limit: int,
+    expired: Callable[[], bool] = lambda: False,
+) -> Sensitivity[Item]:
+    """Splits the groups until each set's loss is below `floor`, or it is single.
 
     Args:
-        regions: Keys of the regions that are quantized in the plan under study.
-        whole: Loss with all of them quantized.
-        measure: Runs one group.
-        floor: Loss of a group that needs no closer look.
-        expired: Whether to stop splitting; what is left shares its group's loss.
+        groups: Sets to begin with; items in graph order.
+        measure: Losses of some sets; may run them side by side.
+        floor: Loss of a set that needs no closer look.
+        limit: Most probes.
+        expired: Whether to stop splitting; what is left shares its set's loss.
     """
-    found = Sensitivity()
-    pending = [(list(regions), whole)]
+    found: Sensitivity[Item] = Sensitivity()
+    start = [list(group) for group in groups if group]
+    pending = list(zip(start, measure(start), strict=True))
+    found.probes = len(start)
     while pending:
-        # The worst group first, so that a deadline costs the least.
-        pending.sort(key=lambda item: item[1])
-        group, loss = pending.pop()
-        if len(group) <= 1 or loss <= floor or expired():
-            found.complete &= len(group) <= 1 or loss <= floor
-            found.losses.update(_shared(group, loss))
-            continue
-        middle = len(group) // 2
-        for half in (group[:middle], group[middle:]):
-            found.probes += 1
-            pending.append((half, measure(half)))
+        # The worst first, so that the limit costs the least.
+        pending.sort(key=lambda item: -_rank(item[1]))
+        open_ = [item for item in pending if len(item[0]) > 1 and not item[1] <= floor][:BATCH]
+        if not open_ or found.probes + 2 * len(open_) > limit or expired():
+            found.complete = not open_
+            break
+        pending = [item for item in pending if all(item is not each for each in open_)]
+        halves = [half for group, _ in open_ for half in _halves(group)]
+        found.probes += len(halves)
+        pending += zip(halves, measure(halves), strict=True)
+    for group, loss in pending:
+        found.losses.update(_shared(group, loss))
     return found
 
 
-def _shared(group: Sequence[str], loss: float) -> Mapping[str, float]:
-    if not group:
-        return {}
+def _rank(loss: float) -> float:
+    return math.inf if math.isnan(loss) else loss
+
+
+def _halves(group: list[Item]) -> tuple[list[Item], list[Item]]:
+    middle = len(group) // 2
+    return group[:middle], group[middle:]
+
+
+def _shared(group: Sequence[Item], loss: float) -> Mapping[Item, float]:
     share = loss / len(group) if math.isfinite(loss) else loss
     return dict.fromkeys(group, share)

@@ -1,0 +1,61 @@
+"""Why every region has its precision: cost, loss or legality, with what the others would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qcompiler.ir.plan import FLOAT, Choice, Plan
+from qcompiler.search.cost import CostModel
+from qcompiler.search.options import Options
+from qcompiler.search.prediction import LossModel
+
+
+def explained(
+    plan: Plan, options: Sequence[Options], costs: CostModel, losses: LossModel | None
+) -> Plan:
+    """The plan with measured times, losses, alternatives and a reason for every region."""
+    choices = {}
+    for each in options:
+        key = each.region.key
+        precision = plan.precision(key)
+        names = [FLOAT, *(form.precision for form in each.implementations)]
+        measured = {
+            name: costs.regions[key, name] for name in names if (key, name) in costs.regions
+        }
+        lost = {name: losses.of_choice(key, name) for name in names} if losses else {}
+        choices[key] = Choice(
+            precision,
+            _reason(each, precision, measured, lost),
+            measured.get(precision),
+            lost.get(precision),
+            {name: seconds for name, seconds in measured.items() if name != precision},
+        )
+    return Plan(plan.target, choices)
+
+
+def _reason(
+    options: Options, precision: str, measured: dict[str, float], lost: dict[str, float]
+) -> str:
+    if options.pinned is not None:
+        return "override"
+    if not options.implementations:
+        return "; ".join(options.reasons) or "no quantized form on this target"
+    own, plain = measured.get(precision), measured.get(FLOAT)
+    others = {name: seconds for name, seconds in measured.items() if name != precision}
+    if own is None or not others:
+        return ""
+    fastest = min(others, key=lambda name: others[name])
+    if precision != FLOAT and plain is not None and own <= plain:
+        return f"{_micro(own)} against {_micro(plain)} in float"
+    if precision != FLOAT:
+        return "its neighbours are integers, so conversions are saved"
+    if others[fastest] >= own:
+        return f"float is faster: {_micro(own)} against {_micro(others[fastest])} as {fastest}"
+    loss = lost.get(fastest)
+    if loss:
+        return f"{fastest} would save {_micro(own - others[fastest])} but lose {loss:.1e} of signal"
+    return f"{fastest} would save {_micro(own - others[fastest])}, less than its conversions cost"
+
+
+def _micro(seconds: float) -> str:
+    return f"{1e6 * seconds:.0f} µs"

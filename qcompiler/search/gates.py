@@ -1,0 +1,335 @@
+"""Gates: one float model in which every quantization can be switched on by itself.
+
+Each value, dynamic operand and weight that some plan may quantize runs through an `If` whose flag
+is an element of the extra input `qcompiler.gates`; on, it is rounded to the integers that the
+target would use. So the loss of any set of quantizations is one run, without building a candidate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+
+from qcompiler.execution.packing import PackedModel, pack
+from qcompiler.ir.optraits import weight_channel_axis
+from qcompiler.ir.program import OBSERVER_DOMAIN, Program
+from qcompiler.ir.regions import Operand, Region
+from qcompiler.ir.rewriter import Rewriter
+from qcompiler.ir.walk import Usage, all_nodes, is_observer, is_op, stored_array, uses
+from qcompiler.quantization.numerics import choose_qparams, quantize, weight_qparams
+from qcompiler.quantization.qspace import Granularity, QParams, QSpace
+from qcompiler.search.options import Options
+from qcompiler.target.capability import Implementation, Kernel
+
+FLAGS = "qcompiler.gates"
+"""Name of the extra input, bool[gates]."""
+
+VALUE, DYNAMIC, WEIGHT = "value", "dynamic", "weight"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One quantization that can be switched.
+
+    Attributes:
+        kind: `value` (static), `dynamic` or `weight`.
+        name: The value's name; for weights, the key of the region.
+        space: Name of the space; empty for dynamic ones.
+    """
+
+    kind: str
+    name: str
+    space: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class GateModel:
+    """The switchable model. Picklable.
+
+    Attributes:
+        packed: The model with the input `FLAGS`.
+        gates: Gate by position in that input, in graph order.
+        terms: The gates that a region switches on in a precision, by (region key, precision).
+        alias: For values that an op only passes on (Reshape, MaxPool, ...): the value behind it,
+            whose gate stands for both, by name.
+    """
+
+    packed: PackedModel
+    gates: tuple[Gate, ...]
+    terms: Mapping[tuple[str, str], tuple[Gate, ...]]
+    alias: Mapping[str, str] = field(default_factory=dict)
+
+
+def gate_model(
+    program: Program, options: Sequence[Options], scales: Mapping[str, QParams]
+) -> GateModel:
+    """Builds the switchable model of a calibrated program; the program is not changed.
+
+    Args:
+        program: Canonical and calibrated.
+        options: Legal forms by region.
+        scales: Parameters of values by name, as `align-scales` derives them for a plan with every
+            region quantized; values that are missing take their observed range.
+    """
+    return _Builder(program, options, scales).build()
+
+
+@dataclass(eq=False)
+class _Builder:
+    source: Program
+    options: Sequence[Options]
+    scales: Mapping[str, QParams]
+    _gates: dict[Gate, ir.Value] = field(default_factory=dict)
+
+    def build(self) -> GateModel:
+        program = self.source.clone()
+        self._rewriter = Rewriter(program)
+        _drop_observers(program, self._rewriter)
+        self._graph = program.graph
+        self._first = next(iter(program.graph), None)
+        self._values = _values(program)
+        self._nodes = {node.name: node for node in all_nodes(program.model)}
+        self._flags = ir.Value(name=FLAGS, type=ir.TensorType(ir.DataType.BOOL))
+        program.graph.inputs.append(self._flags)
+        self._alias = passed_on(self.options)
+        written = self._written()
+        readers = self._readers()
+        terms = {}
+        for each in self.options:
+            for form in each.implementations:
+                found = self._form_gates(each.region, form, written, readers)
+                terms[each.region.key, form.precision] = tuple(dict.fromkeys(found))
+        self._flags.shape = ir.Shape([len(self._gates)])
+        return GateModel(pack(program.model), tuple(self._gates), terms, self._alias)
+
+    def _written(self) -> dict[str, Region]:
+        """Regions that may write integers, by the name of their output."""
+        return {
+            each.region.output.name or "": each.region
+            for each in self.options
+            if any(form.output is not None for form in each.implementations)
+        }
+
+    def _readers(self) -> dict[tuple[str, Kernel], list[Operand]]:
+        """Operands that some form of a kind reads as integers, by the value's name."""
+        found: dict[tuple[str, Kernel], list[Operand]] = {}
+        for each in self.options:
+            for form in each.implementations:
+                for operand in _operands(each.region, form):
+                    known = found.setdefault((operand.value.name or "", form.kernel), [])
+                    if all((o.node, o.index) != (operand.node, operand.index) for o in known):
+                        known.append(operand)
+        return found
+
+    def _form_gates(
+        self,
+        region: Region,
+        form: Implementation,
+        written: Mapping[str, Region],
+        readers: Mapping[tuple[str, Kernel], list[Operand]],
+    ) -> list[Gate]:
+        found = []
+        for operand in _operands(region, form):
+            name = operand.value.name or ""
+            among = readers[name, form.kernel]
+            if form.kernel is Kernel.DYNAMIC:
+                found.append(self._dynamic(name, among))
+            elif form.activation is not None:
+                root = self._alias.get(name, name)
+                among = readers.get((root, form.kernel), among)
+                every = root in written
+                found.append(self._value(root, form.activation, None if every else among))
+        if form.output is not None and not form.shares_scale:
+            found.append(self._value(region.output.name or "", form.output, None, form))
+        if form.weight is not None and region.weight is not None:
+            found += self._weights(region, form.weight)
+        return found
+
+    def _value(
+        self,
+        name: str,
+        space: QSpace,
+        only: list[Operand] | None,
+        form: Implementation | None = None,
+    ) -> Gate:
+        gate = Gate(VALUE, name, space.name)
+        if gate in self._gates:
+            return gate
+        params = self.scales.get(name) or self._observed(name, space, form)
+        value = self._values[name]
+        targets = self._targets(value, only)
+        parts = [
+            self._rewriter.constant(np.asarray(params.scale, np.float32), "gate_scale"),
+            self._rewriter.constant(_zero(params), "gate_zero"),
+        ]
+        stem = self._rewriter.fresh(f"{name}_gate")
+        quantized = ir.node("QuantizeLinear", [value, *parts], name=f"{stem}_q")
+        quantized.outputs[0].name = f"{stem}_integers"
+        result = ir.node("DequantizeLinear", [quantized.outputs[0], *parts], name=f"{stem}_d")
+        self._switch(gate, value, [quantized, result], targets, only is None)
+        return gate
+
+    def _dynamic(self, name: str, only: list[Operand]) -> Gate:
+        gate = Gate(DYNAMIC, name)
+        if gate in self._gates:
+            return gate
+        value = self._values[name]
+        stem = self._rewriter.fresh(f"{name}_gate")
+        quantized = ir.Node("", "DynamicQuantizeLinear", [value], num_outputs=3, name=f"{stem}_q")
+        for part, output in zip(("integers", "scale", "zero"), quantized.outputs, strict=True):
+            output.name = f"{stem}_{part}"
+        result = ir.node("DequantizeLinear", list(quantized.outputs), name=f"{stem}_d")
+        self._switch(gate, value, [quantized, result], self._targets(value, only), False)
+        return gate
+
+    def _weights(self, region: Region, space: QSpace) -> list[Gate]:
+        """The gate of the region's weight (both weights of a recurrent one)."""
+        operand = region.weight
+        assert operand is not None
+        array = stored_array(operand.value)
+        gate = Gate(WEIGHT, region.key, space.name)
+        if gate in self._gates:
+            return [gate]
+        if array is None or array.ndim < 2:
+            return []
+        axis = _weight_axis(region.anchor, space, array.ndim)
+        space = space.with_granularity(Granularity.TENSOR) if axis is None else space
+        params = weight_qparams(np.asarray(array, np.float32), space, axis)
+        node = self._nodes[operand.node.name]
+        value = node.inputs[operand.index]
+        assert value is not None
+        stem = self._rewriter.fresh(f"{value.name}_gate")
+        parts = [
+            self._rewriter.constant(
+                ir.Tensor(quantize(array, params), dtype=space.dtype), f"{stem}_integers"
+            ),
+            self._rewriter.constant(np.asarray(params.scale, np.float32), f"{stem}_scale"),
+            self._rewriter.constant(_zero(params), f"{stem}_zero"),
+        ]
+        layout = {} if params.axis is None else {"axis": params.axis}
+        if space.group_size is not None:
+            layout["block_size"] = space.group_size
+        result = ir.node("DequantizeLinear", parts, layout, name=f"{stem}_d")
+        self._switch(gate, value, [result], [Usage(node, operand.index)], False)
+        return [gate]
+
+    def _targets(self, value: ir.Value, only: list[Operand] | None) -> list[Usage]:
+        if only is None:
+            return list(uses(value))
+        return [Usage(self._nodes[each.node.name], each.index) for each in only]
+
+    def _observed(self, name: str, space: QSpace, form: Implementation | None) -> QParams:
+        fixed = form.output_range if form is not None else None
+        found = fixed or self.source.observations[name].range_for(space)
+        return choose_qparams(found.low, found.high, space)
+
+    def _switch(
+        self,
+        gate: Gate,
+        value: ir.Value,
+        chain: Sequence[ir.Node],
+        targets: Sequence[Usage],
+        outputs: bool,
+    ) -> None:
+        """Puts `If(flag) chain else value` in front of the targets (and graph outputs).
+
+        Targets read `value` or what earlier gates made of it; the switch goes behind those.
+        """
+        flag = self._flag(gate)
+        self._gates[gate] = flag
+        current = targets[0].node.inputs[targets[0].idx] if targets else value
+        assert current is not None
+        _rewire(chain[0], value, current)
+        stem = chain[-1].name or ""
+        chain[-1].outputs[0].name = f"{stem}_on"
+        plain = ir.node("Identity", [current], name=f"{stem}_plain")
+        plain.outputs[0].name = f"{stem}_off"
+        bodies = [
+            ir.Graph([], [nodes[-1].outputs[0]], nodes=nodes, name=f"{stem}_{part}")
+            for nodes, part in (([*chain], "then"), ([plain], "else"))
+        ]
+        for output in (chain[-1].outputs[0], plain.outputs[0]):
+            output.type, output.shape = ir.TensorType(ir.DataType.FLOAT), value.shape
+        producer = current.producer()
+        home = current.graph
+        if producer is None and home in (None, self._graph):
+            producer = flag.producer()
+        switch = self._rewriter.insert(
+            "If",
+            [flag],
+            after=producer,
+            graph=home,
+            attributes=dict(zip(("then_branch", "else_branch"), bodies, strict=True)),
+            outputs=[f"{stem}_switched"],
+            dtype=ir.DataType.FLOAT,
+            shape=value.shape,
+        )
+        same = [use for use in targets if use.node.inputs[use.idx] is current]
+        self._rewriter.replace_uses(current, switch.outputs[0], only=same)
+        if outputs and value.is_graph_output() and current is value:
+            self._rewriter.replace_uses(value, switch.outputs[0], keep=[plain, *chain])
+
+    def _flag(self, gate: Gate) -> ir.Value:
+        index = self._rewriter.constant(np.asarray(len(self._gates), np.int64), "gate_index")
+        node = self._rewriter.insert(
+            "Gather", [self._flags, index], outputs=["gate_flag"], dtype=ir.DataType.BOOL
+        )
+        return node.outputs[0]
+
+
+def passed_on(options: Sequence[Options]) -> dict[str, str]:
+    """The value that a data mover's output stems from, by the output's name."""
+    found: dict[str, str] = {}
+    for each in options:
+        region = each.region
+        shared = bool(each.implementations) and all(f.shares_scale for f in each.implementations)
+        if shared and len(region.activations) == 1:
+            name = region.activations[0].value.name or ""
+            found[region.output.name or ""] = found.get(name, name)
+    return found
+
+
+def _rewire(node: ir.Node, old: ir.Value, new: ir.Value) -> None:
+    for index, operand in enumerate(node.inputs):
+        if operand is old:
+            node.replace_input_with(index, new)
+
+
+def _operands(region: Region, form: Implementation) -> tuple[Operand, ...]:
+    """Activations that the form reads as integers."""
+    if form.kernel is Kernel.STATIC and form.activation is not None:
+        return form.choose_operands(region.activations)
+    return region.activations[:1] if form.kernel is Kernel.DYNAMIC else ()
+
+
+def _weight_axis(node: ir.Node, space: QSpace, rank: int) -> int | None:
+    if space.granularity is Granularity.TENSOR:
+        return None
+    if space.granularity is Granularity.GROUP:
+        transposed = is_op(node, "Gemm") and node.attributes.get_int("transB", 0) == 1
+        return rank - 1 if transposed else rank - 2
+    return 1 if is_op(node, "LSTM", "GRU", "RNN") else weight_channel_axis(node)
+
+
+def _zero(params: QParams) -> ir.TensorProtocol:
+    return ir.Tensor(
+        params.zero_point.astype(params.space.dtype.numpy()), dtype=params.space.dtype
+    )
+
+
+def _values(program: Program) -> dict[str, ir.Value]:
+    found = {value.name or "": value for value in program.graph.inputs}
+    for node in all_nodes(program.model):
+        if node.graph is not None:
+            found.update({value.name or "": value for value in node.graph.inputs})
+        found.update({value.name or "": value for value in node.outputs})
+    return found
+
+
+def _drop_observers(program: Program, rewriter: Rewriter) -> None:
+    for node in [node for node in all_nodes(program.model) if is_observer(node)]:
+        rewriter.erase(node)
+    program.model.opset_imports.pop(OBSERVER_DOMAIN, None)

@@ -1,0 +1,105 @@
+"""What is asked of a compilation, and what was chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from qcompiler.config import Scheme
+from qcompiler.errors import ConfigurationError
+from qcompiler.execution.timing import Latency
+from qcompiler.ir.plan import Plan
+from qcompiler.ir.program import Program
+from qcompiler.ir.signature import Feed
+from qcompiler.search.candidates import Candidate
+from qcompiler.search.objective import Objective
+from qcompiler.search.options import Options
+from qcompiler.target.contract import Artifact
+
+DEFAULT_NSR = 0.01
+"""Noise-to-signal ratio allowed without `evaluate`: 20 dB."""
+DEFAULT_SCORE_LOSS = 0.01
+LOOSE_NSR = 0.25
+"""With `evaluate`, its score decides; beyond this ratio no score is worth computing."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Feeds kept from calibration, and how many there were."""
+
+    feeds: tuple[Feed, ...]
+    seen: int
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What the user wants of the result; see `qcompiler.compile`.
+
+    Raises:
+        ConfigurationError: An objective or a bound that makes no sense.
+    """
+
+    scheme: Scheme
+    evaluate: Callable[[Callable[[Feed], Sequence[Any]]], float] | None = None
+    max_loss: float | None = None
+    objective: str | Mapping[str, float] = "latency"
+    budget: float | None = None
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    plan: Plan | None = None
+
+    def __post_init__(self) -> None:
+        Objective.of(self.objective)
+        if self.max_loss is not None and not self.max_loss >= 0:
+            raise ConfigurationError(f"max_loss must not be negative, it is {self.max_loss}")
+        if self.budget is not None and not self.budget >= 0:
+            raise ConfigurationError(f"budget must not be negative, it is {self.budget}")
+
+    @property
+    def max_nsr(self) -> float:
+        """Bound on the noise-to-signal ratio that the search works with."""
+        if self.evaluate is not None:
+            return LOOSE_NSR
+        return DEFAULT_NSR if self.max_loss is None else self.max_loss
+
+    @property
+    def allowed(self) -> float:
+        """Loss of the user's score that is allowed."""
+        return DEFAULT_SCORE_LOSS if self.max_loss is None else self.max_loss
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """What was chosen, and what it was compared with.
+
+    Attributes:
+        artifact: The result.
+        program: Its program.
+        plan: Its plan, with measured alternatives.
+        summary: Why it was chosen, in a sentence.
+        baseline: The source model in float on the same engine.
+        latencies: Interleaved timing by contender, `float` is the baseline.
+        chosen: The chosen contender's name in `latencies`.
+        frontier: Every measured candidate.
+        loss: NSR of the result, if measured.
+        score: `evaluate` of (float, result), if it was given.
+        log: What the search tried.
+        options: Legal forms by region.
+        candidate: The chosen candidate; None when the source itself is returned.
+        predicted: Loss that the sensitivities predict for the result, if they were measured.
+    """
+
+    artifact: Artifact
+    program: Program
+    plan: Plan
+    summary: str
+    baseline: Artifact
+    latencies: Mapping[str, Latency]
+    chosen: str
+    frontier: tuple[Candidate, ...]
+    loss: float | None
+    score: tuple[float, float] | None
+    log: tuple[str, ...]
+    options: tuple[Options, ...]
+    candidate: Candidate | None
+    predicted: float | None = None

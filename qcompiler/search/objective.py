@@ -1,0 +1,154 @@
+"""What is minimised: latency, size, an energy proxy, or a weighted mix of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+from qcompiler.errors import ConfigurationError
+from qcompiler.ir.optraits import weight_channel_axis
+from qcompiler.ir.plan import FLOAT
+from qcompiler.ir.regions import Region
+from qcompiler.search.options import Options
+from qcompiler.target.capability import Implementation
+
+LATENCY, SIZE, ENERGY = "latency", "size", "energy-proxy"
+_FLOAT_BITS = 32
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Weights of what is minimised; every part is counted relative to float.
+
+    Attributes:
+        weights: By `latency` (measured seconds), `size` (bytes of weights) or `energy-proxy`
+            (multiply-accumulates times the bits of the wider operand).
+    """
+
+    weights: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.weights) - {LATENCY, SIZE, ENERGY})
+        if unknown:
+            raise ConfigurationError(
+                f"there is no objective {unknown[0]!r}",
+                fix=f"choose {LATENCY}, {SIZE}, {ENERGY} or a mix such as "
+                "{'latency': 1, 'size': 0.2}",
+            )
+        bad = {name: weight for name, weight in self.weights.items() if not 0 <= weight < np.inf}
+        if bad or not sum(self.weights.values()):
+            raise ConfigurationError(
+                "the weights of the objective must be finite, not negative and not all 0",
+                why=f"they are {dict(self.weights)}",
+            )
+
+    @classmethod
+    def of(cls, given: str | Mapping[str, float]) -> Objective:
+        """From a name or a mix.
+
+        Raises:
+            ConfigurationError: An unknown name, or weights that make no sense.
+        """
+        if isinstance(given, str):
+            return cls(MappingProxyType({given: 1.0}))
+        return cls(MappingProxyType({name: float(weight) for name, weight in given.items()}))
+
+    def weight(self, name: str) -> float:
+        return self.weights.get(name, 0.0)
+
+    def score(self, ratios: Mapping[str, float]) -> float:
+        """The weighted mean of ratios to float; parts without a ratio count as float's."""
+        total = sum(self.weights.values())
+        parts = (weight * ratios.get(name, 1.0) for name, weight in self.weights.items())
+        return sum(parts) / total
+
+    def __str__(self) -> str:
+        named = sorted(self.weights)
+        return named[0] if len(named) == 1 else " + ".join(
+            f"{self.weights[name]:g} {name}" for name in named
+        )
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What regions weigh besides time.
+
+    Attributes:
+        size: Bytes of weights by (region key, precision).
+        energy: Multiply-accumulates (elements where there is no weight) times bits.
+    """
+
+    size: Mapping[tuple[str, str], float]
+    energy: Mapping[tuple[str, str], float]
+
+    def ratio(self, name: str, precisions: Mapping[str, str]) -> float:
+        """Of a whole plan to float; 1 where nothing is counted."""
+        table = self.size if name == SIZE else self.energy
+        whole = sum(table[key, FLOAT] for key in precisions)
+        own = sum(
+            table.get((key, precision), table[key, FLOAT])
+            for key, precision in precisions.items()
+        )
+        return own / whole if whole > 0 else 1.0
+
+
+def footprint(options: Sequence[Options], elements: Mapping[str, float]) -> Footprint:
+    """Bytes and energy of every choice.
+
+    Args:
+        options: Regions with their forms.
+        elements: Elements of values per run, by name.
+    """
+    size, energy = {}, {}
+    for each in options:
+        region = each.region
+        operations = _operations(region, elements)
+        for form in (None, *each.implementations):
+            name = FLOAT if form is None else form.precision
+            size[region.key, name] = _weight_bytes(region, form)
+            energy[region.key, name] = operations * _bits(form)
+    return Footprint(size, energy)
+
+
+def _weight_bytes(region: Region, form: Implementation | None) -> float:
+    shape = _weight_shape(region)
+    if not shape:
+        return 0.0
+    count = float(np.prod(shape))
+    if form is None or form.weight is None:
+        return count * _FLOAT_BITS / 8
+    scales = 0.0
+    if form.weight.group_size is not None:
+        scales = 4 * count / form.weight.group_size
+    return count * form.weight.storage_bits / 8 + scales
+
+
+def _bits(form: Implementation | None) -> int:
+    """Of the wider operand; dynamic forms compute on 8-bit activations."""
+    if form is None:
+        return _FLOAT_BITS
+    spaces = [space for space in (form.activation, form.weight) if space is not None]
+    if form.activation is None and form.kernel.value == "weight-only":
+        return _FLOAT_BITS
+    return max((space.storage_bits for space in spaces), default=_FLOAT_BITS)
+
+
+def _operations(region: Region, elements: Mapping[str, float]) -> float:
+    """Multiply-accumulates: output elements times weight elements per output channel."""
+    outputs = elements.get(region.output.name or "", 1.0)
+    shape = _weight_shape(region)
+    if not shape:
+        return outputs
+    axis = weight_channel_axis(region.anchor)
+    channels = shape[axis] if axis is not None else shape[-1]
+    return outputs * float(np.prod(shape)) / max(channels, 1)
+
+
+def _weight_shape(region: Region) -> tuple[int, ...]:
+    value = region.weight.value if region.weight is not None else None
+    if value is None or value.shape is None or not value.shape.is_static():
+        return ()
+    return tuple(int(dim) for dim in value.shape.numpy())

@@ -1,0 +1,71 @@
+"""`LossModel`: the loss of a plan as the sum over the gates that it switches on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from qcompiler.search.gates import VALUE, Gate
+
+_BROKEN = 1e6
+"""Stands for an infinite loss, which a solver cannot add up."""
+
+
+@dataclass(frozen=True)
+class LossModel:
+    """Measured losses of single quantizations.
+
+    Noise of independent roundings adds up in the noise-to-signal ratio (Widrow & Kollár,
+    Quantization Noise, 2008, ch. 1), so sums predict well while they are small against the signal.
+
+    Attributes:
+        gates: Noise-to-signal ratio that each gate adds.
+        terms: The gates that a region switches on, by (region key, precision).
+    """
+
+    gates: Mapping[Gate, float]
+    terms: Mapping[tuple[str, str], tuple[Gate, ...]]
+    _shares: Mapping[Gate, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        users: dict[Gate, set[str]] = {}
+        for (key, _), gates in self.terms.items():
+            for gate in gates:
+                users.setdefault(gate, set()).add(key)
+        object.__setattr__(self, "_shares", {gate: len(keys) for gate, keys in users.items()})
+
+    def of_plan(self, precisions: Mapping[str, str]) -> float:
+        """Predicted loss; a value that several regions read counts once."""
+        on: dict[Gate, None] = {}
+        for key, precision in precisions.items():
+            on.update(dict.fromkeys(self.terms.get((key, precision), ())))
+        return sum(self._loss(gate) for gate in on)
+
+    def of_choice(self, key: str, precision: str) -> float:
+        """Predicted loss when this region alone is quantized."""
+        return sum(self._loss(gate) for gate in self.terms.get((key, precision), ()))
+
+    def values(self) -> dict[str, float]:
+        """Loss by the name of a statically quantized value."""
+        found: dict[str, float] = {}
+        for gate in self.gates:
+            if gate.kind == VALUE:
+                found[gate.name] = max(found.get(gate.name, 0.0), self._loss(gate))
+        return found
+
+    def own(self) -> dict[tuple[str, str], float]:
+        """Loss by (region key, precision) besides that of static values.
+
+        A dynamic operand that several regions read is shared equally among them.
+        """
+        return {
+            choice: sum(
+                self._loss(gate) / self._shares[gate] for gate in gates if gate.kind != VALUE
+            )
+            for choice, gates in self.terms.items()
+        }
+
+    def _loss(self, gate: Gate) -> float:
+        loss = self.gates.get(gate, 0.0)
+        return loss if math.isfinite(loss) else _BROKEN
