@@ -19,6 +19,7 @@ from qcompiler.ir.bounds import activation_bounds
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.regions import Region
 from qcompiler.ir.rewriter import Rewriter
+from qcompiler.passes.placement.concat_loss import concat_losses
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 from qcompiler.quantization.numerics import choose_qparams
 from qcompiler.quantization.qspace import QParams, QSpace, Range
@@ -40,7 +41,9 @@ class AlignScales(Pass):
         groups = _Groups(program, placed)
         program.scales = groups.value_scales()
         program.operand_scales = groups.operand_scales()
-        return Outcome(details={"values": len(program.scales), "groups": groups.count})
+        details = {"values": len(program.scales), "groups": groups.count}
+        losses = concat_losses(program, placed)
+        return Outcome(details={**details, "concat losses": losses} if losses else details)
 
 
 class _Groups:
