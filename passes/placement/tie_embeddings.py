@@ -29,7 +29,7 @@ class TieEmbeddings(Pass):
     """Lets look-ups read the int8 weights of products with the same table."""
 
     name: ClassVar[str] = "tie-embeddings"
-    requires: ClassVar[frozenset[Property]] = frozenset({Property.WEIGHTS_QUANTIZED})
+    requires: ClassVar[frozenset[Property]] = frozenset({Property.PRECISION_ASSIGNED})
 
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
         nodes = list(all_nodes(program.model))
