@@ -170,13 +170,9 @@ class TorchEngine(Target):
         )
 
     def _regroups(self, node: ir.Node, shape: Sequence[int], groups: int) -> bool:
-        given = {
-            name: node.attributes.get_ints(name, ()) for name in ("strides", "dilations", "pads")
-        }
-        explicit = node.attributes.get_string("auto_pad", "NOTSET") == "NOTSET"
-        return explicit and can_regroup(
-            self.engine, shape, groups, given["strides"], given["dilations"], given["pads"]
-        )
+        strides = node.attributes.get_ints("strides", ())
+        dilations = node.attributes.get_ints("dilations", ())
+        return can_regroup(self.engine, shape, groups, strides, dilations)
 
     def _form(self, region: Region, form: Implementation) -> Implementation:
         """The form with the granularity this region has on the engine."""

@@ -19,7 +19,9 @@ from qcompiler.backends.torch_engines.constants import (
 )
 from qcompiler.backends.torch_engines.depthwise import (
     CHANNELS_PER_GROUP,
+    Margins,
     can_regroup,
+    centred_margins,
     regroup,
 )
 from qcompiler.backends.torch_engines.faults import Site, objections
@@ -32,7 +34,11 @@ from qcompiler.backends.torch_engines.kernels.island import (
     input_levels,
 )
 from qcompiler.backends.torch_engines.kernels.residual import overwriting_objection
-from qcompiler.backends.torch_engines.ops.window import torch_pad, window_pads
+from qcompiler.backends.torch_engines.ops.window import (
+    cut_outputs,
+    torch_pad,
+    window_pads,
+)
 
 
 def finish(island: Island, writer: Writer, result: fx.Node) -> fx.Node:
@@ -49,6 +55,10 @@ def conv(island: Island, setting: Setting) -> Choice:
     if isinstance(built, Refusal):
         return built
     weight, bias, window, pads = built
+    margins = _margins(weight, window, pads, setting)
+    if margins is not None:
+        window, pads = replace(window, padding=margins.padding), list(margins.before)
+    weight, window = _regrouped(weight, window, setting)
     name = f"conv{window.rank}d"
     if island.residual is not None:
         refused = _fusing_objection(island, setting, window.rank)
@@ -56,8 +66,8 @@ def conv(island: Island, setting: Setting) -> Choice:
             return Refusal(refused)
 
     def emit(writer: Writer) -> fx.Node:
-        x = writer.integer(_given(island.core, 0))
-        if pads is not None:
+        source = x = writer.integer(_given(island.core, 0))
+        if pads is not None and any(pads):
             x = writer.call(functional.pad, x, torch_pad(pads))
         packed = adapter.pack_conv(weight.values, weight.scale, weight.zero_point, bias, window)
         if island.residual is not None:
@@ -65,6 +75,7 @@ def conv(island: Island, setting: Setting) -> Choice:
         kernel = adapter.op(f"{name}{'_relu' if island.relu else ''}{_overload(name)}")
         held = writer.attribute("packed", packed)
         result = writer.call(kernel, x, held, island.output.scale, island.output.zero_point)
+        result = _cut(writer, result, source, margins)
         return result if island.relu else finish(island, writer, result)
 
     return emit
@@ -166,15 +177,41 @@ def _convolution(core: ir.Node, island: Island, setting: Setting) -> Convolution
     if isinstance(geometry, Refusal):
         return geometry
     window, pads = geometry
-    if not transposed and pads is None:
-        weight, window = _regrouped(weight, window, setting)
+    checked, grouping = weight, window
+    if not transposed:
+        checked, grouping = _regrouped(weight, window, setting)
     site = _site(
-        "conv_transpose" if transposed else "conv", weight, setting, levels.zero_point, window
+        "conv_transpose" if transposed else "conv", checked, setting, levels.zero_point, grouping
     )
     wrong = objections(site, setting.faults)
     if wrong:
         return Refusal("; ".join(reason for _, reason in wrong))
     return weight, bias, window, pads
+
+
+def _margins(
+    weight: IntegerWeight, window: adapter.Window, pads: list[int] | None, setting: Setting
+) -> Margins | None:
+    """Extra margins for a depthwise layer that fbgemm would otherwise run channel by channel."""
+    site = _site("conv", weight, setting, 0, window)
+    if not site.on_fbgemm or not site.depthwise or window.rank != 2 or set(window.dilation) != {1}:
+        return None
+    around = pads if pads is not None else list(window.padding) * 2
+    return centred_margins(weight.values.shape[2:], window.stride, around)
+
+
+def _cut(writer: Writer, result: fx.Node, source: fx.Node, margins: Margins | None) -> fx.Node:
+    if margins is None:
+        return result
+    return writer.call(
+        cut_outputs,
+        result,
+        source,
+        first=list(margins.first),
+        pads=list(margins.pads),
+        kernel=list(margins.kernel),
+        strides=list(margins.strides),
+    )
 
 
 def _regrouped(
@@ -187,7 +224,6 @@ def _regrouped(
         window.groups,
         window.stride,
         window.dilation,
-        window.padding,
     )
     if not regrouping or not setting.regroup or np.any(weight.zero_point):
         return weight, window

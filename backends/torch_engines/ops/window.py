@@ -89,6 +89,24 @@ def conv(
     return _CONV[rank](padded, w, b, stride, [0] * rank, dilation, group)
 
 
+def cut_outputs(
+    y: Tensor,
+    x: Tensor,
+    *,
+    first: Sequence[int],
+    pads: Sequence[int],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+) -> Tensor:
+    """The outputs of a convolution of `x` with `pads`, out of `y`, which has more on both sides."""
+    rank = len(kernel)
+    for axis in range(rank):
+        size = x.shape[axis + 2] + pads[axis] + pads[axis + rank]
+        count = (size - kernel[axis]) // strides[axis] + 1
+        y = y.narrow(axis + 2, first[axis], count)
+    return y
+
+
 def conv_transpose(
     x: Tensor,
     w: Tensor,

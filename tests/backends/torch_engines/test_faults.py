@@ -147,6 +147,34 @@ def test_b1_depthwise_3x3_is_exact_as_groups_of_four(stride: int, qdq: Any, rng:
     assert largest_error(program, Setting("fbgemm", vnni=False), real, expected) == 0
 
 
+PADS = [[0, 0, 1, 1], [0, 0, 0, 0], [1, 0, 2, 1], [2, 2, 2, 2]]
+
+
+@pytest.mark.parametrize("size", [3, 5])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("pads", PADS, ids=str)
+def test_depthwise_with_any_padding_is_exact(
+    size: int, stride: int, pads: list[int], qdq: Any, rng: Any
+) -> None:
+    """fbgemm's fast kernels want (k - 1) / 2 on all sides; the result is cut to what was meant."""
+    w = rng.integers(-63, 64, (16, 1, size, size)).astype(np.int8)
+    for length in (12, 13):
+        q = rng.integers(0, 256, (2, 16, length, length)).astype(np.uint8)
+        g = qdq()
+        x = g.pair(g.input(q.shape), SX, ZX)
+        attributes: Any = {"group": 16, "pads": pads, "strides": [stride] * 2}
+        y = g.node("Conv", x, g.weight(w, np.float32(SW)), **attributes)
+        program = g.program(g.quantize(y, 0.1, 128), dtype=2)
+        padded = functional.pad(torch.from_numpy(q - 120.0), (pads[1], pads[3], pads[0], pads[2]))
+        taps = torch.from_numpy(w.astype(np.float64))
+        total = functional.conv2d(padded, taps, None, stride, 0, 1, 16).numpy()
+        multiplier = np.float32(SX) * np.float32(SW) / np.float32(0.1)
+        expected = np.clip(np.rint(total.astype(np.float32) * multiplier) + 128, 0, 255)
+        real = ((q - 120.0) * np.float32(SX)).astype(np.float32)
+        assert lower(program.model, Setting("fbgemm")).kernels.missed == {}
+        assert largest_error(program, Setting("fbgemm"), real, expected) == 0
+
+
 def test_b5_dynamic_convolutions_cannot_be_emitted() -> None:
     assert not adapter.has_op("conv2d_dynamic")
     kernel = torch.ops.quantized.conv2d_dynamic.default
