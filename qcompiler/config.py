@@ -55,7 +55,10 @@ class Recipe:
         rounds: Most solve-and-measure rounds.
         probes: Most runs to measure sensitivities when the cheapest plan loses too much.
         seconds: Budget of the search unless `budget` is given.
+        share: If set, the search takes at most this multiple of the time that loading and
+            calibrating took, but at least a second, and not more than `seconds`.
         timing: Seconds of interleaved timing that prove the result.
+        correct_bias: Correct biases of candidates where that lowers their loss.
     """
 
     observer: str
@@ -64,13 +67,25 @@ class Recipe:
     probes: int
     seconds: float
     timing: float
+    share: float | None = None
+    correct_bias: bool = False
+
+    def search_seconds(self, elapsed: float) -> float:
+        """Budget of the search, given how long everything before it took."""
+        if self.share is None:
+            return self.seconds
+        return min(self.seconds, max(1.0, self.share * elapsed))
 
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
-        "fast": Recipe("minmax", samples=4, rounds=5, probes=40, seconds=20.0, timing=0.5),
-        "balanced": Recipe("mse", samples=8, rounds=12, probes=160, seconds=60.0, timing=1.5),
-        "best": Recipe("mse", samples=32, rounds=32, probes=2000, seconds=600.0, timing=5.0),
+        "fast": Recipe("minmax", samples=4, rounds=5, probes=40, seconds=20.0, timing=0.4, share=1.0),
+        "balanced": Recipe(
+            "mse", samples=8, rounds=12, probes=160, seconds=60.0, timing=1.5, correct_bias=True
+        ),
+        "best": Recipe(
+            "mse", samples=32, rounds=32, probes=2000, seconds=600.0, timing=5.0, correct_bias=True
+        ),
     }
 )
 

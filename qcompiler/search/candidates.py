@@ -29,6 +29,7 @@ class Candidate:
         seconds: Time of one run, from a profile or a timing; None until measured.
         score: The user's `evaluate`, if there is one.
         sample: Where the time goes.
+        refined: Whether correcting its biases was tried.
     """
 
     plan: Plan
@@ -39,6 +40,7 @@ class Candidate:
     seconds: float | None = None
     score: float | None = None
     sample: CostSample | None = None
+    refined: bool = False
 
     @property
     def quantized(self) -> int:
@@ -56,6 +58,7 @@ class Workshop:
         options: Legal forms by region.
         judge: Samples with float outputs; None where candidates are not run.
         verify_each: Verify the IR after every placement pass.
+        correct_bias: Correct biases of candidates that are timed, where that lowers their loss.
     """
 
     program: Program
@@ -63,6 +66,7 @@ class Workshop:
     options: Sequence[Options]
     judge: Judge | None = None
     verify_each: bool = False
+    correct_bias: bool = False
     _built: dict[tuple[tuple[str, str], ...], Candidate] = field(default_factory=dict)
 
     def plan(self, precisions: Mapping[str, str], reason: str = "") -> Plan:
@@ -99,10 +103,37 @@ class Workshop:
         if self.judge is not None and candidate.loss is None:
             candidate.loss = self.judge.loss(candidate.artifact.run)
         if feeds and candidate.sample is None:
+            self.refine(candidate)
             candidate.sample = candidate.artifact.profile(feeds)
             if candidate.sample is not None:
                 candidate.seconds = candidate.sample.total
         return candidate
+
+    def refine(self, candidate: Candidate) -> None:
+        """Corrects the candidate's biases, if that lowers its loss; its speed stays as it is.
+
+        The corrected program takes the place of the other one under the same plan.
+        """
+        if not self.correct_bias or self.judge is None or not candidate.loss:
+            return
+        if candidate.refined or not candidate.quantized:
+            return
+        candidate.refined = True
+        program = candidate.program.clone()
+        asked = {"samples": self.judge.feeds, "reference": self.program}
+        context = PassContext(target=self.target, options=asked)
+        try:
+            report = Pipeline.parse("correct-bias").run(program, context)
+            artifact = self.target.lower(program)
+        except LoweringError:
+            return  # the candidate is whole without it
+        loss = self.judge.loss(artifact.run)
+        if loss < candidate.loss:
+            candidate.program, candidate.artifact, candidate.loss = program, artifact, loss
+            both = (candidate.report, report)
+            candidate.report = PipelineReport(
+                sum((each.reports for each in both), ()), sum((each.runs for each in both), ())
+            )
 
 
 def place(

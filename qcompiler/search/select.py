@@ -65,7 +65,7 @@ def select(
     judge = None
     if target.measurable and samples.feeds:
         judge = Judge(samples.feeds, baseline.run)
-    workshop = Workshop(program, target, options, judge)
+    workshop = Workshop(program, target, options, judge, correct_bias=effort.correct_bias)
     chooser = _Chooser(source, baseline, workshop, samples, goal, effort, progress, executor)
     if goal.plan is None and goal.scheme.is_auto and judge is not None:
         return chooser.search()
@@ -90,6 +90,7 @@ class _Chooser:
         candidate = self.workshop.build(plan)
         if self.workshop.judge is not None:
             candidate.loss = self.workshop.judge.loss(candidate.artifact.run)
+            self.workshop.refine(candidate)
         latencies = self._timed({"compiled": candidate.artifact})
         summary = f"{candidate.quantized} of {len(self.workshop.options)} regions as asked"
         return self._selection(candidate, "compiled", summary, latencies, (candidate,), ())
