@@ -99,4 +99,4 @@ def save_exported(artifact: TorchArtifact, path: Path, feed: Feed) -> None:
 
 def _save(exported: torch.export.ExportedProgram, partial: Path) -> None:
     with partial.open("wb") as file:
-        torch.export.save(exported, file)  # type: ignore[arg-type]
+        torch.export.save(exported, file)
