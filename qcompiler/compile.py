@@ -85,6 +85,8 @@ def compile(  # noqa: A001 - the project's one verb
     context = PassContext(chosen, None, reporter, executor, {})
     reports = [_pipeline(pipeline).run(program, context)]
     kept = _calibrated(program, chosen, feeds, asked, effort, context, reports)
+    if budget is None:
+        budget = effort.search_seconds(time.perf_counter() - started)
     goal = Goal(asked, evaluate, max_loss, objective, budget, dict(overrides or {}), plan)
     selection = select(source, program, chosen, kept, goal, effort, reporter, executor)
     seconds = time.perf_counter() - started

@@ -16,6 +16,9 @@ from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.target.contract import Artifact, CostSample, KernelCount, Target
 
+_PROFILE_SECONDS = 0.1
+"""Least time to run a candidate for a profile."""
+
 
 class OrtArtifact(Artifact):
     """An ONNX model on ONNX Runtime with default session options.
@@ -47,7 +50,7 @@ class OrtArtifact(Artifact):
         write_onnx(self._program.model, path)
 
     def profile(self, feeds: Sequence[Feed]) -> CostSample:
-        times = self._session.profile(feeds)
+        times = self._session.profile(feeds, seconds=_PROFILE_SECONDS)
         return cost_sample(self._program, self._target.regions(self._program), times)
 
     def kernels(self) -> KernelCount:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ Array = npt.NDArray[Any]
 Source = ir.Model | PackedModel | bytes | Path | str
 _FATAL = 4
 _EXTERNAL_KEY = "session.optimized_model_external_initializers_file_name"
+_MOST_REPEATS = 10
 _LARGE_BYTES = 1 << 30
 """Models above this are written by ONNX Runtime with their weights in a second file."""
 
@@ -90,13 +92,16 @@ class OrtSession:
         wanted = self.output_names if names is None else tuple(names)
         return dict(zip(wanted, self.run(feed, wanted), strict=True))
 
-    def profile(self, feeds: Iterable[Any], warmup: int = 1, repeats: int = 3) -> list[KernelTime]:
+    def profile(
+        self, feeds: Iterable[Any], warmup: int = 1, repeats: int = 3, seconds: float = 0.0
+    ) -> list[KernelTime]:
         """Seconds per kernel over the feeds, in a session of its own.
 
         Args:
             feeds: What to run.
             warmup: Runs of the first feed that are left out.
-            repeats: How often the feeds are run; the fastest repetition of each counts.
+            repeats: How often the feeds are run at least; the fastest repetition of each counts.
+            seconds: Go on repeating for this long (ten times at most), since short runs are noisy.
 
         Returns:
             One entry per kernel of the optimized graph, in order of first execution.
@@ -107,8 +112,14 @@ class OrtSession:
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(folder) / "profile")
             session = self._load(options)
-            for feed in checked[:1] * warmup + checked * repeats:
+            for feed in checked[:1] * warmup:
                 session.run(None, feed)
+            end = time.monotonic() + seconds
+            for number in range(max(repeats, _MOST_REPEATS if seconds else 0)):
+                if number >= repeats and time.monotonic() > end:
+                    break
+                for feed in checked:
+                    session.run(None, feed)
             return read_profile(
                 Path(session.end_profiling()), len(checked), skip=min(warmup, len(checked))
             )

@@ -16,6 +16,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from qcompiler.errors import ConfigurationError
+from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.signature import Feed
 from qcompiler.pipeline.contract import Progress, Silent
 from qcompiler.search.assignment import assign
@@ -35,6 +36,8 @@ _CLOSE = 1.08
 """Ratio of rejected to accepted predicted loss at which the bounds have met."""
 _SURPRISE = 0.15
 """Relative gap between predicted and profiled time after which a plan is profiled again."""
+_NOTICEABLE = 0.02
+"""Share of the run time below which no further forms are tried."""
 _SOLVER_SECONDS = 10.0
 _PROBE_FEEDS = 4
 
@@ -143,15 +146,29 @@ class Search:
         for number, wanted in enumerate(trials, 1):
             if self.limits.expired:
                 return
+            if number > 1 and not self._may_pay(wanted):
+                continue
             self._try(wanted, "every region" if number == 1 else f"form {number} of regions", True)
+
+    def _may_pay(self, wanted: Mapping[str, str]) -> bool:
+        """Whether another form of these regions could save a noticeable part of the whole."""
+        known = self.costs.regions
+        whole = sum(spent for (_, precision), spent in known.items() if precision == FLOAT)
+        lowest: dict[str, float] = {}
+        for (key, _), spent in known.items():
+            lowest[key] = min(spent, lowest.get(key, spent))
+        at_stake = sum(lowest.get(key, 0.0) for key in wanted)
+        return at_stake >= _NOTICEABLE * (whole + self.costs.other)
 
     def _refine(self) -> None:
         """Narrows the bound on predicted loss between accepted and rejected plans."""
         bound: float | None = None
         accepted, rejected = 0.0, math.inf
+        fresh = True  # what was just learned is used once, budget or not
         for _ in range(self.limits.rounds):
-            if self.limits.expired:
+            if self.limits.expired and not fresh:
                 return self._note("the budget ended")
+            fresh = False
             precisions = self._solved(bound)
             seen = None if precisions is None else self._find(precisions)
             candidate = seen or (precisions and self._try(precisions, "solved"))
@@ -160,8 +177,10 @@ class Search:
             good = self._good(candidate)
             if good and bound is None and seen:
                 return None
-            if not good and self.state.losses is None and not self._measure_losses():
-                return None
+            if not good and self.state.losses is None:
+                fresh = self._measure_losses()
+                if not fresh:
+                    return None
             if self.state.losses is None:
                 continue
             predicted = self.state.losses.of_plan(candidate.plan.precisions)
@@ -208,13 +227,14 @@ class Search:
         if not self.limits.probes or judge is None:
             return False
         model = self.gates()
+        end = time.monotonic() + 0.5 * self.limits.left  # the rest is for using what was found
         with Prober(model, judge.feeds[:_PROBE_FEEDS], self.executor) as prober:
             found = measure_sensitivity(
                 list(gate_groups(model.gates)),
                 self._told(prober.losses),
                 self.limits.max_nsr / 64,
                 self.limits.probes,
-                lambda: self.limits.expired,
+                lambda: time.monotonic() > end,
             )
         self.state.losses = LossModel(found.losses, model.terms)
         self._note(

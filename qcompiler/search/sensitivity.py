@@ -17,6 +17,9 @@ Item = TypeVar("Item")
 BATCH = 4
 """Sets that are split at a time, so that eight probes may run side by side."""
 
+LEAST = 24
+"""Probes below which a deadline does not count: fewer say next to nothing."""
+
 
 @dataclass
 class Sensitivity(Generic[Item]):
@@ -57,7 +60,8 @@ def measure_sensitivity(
         # The worst first, so that the limit costs the least.
         pending.sort(key=lambda item: -_rank(item[1]))
         open_ = [item for item in pending if len(item[0]) > 1 and not item[1] <= floor][:BATCH]
-        if not open_ or found.probes + 2 * len(open_) > limit or expired():
+        late = found.probes >= LEAST and expired()
+        if not open_ or found.probes + 2 * len(open_) > limit or late:
             found.complete = not open_
             break
         pending = [item for item in pending if all(item is not each for each in open_)]
