@@ -65,6 +65,8 @@ def resnet50(seed: int = 0) -> ResNet50:
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.2, 0.6)
             nn.init.normal_(module.bias, 0, 0.2)
+            assert module.running_mean is not None
+            assert module.running_var is not None
             nn.init.normal_(module.running_mean, 0, 0.1)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
     return network.eval()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -32,6 +34,11 @@ def gemm(constant_bias: bool = True) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
+def run(model: onnx.ModelProto, feed: dict[str, Any]) -> list[Any]:
+    """Outputs of onnx.reference."""
+    return list(ReferenceEvaluator(model).run(None, feed))
+
+
 @pytest.mark.parametrize(("constant_bias", "left"), [(True, {}), (False, {"beta": 2.0})])
 def test_factors_of_constants_are_folded(constant_bias: bool, left: dict[str, float]) -> None:
     source = gemm(constant_bias)
@@ -45,8 +52,8 @@ def test_factors_of_constants_are_folded(constant_bias: bool, left: dict[str, fl
     feed = {"x": np.random.default_rng(2).standard_normal((3, 4)).astype(np.float32)}
     if not constant_bias:
         feed["c"] = C
-    wanted = ReferenceEvaluator(source).run(None, feed)[0]
-    got = ReferenceEvaluator(ir.to_proto(program.model)).run(None, feed)[0]
+    (wanted,) = run(source, feed)
+    (got,) = run(ir.to_proto(program.model), feed)
     # Two roundings of float32 per product of a sum over 4, and of one add.
     np.testing.assert_allclose(got, wanted, rtol=0, atol=8 * 2**-24 * np.abs(wanted).max() * 4)
 
