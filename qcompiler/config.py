@@ -40,6 +40,8 @@ SCHEMES: Mapping[str, Scheme] = MappingProxyType(
         "auto": Scheme("auto"),
         "int8": Scheme("int8"),
         "dynamic": Scheme("int8-dynamic"),
+        "int8-weights": Scheme("int8-weights"),
+        "int4-weights": Scheme("int4-weights"),
         "float32": Scheme("float32"),
     }
 )
@@ -79,7 +81,9 @@ class Recipe:
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
-        "fast": Recipe("minmax", samples=4, rounds=5, probes=40, seconds=20.0, timing=0.4, share=1.0),
+        "fast": Recipe(
+            "minmax", samples=4, rounds=5, probes=40, seconds=20.0, timing=0.4, share=1.0
+        ),
         "balanced": Recipe(
             "mse", samples=8, rounds=12, probes=160, seconds=60.0, timing=1.5, correct_bias=True
         ),

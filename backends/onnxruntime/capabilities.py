@@ -13,7 +13,13 @@ from qcompiler.ir.bounds import activation_bounds
 from qcompiler.ir.optraits import TRAITS
 from qcompiler.ir.regions import Epilogue, Region, RegionPattern, Stage
 from qcompiler.ir.walk import constant, is_stored, rank
-from qcompiler.quantization.qspace import S8_SYMMETRIC_PER_CHANNEL, U8_AFFINE, Range
+from qcompiler.quantization.qspace import (
+    S8_SYMMETRIC_PER_CHANNEL,
+    U8_AFFINE,
+    Granularity,
+    QSpace,
+    Range,
+)
 from qcompiler.target.capability import (
     BiasForm,
     CapabilityTable,
@@ -24,6 +30,15 @@ from qcompiler.target.capability import (
 )
 
 _WEIGHT = S8_SYMMETRIC_PER_CHANNEL
+
+
+def blocks(dtype: ir.DataType, size: int = 32) -> QSpace:
+    """Signed blocks along the reduction axis; ONNX Runtime makes MatMulNBits of DQ + MatMul.
+
+    It takes blocks of 16 to 128; 32 is its own default.
+    """
+    return QSpace(dtype, True, Granularity.GROUP, size)
+
 
 
 def _clip_is_constant(node: ir.Node) -> bool:
@@ -44,6 +59,12 @@ FLOAT_OUT_BIASED = Implementation(
     "int8-float-out", activation=U8_AFFINE, weight=_WEIGHT, bias=BiasForm.INT32
 )
 DYNAMIC = Implementation("int8-dynamic", kernel=Kernel.DYNAMIC, weight=_WEIGHT)
+INT8_WEIGHTS = Implementation(
+    "int8-weights", kernel=Kernel.WEIGHT_ONLY, weight=blocks(ir.DataType.INT8)
+)
+INT4_WEIGHTS = Implementation(
+    "int4-weights", kernel=Kernel.WEIGHT_ONLY, weight=blocks(ir.DataType.INT4)
+)
 ELEMENTWISE = Implementation("int8", activation=U8_AFFINE, output=U8_AFFINE)
 UNIT_OUTPUT = Implementation(
     "int8", activation=U8_AFFINE, output=U8_AFFINE, output_range=Range(0.0, 1.0)
@@ -135,7 +156,9 @@ _WEIGHTED = (
         (_FLOAT32, _CONSTANT, _GEMM),
     ),
     OpCapability(
-        RegionPattern("MatMul"), (INTEGER_PRODUCT, FLOAT_OUT, DYNAMIC), (_FLOAT32, _MATRIX)
+        RegionPattern("MatMul"),
+        (INTEGER_PRODUCT, FLOAT_OUT, DYNAMIC, INT8_WEIGHTS, INT4_WEIGHTS),
+        (_FLOAT32, _MATRIX),
     ),
     OpCapability(RegionPattern("LSTM"), (DYNAMIC,), (_FLOAT32, _LSTM)),
 )

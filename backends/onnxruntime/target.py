@@ -15,7 +15,7 @@ from qcompiler.target.contract import STATIC_PLACEMENT, ConversionCost, Target
 
 @dataclass(frozen=True)
 class OnnxRuntime(Target):
-    """ONNX Runtime on CPU: u8 activations, s8 weights, int32 biases, dynamic matrix products.
+    """ONNX Runtime on CPU: u8 activations, s8 weights, int32 biases, dynamic and weight-only products.
 
     Attributes:
         threads: Threads inside one kernel; None leaves the choice to ONNX Runtime.
@@ -24,7 +24,9 @@ class OnnxRuntime(Target):
     threads: int | None = None
 
     name: ClassVar[str] = "onnxruntime"
-    placement: ClassVar[str] = f"{STATIC_PLACEMENT},insert-dynamic-lstm,avoid-skip-layer-norm"
+    placement: ClassVar[str] = (
+        f"{STATIC_PLACEMENT},insert-dynamic-lstm,quantize-weight-blocks,avoid-skip-layer-norm"
+    )
 
     @property
     def capabilities(self) -> CapabilityTable:
