@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -118,10 +119,11 @@ class Compiled:
             feed = normalize_feed(signature, tuple(signature.flatten(args, kwargs)))
         else:
             feed = normalize_feed(signature, dict(kwargs) if kwargs else tuple(args))
-        outputs = self.artifact.run(feed)
-        if signature.unflatten is None:
-            return outputs
-        return signature.unflatten(outputs)
+        outputs: list[Any] = list(self.artifact.run(feed))
+        if _has_tensors(args, kwargs):
+            torch = sys.modules["torch"]
+            outputs = [torch.as_tensor(output) for output in outputs]
+        return outputs if signature.unflatten is None else signature.unflatten(outputs)
 
     def run(self, feed: Any) -> list[Any]:
         """Output arrays in signature order for one feed (dict, tuple or array)."""
@@ -199,6 +201,20 @@ class Compiled:
         return replace(
             self, program=chosen.program, plan=chosen.plan, report=report, artifact=chosen.artifact
         )
+
+
+def _has_tensors(*given: Any) -> bool:
+    """Whether torch tensors are among nested arguments; torch itself is never imported for it."""
+    for each in given:
+        if isinstance(each, Mapping):
+            found = _has_tensors(*each.values())
+        elif isinstance(each, list | tuple):
+            found = _has_tensors(*each)
+        else:
+            found = "torch" in sys.modules and isinstance(each, sys.modules["torch"].Tensor)
+        if found:
+            return True
+    return False
 
 
 def _dominates(a: FrontierPoint, b: FrontierPoint) -> bool:
