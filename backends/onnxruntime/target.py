@@ -15,7 +15,7 @@ from qcompiler.target.contract import STATIC_PLACEMENT, ConversionCost, Target
 
 @dataclass(frozen=True)
 class OnnxRuntime(Target):
-    """ONNX Runtime on CPU: u8 activations, s8 weights, int32 biases, dynamic and weight-only products.
+    """ONNX Runtime on CPU: u8 activations, s8 weights, int32 biases; dynamic, weight-only products.
 
     Attributes:
         threads: Threads inside one kernel; None leaves the choice to ONNX Runtime.
