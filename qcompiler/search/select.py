@@ -8,8 +8,9 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
 from qcompiler.config import Recipe
+from qcompiler.errors import LegalityError
 from qcompiler.execution.timing import Latency, compare_latency
-from qcompiler.ir.plan import Plan
+from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.signature import Feed
 from qcompiler.pipeline.contract import PassContext, Progress
@@ -31,7 +32,7 @@ from qcompiler.search.loop import Limits, Search
 from qcompiler.search.loss import Judge, sqnr_db
 from qcompiler.search.objective import ENERGY, LATENCY, SIZE, Footprint, Objective, footprint
 from qcompiler.search.options import region_options
-from qcompiler.target.contract import Artifact, Target
+from qcompiler.target.contract import Artifact, Target, all_objections
 
 __all__ = [
     "DEFAULT_NSR",
@@ -87,6 +88,7 @@ class _Chooser:
     def fixed(self) -> Selection:
         """One plan, as asked: a given one, or one precision wherever it is legal."""
         plan = self.goal.plan or self._uniform()
+        self._require_quantized(plan)
         candidate = self.workshop.build(plan)
         if self.workshop.judge is not None:
             candidate.loss = self.workshop.judge.loss(candidate.artifact.run)
@@ -94,6 +96,21 @@ class _Chooser:
         latencies = self._timed({"compiled": candidate.artifact})
         summary = f"{candidate.quantized} of {len(self.workshop.options)} regions as asked"
         return self._selection(candidate, "compiled", summary, latencies, (candidate,), ())
+
+    def _require_quantized(self, plan: Plan) -> None:
+        """A fixed scheme that nothing in the model can take is a mistake, not a wish for float."""
+        wanted = self.goal.scheme
+        if self.goal.plan is not None or wanted.is_auto or wanted.precision == FLOAT:
+            return
+        if any(choice.precision != FLOAT for choice in plan.choices.values()):
+            return
+        target, options = self.workshop.target, self.workshop.options
+        raise LegalityError(
+            f"no region of this model can run as {wanted.precision!r} on {target.name}",
+            all_objections(target, [each.region for each in options]),
+            why=None if options else "it has no op that the target quantizes",
+            fix="choose another scheme, or scheme='auto', which returns float and says why",
+        )
 
     def search(self) -> Selection:
         """Searches under the goal, then times the best few against float."""
