@@ -219,7 +219,7 @@ class Search:
 
     def _good(self, candidate: Candidate) -> bool:
         within = candidate.loss is not None and candidate.loss <= self.limits.max_nsr
-        return within and self.accept(candidate)
+        return within and (not candidate.quantized or self.accept(candidate))
 
     def _measure_losses(self) -> bool:
         """Sensitivities of all gates; False when there are none to be had."""

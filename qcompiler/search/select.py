@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
 from qcompiler.config import Recipe
-from qcompiler.errors import LegalityError
+from qcompiler.errors import LegalityError, LoweringError
 from qcompiler.execution.timing import Latency, compare_latency
 from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.program import Program, Property
@@ -31,7 +31,8 @@ from qcompiler.search.goal import (
 from qcompiler.search.loop import Limits, Search
 from qcompiler.search.loss import Judge, sqnr_db
 from qcompiler.search.objective import ENERGY, LATENCY, SIZE, Footprint, Objective, footprint
-from qcompiler.search.options import region_options
+from qcompiler.search.options import Options, region_options
+from qcompiler.search.ranges import with_best_ranges
 from qcompiler.target.contract import Artifact, Target, all_objections
 
 __all__ = [
@@ -66,11 +67,27 @@ def select(
     judge = None
     if target.measurable and samples.feeds:
         judge = Judge(samples.feeds, baseline.run)
+    if judge is not None and effort.choose_ranges and goal.scheme.observer is None:
+        program = _best_ranges(program, target, options, judge)
     workshop = Workshop(program, target, options, judge, correct_bias=effort.correct_bias)
     chooser = _Chooser(source, baseline, workshop, samples, goal, effort, progress, executor)
     if goal.plan is None and goal.scheme.is_auto and judge is not None:
         return chooser.search()
     return chooser.fixed()
+
+
+def _best_ranges(
+    program: Program, target: Target, options: Sequence[Options], judge: Judge
+) -> Program:
+    """The program under the calibration method that suits the plan of all regions best."""
+    trials = uniform_trials(options)
+    if not trials or not program.observations:
+        return program
+    plan = Workshop(program, target, options).plan(trials[0])
+    try:
+        return with_best_ranges(program, target, plan, judge)[0]
+    except LoweringError:
+        return program  # the search tries other plans
 
 
 @dataclass(eq=False)
@@ -138,6 +155,10 @@ class _Chooser:
         latencies = self._timed({name: each.artifact for name, each in finalists.items()})
         chosen = self._best(finalists, latencies, search.prints)
         candidate = finalists.get(chosen)
+        while candidate is not None and not self._accept(candidate):
+            del finalists[chosen]  # float rewritten, whose rounding the user's score minds
+            chosen = self._best(finalists, latencies, search.prints)
+            candidate = finalists.get(chosen)
         summary = self._summary(candidate, latencies, chosen)
         selection = self._selection(
             candidate, chosen, summary, latencies, tuple(state.frontier), tuple(state.log)
@@ -172,7 +193,7 @@ class _Chooser:
 
     def _accept(self, candidate: Candidate) -> bool:
         """Whether the user's score allows the candidate; scores are computed once."""
-        if self.goal.evaluate is None or not candidate.quantized:
+        if self.goal.evaluate is None:
             return True
         if self._float_score is None:
             self._float_score = float(self.goal.evaluate(self.baseline.run))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -213,8 +214,10 @@ def test_plans_differ_by_line(digits_path: Path, digits_feeds: list[Feed]) -> No
 def test_c_output_is_swallowed_and_ours_is_not(capfd: pytest.CaptureFixture[str]) -> None:
     import ctypes
 
+    sys.stdout.write("before\n")
     with quiet_stdout():
         ctypes.CDLL(None).printf(b"from C\n")
+    sys.stdout.write("after\n")
     assert capfd.readouterr().out.splitlines() == ["before", "after"]
 
 
