@@ -1,0 +1,46 @@
+"""Which calibration method suits a network: tried on the engine, from one set of statistics.
+
+A histogram observer holds what every method needs, so trying another method costs a placement and
+a few runs, and no pass over the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from qcompiler.ir.plan import Plan
+from qcompiler.ir.program import Program
+from qcompiler.quantization.observer import Observer
+from qcompiler.quantization.observers import HistogramObserver, reinterpreted
+from qcompiler.search.candidates import place
+from qcompiler.search.loss import Judge
+from qcompiler.target.contract import Target
+
+METHODS = ("mse", "percentile", "minmax")
+
+
+def with_best_ranges(
+    program: Program, target: Target, plan: Plan, judge: Judge
+) -> tuple[Program, Mapping[str, float]]:
+    """The program under the method whose plan loses least, and the loss of every method tried.
+
+    Args:
+        program: Calibrated; it comes back as it is if its statistics allow one method only.
+        target: Where the plan runs.
+        plan: A plan with static forms, such as every region in int8.
+        judge: Measures the loss.
+    """
+    if not all(isinstance(seen, HistogramObserver) for seen in program.observations.values()):
+        return program, {}
+    tried: dict[str, tuple[float, Program]] = {}
+    for method in METHODS:
+        variant = program.clone()
+        variant.observations = _under(program.observations, method)
+        placed, _ = place(variant, target, plan)
+        tried[method] = (judge.loss(target.lower(placed).run), variant)
+    best = min(tried, key=lambda method: tried[method][0])
+    return tried[best][1], {method: loss for method, (loss, _) in tried.items()}
+
+
+def _under(observations: Mapping[str, Observer], method: str) -> dict[str, Observer]:
+    return {name: reinterpreted(seen, method) for name, seen in observations.items()}
