@@ -103,7 +103,6 @@ class Workshop:
         if self.judge is not None and candidate.loss is None:
             candidate.loss = self.judge.loss(candidate.artifact.run)
         if feeds and candidate.sample is None:
-            self.refine(candidate)
             candidate.sample = candidate.artifact.profile(feeds)
             if candidate.sample is not None:
                 candidate.seconds = candidate.sample.total

@@ -51,12 +51,14 @@ class Limits:
         deadline: `time.monotonic()` value to stop at.
         rounds: Most solve-and-measure rounds.
         probes: Most probes of sensitivity; 0 measures none.
+        refine_above: Loss above which a solved plan is worth correcting its biases.
     """
 
     max_nsr: float
     deadline: float = math.inf
     rounds: int = 8
     probes: int = 100
+    refine_above: float = math.inf
 
     @property
     def expired(self) -> bool:
@@ -264,6 +266,7 @@ class Search:
             return None
         if not uniform and expected is not None:
             self._recheck(candidate, expected)
+        self._refine_biases(candidate, uniform)
         self.costs.learn(candidate, only_new=uniform)
         if candidate not in self.state.frontier:
             self.state.frontier.append(candidate)
@@ -275,6 +278,12 @@ class Search:
         )
         self.progress.advance(1, self.state.log[-1] + self._best_note())
         return candidate
+
+    def _refine_biases(self, candidate: Candidate, uniform: bool) -> None:
+        """Corrects biases where that may decide whether a plan is good: within 6 dB of the bound."""
+        loss = candidate.loss or 0.0
+        if not uniform and self.limits.refine_above < loss <= 4 * self.limits.max_nsr:
+            self.workshop.refine(candidate)
 
     def _expected(self, precisions: Mapping[str, str]) -> float | None:
         """Seconds of the regions by what is known; None while something is not."""

@@ -136,7 +136,11 @@ class _Chooser:
         elements = elements_per_run(self.workshop.program, options, self.samples.seen)
         costs = CostModel(elements, self.workshop.target.conversion_cost())
         limits = Limits(
-            self.goal.max_nsr, time.monotonic() + budget, self.effort.rounds, self.effort.probes
+            self.goal.max_nsr,
+            time.monotonic() + budget,
+            self.effort.rounds,
+            self.effort.probes,
+            refine_above=0.0 if self.goal.evaluate else self.goal.max_nsr,
         )
         search = Search(
             self.workshop,
@@ -215,6 +219,8 @@ class _Chooser:
         for each in sorted((c for c in within if c.quantized), key=search.score):
             if len(good) < _FINALISTS and self._accept(each):
                 good.append(each)
+        for each in good:
+            self.workshop.refine(each)
         named = {f"candidate {i}": each for i, each in enumerate(good)}
         rewritten = [each for each in within if not each.quantized]
         return named | dict(zip(["rewritten float"], rewritten, strict=False))
