@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
+from qcompiler.backends.openvino.costs import cost_sample
 from qcompiler.backends.openvino.kernels import count_kernels
 from qcompiler.backends.openvino.session import OpenVinoSession
 from qcompiler.execution.saving import weight_bytes, write_onnx
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
-from qcompiler.target.contract import Artifact, KernelCount, Target
+from qcompiler.target.contract import Artifact, CostSample, KernelCount, Target
+
+_PROFILE_SECONDS = 0.1
+"""Least time to run a candidate for a profile."""
 
 
 class OpenVinoArtifact(Artifact):
@@ -42,6 +47,10 @@ class OpenVinoArtifact(Artifact):
 
     def save(self, path: Path) -> None:
         write_onnx(self._program.model, path)
+
+    def profile(self, feeds: Sequence[Feed]) -> CostSample:
+        times = self._session.profile(feeds, _PROFILE_SECONDS)
+        return cost_sample(self._target.regions(self._program), times)
 
     def kernels(self) -> KernelCount:
         return count_kernels(self._program, self._target, self._session.layers())

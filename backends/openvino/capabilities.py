@@ -8,10 +8,24 @@ none at the outputs of weighted ops.
 
 from __future__ import annotations
 
-from qcompiler.backends.tensorrt.capabilities import eight_bit
+from qcompiler.backends.tensorrt.capabilities import FLOAT32, deconvolution, eight_bit
+from qcompiler.ir.regions import Epilogue, Region, RegionPattern, Stage
 from qcompiler.quantization.qspace import S8_SYMMETRIC_PER_CHANNEL, U8_AFFINE
-from qcompiler.target.capability import CapabilityTable, OpCapability
+from qcompiler.target.capability import (
+    CapabilityTable,
+    Constraint,
+    Implementation,
+    OpCapability,
+)
 
+ACTIVATION = Epilogue(Stage.ACTIVATION, frozenset({"Relu"}))
+
+
+def _two_activations(region: Region) -> str | None:
+    return None if len(region.activations) > 1 else "one operand is a constant"
+
+
+PAIR = Constraint("OV01", _two_activations, "constants are folded into scales and offsets")
 _ALIKE = eight_bit("int8", U8_AFFINE, S8_SYMMETRIC_PER_CHANNEL)
 
 
@@ -23,4 +37,17 @@ def _stored_weights_only(table: CapabilityTable) -> OpCapability:
     return OpCapability(row.pattern, forms, row.constraints)
 
 
-TABLE = _ALIKE.overlay([_stored_weights_only(_ALIKE)], without=("Max", "Where", "Softmax"))
+_ELEMENTWISE = Implementation("int8", activation=U8_AFFINE)
+"""Operands in u8; the result is quantized by the region that reads it, if that is integer."""
+
+TABLE = _ALIKE.overlay(
+    [
+        _stored_weights_only(_ALIKE),
+        deconvolution(_ALIKE),
+        *(
+            OpCapability(RegionPattern(op, (ACTIVATION,)), (_ELEMENTWISE,), (FLOAT32, PAIR))
+            for op in ("Add", "Mul")
+        ),
+    ],
+    without=("Max", "Where", "Softmax"),
+)
