@@ -5,11 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from qcompiler.backends.torch_engines.capabilities import BASE, with_int32_bias
+from qcompiler.backends.torch_engines.capabilities import (
+    BASE,
+    FLOAT32,
+    UNIT_256,
+    with_int32_bias,
+)
 from qcompiler.backends.torch_engines.engine import TorchEngine
-from qcompiler.ir.regions import Region
+from qcompiler.ir.regions import Region, RegionPattern
 from qcompiler.quantization.qspace import S8_SYMMETRIC_PER_CHANNEL
-from qcompiler.target.capability import CapabilityTable, Implementation
+from qcompiler.target.capability import CapabilityTable, Implementation, OpCapability
+
+_SIGMOID = OpCapability(RegionPattern("Sigmoid"), (UNIT_256,), (FLOAT32,))
 
 
 @dataclass(frozen=True)
@@ -18,7 +25,7 @@ class Qnnpack(TorchEngine):
 
     name: ClassVar[str] = "qnnpack"
     engine: ClassVar[str] = "qnnpack"
-    table: ClassVar[CapabilityTable] = with_int32_bias(BASE)
+    table: ClassVar[CapabilityTable] = with_int32_bias(BASE).overlay((_SIGMOID,))
 
     def _form(self, region: Region, form: Implementation) -> Implementation:
         if form.weight is not None and self._per_channel_transposed(region):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -16,11 +15,14 @@ from torch import fx
 from qcompiler.backends.torch_engines import adapter, store
 from qcompiler.backends.torch_engines.kernels.island import Setting
 from qcompiler.backends.torch_engines.lowering import lower
+from qcompiler.backends.torch_engines.observing import Stopwatch, Tap
 from qcompiler.errors import LoweringError
 from qcompiler.execution.packing import pack
 from qcompiler.ir.signature import Array, Feed, Signature, signature_of
 from qcompiler.target.contract import Artifact, CostSample, KernelCount
 
+_PROFILE_SECONDS = 0.1
+"""Least time to run a candidate for a profile."""
 _CONVERSIONS = ("quantize_per_tensor", "dequantize", "int_repr", "_to_quantized", "_to_signed")
 
 
@@ -32,7 +34,8 @@ class TorchArtifact(Artifact):
         signature: Its inputs and outputs.
         setting: Engine, CPU features and rules.
         threads: Threads inside a kernel while it runs; None leaves torch's setting.
-        keys: Region key by the name of each node of a region, for `profile`.
+        keys: Region key by the name of each node of a region.
+        planned: Keys of the regions meant to be integer; None when there is no plan.
 
     Raises:
         LoweringError: An op has no row, or torch lacks the engine.
@@ -45,12 +48,14 @@ class TorchArtifact(Artifact):
         setting: Setting,
         threads: int | None = None,
         keys: Mapping[str, str] | None = None,
+        planned: Collection[str] | None = None,
     ) -> None:
         self._model = model
         self._signature = signature
         self._setting = setting
         self._threads = threads
         self._keys = dict(keys or {})
+        self._planned = planned
         self._lowered = lower(model, setting)
 
     @property
@@ -85,9 +90,7 @@ class TorchArtifact(Artifact):
         Raises:
             LoweringError: The engine refused a call; the node is named.
         """
-        with torch.inference_mode():
-            outputs = self.call(*self.tensors(feed))
-        return [each.numpy() for each in outputs]
+        return [each.numpy() for each in self.call(*self.tensors(feed))]
 
     def call(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Tensors in, tensors out, under the engine and thread count of this artifact.
@@ -95,11 +98,8 @@ class TorchArtifact(Artifact):
         Raises:
             LoweringError: The engine refused a call.
         """
-        before = torch.get_num_threads()
-        if self._threads is not None and self._threads != before:
-            torch.set_num_threads(self._threads)
         try:
-            with adapter.engine_scope(self._setting.engine):
+            with self._running():
                 result: tuple[torch.Tensor, ...] = self.module(*inputs)
                 return result
         except RuntimeError as error:
@@ -107,27 +107,58 @@ class TorchArtifact(Artifact):
                 f"{self._setting.engine} refused a call while running",
                 why=str(error).strip().splitlines()[0],
             ) from error
+
+    def tap(self, feeds: Sequence[Feed], values: Sequence[str]) -> Iterator[dict[str, Array]]:
+        """Interior values as the kernels make them; values inside a kernel are left out."""
+        held = self._lowered.held
+        wanted = {name: held[name] for name in values if name in held}
+        for feed in feeds:
+            run = Tap(self.module, wanted)
+            with self._running():
+                run.run(*self.tensors(feed))
+            yield run.found
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        """Engine, thread count and inference mode of this artifact."""
+        before = torch.get_num_threads()
+        changed = self._threads is not None and self._threads != before
+        try:
+            if changed and self._threads is not None:
+                torch.set_num_threads(self._threads)
+            with torch.inference_mode(), adapter.engine_scope(self._setting.engine):
+                yield
         finally:
-            if torch.get_num_threads() != before:
+            if changed:
                 torch.set_num_threads(before)
 
     def kernels(self) -> KernelCount:
-        return self._lowered.kernels
+        """Integer calls and float fallbacks of the planned regions, all of them without a plan."""
+        found = self._lowered.kernels
+        if self._planned is None:
+            return found
+        integer = dict.fromkeys(self._keys.get(name, name) for name in found.integer)
+        missed = {self._keys.get(name, name): why for name, why in found.missed.items()}
+        return KernelCount(
+            tuple(key for key in integer if key in self._planned),
+            {key: why for key, why in missed.items() if key in self._planned},
+            found.ops,
+        )
 
     def save(self, path: Path) -> None:
         """Writes graph and plain tensors; `store.load` reads them, see `docs/torch-engines.md`."""
         store.save(path, self._model, self._setting)
 
     def profile(self, feeds: Sequence[Feed]) -> CostSample | None:
-        """Seconds per integer kernel and float node, the mean over the feeds."""
-        timer = _Timer(self.module)
-        with torch.inference_mode(), adapter.engine_scope(self._setting.engine):
-            for feed in feeds:
-                timer.run(*self.tensors(feed))
+        """Seconds per integer kernel and float node: fastest repetitions, mean over the feeds."""
+        if not feeds:
+            return None
+        watch = Stopwatch(self.module)
+        with self._running():
+            spent = watch.seconds([self.tensors(feed) for feed in feeds], _PROFILE_SECONDS)
         regions: dict[str, float] = defaultdict(float)
         conversions = other = 0.0
-        for node, seconds in timer.seconds.items():
-            each = seconds / max(len(feeds), 1)
+        for node, each in spent.items():
             key = self._keys.get(node.meta.get("node", ""))
             if _is_conversion(node):
                 conversions += each
@@ -143,20 +174,6 @@ class TorchArtifact(Artifact):
             torch.from_numpy(np.require(feed[name], requirements=["C", "W"]))
             for name in self._signature.input_names
         ]
-
-
-class _Timer(fx.Interpreter):
-    """Runs a GraphModule node by node and adds up the time of each."""
-
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module)
-        self.seconds: dict[fx.Node, float] = defaultdict(float)
-
-    def run_node(self, n: fx.Node) -> Any:
-        started = time.perf_counter()
-        result = super().run_node(n)
-        self.seconds[n] += time.perf_counter() - started
-        return result
 
 
 def _is_conversion(node: fx.Node) -> bool:

@@ -7,6 +7,9 @@ which is off unless asked for: a float island gives the same time and a better r
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import isclose
+
 import onnx_ir as ir
 
 from qcompiler.backends.torch_engines.recurrent_weights import recurrent_objection
@@ -46,6 +49,10 @@ PER_TENSOR = Implementation("int8", activation=U8_AFFINE, weight=S8_SYMMETRIC, o
 DYNAMIC = Implementation("int8-dynamic", kernel=Kernel.DYNAMIC, weight=S8_SYMMETRIC_PER_CHANNEL)
 ELEMENTWISE = Implementation("int8", activation=U8_AFFINE, output=U8_AFFINE)
 UNIT = Implementation("int8", activation=U8_AFFINE, output=U8_AFFINE, output_range=Range(0.0, 1.0))
+UNIT_256 = replace(UNIT, output_range=Range(0.0, 255 / 256))
+"""Scale 1/256: the only one that torch's hardsigmoid, and qnnpack's sigmoid, write."""
+HALF_UNIT_128 = replace(UNIT, output_range=Range(-1.0, 127 / 128))
+"""Scale 1/128, zero point 128: the only one that torch's tanh writes."""
 KEPT = Implementation("int8", activation=U8_AFFINE, output=U8_AFFINE, shares_scale=True)
 
 
@@ -134,7 +141,15 @@ def _copying_resize(region: Region) -> str | None:
     return None
 
 
-_FLOAT32 = Constraint("TQ01", _float32)
+def _sixth(region: Region) -> str | None:
+    attributes = region.anchor.attributes
+    alpha, beta = attributes.get_float("alpha", 0.2), attributes.get_float("beta", 0.5)
+    if isclose(alpha, 1 / 6, rel_tol=1e-6) and isclose(beta, 0.5, rel_tol=1e-6):
+        return None
+    return f"the kernel has alpha 1/6 and beta 0.5, this one {alpha:g} and {beta:g}"
+
+
+FLOAT32 = Constraint("TQ01", _float32)
 _STORED = Constraint("TQ02", _stored_weight)
 _SPATIAL = Constraint("TQ03", _spatial)
 _MATRIX = Constraint("TQ04", _matrix)
@@ -145,26 +160,27 @@ _IMAGE = Constraint("TQ08", _image)
 _MEAN = Constraint("TQ09", _mean_of_image)
 _AVERAGE = Constraint("TQ10", _plain_average)
 _COPIES = Constraint("TQ11", _copying_resize)
+_SIXTH = Constraint("TQ13", _sixth)
 
 CONV = OpCapability(
-    RegionPattern("Conv", (ACTIVATION,)), (PER_CHANNEL,), (_FLOAT32, _STORED, _SPATIAL)
+    RegionPattern("Conv", (ACTIVATION,)), (PER_CHANNEL,), (FLOAT32, _STORED, _SPATIAL)
 )
 FUSED_ADD_CONV = OpCapability(
     RegionPattern("Conv", (RESIDUAL, ACTIVATION)), CONV.implementations, CONV.constraints
 )
 TRANSPOSED = OpCapability(
-    RegionPattern("ConvTranspose", (ACTIVATION,)), (PER_TENSOR,), (_FLOAT32, _STORED, _SPATIAL)
+    RegionPattern("ConvTranspose", (ACTIVATION,)), (PER_TENSOR,), (FLOAT32, _STORED, _SPATIAL)
 )
 _PRODUCTS = (
     OpCapability(
         RegionPattern("Gemm", (ACTIVATION,)),
         (PER_CHANNEL, DYNAMIC),
-        (_FLOAT32, _STORED, _MATRIX, _GEMM),
+        (FLOAT32, _STORED, _MATRIX, _GEMM),
     ),
     OpCapability(
         RegionPattern("MatMul", (BIAS, ACTIVATION)),
         (PER_CHANNEL, DYNAMIC),
-        (_FLOAT32, _STORED, _MATRIX),
+        (FLOAT32, _STORED, _MATRIX),
     ),
 )
 
@@ -177,39 +193,41 @@ _RECURRENT = tuple(
     OpCapability(
         RegionPattern(op),
         (DYNAMIC,),
-        (_FLOAT32, _STORED, Constraint("TQ12", _kernel_recurrent)),
+        (FLOAT32, _STORED, Constraint("TQ12", _kernel_recurrent)),
     )
     for op in ("LSTM", "GRU")
 )
 _ARITHMETIC = (
     *(
-        OpCapability(RegionPattern(op, (ACTIVATION,)), (ELEMENTWISE,), (_FLOAT32, _PAIR))
+        OpCapability(RegionPattern(op, (ACTIVATION,)), (ELEMENTWISE,), (FLOAT32, _PAIR))
         for op in ("Add", "Mul")
     ),
-    OpCapability(RegionPattern("Concat", (ACTIVATION,)), (ELEMENTWISE,), (_FLOAT32,)),
-    OpCapability(RegionPattern("Sigmoid"), (UNIT,), (_FLOAT32,)),
+    OpCapability(RegionPattern("Concat", (ACTIVATION,)), (ELEMENTWISE,), (FLOAT32,)),
+    OpCapability(RegionPattern("Sigmoid"), (UNIT,), (FLOAT32,)),
+    OpCapability(RegionPattern("HardSigmoid"), (UNIT_256,), (FLOAT32, _SIXTH)),
+    OpCapability(RegionPattern("Tanh"), (HALF_UNIT_128,), (FLOAT32,)),
     *(
-        OpCapability(RegionPattern(op), (ELEMENTWISE,), (_FLOAT32,))
+        OpCapability(RegionPattern(op), (ELEMENTWISE,), (FLOAT32,))
         for op in ("HardSwish", "LeakyRelu", "Elu")
     ),
 )
 _KEEPING = (
-    OpCapability(RegionPattern("AveragePool"), (KEPT,), (_FLOAT32, _AVERAGE)),
-    OpCapability(RegionPattern("GlobalAveragePool"), (KEPT,), (_FLOAT32, _IMAGE)),
-    OpCapability(RegionPattern("ReduceMean"), (KEPT,), (_FLOAT32, _MEAN)),
-    OpCapability(RegionPattern("Relu"), (KEPT,), (_FLOAT32,)),
-    OpCapability(RegionPattern("Resize"), (KEPT,), (_FLOAT32, _COPIES)),
+    OpCapability(RegionPattern("AveragePool"), (KEPT,), (FLOAT32, _AVERAGE)),
+    OpCapability(RegionPattern("GlobalAveragePool"), (KEPT,), (FLOAT32, _IMAGE)),
+    OpCapability(RegionPattern("ReduceMean"), (KEPT,), (FLOAT32, _MEAN)),
+    OpCapability(RegionPattern("Relu"), (KEPT,), (FLOAT32,)),
+    OpCapability(RegionPattern("Resize"), (KEPT,), (FLOAT32, _COPIES)),
     *(
-        OpCapability(RegionPattern(op), (KEPT,), (_FLOAT32, _FIRST))
+        OpCapability(RegionPattern(op), (KEPT,), (FLOAT32, _FIRST))
         for op, row in TRAITS.items()
         if (row.moves_data or op == "MaxPool")
         and op not in ("Concat", "Identity", "Split", "GatherElements", "GatherND")
     ),
 )
 NORMALIZATION = (
-    OpCapability(RegionPattern("Softmax"), (UNIT,), (_FLOAT32,)),
+    OpCapability(RegionPattern("Softmax"), (UNIT,), (FLOAT32,)),
     *(
-        OpCapability(RegionPattern(op), (ELEMENTWISE,), (_FLOAT32,))
+        OpCapability(RegionPattern(op), (ELEMENTWISE,), (FLOAT32,))
         for op in ("LayerNormalization", "GroupNormalization", "InstanceNormalization")
     ),
 )
@@ -220,8 +238,6 @@ BASE = CapabilityTable((CONV, TRANSPOSED, *_PRODUCTS, *_RECURRENT, *_ARITHMETIC,
 
 def with_int32_bias(table: CapabilityTable) -> CapabilityTable:
     """The table for an engine that adds the bias in int32."""
-    from dataclasses import replace
-
     rows = [
         replace(row, implementations=tuple(
             replace(form, bias=BiasForm.INT32)

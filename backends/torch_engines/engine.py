@@ -23,13 +23,16 @@ from qcompiler.errors import ConfigurationError
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.optraits import weight_channel_axis
 from qcompiler.ir.origin import source_line
+from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.ir.walk import constant
 from qcompiler.quantization.numerics import quantize, weight_qparams
 from qcompiler.quantization.qspace import Granularity, QSpace
+from qcompiler.target.arithmetic import Arithmetic
 from qcompiler.target.capability import CapabilityTable, Implementation
-from qcompiler.target.contract import Target
+from qcompiler.target.contract import ConversionCost, Target
+from qcompiler.target.placement import lowered_regions
 
 if TYPE_CHECKING:
     from qcompiler.backends.torch_engines.artifact import TorchArtifact
@@ -77,6 +80,17 @@ class TorchEngine(Target):
         from qcompiler.backends.torch_engines.adapter import has_vnni
 
         return has_vnni()
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        from qcompiler.backends.torch_engines.arithmetic import arithmetic_of
+
+        return arithmetic_of(self.engine)
+
+    def conversion_cost(self) -> ConversionCost:
+        from qcompiler.backends.torch_engines.costs import measure_conversions
+
+        return measure_conversions(self.threads)
 
     def setting(self) -> Setting:
         """What the lowering needs to know."""
@@ -129,10 +143,16 @@ class TorchEngine(Target):
         from qcompiler.backends.torch_engines.artifact import TorchArtifact
 
         keys = {
-            node.name or "": region.key for region in self.regions(program) for node in region.nodes
+            node.name or "": region.key
+            for region in lowered_regions(program, self)
+            for node in region.nodes
         }
+        plan = program.plan
+        planned = None if plan is None else {k for k, p in plan.precisions.items() if p != FLOAT}
         placed = quantize_recurrent(program, self.regions(program), DYNAMIC.precision)
-        return TorchArtifact(placed.model, program.signature, self.setting(), self.threads, keys)
+        return TorchArtifact(
+            placed.model, program.signature, self.setting(), self.threads, keys, planned
+        )
 
     def load(self, path: Path) -> TorchArtifact:
         """Reads a saved artifact, of any torch engine.

@@ -51,6 +51,14 @@ class _Quantized:
     levels: Levels
 
 
+@dataclass(frozen=True)
+class Held:
+    """Where the module computes a value: an fx node, and whether ONNX has it as int8."""
+
+    node: str
+    signed: bool
+
+
 class GraphLowering(Writer):
     """Lowers one graph or subgraph."""
 
@@ -88,6 +96,13 @@ class GraphLowering(Writer):
         module.delete_all_unused_submodules()
         module.eval()
         return module
+
+    def held(self) -> dict[str, Held]:
+        """The values of this graph that the module computes, by name."""
+        found = {v.name or "": Held(node.name, False) for v, node in self._real.items()}
+        for value, each in self._integer.items():
+            found[value.name or ""] = Held(each.node.name, each.levels.signed)
+        return found
 
     # what kernels write with
 

@@ -8,6 +8,7 @@ DequantizeLinear costs nothing until something reads it in float.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -15,7 +16,7 @@ import torch
 from torch import fx
 
 from qcompiler.backends.torch_engines import adapter
-from qcompiler.backends.torch_engines.graph_lowering import CONTROL, GraphLowering, Record
+from qcompiler.backends.torch_engines.graph_lowering import CONTROL, GraphLowering, Held, Record
 from qcompiler.backends.torch_engines.kernels.island import (
     Setting,
 )
@@ -33,10 +34,12 @@ class Lowered:
     Attributes:
         module: Takes the inputs in order, gives a tuple of outputs.
         kernels: What it runs, integer calls by region key.
+        held: Where it computes the values of the main graph.
     """
 
     module: fx.GraphModule
     kernels: KernelCount
+    held: Mapping[str, Held]
 
 
 def lower(model: ir.Model, setting: Setting) -> Lowered:
@@ -48,9 +51,11 @@ def lower(model: ir.Model, setting: Setting) -> Lowered:
     check_ops(model)
     record = Record()
     with adapter.engine_scope(setting.engine), torch.no_grad():
-        module = GraphLowering(model.graph, setting, record).build()
+        lowering = GraphLowering(model.graph, setting, record)
+        module = lowering.build()
     ops = Counter(_target_name(node) for node in module.graph.nodes if node.op == "call_function")
-    return Lowered(module, KernelCount(tuple(record.integer), record.missed, dict(ops)))
+    count = KernelCount(tuple(record.integer), record.missed, dict(ops))
+    return Lowered(module, count, lowering.held())
 
 
 def check_ops(model: ir.Model) -> None:

@@ -117,11 +117,18 @@ class _Groups:
 
     def _derive(self, members: Sequence[ir.Value]) -> QParams:
         space = _narrowest([s for value in members for s in self._demands[value]], members)
-        ranges = [self._range(value, space) for value in members]
+        ranges = [self._range(value, space) for value in self._sources(members)]
         joined = ranges[0]
         for each in ranges[1:]:
             joined = joined.union(each)
         return choose_qparams(joined.low, joined.high, space)
+
+    def _sources(self, members: Sequence[ir.Value]) -> Sequence[ir.Value]:
+        """The values that decide; behind a fixed range, what only passes it on has no say."""
+        made = {value: self._producer.get(value) for value in members}
+        if not any(each is not None and each.form.output_range for each in made.values()):
+            return members
+        return [value for value, each in made.items() if each is None or not each.form.shares_scale]
 
     def _range(self, value: ir.Value, space: QSpace) -> Range:
         producer = self._producer.get(value)

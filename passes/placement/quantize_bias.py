@@ -67,7 +67,10 @@ def _store(
     weight_scale: FloatArray,
 ) -> None:
     scale = bias_scale(np.float32(input_scale), weight_scale)
-    scale = np.asarray(np.broadcast_to(scale, bias.shape), np.float32)
+    # A MatMul's bias may have leading ones; ONNX takes scales along one axis.
+    axis = max(bias.ndim - 1, 0)
+    scale = np.broadcast_to(scale, bias.shape).reshape(-1)[: max(bias.shape[-1:] or (1,))]
+    scale = np.asarray(scale if bias.ndim else scale.reshape(()), np.float32)
     integers = quantize_bias(bias, np.float32(input_scale), weight_scale)
     name = operand.value.name or "bias"
     zero = np.zeros(scale.shape, np.int32)
@@ -80,7 +83,7 @@ def _store(
         "DequantizeLinear",
         parts,
         before=operand.node,
-        attributes={"axis": 0},
+        attributes={"axis": axis},
         outputs=[f"{name}_dequantized"],
         dtype=ir.DataType.FLOAT,
         shape=ir.Shape(bias.shape),

@@ -17,6 +17,7 @@ from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
+from qcompiler.target.arithmetic import Tolerance
 from qcompiler.target.contract import Artifact, KernelCount, Target
 from qcompiler.target.placement import lowered_regions
 
@@ -29,11 +30,13 @@ class RegionCheck:
         region: Its key.
         ops: Its ops, such as `Conv+Relu`.
         lsb: How many elements differ by how many steps of the output (0 included).
+        tolerance: What the engine is allowed for this op; None takes that of the whole.
     """
 
     region: str
     ops: str
     lsb: Mapping[int, int]
+    tolerance: Tolerance | None = None
 
     @property
     def elements(self) -> int:
@@ -70,7 +73,10 @@ class Verification:
     @property
     def failed(self) -> tuple[RegionCheck, ...]:
         """Regions beyond the tolerance."""
-        return tuple(each for each in self.checked if each.worst > self.tolerance)
+        default = Tolerance(self.tolerance)
+        return tuple(
+            each for each in self.checked if not (each.tolerance or default).allows(each.lsb)
+        )
 
     @property
     def ok(self) -> bool:
@@ -105,8 +111,14 @@ class Verification:
         return (
             f"{'ok' if self.ok else 'FAILED'}: {len(self.checked)} regions compared with the "
             f"integer reference on {self.target}, {elements} elements, "
-            f"worst difference {worst} LSB (allowed {self.tolerance})"
+            f"worst difference {worst} LSB (allowed {self._allowed})"
         )
+
+    @property
+    def _allowed(self) -> int:
+        """Steps allowed to the most tolerant of the compared regions."""
+        given = [each.tolerance.steps for each in self.checked if each.tolerance is not None]
+        return max([self.tolerance, *given])
 
     def require(self) -> Verification:
         """Itself, if it is ok.
@@ -179,7 +191,12 @@ def verify_artifact(
             comparison.take({**feed, **values})
         unchecked |= comparison.skipped
     checks = [
-        RegionCheck(key, "+".join(node.op_type for node in ready[key].region.nodes), lsb)
+        RegionCheck(
+            key,
+            "+".join(node.op_type for node in ready[key].region.nodes),
+            lsb,
+            target.arithmetic.tolerances.get(ready[key].region.kind),
+        )
         for key, lsb in comparison.found.items()
     ]
     return Verification(
@@ -212,7 +229,7 @@ def _quantized(
         if region.key not in keys:
             continue
         keys.remove(region.key)
-        each = extract(region)
+        each = extract(region, target.arithmetic)
         if isinstance(each, str):
             unchecked[region.key] = each
         else:

@@ -17,6 +17,7 @@ from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region, find_regions
 from qcompiler.ir.signature import Feed
+from qcompiler.target.arithmetic import Arithmetic
 from qcompiler.target.capability import CapabilityTable, Implementation
 
 Array = npt.NDArray[Any]
@@ -136,6 +137,11 @@ class Target(ABC):
     @abstractmethod
     def capabilities(self) -> CapabilityTable:
         """What the runtime runs in which form."""
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """How the engine's integers differ from ONNX Runtime's, for `verify`."""
+        return Arithmetic()
 
     @property
     def preferred(self) -> str:

@@ -97,6 +97,13 @@ def unary(name: str, **attributes: tuple[str, float]) -> Callable[[Island, Setti
     return choose
 
 
+def sigmoid(island: Island, setting: Setting) -> Choice:
+    """Sigmoid; qnnpack writes the levels 1/256 and 0 only."""
+    if setting.engine == "qnnpack" and not island.output.same_as(_UNIT):
+        return Refusal("qnnpack writes scale 1/256 and zero point 0 only")
+    return unary("sigmoid")(island, setting)
+
+
 def leaky_relu(island: Island, setting: Setting) -> Choice:
     """LeakyRelu."""
     del setting

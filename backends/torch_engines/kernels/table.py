@@ -15,7 +15,7 @@ KERNELS: dict[str, Row] = {
     "Gemm": weighted.linear,
     "Add": elementwise.binary("add"),
     "Mul": elementwise.binary("mul"),
-    "Sigmoid": elementwise.unary("sigmoid"),
+    "Sigmoid": elementwise.sigmoid,
     "HardSwish": elementwise.unary("hardswish"),
     "Elu": elementwise.unary("elu", alpha=("alpha", 1.0)),
     "Celu": elementwise.unary("celu", alpha=("alpha", 1.0)),

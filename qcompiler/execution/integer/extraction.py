@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,10 @@ from qcompiler.execution.integer.operand import Array, QuantizedOperand
 from qcompiler.execution.integer.reference import KERNELS, reference
 from qcompiler.ir.optraits import traits
 from qcompiler.ir.regions import Operand, Region
-from qcompiler.ir.walk import constant, is_op, stored_array, uses
-from qcompiler.quantization.numerics import bias_scale
+from qcompiler.ir.walk import constant, is_op, scalar, stored_array, uses
+from qcompiler.quantization.numerics import bias_scale, quantize
 from qcompiler.quantization.qspace import Granularity, QParams, QSpace
+from qcompiler.target.arithmetic import Arithmetic
 
 _BYTES = frozenset({ir.DataType.INT8, ir.DataType.UINT8})
 
@@ -38,6 +39,7 @@ class IntegerRegion:
         weight: Its quantized weight, if it has one.
         bias: int32 or float32 bias.
         output: Where its integers leave; None when it writes float.
+        rules: Of the engine.
     """
 
     region: Region
@@ -45,6 +47,7 @@ class IntegerRegion:
     weight: QuantizedOperand | None
     bias: Array | None
     output: Port | None
+    rules: Arithmetic = field(default_factory=Arithmetic)
 
     @property
     def result(self) -> ir.Value:
@@ -64,15 +67,35 @@ class IntegerRegion:
         """
         anchor = self.region.anchor
         inputs = [QuantizedOperand(a, p.params) for a, p in zip(arrays, self.inputs, strict=True)]
-        return reference(
+        result = reference(
             anchor.op_type,
             attributes_of(anchor),
             inputs,
             self.weight,
             self.bias,
             None if self.output is None else self.output.params,
-            relu=self.region.activation_node is not None,
+            relu=self.region.activation_node is not None and not self._clipped,
+            kernels={**KERNELS, **self.rules.kernels},
         )
+        return self._cut(result) if self._clipped else result
+
+    @property
+    def _clipped(self) -> bool:
+        return is_op(self.region.activation_node, "Clip")
+
+    def _cut(self, result: Array) -> Array:
+        """The bounds of a Clip, as integers."""
+        clip = self.region.activation_node
+        if clip is None or self.output is None:
+            return result
+        ends = [scalar(value) if value is not None else None for value in clip.inputs[1:3]]
+        params = self.output.params
+        limits = [
+            (None if end is None else quantize(np.asarray(end, np.float32), params)) for end in ends
+        ]
+        low, high, *_ = [*limits, None, None]
+        floor = result if low is None else np.maximum(result, low)
+        return floor if high is None else np.minimum(floor, high)
 
     def float_step(self) -> Array:
         """One accumulator step of a float result, in a shape that broadcasts with it."""
@@ -87,14 +110,15 @@ class IntegerRegion:
         return step.reshape((-1,) + (1,) * spatial) if step.ndim else step
 
 
-def extract(region: Region) -> IntegerRegion | str:
+def extract(region: Region, rules: Arithmetic | None = None) -> IntegerRegion | str:
     """The region as the reference takes it, or the reason why it cannot be checked."""
-    if region.kind not in KERNELS:
+    rules = rules or Arithmetic()
+    if region.kind not in KERNELS and region.kind not in rules.kernels:
         if traits(region.anchor).moves_data:
             return "it only moves integers"
         return f"the integer reference has no {region.kind}"
     last = region.activation_node
-    if last is not None and not is_op(last, "Relu"):
+    if last is not None and not is_op(last, "Relu") and not rules.clips:
         return f"{last.op_type} was not absorbed by the output's saturation"
     if _is_integer_mover(region):
         return _mover(region)
@@ -110,6 +134,7 @@ def extract(region: Region) -> IntegerRegion | str:
         weight,
         None if region.bias is None else _bias(region.bias),
         _output(region.output),
+        rules,
     )
 
 

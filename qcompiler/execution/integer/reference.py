@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -42,6 +42,7 @@ def reference(
     output: QParams | None = None,
     *,
     relu: bool = False,
+    kernels: Mapping[str, Kernel] = KERNELS,
 ) -> Array:
     """Runs one op as ONNX Runtime's QLinear kernels define it.
 
@@ -53,6 +54,7 @@ def reference(
         bias: int32 in steps of input scale * weight scale, or float32, which is brought to that.
         output: Per-tensor parameters of the result; None gives float32 (as MatMulIntegerToFloat).
         relu: Clamp the result at its zero point (a ReLU absorbed before the output's Q).
+        kernels: Other rules by op, for engines that have them.
 
     Returns:
         Integers of the output's storage type, or float32.
@@ -60,12 +62,12 @@ def reference(
     Raises:
         ConfigurationError: An op without a kernel, or operands that it does not take.
     """
-    if op_type not in KERNELS:
+    if op_type not in kernels:
         raise ConfigurationError(
             f"{op_type} has no integer reference",
-            fix=f"ops that have: {', '.join(sorted(KERNELS))}",
+            fix=f"ops that have: {', '.join(sorted(kernels))}",
         )
-    result = KERNELS[op_type](attributes, inputs, weight, bias, output)
+    result = kernels[op_type](attributes, inputs, weight, bias, output)
     if relu:
         floor = 0 if output is None else int(output.zero_point)
         result = np.maximum(result, np.asarray(floor, result.dtype))

@@ -1,0 +1,214 @@
+"""The integer rules of torch's engines, for `verify`: bias, averages, arithmetic (facts in docs).
+
+Exact sums, one float32 multiplier, round half to even, as ONNX Runtime; what differs:
+
+* fbgemm, onednn and x86 add the bias in float, (acc + b / (sx sw)) m; qnnpack in int32.
+* Averages: qnnpack rounds (mean - zero point), the others the mean of the stored integers.
+* Quantizing multiplies by 1 / scale, so exact ties may go the other way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+
+from qcompiler.execution.integer.operand import (
+    Array,
+    Attributes,
+    Kernel,
+    Operand,
+    QuantizedOperand,
+    as_quantized,
+    as_real,
+)
+from qcompiler.execution.integer.reference import KERNELS
+from qcompiler.quantization.numerics import bias_scale, dequantize, round_saturate
+from qcompiler.quantization.qspace import QParams
+from qcompiler.target.arithmetic import Arithmetic, Tolerance
+
+_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_ONEDNN = Tolerance(1, 0.001)
+_APPROXIMATE = Tolerance(1, 0.02)
+"""Kernels that compute in float with approximated functions."""
+
+
+@cache
+def arithmetic_of(engine: str) -> Arithmetic:
+    """Kernels and tolerances of `fbgemm`, `qnnpack`, `onednn` or `x86`."""
+    integer_bias = engine == "qnnpack"
+    kernels: dict[str, Kernel] = {op: _weighted(op, integer_bias) for op in _WEIGHTED}
+    kernels |= {"Add": _add, "Mul": _mul, "Concat": _concat, "Elu": _elu}
+    kernels |= {"AveragePool": _average_pool(integer_bias)}
+    kernels |= {op: _mean(integer_bias) for op in ("GlobalAveragePool", "ReduceMean")}
+    tolerances = dict.fromkeys(
+        ("Sigmoid", "HardSwish", "Elu", "Tanh", "HardSigmoid", "LeakyRelu"), _APPROXIMATE
+    )
+    tolerances |= dict.fromkeys(("Add", "Mul", "Concat"), Tolerance(1, 0.001))
+    if engine in ("onednn", "x86"):
+        tolerances |= dict.fromkeys(_WEIGHTED, _ONEDNN)
+    else:
+        tolerances |= dict.fromkeys(_WEIGHTED, Tolerance(0))
+    if engine == "qnnpack":
+        tolerances |= dict.fromkeys(("GlobalAveragePool", "ReduceMean"), _APPROXIMATE)
+    return Arithmetic(kernels, clips=True, tolerances=tolerances)
+
+
+def _weighted(op: str, integer_bias: bool) -> Kernel:
+    """A product with the engine's bias rule; a second activation of Conv is the skip operand."""
+
+    def kernel(
+        attributes: Attributes,
+        inputs: Sequence[Operand],
+        weight: QuantizedOperand | None,
+        bias: Array | None,
+        output: QParams | None,
+    ) -> Array:
+        left = as_quantized(inputs[0], 0)
+        if weight is None or output is None:
+            return KERNELS[op](attributes, inputs, weight, bias, output)
+        step = bias_scale(left.params.scale, weight.params.scale)
+        whole, real = _split_bias(bias, step, integer_bias)
+        sums = KERNELS[op](attributes, [_unscaled(left)], _unscaled(weight), whole, None)
+        spatial = weight.data.ndim - 2 if op.startswith("Conv") else 0
+        along = (-1,) + (1,) * spatial
+        step = step.reshape(along) if step.ndim else step
+        if real is not None:
+            sums = sums + (real / step.reshape(-1) if step.ndim else real / step).reshape(along)
+        if len(inputs) > 1:
+            return _quantized(sums * step + as_real(inputs[1]), output)
+        # qnnpack multiplies by the inverse (generate_requantization_scales, QnnpackUtils.h).
+        inverse = np.float32(1.0) / output.scale
+        multiplier = step * inverse if integer_bias else step / output.scale
+        return round_saturate(sums * multiplier, output.zero_point, output.space)
+
+    return kernel
+
+
+def _split_bias(
+    bias: Array | None, step: Array, integer_bias: bool
+) -> tuple[Array | None, Array | None]:
+    """The bias as int32 steps, or as real values."""
+    if bias is None:
+        return None, None
+    flat = bias.reshape(-1)
+    if flat.dtype == np.int32:
+        return (flat, None) if integer_bias else (None, flat.astype(np.float32) * step)
+    if integer_bias:
+        return np.rint(flat.astype(np.float32) / step).astype(np.int32), None
+    return None, flat.astype(np.float32)
+
+
+def _unscaled(operand: QuantizedOperand) -> QuantizedOperand:
+    """The same integers with scale 1."""
+    params = operand.params
+    return QuantizedOperand(operand.data, replace(params, scale=np.ones_like(params.scale)))
+
+
+def _quantized(values: Array, output: QParams) -> Array:
+    """torch.quantize_per_tensor: rint(x * (1 / scale)) + zero point, in float32."""
+    steps = np.asarray(values, np.float32) * (np.float32(1.0) / output.scale)
+    return round_saturate(steps, output.zero_point, output.space)
+
+
+def _add(
+    attributes: Attributes,
+    inputs: Sequence[Operand],
+    weight: QuantizedOperand | None,
+    bias: Array | None,
+    output: QParams | None,
+) -> Array:
+    """Float addition of the real values."""
+    total = as_real(inputs[0]) + as_real(inputs[1])
+    return total if output is None else _quantized(total, output)
+
+
+def _mul(
+    attributes: Attributes,
+    inputs: Sequence[Operand],
+    weight: QuantizedOperand | None,
+    bias: Array | None,
+    output: QParams | None,
+) -> Array:
+    """Product of the integers times one multiplier."""
+    if output is None:
+        return as_real(inputs[0]) * as_real(inputs[1])
+    a, b = as_quantized(inputs[0], 0), as_quantized(inputs[1], 1)
+    product = (a.centred * b.centred).astype(np.float32)
+    ratio = (a.params.scale * b.params.scale) / output.scale
+    return round_saturate(product * ratio, output.zero_point, output.space)
+
+
+def _concat(
+    attributes: Attributes,
+    inputs: Sequence[Operand],
+    weight: QuantizedOperand | None,
+    bias: Array | None,
+    output: QParams | None,
+) -> Array:
+    """Every operand is brought to the output's parameters by itself."""
+    reals = [as_real(each) for each in inputs]
+    parts = reals if output is None else [_quantized(each, output) for each in reals]
+    return np.concatenate(parts, axis=int(attributes["axis"]))
+
+
+def _elu(
+    attributes: Attributes,
+    inputs: Sequence[Operand],
+    weight: QuantizedOperand | None,
+    bias: Array | None,
+    output: QParams | None,
+) -> Array:
+    x = as_real(inputs[0])
+    real = np.where(x < 0, np.float32(attributes.get("alpha", 1.0)) * np.expm1(x), x)
+    return real if output is None else _quantized(real, output)
+
+
+def _mean(centred: bool) -> Kernel:
+    """The mean over the two last axes of NCHW."""
+
+    def kernel(
+        attributes: Attributes,
+        inputs: Sequence[Operand],
+        weight: QuantizedOperand | None,
+        bias: Array | None,
+        output: QParams | None,
+    ) -> Array:
+        operand = as_quantized(inputs[0], 0)
+        keep = bool(attributes.get("keepdims", 1))
+        mean = operand.data.astype(np.float64).mean((2, 3), keepdims=keep)
+        return _averaged(mean, operand.params, output, centred)
+
+    return kernel
+
+
+def _average_pool(centred: bool) -> Kernel:
+    def kernel(
+        attributes: Attributes,
+        inputs: Sequence[Operand],
+        weight: QuantizedOperand | None,
+        bias: Array | None,
+        output: QParams | None,
+    ) -> Array:
+        operand = as_quantized(inputs[0], 0)
+        params = operand.params
+        plain = replace(params, scale=np.ones_like(params.scale))
+        shifted = KERNELS["AveragePool"](
+            attributes, [QuantizedOperand(operand.data, plain)], None, None, None
+        )
+        return _averaged(shifted + np.float64(params.zero_point), params, output, centred)
+
+    return kernel
+
+
+def _averaged(mean: Array, given: QParams, output: QParams | None, centred: bool) -> Array:
+    """Rounded as the engine does it; the scale is kept, so that is all."""
+    zero = np.float64(given.zero_point) if centred else 0.0
+    whole = np.rint(np.asarray(mean, np.float64) - zero) + zero
+    if output is None:
+        return dequantize(whole.astype(given.space.dtype.numpy()), given)
+    return np.asarray(np.clip(whole, output.space.qmin, output.space.qmax)).astype(
+        output.space.dtype.numpy()
+    )
