@@ -155,13 +155,30 @@ def _calibrated(
                 fix="pass calibration=<iterable of feeds>, or scheme='dynamic'",
             )
         return Samples((), 0)
-    keeper = Keeper(program.signature, feeds, effort.samples)
+    keeper = Keeper(program.signature, feeds, 4 * effort.samples)
     if not scheme.needs_calibration:
         for _ in keeper:
             pass
-        return Samples(tuple(keeper.kept), keeper.seen)
+        return Samples(tuple(keeper.kept[: effort.samples]), keeper.seen)
     method = scheme.observer or effort.observer
     context.feeds = keeper
     steps = Pipeline.parse(f"insert-observers{{method={method}}},calibrate")
     reports.append(steps.run(program, context))
-    return Samples(tuple(keeper.kept), keeper.seen)
+    return Samples(_affordable(keeper, program, effort.samples), keeper.seen)
+
+
+_JUDGE_ELEMENTS = 200_000_000
+"""Activations that judging one candidate may compute: about a third of a second on two cores."""
+
+
+def _affordable(keeper: Keeper, program: Program, least: int) -> tuple[Feed, ...]:
+    """As many of the kept feeds as are cheap to run, at least `least`, evenly spread.
+
+    Counted in elements that calibration saw, not in seconds, so that the choice is the same on
+    every machine.
+    """
+    kept = keeper.kept
+    seen = sum(observer.count for observer in program.observations.values())
+    per_feed = max(1, seen // max(1, keeper.seen))
+    count = min(len(kept), max(least, _JUDGE_ELEMENTS // per_feed))
+    return tuple(kept[i * len(kept) // count] for i in range(count))

@@ -61,6 +61,7 @@ class Recipe:
             calibrating took, but at least a second, and not more than `seconds`.
         timing: Seconds of interleaved timing that prove the result.
         correct_bias: Correct biases of candidates where that lowers their loss.
+        choose_ranges: Try calibration methods on the engine and take the one that loses least.
     """
 
     observer: str
@@ -71,6 +72,7 @@ class Recipe:
     timing: float
     share: float | None = None
     correct_bias: bool = False
+    choose_ranges: bool = False
 
     def search_seconds(self, elapsed: float) -> float:
         """Budget of the search, given how long everything before it took."""
@@ -85,10 +87,24 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             "minmax", samples=4, rounds=5, probes=40, seconds=20.0, timing=0.4, share=1.0
         ),
         "balanced": Recipe(
-            "mse", samples=8, rounds=12, probes=160, seconds=60.0, timing=1.5, correct_bias=True
+            "mse",
+            samples=8,
+            rounds=12,
+            probes=160,
+            seconds=60.0,
+            timing=1.5,
+            correct_bias=True,
+            choose_ranges=True,
         ),
         "best": Recipe(
-            "mse", samples=32, rounds=32, probes=2000, seconds=600.0, timing=5.0, correct_bias=True
+            "mse",
+            samples=32,
+            rounds=32,
+            probes=2000,
+            seconds=600.0,
+            timing=5.0,
+            correct_bias=True,
+            choose_ranges=True,
         ),
     }
 )

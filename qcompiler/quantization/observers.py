@@ -202,6 +202,31 @@ def make_observer(name: str, **options: Any) -> Observer:
     return _kind(name).empty(**options)
 
 
+def reinterpreted(observer: Observer, name: str) -> Observer:
+    """The same statistics read by another method, with that method's own default options.
+
+    Raises:
+        ConfigurationError: The statistics do not hold what the method needs: only histograms can
+            be read by another method.
+    """
+    kind = _kind(name)
+    if kind is type(observer):
+        return observer
+    if not isinstance(observer, HistogramObserver):
+        raise ConfigurationError(f"{observer.name} statistics cannot be read as {name}")
+    if kind is MinMax:
+        return MinMax(bounds=observer.bounds)
+    if issubclass(kind, HistogramObserver):
+        return kind(
+            bounds=observer.bounds,
+            bins=observer.bins,
+            cap=observer.cap,
+            body=observer.body,
+            masked=observer.masked,
+        )
+    raise ConfigurationError(f"a histogram cannot be read as {name}")
+
+
 def observer_from_state(state: Mapping[str, npt.NDArray[Any]]) -> Observer:
     """Reads what `Observer.state` gave.
 
