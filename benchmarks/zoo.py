@@ -1,10 +1,11 @@
-"""Compiled against float on ONNX Runtime, over a zoo of trained models.
+"""Compiled against float on one engine, over a zoo of trained models.
 
-    python -m benchmarks.zoo --zoo FOLDER [--recipe balanced] [--peers] [NAMES...]
+    python -m benchmarks.zoo --zoo FOLDER [--target onnxruntime] [--recipe balanced] [NAMES...]
 
 Speed is the median of per-round ratios of one interleaved run with default session options: the
 model's own file in float against the compiled file as saved. Without `--zoo`, the models come from
-pinned PyPI packages.
+pinned PyPI packages. On other targets than ONNX Runtime, float is the model lowered as it is,
+and both run in this process.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ import numpy as np
 import onnxruntime as ort
 
 import qcompiler as qc
-from benchmarks.models import Model, from_packages, from_zoo
+from benchmarks.models import Model, Run, from_packages, from_zoo
 from benchmarks.peers import PEERS
 from qcompiler.execution.timing import compare_latency
+from qcompiler.pipeline.registry import find_target
 
 
 def session(path: Path) -> ort.InferenceSession:
@@ -34,17 +36,22 @@ def session(path: Path) -> ort.InferenceSession:
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def measure(model: Model, recipe: str, peers: bool, folder: Path) -> dict[str, Any]:
+def measure(model: Model, given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """One row: metrics, speed-ups, wall time of compile."""
     started = time.perf_counter()
-    compiled = qc.compile(model.path, calibration=model.feeds, recipe=recipe)
+    compiled = qc.compile(
+        model.path, given.target, model.feeds, recipe=given.recipe, scheme=given.scheme
+    )
     row: dict[str, Any] = {
         "model": model.name,
         "compile_s": time.perf_counter() - started,
         "summary": compiled.report.summary,
     }
+    if given.target != "onnxruntime":
+        plain = find_target(given.target)().lower(qc.load(model.path))
+        return row | _scores({"float": plain.run, "qcompiler": compiled.run}, model)
     files = {"float": model.path, "qcompiler": compiled.save(folder / f"{model.name}.onnx")}
-    if peers:
+    if given.peers:
         for name, quantize in PEERS.items():
             try:
                 files[name] = quantize(
@@ -52,27 +59,33 @@ def measure(model: Model, recipe: str, peers: bool, folder: Path) -> dict[str, A
                 )
             except Exception as error:  # noqa: BLE001 - a peer's failure is a result
                 row[f"{name}_error"] = f"{type(error).__name__}: {error}"[:200]
-    sessions = {name: session(path) for name, path in files.items()}
-    row |= {f"{name}_speed": value for name, value in speeds(sessions, model).items()}
-    for name, running in sessions.items():
-        scores = model.evaluate(partial(running.run, None))
+    return row | _scores(
+        {name: partial(session(path).run, None) for name, path in files.items()}, model
+    )
+
+
+def _scores(runs: dict[str, Run], model: Model) -> dict[str, Any]:
+    """Speed-ups and metrics of everything that runs."""
+    row: dict[str, Any] = {f"{name}_speed": value for name, value in speeds(runs, model).items()}
+    for name, run in runs.items():
+        scores = model.evaluate(run)
         row |= {f"{name}_{key}": scores[key] for key in (model.metric, "sqnr_db") if key in scores}
     return row
 
 
-def speeds(sessions: dict[str, ort.InferenceSession], model: Model) -> dict[str, float]:
+def speeds(runs: dict[str, Run], model: Model) -> dict[str, float]:
     """Float time / own time by name."""
     feeds = model.feeds[:: max(1, len(model.feeds) // 8)][:8]
 
-    def runner(running: ort.InferenceSession) -> Any:
+    def runner(call: Run) -> Any:
         def run() -> None:
             for feed in feeds:
-                running.run(None, feed)
+                call(feed)
 
         return run
 
-    runs = {name: runner(running) for name, running in sessions.items()}
-    timed = compare_latency(runs, budget_seconds=6.0, min_rounds=21, decisive=0.005)
+    rounds = {name: runner(run) for name, run in runs.items()}
+    timed = compare_latency(rounds, budget_seconds=6.0, min_rounds=21, decisive=0.005)
     return {name: 1 / latency.ratio for name, latency in timed.items() if name != "float"}
 
 
@@ -90,6 +103,8 @@ def main() -> None:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--zoo", type=Path)
     parser.add_argument("--cache", type=Path, default=Path("benchmarks/results/models"))
+    parser.add_argument("--target", default="onnxruntime")
+    parser.add_argument("--scheme", default="auto")
     parser.add_argument("--recipe", default="balanced")
     parser.add_argument("--peers", action="store_true", help="also run ONNX Runtime's own tools")
     parser.add_argument("--json", type=Path)
@@ -100,7 +115,7 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for model in models:
-            row = measure(model, given.recipe, given.peers, Path(folder))
+            row = measure(model, given, Path(folder))
             row["loss"] = loss(row, model, "qcompiler")
             rows.append(row)
             print(
