@@ -10,11 +10,15 @@ import onnx_ir as ir
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.program import Program
 from qcompiler.search.assignment import Costs
+from qcompiler.search.cache import CostCache
 from qcompiler.search.candidates import Candidate
 from qcompiler.search.objective import ENERGY, LATENCY, SIZE, Footprint, Objective
 from qcompiler.search.options import Options
 from qcompiler.search.prediction import LossModel
 from qcompiler.target.contract import ConversionCost, CostSample
+
+Offers = Sequence[tuple[str, str]]
+"""Choices: (region key, precision)."""
 
 
 @dataclass
@@ -52,6 +56,26 @@ class CostModel:
                 self.regions[key, choice.precision] = seconds
         if not candidate.quantized:
             self.other = candidate.sample.other + candidate.sample.conversions
+
+    def recall(self, cache: CostCache, signatures: Mapping[str, str], offered: Offers) -> None:
+        """Takes over cached times of what was not measured yet, scaled to today's speed of float.
+
+        Args:
+            cache: Times of earlier compilations.
+            signatures: Signature by region key.
+            offered: Choices that may be asked for.
+        """
+        pairs = [
+            (self.regions[key, FLOAT], cache.get(signature, FLOAT))
+            for key, signature in signatures.items()
+            if (key, FLOAT) in self.regions
+        ]
+        then = sum(old for _, old in pairs if old is not None)
+        now = sum(new for new, old in pairs if old is not None)
+        for key, precision in offered:
+            seconds = cache.get(signatures[key], precision)
+            if seconds is not None and then > 0:
+                self.regions.setdefault((key, precision), seconds * now / then)
 
     def costs(
         self,

@@ -20,6 +20,7 @@ from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.signature import Feed
 from qcompiler.pipeline.contract import Progress, Silent
 from qcompiler.search.assignment import assign
+from qcompiler.search.cache import CostCache, signatures
 from qcompiler.search.candidates import Candidate, Workshop
 from qcompiler.search.cost import CostModel, fastest, uniform_trials
 from qcompiler.search.gates import Gate, GateModel, passed_on
@@ -98,6 +99,7 @@ class Search:
         gates: Makes the switchable model when sensitivities are needed.
         objective: What is minimised.
         prints: Size and energy of every choice.
+        cache: Times of earlier compilations.
         executor: Workers for probes.
         progress: Told of every step.
     """
@@ -110,6 +112,7 @@ class Search:
     gates: Callable[[], GateModel]
     objective: Objective
     prints: Footprint
+    cache: CostCache = field(default_factory=lambda: CostCache(None))
     executor: Executor | None = None
     progress: Progress = field(default_factory=Silent)
     state: SearchState = field(default_factory=SearchState)
@@ -145,12 +148,41 @@ class Search:
     def _profile(self, trials: Sequence[Mapping[str, str]]) -> None:
         """Float, then every form of every region."""
         self._try({}, "float")
+        known = self._recall(trials)
         for number, wanted in enumerate(trials, 1):
             if self.limits.expired:
                 return
             if number > 1 and not self._may_pay(wanted):
                 continue
+            if all(choice in self.costs.regions for choice in wanted.items()):
+                continue  # known from earlier compilations
             self._try(wanted, "every region" if number == 1 else f"form {number} of regions", True)
+        self._remember(known)
+
+    def _recall(self, trials: Sequence[Mapping[str, str]]) -> Mapping[str, str]:
+        """What the cache knows of these trials; returns the signatures of the regions."""
+        if self.cache.path is None:
+            return {}
+        found = signatures(self.workshop.options, self.costs.elements)
+        before = len(self.costs.regions)
+        self.costs.recall(self.cache, found, [each for trial in trials for each in trial.items()])
+        if len(self.costs.regions) > before:
+            self._note(f"cost cache: {len(self.costs.regions) - before} times known")
+        return found
+
+    def _remember(self, known: Mapping[str, str]) -> None:
+        """Adds what the profiles of float and of the uniform plans showed to the cache."""
+        shown: dict[tuple[str, str], float] = {}
+        for candidate in self.state.frontier if known else ():
+            own: dict[tuple[str, str], float] = {}
+            for key, precision in candidate.plan.precisions.items():
+                if candidate.sample is not None:
+                    seconds = candidate.sample.regions.get(key, 0.0)
+                    own[known[key], precision] = max(seconds, own.get((known[key], precision), 0))
+            shown = own | shown  # float counts as the float program shows it
+        self.cache.update(shown)
+        self.state.log.extend(self.cache.notes)
+        self.cache.notes.clear()
 
     def _may_pay(self, wanted: Mapping[str, str]) -> bool:
         """Whether another form of these regions could save a noticeable part of the whole."""
@@ -280,7 +312,7 @@ class Search:
         return candidate
 
     def _refine_biases(self, candidate: Candidate, uniform: bool) -> None:
-        """Corrects biases where that may decide whether a plan is good: within 6 dB of the bound."""
+        """Corrects biases where that may decide whether a plan is good (6 dB from the bound)."""
         loss = candidate.loss or 0.0
         if not uniform and self.limits.refine_above < loss <= 4 * self.limits.max_nsr:
             self.workshop.refine(candidate)

@@ -16,6 +16,7 @@ from qcompiler.ir.signature import Feed
 from qcompiler.pipeline.contract import PassContext, Progress
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.quantization.qspace import QParams
+from qcompiler.search.cache import CostCache
 from qcompiler.search.candidates import Candidate, Workshop
 from qcompiler.search.cost import CostModel, elements_per_run, uniform_trials
 from qcompiler.search.explain import explained
@@ -151,6 +152,7 @@ class _Chooser:
             self._gates,
             Objective.of(self.goal.objective),
             footprint(options, elements),
+            CostCache.open(repr(self.workshop.target)),
             self.executor,
             self.progress,
         )

@@ -97,7 +97,7 @@ def searched(bench: Bench, max_nsr: float, executor: Executor | None) -> SearchS
         lambda: bench.gates,
         Objective.of("latency"),
         footprint(bench.options, elements),
-        executor,
+        executor=executor,
     )
     return search.run()
 

@@ -1,0 +1,171 @@
+"""`CostCache`: measured times of regions on disk, by what they compute, engine and processor.
+
+One JSON file per environment in `QCOMPILER_CACHE` (set but empty: no cache), by default in the
+user's cache folder. A file that cannot be read or written costs a note, never a compilation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import onnx_ir as ir
+
+from qcompiler.ir.regions import Region
+from qcompiler.search.options import Options
+
+VARIABLE = "QCOMPILER_CACHE"
+
+
+@dataclass(eq=False)
+class CostCache:
+    """Seconds by (region signature, precision) for one environment.
+
+    Attributes:
+        path: The file; None keeps nothing.
+        notes: What went wrong with it, in words.
+    """
+
+    path: Path | None
+    notes: list[str] = field(default_factory=list)
+    _known: dict[str, float] | None = None
+
+    @classmethod
+    def open(cls, environment: str) -> CostCache:
+        """The cache of this target (name and options), these engine versions, this processor."""
+        folder = cache_folder()
+        if folder is None:
+            return cls(None)
+        machine = (processor(), str(os.cpu_count()), platform.system())
+        key = "|".join((environment, *engine_versions(), *machine))
+        return cls(folder / f"costs-{_digest(key)}.json")
+
+    def get(self, signature: str, precision: str) -> float | None:
+        """Seconds, None if they are not known."""
+        return self._entries().get(f"{signature} {precision}")
+
+    def update(self, measured: Mapping[tuple[str, str], float]) -> None:
+        """Adds times by (signature, precision), the lower one where two are known, and writes."""
+        if self.path is None or not measured:
+            return
+        self._known = None  # another process may have written meanwhile
+        entries = dict(self._entries())
+        for (signature, precision), seconds in measured.items():
+            name = f"{signature} {precision}"
+            entries[name] = min(seconds, entries.get(name, seconds))
+        self._known = entries
+        try:
+            _write(self.path, json.dumps(entries, sort_keys=True))
+        except OSError as error:
+            self.notes.append(f"cost cache {self.path} not written: {error}")
+
+    def _entries(self) -> dict[str, float]:
+        if self._known is None:
+            self._known = self._read()
+        return self._known
+
+    def _read(self) -> dict[str, float]:
+        if self.path is None or not self.path.exists():
+            return {}
+        try:
+            data = json.loads(self.path.read_text())
+            found = {str(name): float(seconds) for name, seconds in data.items()}
+            if any(not 0 <= seconds < 1e6 for seconds in found.values()):
+                raise ValueError("a time is negative or beyond reason")
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            self.notes.append(f"cost cache {self.path} ignored: {error}")
+            return {}
+        return found
+
+
+def cache_folder() -> Path | None:
+    """Where caches are kept; None when they are switched off."""
+    given = os.environ.get(VARIABLE)
+    if given is not None:
+        return Path(given) if given else None
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return None  # nobody's machine
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches" / "qcompiler"
+    if os.name == "nt":
+        return Path(os.environ.get("LOCALAPPDATA", home)) / "qcompiler"
+    return Path(os.environ.get("XDG_CACHE_HOME", home / ".cache")) / "qcompiler"
+
+
+def engine_versions() -> list[str]:
+    """Versions of the installed engines, which decide what kernels there are."""
+    found = []
+    for package in ("onnxruntime", "openvino", "torch"):
+        with suppress(PackageNotFoundError):
+            found.append(f"{package} {version(package)}")
+    return found
+
+
+def processor() -> str:
+    """The processor's model name."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def signatures(options: Sequence[Options], elements: Mapping[str, float]) -> dict[str, str]:
+    """What each region computes, by its key: ops, attributes, types, sizes; no names."""
+    return {each.region.key: signature(each.region, elements) for each in options}
+
+
+def signature(region: Region, elements: Mapping[str, float]) -> str:
+    """16 hex digits, equal for regions that do the same work.
+
+    Args:
+        region: The region.
+        elements: Elements of values per run by name, which stand for symbolic dimensions.
+    """
+    parts: list[str] = []
+    for node in region.nodes:
+        attributes = sorted(
+            f"{name}={attribute.value}"
+            for name, attribute in node.attributes.items()
+            if attribute.type != ir.AttributeType.GRAPH
+        )
+        operands = [_described(value, elements) for value in (*node.inputs, *node.outputs)]
+        parts.append(f"{node.domain}:{node.op_type}({attributes}){operands}")
+    return _digest("\n".join(parts))
+
+
+def _described(value: ir.Value | None, elements: Mapping[str, float]) -> str:
+    if value is None:
+        return "-"
+    dims = "?"
+    if value.shape is not None:
+        dims = ",".join(str(dim) if isinstance(dim, int) else "?" for dim in value.shape)
+    return f"{value.dtype}[{dims}]{round(elements.get(value.name or '', 0.0))}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _write(path: Path, text: str) -> None:
+    """Through a temporary file, so that a reader never sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+        Path(name).replace(path)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
