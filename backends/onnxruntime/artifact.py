@@ -31,31 +31,37 @@ class OrtArtifact(Artifact):
         self._program = program
         self._target = target
         self._threads = threads
-        self._session = OrtSession(program.model, threads=threads)
+        self._running: OrtSession | None = OrtSession(program.model, threads=threads)
+        self._nbytes = self._running.nbytes
         self._kernels: KernelCount | None = None
 
     @property
     def session(self) -> OrtSession:
-        """The running session."""
-        return self._session
+        """The running session, made anew after `release`."""
+        if self._running is None:
+            self._running = OrtSession(self._program.model, threads=self._threads)
+        return self._running
+
+    def release(self) -> None:
+        self._running = None
 
     def run(self, feed: Feed) -> list[npt.NDArray[Any]]:
-        return self._session.run_checked(feed)
+        return self.session.run_checked(feed)
 
     @property
     def nbytes(self) -> int:
-        return self._session.nbytes
+        return self._nbytes
 
     def save(self, path: Path) -> None:
         write_onnx(self._program.model, path)
 
     def profile(self, feeds: Sequence[Feed]) -> CostSample:
-        times = self._session.profile(feeds, seconds=_PROFILE_SECONDS)
+        times = self.session.profile(feeds, seconds=_PROFILE_SECONDS)
         return cost_sample(self._program, self._target.regions(self._program), times)
 
     def kernels(self) -> KernelCount:
         if self._kernels is None:
-            self._kernels = self._count(self._session)
+            self._kernels = self._count(self.session)
         return self._kernels
 
     def tap(

@@ -106,6 +106,7 @@ class Workshop:
             candidate.sample = candidate.artifact.profile(feeds)
             if candidate.sample is not None:
                 candidate.seconds = candidate.sample.total
+        candidate.artifact.release()  # a search holds many candidates, and runs few of them again
         return candidate
 
     def refine(self, candidate: Candidate) -> None:

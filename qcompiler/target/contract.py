@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy.typing as npt
 
+from qcompiler.errors import ArtifactError
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.optraits import traits
 from qcompiler.ir.origin import source_line
@@ -82,6 +83,11 @@ class Artifact(ABC):
         """
 
     @property
+    def module(self) -> Any:
+        """The `torch.fx.GraphModule` that runs; None where the engine is not torch."""
+        return None
+
+    @property
     @abstractmethod
     def nbytes(self) -> int:
         """Size as saved, in bytes."""
@@ -89,6 +95,10 @@ class Artifact(ABC):
     @abstractmethod
     def kernels(self) -> KernelCount:
         """Counts the kernels of the engine's own optimized graph."""
+
+    def release(self) -> None:
+        """Frees memory of the engine; the next use takes it again. Nothing by default."""
+        return None
 
     def profile(self, feeds: Sequence[Feed]) -> CostSample | None:
         """Seconds per region over these feeds; None when the engine cannot tell."""
@@ -107,6 +117,15 @@ class Artifact(ABC):
             values: Names of values of the lowered program's main graph.
         """
         return None
+
+
+@dataclass(frozen=True, eq=False)
+class Restored:
+    """What a saved artifact holds: for which target, what was lowered, and the artifact itself."""
+
+    target: Target
+    program: Program
+    artifact: Artifact
 
 
 STATIC_PLACEMENT = (
@@ -155,6 +174,22 @@ class Target(ABC):
         Raises:
             LoweringError: An op has no lowering, or the engine refuses the result.
         """
+
+    @classmethod
+    def recognizes(cls, head: bytes) -> bool:
+        """Whether a file that begins with these bytes may be an artifact that `restore` reads."""
+        return False
+
+    @classmethod
+    def restore(cls, path: Path) -> Restored:
+        """Reads what `Artifact.save` wrote.
+
+        Raises:
+            ArtifactError: The target cannot read artifacts, or this is none of its own.
+        """
+        raise ArtifactError(
+            f"{path} cannot be read back", why=f"the target {cls.name} only writes files"
+        )
 
     def conversion_cost(self) -> ConversionCost | None:
         """What entering and leaving integers costs on this machine; None if it is not known."""
