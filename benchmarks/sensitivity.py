@@ -1,0 +1,105 @@
+"""Predicted against true sensitivity: rank correlation over all regions, one at a time.
+
+    python -m benchmarks.sensitivity --zoo FOLDER [--every] [NAMES...]
+
+Predicted: sums over gates, as the search measures them: group testing with the recipe's limit, down
+to a floor below which a set does not matter under the default bound (a robust network is done after
+three probes, and its regions then rank equal). With `--every`, each gate is measured by itself.
+True: an artifact for ONNX Runtime that quantizes one region, its loss measured on the same samples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from scipy.stats import spearmanr
+
+from benchmarks.models import Model, from_packages, from_zoo
+from qcompiler.backends.onnxruntime.target import OnnxRuntime
+from qcompiler.calibration.keeper import Keeper
+from qcompiler.config import FLOAT_PIPELINE, RECIPES
+from qcompiler.frontends import load
+from qcompiler.pipeline.contract import PassContext
+from qcompiler.pipeline.pipeline import Pipeline
+from qcompiler.search.candidates import Workshop
+from qcompiler.search.gates import gate_model
+from qcompiler.search.loop import gate_groups
+from qcompiler.search.loss import Judge
+from qcompiler.search.options import region_options
+from qcompiler.search.prediction import LossModel
+from qcompiler.search.probing import Prober
+from qcompiler.search.sensitivity import measure_sensitivity
+
+NAMES = ("mobilenet_v2", "resnet18_mnist", "minilm_l6", "ppocr_v4_rec")
+_MAX_NSR = 0.01
+_NOTHING = 1e-9
+"""Losses below this are rounding of float."""
+
+
+def prepared(model: Model, samples: int) -> tuple[Workshop, list[dict]]:  # type: ignore[type-arg]
+    """A workshop on the calibrated model and the samples kept."""
+    source, target = load(model.path), OnnxRuntime()
+    program = source.clone()
+    keeper = Keeper(program.signature, model.feeds, samples)
+    context = PassContext(target, keeper)
+    Pipeline.parse(FLOAT_PIPELINE).run(program, context)
+    Pipeline.parse("insert-observers{method=minmax},calibrate").run(program, context)
+    options = region_options(program, target, target.regions(program))
+    judge = Judge(keeper.kept, target.lower(source).run)
+    return Workshop(program, target, options, judge), keeper.kept
+
+
+def measure(model: Model, recipe: str, every: bool) -> str:
+    """One line of results."""
+    effort = RECIPES[recipe]
+    workshop, feeds = prepared(model, 4)
+    started = time.perf_counter()
+    gates = gate_model(workshop.program, workshop.options, {})
+    with Prober(gates, feeds) as prober:
+        found = measure_sensitivity(
+            list(gate_groups(gates.gates)),
+            prober.losses,
+            0.0 if every else _MAX_NSR / 64,
+            10**6 if every else effort.probes,
+        )
+    quick = time.perf_counter() - started
+    losses = LossModel(found.losses, gates.terms)
+    started = time.perf_counter()
+    predicted, true = [], []
+    for each in workshop.options:
+        for form in each.implementations[:1]:
+            candidate = workshop.measured(workshop.plan({each.region.key: form.precision}))
+            workshop.forget(())
+            if candidate is None or candidate.loss is None or candidate.loss <= _NOTHING:
+                continue
+            predicted.append(losses.of_choice(each.region.key, form.precision))
+            true.append(candidate.loss)
+    slow = time.perf_counter() - started
+    rank = spearmanr(predicted, true).statistic
+    return (
+        f"{model.name:16s} rank correlation {rank:.3f} over {len(true)} regions; "
+        f"{found.probes} probes in {quick:.1f} s against {slow:.1f} s one at a time"
+    )
+
+
+def main() -> None:
+    """Prints one line per model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--zoo", type=Path)
+    parser.add_argument("--cache", type=Path, default=Path("benchmarks/results/models"))
+    parser.add_argument("--recipe", default="balanced")
+    parser.add_argument("--every", action="store_true", help="measure each gate by itself")
+    given = parser.parse_args()
+    if given.zoo:
+        models = from_zoo(given.zoo, given.names or NAMES)
+    else:
+        models = from_packages(given.cache, given.names)
+    for model in models:
+        print(measure(model, given.recipe, given.every), flush=True)
+
+
+if __name__ == "__main__":
+    main()
