@@ -1,6 +1,6 @@
 """What OpenVINO's CPU plugin runs in integers.
 
-Source: runtime precisions that OpenVINO 2026.4 reports for such graphs (docs/tensorrt.md): u8 or s8
+Source: runtime precisions that OpenVINO 2026.4 reports for such graphs (docs/openvino.md): u8 or s8
 activations with s8 weights run as integer Convolution, FullyConnected and MatMul; u8 weights do
 not. The placement is the one its low-precision transformations look for: Q/DQ at the operands,
 none at the outputs of weighted ops.

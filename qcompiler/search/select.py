@@ -66,13 +66,14 @@ def select(
     options = region_options(program, target, target.regions(program), goal.overrides)
     baseline = target.lower(source)
     judge = None
-    if target.measurable and samples.feeds:
+    if (target.measurable or target.judged_elsewhere) and samples.feeds:
         judge = Judge(samples.feeds, baseline.run)
     if judge is not None and effort.choose_ranges and goal.scheme.observer is None:
         program = _best_ranges(program, target, options, judge)
     workshop = Workshop(program, target, options, judge, correct_bias=effort.correct_bias)
     chooser = _Chooser(source, baseline, workshop, samples, goal, effort, progress, executor)
-    if goal.plan is None and goal.scheme.is_auto and judge is not None:
+    searching = goal.plan is None and goal.scheme.is_auto and target.measurable
+    if searching and judge is not None:
         return chooser.search()
     return chooser.fixed()
 

@@ -98,7 +98,7 @@ class Artifact(ABC):
 
     def release(self) -> None:
         """Frees memory of the engine; the next use takes it again. Nothing by default."""
-        return None
+        return
 
     def profile(self, feeds: Sequence[Feed]) -> CostSample | None:
         """Seconds per region over these feeds; None when the engine cannot tell."""
@@ -144,12 +144,15 @@ class Target(ABC):
         placement: Pipeline text that makes a plan explicit for this target.
         measurable: Whether the engine itself runs on this machine, so that time and loss can be
             measured; False for targets that only write a file.
+        judged_elsewhere: Whether artifacts of a target that is not measurable run on a stand-in
+            that computes what the graph says, so that loss, but no time, can be measured.
         tolerance_lsb: Steps by which the engine's integers may differ from the integer reference.
     """
 
     name: ClassVar[str]
     placement: ClassVar[str] = STATIC_PLACEMENT
     measurable: ClassVar[bool] = True
+    judged_elsewhere: ClassVar[bool] = False
     tolerance_lsb: ClassVar[int] = 0
 
     @property

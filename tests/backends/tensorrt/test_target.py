@@ -12,6 +12,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+import qcompiler as qc
 from qcompiler.backends.openvino.session import available as openvino_available
 from qcompiler.backends.tensorrt.base_type import with_base_type
 from qcompiler.backends.tensorrt.gate import available
@@ -19,6 +20,7 @@ from qcompiler.backends.tensorrt.lint import lint
 from qcompiler.backends.tensorrt.target import TensorRT
 from qcompiler.errors import ConfigurationError, LoweringError
 from qcompiler.execution.session import OrtSession
+from qcompiler.frontends import load
 from qcompiler.ir.diagnostics import Severity
 from qcompiler.ir.program import Program
 from qcompiler.ir.walk import constant, is_op, uses
@@ -264,3 +266,17 @@ def test_a_rejected_graph_is_not_lowered(residual_net: onnx.ModelProto, place: P
 def test_impossible_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         TensorRT(**options)
+
+
+def test_loss_is_judged_on_the_stand_in_and_nothing_is_timed(
+    residual_net: onnx.ModelProto, feed: MakeFeed
+) -> None:
+    """Loss is against float outputs of the samples; biases are corrected where that lowers it."""
+    feeds = [feed(residual_net, seed) for seed in range(4)]
+    compiled = qc.compile(residual_net, TensorRT(), feeds, scheme="auto", recipe="balanced")
+    (point,) = compiled.frontier
+    wanted = [OrtSession(load(residual_net).model).run(each)[0] for each in feeds]
+    found = [compiled.run(each)[0] for each in feeds]
+    noise = sum(float(((a - b) ** 2).sum()) for a, b in zip(found, wanted, strict=True))
+    assert point.loss == pytest.approx(noise / sum(float((b**2).sum()) for b in wanted), rel=1e-3)
+    assert point.seconds is None
