@@ -16,7 +16,10 @@ from qcompiler.search.candidates import place
 from qcompiler.search.loss import Judge
 from qcompiler.target.contract import Target
 
-METHODS = ("mse", "percentile", "minmax")
+METHODS = ("mse", "minmax")
+"""Methods tried. Percentile is left out on purpose: it clips what calibration saw seldom, which
+looks good on samples like those and cost up to 14 dB on others.
+"""
 
 
 def with_best_ranges(
