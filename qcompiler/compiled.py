@@ -248,6 +248,9 @@ def _report(
     found = list(checked.diagnostics)
     if checked.checked:
         found.append(Diagnostic(Severity.INFO, "VERIFY00", checked.summary))
+    if selection.predicted is not None and selection.loss is not None:
+        noted = f"loss predicted {selection.predicted:.2e}, measured {selection.loss:.2e} of signal"
+        found.append(Diagnostic(Severity.INFO, "SEARCH00", noted))
     found += [each for report in reports for each in report.diagnostics]
     found += [each for options in selection.options for each in target.objections(options.region)]
     warnings = list(source.provenance.warnings)
