@@ -39,7 +39,7 @@ def network(seed: int, regions: int) -> onnx.ModelProto:
     """A random net: convolutions of random widths, some residual adds, a sigmoid somewhere."""
     draw = np.random.default_rng(seed)
     nodes, weights = [], []
-    value, channels, skip = "x", 16, None
+    value, channels, skip = "x", 64, None
     for index in range(regions):
         kind = draw.choice(["conv", "conv", "conv", "add", "sigmoid"])
         result = f"v{index}"
@@ -99,7 +99,7 @@ def against_exhaustive(seed: int, regions: int) -> tuple[float, float]:
     """(solver's cost / optimum by the model, measured time of `compile` / best of all measured)."""
     model = network(seed, regions)
     draw = np.random.default_rng(seed)
-    feeds = [{"x": draw.standard_normal((1, 16, 28, 28)).astype(np.float32)} for _ in range(4)]
+    feeds = [{"x": draw.standard_normal((1, 64, 28, 28)).astype(np.float32)} for _ in range(4)]
     source, target = load(model), OnnxRuntime(threads=1)
     program = source.clone()
     keeper = Keeper(program.signature, feeds, 4)

@@ -39,6 +39,8 @@ _SURPRISE = 0.15
 """Relative gap between predicted and profiled time after which a plan is profiled again."""
 _NOTICEABLE = 0.02
 """Share of the run time below which no further forms are tried."""
+_GRACE = 3
+"""Rounds after measuring sensitivities that are spent whatever the budget, until one succeeds."""
 _SOLVER_SECONDS = 10.0
 _PROBE_FEEDS = 4
 
@@ -198,11 +200,12 @@ class Search:
         """Narrows the bound on predicted loss between accepted and rejected plans."""
         bound: float | None = None
         accepted, rejected = 0.0, math.inf
-        fresh = True  # what was just learned is used once, budget or not
+        grace = 1  # rounds that use what was learned, budget or not
         for _ in range(self.limits.rounds):
-            if self.limits.expired and not fresh:
-                return self._note("the budget ended")
-            fresh = False
+            if self.limits.expired:
+                if not grace:
+                    return self._note("the budget ended")
+                grace -= 1
             precisions = self._solved(bound)
             seen = None if precisions is None else self._find(precisions)
             candidate = seen or (precisions and self._try(precisions, "solved"))
@@ -212,14 +215,14 @@ class Search:
             if good and bound is None and seen:
                 return None
             if not good and self.state.losses is None:
-                fresh = self._measure_losses()
-                if not fresh:
+                if not self._measure_losses():
                     return None
+                grace = _GRACE
             if self.state.losses is None:
                 continue
             predicted = self.state.losses.of_plan(candidate.plan.precisions)
             if good:
-                accepted = max(accepted, predicted)
+                accepted, grace = max(accepted, predicted), 0
             else:
                 rejected = min(rejected, predicted)
             if predicted <= 0 or rejected <= accepted * _CLOSE:
