@@ -45,7 +45,7 @@ def feeds(outlier: float) -> list[dict[str, np.ndarray]]:
 def test_the_method_that_loses_least_is_taken(outlier: float) -> None:
     samples = feeds(outlier)
     program = calibrated("mse", samples)
-    judge = Judge(samples, TARGET.lower(program).run)
+    judge = Judge(samples, TARGET.lower(from_text(TEXT)).run)
     chosen, losses = with_best_ranges(program, TARGET, PLAN, judge)
     assert set(losses) == set(METHODS)
     best = min(losses, key=lambda method: losses[method])
@@ -58,7 +58,7 @@ def test_the_method_that_loses_least_is_taken(outlier: float) -> None:
 def test_statistics_of_one_method_only_come_back_as_they_are() -> None:
     samples = feeds(1.0)
     program = calibrated("minmax", samples)
-    judge = Judge(samples, TARGET.lower(program).run)
+    judge = Judge(samples, TARGET.lower(from_text(TEXT)).run)
     assert with_best_ranges(program, TARGET, PLAN, judge) == (program, {})
 
 
