@@ -6,11 +6,12 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from typing import Any
 
 from qcompiler.calibration.keeper import Keeper
 from qcompiler.compiled import Compiled
-from qcompiler.config import FLOAT_PIPELINE, RECIPES, Recipe, Scheme, recipe_of, scheme_of
+from qcompiler.config import FLOAT_PIPELINE, RECIPES, SCHEMES, Recipe, Scheme, recipe_of, scheme_of
 from qcompiler.errors import CalibrationError, ConfigurationError
 from qcompiler.frontends import load
 from qcompiler.ir.plan import Plan
@@ -87,8 +88,13 @@ def compile(  # noqa: A001 - the project's one verb
     kept = _calibrated(program, chosen, feeds, asked, effort, context, reports)
     if budget is None:
         budget = effort.search_seconds(time.perf_counter() - started)
+    nothing = asked.is_auto and plan is None and not chosen.regions(program)
+    asked = SCHEMES["float32"] if nothing else asked
     goal = Goal(asked, evaluate, max_loss, objective, budget, dict(overrides or {}), plan)
     selection = select(source, program, chosen, kept, goal, effort, reporter, executor)
+    if nothing:
+        why = f"float: the model has no op that {chosen.name} quantizes"
+        selection = replace(selection, summary=why)
     seconds = time.perf_counter() - started
     verify = effort is not RECIPES["fast"]
     return Compiled.assemble(source, chosen, selection, reports, seconds, kept.feeds, verify)

@@ -7,9 +7,10 @@ One symmetric scale per `group_size` consecutive elements; ONNX DequantizeLinear
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from qcompiler.errors import ConfigurationError
@@ -21,6 +22,8 @@ from qcompiler.quantization.numerics import quantize, weight_qparams
 from qcompiler.quantization.qspace import Granularity, QParams, QSpace
 from qcompiler.target.capability import Kernel
 from qcompiler.target.placement import Placed, placed_regions
+
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,11 @@ class QuantizeWeightBlocks(Pass):
         if context.target is None:
             raise ConfigurationError("quantize-weight-blocks needs a target")
         placed = placed_regions(program, context.target, Kernel.WEIGHT_ONLY)
+        made: dict[_Stored, tuple[ir.Value, ...]] = {}
         for each in placed:
-            _store(each, rewriter)
+            _store(each, rewriter, made)
         rewriter.drop_unused_constants()
-        return Outcome(details={"weights": len(placed)})
+        return Outcome(details={"weights": len(made)})
 
 
 def reduction_axis(node: ir.Node) -> int:
@@ -45,30 +49,51 @@ def reduction_axis(node: ir.Node) -> int:
     return 1 if is_op(node, "Gemm") and node.attributes.get_int("transB", 0) == 1 else 0
 
 
-def _store(placed: Placed, rewriter: Rewriter) -> None:
+_Stored = tuple[ir.Value, QSpace, int | None, ir.Graph]
+"""A float weight, its form, the axis of its blocks, and the graph its integers are in."""
+
+
+def _store(placed: Placed, rewriter: Rewriter, made: dict[_Stored, tuple[ir.Value, ...]]) -> None:
     operand, space = placed.region.weight, placed.form.weight
     assert operand is not None
     assert space is not None
+    home = operand.node.graph
+    assert isinstance(home, ir.Graph)
     array = stored_array(operand.value)
     assert array is not None
     axis = None if space.granularity is Granularity.TENSOR else reduction_axis(operand.node)
     params = weight_qparams(np.asarray(array, np.float32), space, axis)
-    data = quantize(np.asarray(array, np.float32), params)
-    name = operand.value.name or "weight"
+    key = (operand.value, space, axis, home)
+    if key not in made:
+        made[key] = _constants(operand.value, array, params, home, rewriter)
     node = rewriter.insert(
         "DequantizeLinear",
-        [
-            rewriter.constant(ir.Tensor(data, dtype=space.dtype), f"{name}_quantized"),
-            rewriter.constant(np.asarray(params.scale, np.float32), f"{name}_scale"),
-            rewriter.constant(_zero_point(params, space), f"{name}_zero_point"),
-        ],
+        list(made[key]),
         before=operand.node,
         attributes=_layout(params, space),
-        outputs=[f"{name}_dequantized"],
+        outputs=[f"{operand.value.name or 'weight'}_dequantized"],
         dtype=operand.value.dtype or ir.DataType.FLOAT,
         shape=operand.value.shape,
     )
     rewriter.set_input(operand.node, operand.index, node.outputs[0])
+
+
+def _constants(
+    weight: ir.Value, array: Array, params: QParams, home: ir.Graph, rewriter: Rewriter
+) -> tuple[ir.Value, ...]:
+    """Integers, scales and zero points in the product's own graph.
+
+    ONNX Runtime's fusion to MatMulNBits does not look for them in outer scopes and fails to load
+    the model ("Missing required weight", qdq_actions.cc of 1.31.1).
+    """
+    name = weight.name or "weight"
+    data = quantize(np.asarray(array, np.float32), params)
+    parts = {
+        "quantized": ir.Tensor(data, dtype=params.space.dtype),
+        "scale": np.asarray(params.scale, np.float32),
+        "zero_point": _zero_point(params, params.space),
+    }
+    return tuple(rewriter.constant(part, f"{name}_{kind}", home) for kind, part in parts.items())
 
 
 def _zero_point(params: QParams, space: QSpace) -> ir.TensorProtocol:

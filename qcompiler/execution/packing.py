@@ -73,6 +73,7 @@ def pack_proto(model: ir.Model) -> tuple[onnx.ModelProto, dict[str, Array]]:
     for name, value in light.graph.initializers.items():
         tensor = value.const_value
         if tensor is None or tensor.dtype not in _PLAIN or tensor.nbytes < INLINE_BYTES:
+            _read(value)
             continue
         weights[name] = np.ascontiguousarray(tensor.numpy())
         value.const_value = ir.ExternalTensor(
@@ -83,7 +84,18 @@ def pack_proto(model: ir.Model) -> tuple[onnx.ModelProto, dict[str, Array]]:
             shape=ir.Shape(tensor.shape.numpy()),
             name=name,
         )
+    for graph in light.graphs():
+        if graph is not light.graph:
+            for value in graph.initializers.values():
+                _read(value)
     return ir.serde.serialize_model(light), weights
+
+
+def _read(value: ir.Value) -> None:
+    """Takes a tensor into the graph: ONNX Runtime opens no files for a model given as bytes."""
+    tensor = value.const_value
+    if isinstance(tensor, ir.ExternalTensor):
+        value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=tensor.name)
 
 
 def pack(model: ir.Model) -> PackedModel:

@@ -107,6 +107,8 @@ def _rows_are_independent(each: IntegerRegion, inputs: list[Array], result: Arra
         return False
     if any(a.ndim != result.ndim or a.shape[:1] != result.shape[:1] for a in inputs):
         return False
+    if result.ndim < (2 if anchor.op_type == "MatMul" else 1):
+        return False  # a scalar has no rows, and the only axis of a vector is summed over
     return anchor.op_type != "MatMul" or each.weight is not None or result.ndim > 2
 
 
