@@ -14,7 +14,7 @@ print(compiled.report.text())
 import qcompiler.passes as _passes_package  # noqa: F401
 from qcompiler import errors
 from qcompiler.compile import compile  # noqa: A004 - the public name
-from qcompiler.compiled import Compiled
+from qcompiler.compiled import Compiled, load_compiled
 from qcompiler.config import Scheme
 from qcompiler.frontends import load
 from qcompiler.ir.plan import Plan
@@ -37,6 +37,7 @@ __all__ = [
     "compile",
     "errors",
     "load",
+    "load_compiled",
     "passes",
     "quantize",
     "targets",

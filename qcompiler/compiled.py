@@ -15,11 +15,13 @@ from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
+from qcompiler.pipeline import registry
 from qcompiler.pipeline.pipeline import PipelineReport
 from qcompiler.report.report import Figure, Report, pass_rows, region_rows, worst_first
 from qcompiler.search.candidates import Candidate
 from qcompiler.search.goal import Selection
 from qcompiler.target.contract import Artifact, KernelCount, Target
+from qcompiler.target.placement import lowered_regions
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,21 @@ class Compiled:
         return destination
 
     @property
+    def module(self) -> Any:
+        """The `torch.fx.GraphModule` that a torch engine runs; read it with `module.code`.
+
+        Raises:
+            ConfigurationError: The engine is not torch.
+        """
+        if self.artifact.module is None:
+            raise ConfigurationError(
+                f"there is no torch module for the target {self.target.name}",
+                why="it runs its own format, which `save` writes",
+                fix="compile for fbgemm, onednn, x86 or qnnpack",
+            )
+        return self.artifact.module
+
+    @property
     def kernels(self) -> KernelCount:
         """What the engine really runs, counted in its own optimized graph."""
         return self.artifact.kernels()
@@ -215,6 +232,45 @@ def _has_tensors(*given: Any) -> bool:
         if found:
             return True
     return False
+
+
+def load_compiled(path: Path | str, target: str | None = None) -> Compiled:
+    """Opens a saved artifact, ready to run; results equal those of the process that saved it.
+
+    Artifacts of the torch engines keep the calling convention and the plan; an ONNX file for ONNX
+    Runtime is called with arrays or a dict by input name.
+
+    Args:
+        path: What `Compiled.save` wrote.
+        target: Name of the target it was saved for; by default the file tells.
+
+    Raises:
+        ArtifactError: Not readable, damaged, or of a target that only writes files.
+        ConfigurationError: No target of that name.
+    """
+    file = Path(path)
+    try:
+        with file.open("rb") as opened:
+            head = opened.read(16)
+    except OSError as error:
+        raise ArtifactError(f"cannot read {file}", why=error.strerror or str(error)) from error
+    names = registry.targets() if target is None else [target]
+    kinds = [registry.find_target(name) for name in names]
+    reader = next((kind for kind in kinds if target or kind.recognizes(head)), None)
+    if reader is None:
+        raise ArtifactError(
+            f"{file} is no artifact of a known target",
+            fix=f"give the target it was saved for; there are {', '.join(names)}",
+        )
+    restored = reader.restore(file)
+    plan = restored.program.plan or Plan(restored.target.name, {})
+    report = Report(
+        restored.program.provenance.source,
+        restored.target.name,
+        f"loaded from {file.name}",
+        region_rows(lowered_regions(restored.program, restored.target), plan),
+    )
+    return Compiled(restored.program, restored.target, plan, report, restored.artifact)
 
 
 def _dominates(a: FrontierPoint, b: FrontierPoint) -> bool:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
+
+import onnx_ir as ir
 
 from qcompiler.backends.onnxruntime.artifact import OrtArtifact
 from qcompiler.backends.onnxruntime.capabilities import TABLE
 from qcompiler.backends.onnxruntime.costs import measure_conversions
-from qcompiler.ir.program import Program
+from qcompiler.errors import ArtifactError
+from qcompiler.ir.program import Program, Provenance
+from qcompiler.ir.signature import signature_of
 from qcompiler.target.capability import CapabilityTable
-from qcompiler.target.contract import STATIC_PLACEMENT, ConversionCost, Target
+from qcompiler.target.contract import STATIC_PLACEMENT, ConversionCost, Restored, Target
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,21 @@ class OnnxRuntime(Target):
 
     def conversion_cost(self) -> ConversionCost:
         return measure_conversions(self.threads)
+
+    @classmethod
+    def recognizes(cls, head: bytes) -> bool:
+        return head[:1] == b"\x08"  # ir_version, the first field of a ModelProto
+
+    @classmethod
+    def restore(cls, path: Path) -> Restored:
+        """Opens the ONNX file as it is; its inputs and outputs are flat."""
+        try:
+            model = ir.load(path)
+        except Exception as error:  # protobuf and onnx-ir raise many kinds for a damaged file
+            raise ArtifactError(f"cannot read {path}", why=str(error)) from error
+        program = Program(model, signature_of(model), Provenance(f"file {path.name}"))
+        target = cls()
+        return Restored(target, program, target.lower(program))
 
     def lower(self, program: Program) -> OrtArtifact:
         return OrtArtifact(program, self, self.threads)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,12 +13,14 @@ import torch
 from torch import fx
 
 from qcompiler.backends.torch_engines import adapter, store
+from qcompiler.backends.torch_engines.guard import guard
 from qcompiler.backends.torch_engines.kernels.island import Setting
 from qcompiler.backends.torch_engines.lowering import lower
 from qcompiler.backends.torch_engines.observing import Stopwatch, Tap
 from qcompiler.errors import LoweringError
 from qcompiler.execution.packing import pack
-from qcompiler.ir.signature import Array, Feed, Signature, signature_of
+from qcompiler.ir.plan import FLOAT, Plan
+from qcompiler.ir.signature import Array, Feed, Signature
 from qcompiler.target.contract import Artifact, CostSample, KernelCount
 
 _PROFILE_SECONDS = 0.1
@@ -35,7 +37,8 @@ class TorchArtifact(Artifact):
         setting: Engine, CPU features and rules.
         threads: Threads inside a kernel while it runs; None leaves torch's setting.
         keys: Region key by the name of each node of a region.
-        planned: Keys of the regions meant to be integer; None when there is no plan.
+        plan: Precision of every region, if there is one.
+        source: What was compiled, in words.
 
     Raises:
         LoweringError: An op has no row, or torch lacks the engine.
@@ -48,22 +51,24 @@ class TorchArtifact(Artifact):
         setting: Setting,
         threads: int | None = None,
         keys: Mapping[str, str] | None = None,
-        planned: Collection[str] | None = None,
+        plan: Plan | None = None,
+        source: str = "",
     ) -> None:
         self._model = model
         self._signature = signature
         self._setting = setting
         self._threads = threads
         self._keys = dict(keys or {})
-        self._planned = planned
+        self._plan = plan
+        self._source = source
         self._lowered = lower(model, setting)
+        guard(self._lowered.module, setting.engine)
 
     @property
     def module(self) -> fx.GraphModule:
         """Takes input tensors in order, gives a tuple of outputs; readable as `module.code`.
 
-        Call it under `adapter.engine_scope(engine)`: torch's add, cat and pools look at the
-        current engine.
+        Calling it sets torch's current engine for the duration of the call.
         """
         return self._lowered.module
 
@@ -100,7 +105,7 @@ class TorchArtifact(Artifact):
         """
         try:
             with self._running():
-                result: tuple[torch.Tensor, ...] = self.module(*inputs)
+                result: tuple[torch.Tensor, ...] = self.module.forward(*inputs)
                 return result
         except RuntimeError as error:
             raise LoweringError(
@@ -135,19 +140,28 @@ class TorchArtifact(Artifact):
     def kernels(self) -> KernelCount:
         """Integer calls and float fallbacks of the planned regions, all of them without a plan."""
         found = self._lowered.kernels
-        if self._planned is None:
+        if self._plan is None:
             return found
+        planned = {key for key, each in self._plan.precisions.items() if each != FLOAT}
         integer = dict.fromkeys(self._keys.get(name, name) for name in found.integer)
         missed = {self._keys.get(name, name): why for name, why in found.missed.items()}
         return KernelCount(
-            tuple(key for key in integer if key in self._planned),
-            {key: why for key, why in missed.items() if key in self._planned},
+            tuple(key for key in integer if key in planned),
+            {key: why for key, why in missed.items() if key in planned},
             found.ops,
         )
 
     def save(self, path: Path) -> None:
         """Writes graph and plain tensors; `store.load` reads them, see `docs/torch-engines.md`."""
-        store.save(path, self._model, self._setting)
+        kept = store.Stored(
+            self._model,
+            self._setting,
+            self._signature.convention,
+            self._plan,
+            self._source,
+            self._threads,
+        )
+        store.save(path, kept)
 
     def profile(self, feeds: Sequence[Feed]) -> CostSample | None:
         """Seconds per integer kernel and float node: fastest repetitions, mean over the feeds."""
@@ -179,13 +193,3 @@ class TorchArtifact(Artifact):
 def _is_conversion(node: fx.Node) -> bool:
     target = node.target
     return str(getattr(target, "__name__", target)) in _CONVERSIONS
-
-
-def load(path: Path) -> TorchArtifact:
-    """Reads what `TorchArtifact.save` wrote; kernels are packed anew, with equal results.
-
-    Raises:
-        ArtifactError: Not such a file, damaged, or made for a CPU that this one is not.
-    """
-    model, setting = store.load(path)
-    return TorchArtifact(model, signature_of(model), setting)

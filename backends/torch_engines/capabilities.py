@@ -13,6 +13,7 @@ from math import isclose
 import onnx_ir as ir
 
 from qcompiler.backends.torch_engines.recurrent_weights import recurrent_objection
+from qcompiler.backends.torch_engines.skips import may_overwrite_skip
 from qcompiler.ir.optraits import TRAITS
 from qcompiler.ir.regions import Epilogue, Region, RegionPattern, Stage
 from qcompiler.ir.walk import constant, rank, scalar
@@ -40,7 +41,7 @@ def _constant_bounds(node: ir.Node) -> bool:
 
 ACTIVATION = Epilogue(Stage.ACTIVATION, frozenset({"Relu", "Clip"}), _constant_bounds)
 BIAS = Epilogue(Stage.BIAS_ADD, frozenset({"Add"}))
-RESIDUAL = Epilogue(Stage.RESIDUAL_ADD, frozenset({"Add"}))
+RESIDUAL = Epilogue(Stage.RESIDUAL_ADD, frozenset({"Add"}), may_overwrite_skip)
 
 PER_CHANNEL = Implementation(
     "int8", activation=U8_AFFINE, weight=S8_SYMMETRIC_PER_CHANNEL, output=U8_AFFINE

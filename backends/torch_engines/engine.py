@@ -23,7 +23,6 @@ from qcompiler.errors import ConfigurationError
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.optraits import weight_channel_axis
 from qcompiler.ir.origin import source_line
-from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.ir.walk import constant
@@ -31,7 +30,7 @@ from qcompiler.quantization.numerics import quantize, weight_qparams
 from qcompiler.quantization.qspace import Granularity, QSpace
 from qcompiler.target.arithmetic import Arithmetic
 from qcompiler.target.capability import CapabilityTable, Implementation
-from qcompiler.target.contract import ConversionCost, Target
+from qcompiler.target.contract import ConversionCost, Restored, Target
 from qcompiler.target.placement import lowered_regions
 
 if TYPE_CHECKING:
@@ -142,27 +141,36 @@ class TorchEngine(Target):
     def lower(self, program: Program) -> TorchArtifact:
         from qcompiler.backends.torch_engines.artifact import TorchArtifact
 
-        keys = {
-            node.name or "": region.key
-            for region in lowered_regions(program, self)
-            for node in region.nodes
-        }
-        plan = program.plan
-        planned = None if plan is None else {k for k, p in plan.precisions.items() if p != FLOAT}
         placed = quantize_recurrent(program, self.regions(program), DYNAMIC.precision)
         return TorchArtifact(
-            placed.model, program.signature, self.setting(), self.threads, keys, planned
+            placed.model,
+            program.signature,
+            self.setting(),
+            self.threads,
+            self._keys(program),
+            program.plan,
+            program.provenance.source,
         )
 
-    def load(self, path: Path) -> TorchArtifact:
-        """Reads a saved artifact, of any torch engine.
+    def _keys(self, program: Program) -> dict[str, str]:
+        """Region key by the name of each of its nodes."""
+        regions = lowered_regions(program, self)
+        return {node.name or "": each.key for each in regions for node in each.nodes}
+
+    @classmethod
+    def recognizes(cls, head: bytes) -> bool:
+        return head[:4] == b"PK\x03\x04"  # torch.save writes a zip archive
+
+    @classmethod
+    def restore(cls, path: Path) -> Restored:
+        """Reads a saved artifact of any torch engine; kernels are packed anew, with equal results.
 
         Raises:
-            ArtifactError: See `artifact.load`.
+            ArtifactError: Not such a file, damaged, or made for a CPU that this one is not.
         """
-        from qcompiler.backends.torch_engines.artifact import load
+        from qcompiler.backends.torch_engines.restoring import restore
 
-        return load(path)
+        return restore(path)
 
     def site(self, region: Region, space: QSpace | None) -> Site | None:
         """The kernel call a region would become with its weight in `space`; None if unknown."""

@@ -8,7 +8,7 @@ import onnx_ir as ir
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.walk import constant
+from qcompiler.ir.walk import constant, is_op
 from qcompiler.quantization.numerics import quantize, weight_qparams
 from qcompiler.quantization.qspace import S8_SYMMETRIC_PER_CHANNEL
 
@@ -60,8 +60,8 @@ def quantize_recurrent(program: Program, regions: list[Region], precision: str) 
 def _store(node: ir.Node, index: int, rewriter: Rewriter) -> None:
     value = node.inputs[index]
     array = constant(value)
-    if array is None or value is None:
-        return
+    if array is None or value is None or is_op(value.producer(), "DequantizeLinear"):
+        return  # stored as integers already
     params = weight_qparams(np.asarray(array, np.float32), S8_SYMMETRIC_PER_CHANNEL, _ROWS)
     name = value.name or "weight"
     integers = quantize(np.asarray(array, np.float32), params)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,28 +22,60 @@ from qcompiler.backends.torch_engines import adapter
 from qcompiler.backends.torch_engines.kernels.island import Setting
 from qcompiler.errors import ArtifactError
 from qcompiler.execution.packing import pack
+from qcompiler.ir.plan import Plan
 
 FORMAT = "qcompiler-torch-engines"
-VERSION = 1
+VERSION = 2
 _AGAIN = "save it again with Compiled.save"
 
 
-def save(path: Path, model: ir.Model, setting: Setting) -> None:
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """What a file holds.
+
+    Attributes:
+        model: The placed graph.
+        setting: Engine and CPU.
+        convention: The calling convention of a torch source, None if flat.
+        plan: Precision of every region, if there was a plan.
+        source: What was compiled, in words.
+        threads: Threads inside a kernel.
+    """
+
+    model: ir.Model
+    setting: Setting
+    convention: str | None = None
+    plan: Plan | None = None
+    source: str = ""
+    threads: int | None = None
+
+
+def save(path: Path, stored: Stored) -> None:
     """Writes the file atomically.
 
     Raises:
         ArtifactError: The folder is missing or cannot be written to.
     """
-    graph, tensors = packed_tensors(model)
+    graph, tensors = packed_tensors(stored.model)
     content = {
         "format": FORMAT,
         "version": VERSION,
-        "engine": setting.engine,
-        "vnni": setting.vnni,
+        "engine": stored.setting.engine,
+        "vnni": stored.setting.vnni,
+        "convention": stored.convention,
+        "plan": None if stored.plan is None else stored.plan.to_json(),
+        "source": stored.source,
+        "threads": stored.threads,
         "graph": graph,
         "tensors": tensors,
     }
-    write_atomically(path, lambda partial: torch.save(content, partial))
+    write_atomically(path, lambda partial: _write(content, partial))
+
+
+def _write(content: dict[str, Any], partial: Path) -> None:
+    """Through a file object: given a path, torch writes its name into the archive."""
+    with partial.open("wb") as file:
+        torch.save(content, file)
 
 
 def packed_tensors(model: ir.Model) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -54,8 +87,8 @@ def packed_tensors(model: ir.Model) -> tuple[torch.Tensor, dict[str, torch.Tenso
     return torch.frombuffer(bytearray(packed.graph), dtype=torch.uint8), tensors
 
 
-def load(path: Path) -> tuple[ir.Model, Setting]:
-    """Graph and setting of a saved artifact.
+def load(path: Path) -> Stored:
+    """Reads a saved artifact.
 
     Raises:
         ArtifactError: Missing, damaged, of another format, or made for VNNI where there is none.
@@ -72,7 +105,15 @@ def load(path: Path) -> tuple[ir.Model, Setting]:
         )
     setting = Setting(content["engine"], bool(content["vnni"]))
     _check_cpu(path, setting)
-    return unpacked_model(content["graph"], content["tensors"]), setting
+    plan = content["plan"]
+    return Stored(
+        unpacked_model(content["graph"], content["tensors"]),
+        setting,
+        content["convention"],
+        None if plan is None else Plan.from_json(plan),
+        content["source"],
+        content["threads"],
+    )
 
 
 def _check_cpu(path: Path, setting: Setting) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,78 +15,145 @@ from torch.utils import _pytree as pytree
 from qcompiler.errors import FeedError
 from qcompiler.frontends.torch_capture import Call
 
-Flatten = Callable[[Sequence[Any], Mapping[str, Any]], Sequence[Any]]
-Unflatten = Callable[[Sequence[Any]], Any]
+_EMPTY = inspect.Parameter.empty
+_KINDS = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    inspect.Parameter.VAR_POSITIONAL,
+    inspect.Parameter.KEYWORD_ONLY,
+    inspect.Parameter.VAR_KEYWORD,
+)
 
 
-def calling_convention(
-    exported: torch.export.ExportedProgram, call: Call
-) -> tuple[Flatten, Unflatten]:
-    """`Signature.flatten` and `.unflatten` of a captured module.
+@dataclass(frozen=True)
+class Convention:
+    """How nested arguments and results map to flat ones.
+
+    Attributes:
+        inputs: Nesting of (args, kwargs) in the capture.
+        kept: Per leaf of it, whether it is fed; torch.export froze the others (None, numbers).
+        outputs: Nesting of the result.
+        results: Per leaf of it, the frozen constant in a list of one; None for a graph output.
+        positional: How many arguments of the capture were positional.
+        keywords: Names of the others.
+        signature: Of `forward`, if it has one of its own.
+    """
+
+    inputs: pytree.TreeSpec
+    kept: tuple[bool, ...]
+    outputs: pytree.TreeSpec
+    results: tuple[list[Any] | None, ...]
+    positional: int
+    keywords: tuple[str, ...]
+    signature: inspect.Signature | None
+
+    def flatten(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[Any]:
+        """The fed leaves of a call.
+
+        Raises:
+            FeedError: The arguments do not fit `forward`, or are nested otherwise.
+        """
+        leaves, found = pytree.tree_flatten(self._as_captured(args, kwargs))
+        if len(leaves) != len(self.kept) or found != self.inputs:
+            raise FeedError(
+                "the arguments are not nested like the example inputs",
+                why=f"expected {self.inputs}, got {found}",
+            )
+        return [leaf for leaf, keep in zip(leaves, self.kept, strict=True) if keep]
+
+    def unflatten(self, arrays: Sequence[Any]) -> Any:
+        """The nested result, frozen constants put back."""
+        remaining = iter(arrays)
+        leaves = [next(remaining) if each is None else each[0] for each in self.results]
+        return pytree.tree_unflatten(leaves, self.outputs)
+
+    def dump(self) -> str | None:
+        """As JSON; None when a container type is not known to `torch.utils._pytree` by name."""
+        try:
+            body = {
+                "inputs": pytree.treespec_dumps(self.inputs),
+                "kept": self.kept,
+                "outputs": pytree.treespec_dumps(self.outputs),
+                "results": self.results,
+                "positional": self.positional,
+                "keywords": self.keywords,
+                "signature": _parameters(self.signature),
+            }
+            return json.dumps(body)
+        except (NotImplementedError, TypeError, ValueError):
+            return None
+
+    @classmethod
+    def parse(cls, text: str) -> Convention:
+        """Reads what `dump` wrote."""
+        body = json.loads(text)
+        return cls(
+            pytree.treespec_loads(body["inputs"]),
+            tuple(body["kept"]),
+            pytree.treespec_loads(body["outputs"]),
+            tuple(body["results"]),
+            int(body["positional"]),
+            tuple(body["keywords"]),
+            _signature(body["signature"]),
+        )
+
+    def _as_captured(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The same arguments, split into positional and named like the call of the capture."""
+        same = len(args) == self.positional and set(kwargs) == set(self.keywords)
+        if same or self.signature is None:
+            return tuple(args), {name: kwargs[name] for name in self.keywords if name in kwargs}
+        try:
+            bound = self.signature.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            if args and isinstance(args[-1], dict) and not kwargs:  # a feed (arg, ..., {name: arg})
+                return self._as_captured(args[:-1], args[-1])
+            raise FeedError("the arguments do not fit the module", why=str(error)) from error
+        named = list(bound)[: self.positional]
+        rest = {name: bound[name] for name in self.keywords if name in bound}
+        return tuple(bound[name] for name in named), rest
+
+
+def calling_convention(exported: torch.export.ExportedProgram, call: Call) -> Convention:
+    """The convention of a captured module.
 
     Arguments that torch.export froze (None, numbers, strings) are left out of the feed and put
     back into the outputs.
     """
-    return _flatten(exported, call), _unflatten(exported)
-
-
-def _flatten(exported: torch.export.ExportedProgram, call: Call) -> Flatten:
-    spec = exported.call_spec.in_spec
+    spec, made = exported.call_spec.in_spec, exported.call_spec.out_spec
     assert spec is not None
-    kept = [
-        not isinstance(entry.arg, ConstantArgument)
-        for entry in exported.graph_signature.input_specs
-        if entry.kind == InputKind.USER_INPUT
-    ]
-
-    def flatten(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[Any]:
-        given = _as_captured(args, kwargs, call)
-        leaves, found = pytree.tree_flatten(given)
-        if len(leaves) != len(kept) or found != spec:
-            raise FeedError(
-                "the arguments are not nested like the example inputs",
-                why=f"expected {spec}, got {found}",
-            )
-        return [leaf for leaf, keep in zip(leaves, kept, strict=True) if keep]
-
-    return flatten
+    assert made is not None
+    inputs = [e for e in exported.graph_signature.input_specs if e.kind == InputKind.USER_INPUT]
+    outputs = [e for e in exported.graph_signature.output_specs if e.kind == OutputKind.USER_OUTPUT]
+    return Convention(
+        spec,
+        tuple(not isinstance(each.arg, ConstantArgument) for each in inputs),
+        made,
+        tuple(
+            [each.arg.value] if isinstance(each.arg, ConstantArgument) else None for each in outputs
+        ),
+        len(call.args),
+        tuple(call.kwargs),
+        call.signature,
+    )
 
 
-def _as_captured(
-    args: Sequence[Any], kwargs: Mapping[str, Any], call: Call
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The same arguments, split into positional and named like the call of the capture.
-
-    Raises:
-        FeedError: They do not fit the signature of `forward`.
-    """
-    same = len(args) == len(call.args) and set(kwargs) == set(call.kwargs)
-    if same or call.signature is None:
-        return tuple(args), {name: kwargs[name] for name in call.kwargs if name in kwargs}
-    try:
-        bound = call.signature.bind(*args, **kwargs).arguments
-    except TypeError as error:
-        raise FeedError("the arguments do not fit the module", why=str(error)) from error
-    named = list(bound)[: len(call.args)]
-    rest = {name: bound[name] for name in call.kwargs if name in bound}
-    return tuple(bound[name] for name in named), rest
+def _parameters(signature: inspect.Signature | None) -> list[list[Any]] | None:
+    """Name, kind and whether it may be left out, per parameter."""
+    if signature is None:
+        return None
+    found = signature.parameters.values()
+    return [[each.name, int(each.kind), each.default is not _EMPTY] for each in found]
 
 
-def _unflatten(exported: torch.export.ExportedProgram) -> Unflatten:
-    spec = exported.call_spec.out_spec
-    assert spec is not None
-    entries = [
-        entry.arg
-        for entry in exported.graph_signature.output_specs
-        if entry.kind == OutputKind.USER_OUTPUT
-    ]
-
-    def unflatten(arrays: Sequence[Any]) -> Any:
-        remaining = iter(arrays)
-        leaves = [
-            entry.value if isinstance(entry, ConstantArgument) else next(remaining)
-            for entry in entries
+def _signature(rows: list[list[Any]] | None) -> inspect.Signature | None:
+    if rows is None:
+        return None
+    kinds = {int(kind): kind for kind in _KINDS}
+    return inspect.Signature(
+        [
+            inspect.Parameter(name, kinds[kind], default=None if optional else _EMPTY)
+            for name, kind, optional in rows
         ]
-        return pytree.tree_unflatten(leaves, spec)
-
-    return unflatten
+    )

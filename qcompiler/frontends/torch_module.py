@@ -108,7 +108,7 @@ def _program(
     producer = f"torch {torch.__version__}"
     _own_parameters(model)
     keep_origins(model)
-    flatten, unflatten = calling_convention(exported, call)
+    convention = calling_convention(exported, call)
     _number_dims(model)
     _separate_outputs(model)
     optimizer.fold_constants(model)
@@ -117,7 +117,13 @@ def _program(
     draft = Program(model, Signature((), ()), Provenance(source))
     to_working_opset(draft)
     flat = signature_of(model)
-    signature = Signature(flat.inputs, flat.outputs, flatten, unflatten)
+    signature = Signature(
+        flat.inputs,
+        flat.outputs,
+        convention.flatten,
+        convention.unflatten,
+        convention.dump(),
+    )
     return Program(model, signature, Provenance(source, producer, None, tuple(notes)))
 
 

@@ -40,12 +40,14 @@ class Signature:
         outputs: One spec for every graph output.
         flatten: (args, kwargs) -> leaves in the order of `inputs`; None for flat ONNX models.
         unflatten: Output arrays in order -> what the source returns; None for a flat list.
+        convention: Both as text, for artifacts that are to keep them; None when they cannot be.
     """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     flatten: Callable[[Sequence[Any], Mapping[str, Any]], Sequence[Any]] | None = None
     unflatten: Callable[[Sequence[Any]], Any] | None = None
+    convention: str | None = None
 
     @property
     def input_names(self) -> tuple[str, ...]:

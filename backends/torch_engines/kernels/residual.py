@@ -9,13 +9,10 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from qcompiler.backends.torch_engines.kernels.island import Island
+from qcompiler.backends.torch_engines.skips import VIEWING
 from qcompiler.ir.walk import is_op, sole_user
 
 _COPYING = ("MaxPool", "Concat", "Resize")
-_VIEWING = (
-    "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Expand", "Tile", "Split", "Slice",
-    "Pad", "DepthToSpace", "SpaceToDepth", "Gather", "Identity",
-)  # fmt: skip
 
 
 def overwriting_objection(island: Island) -> str | None:
@@ -35,7 +32,7 @@ def overwriting_objection(island: Island) -> str | None:
     order = {node: place for place, node in enumerate(graph)} if graph is not None else {}
     end = order.get(island.quantize, -1)
     for node in _readers(source):
-        if node is None or node not in order or is_op(node, *_VIEWING):
+        if node is None or node not in order or is_op(node, *VIEWING):
             return "its skip operand is read through a view, by a body or as an output"
         if node not in island.nodes and _last_step(node, order) > end:
             return "its skip operand is read again later"
@@ -48,7 +45,7 @@ def _is_fresh(source: ir.Value) -> bool:
     if node is not None and is_op(node, "QuantizeLinear"):
         value = node.inputs[0]
         inner = value.producer() if value is not None else None
-        return inner is None or not is_op(inner, *_VIEWING)
+        return inner is None or not is_op(inner, *VIEWING)
     return node is not None and is_op(node, *_COPYING)
 
 

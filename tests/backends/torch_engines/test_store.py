@@ -11,19 +11,20 @@ import numpy as np
 import pytest
 import torch
 
+import qcompiler as qc
 from qcompiler.backends.torch_engines import adapter
-from qcompiler.backends.torch_engines.artifact import TorchArtifact, load
+from qcompiler.backends.torch_engines.artifact import TorchArtifact
 from qcompiler.backends.torch_engines.exported import save_exported
 from qcompiler.backends.torch_engines.kernels.island import Setting
 from qcompiler.backends.torch_engines.standalone import save_torchscript
-from qcompiler.errors import ArtifactError
+from qcompiler.compiled import load_compiled as load
+from qcompiler.errors import ArtifactError, ConfigurationError
 
 _OWN = """
 import sys
 import numpy as np
-from pathlib import Path
-from qcompiler.backends.torch_engines.artifact import load
-artifact = load(Path(sys.argv[1]))
+import qcompiler
+artifact = qcompiler.load_compiled(sys.argv[1]).artifact
 np.save(sys.argv[3], artifact.run({artifact.signature.input_names[0]: np.load(sys.argv[2])})[0])
 """
 _SCRIPT = """
@@ -147,6 +148,85 @@ def test_saving_into_a_missing_folder_is_an_error(network: Any, tmp_path: Path) 
     artifact, _ = network("fbgemm")
     with pytest.raises(ArtifactError, match="cannot write"):
         artifact.save(tmp_path / "missing" / "net.pt")
+
+
+class Nested(torch.nn.Module):
+    """Keyword arguments in, a nest with None in it out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 8, 3)
+        self.head = torch.nn.Linear(8, 4)
+
+    def forward(
+        self, images: dict[str, torch.Tensor], shift: torch.Tensor | None = None, *, scale: float
+    ) -> dict[str, Any]:
+        x = torch.relu(self.conv(images["left"] + images["right"]))
+        y = self.head(x.mean((2, 3))) * scale
+        return {"scores": y if shift is None else y + shift, "parts": (x, None)}
+
+
+_NESTED = """
+import sys
+import torch, qcompiler
+compiled = qcompiler.load_compiled(sys.argv[1])
+x = torch.load(sys.argv[2])
+found = compiled({"left": x, "right": x + 1}, scale=2.0, shift=torch.ones(4))
+assert found["parts"][1] is None
+torch.save((found["scores"], found["parts"][0]), sys.argv[3])
+"""
+
+
+@pytest.mark.parametrize("engine", ["fbgemm", "onednn"])
+def test_the_source_signature_survives_in_a_new_process(engine: str, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    module = Nested().eval()
+    draws = [torch.randn(2, 3, 8, 8) for _ in range(3)]
+    feeds = [({"left": x, "right": x + 1}, {"shift": torch.ones(4), "scale": 2.0}) for x in draws]
+    compiled = qc.compile(module, engine, feeds, scheme="int8", recipe="fast")
+    assert "torch.ops.quantized.conv2d" in compiled.module.code
+    here = compiled({"left": draws[0], "right": draws[0] + 1}, torch.ones(4), scale=2.0)
+    with torch.no_grad():
+        wanted = module({"left": draws[0], "right": draws[0] + 1}, torch.ones(4), scale=2.0)
+    error = (here["scores"] - wanted["scores"]).square().sum() / wanted["scores"].square().sum()
+    assert 0 < float(error) < 0.01
+    file = compiled.save(tmp_path / "net.pt")
+    torch.save(draws[0], tmp_path / "x.pt")
+    files = [str(file), str(tmp_path / "x.pt"), str(tmp_path / "y.pt")]
+    subprocess.run([sys.executable, "-W", "ignore", "-c", _NESTED, *files], check=True)
+    scores, part = torch.load(tmp_path / "y.pt")
+    assert torch.equal(scores, here["scores"])
+    assert torch.equal(part, here["parts"][0])
+    again = qc.load_compiled(file)
+    assert again.plan == compiled.plan
+    assert again.target.name == engine
+    assert again.verify(feeds[:1]).require().checked
+
+
+def test_the_module_runs_on_its_own_engine_wherever_it_is_called(network: Any, rng: Any) -> None:
+    artifact, program = network("qnnpack")
+    x = rng.normal(0, 1.3, (3, 8, 9, 9)).astype(np.float32)
+    expected = artifact.run({program.signature.input_names[0]: x})[0]
+    with adapter.engine_scope("fbgemm"), torch.no_grad():
+        found = artifact.module(torch.from_numpy(x))[0].numpy()
+        assert torch.backends.quantized.engine == "fbgemm"
+        with pytest.raises(RuntimeError):
+            artifact.module(torch.zeros(1, 2))
+        assert torch.backends.quantized.engine == "fbgemm"
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_onnx_artifacts_open_too_and_have_no_module(tmp_path: Path, network: Any) -> None:
+    _, program = network("fbgemm")
+    feed = {program.signature.input_names[0]: np.ones((2, 8, 9, 9), np.float32)}
+    compiled = qc.compile(program, "onnxruntime", scheme="float32")
+    again = qc.load_compiled(compiled.save(tmp_path / "net.onnx"))
+    np.testing.assert_array_equal(again.run(feed)[0], compiled.run(feed)[0])
+    with pytest.raises(ConfigurationError, match="no torch module"):
+        _ = again.module
+    (tmp_path / "bad.onnx").write_bytes(b"\x08\x08nonsense")
+    with pytest.raises(ArtifactError, match=r"bad\.onnx"):
+        qc.load_compiled(tmp_path / "bad.onnx")
 
 
 def test_profile_covers_kernels_and_conversions(network: Any, rng: Any) -> None:
