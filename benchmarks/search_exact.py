@@ -156,10 +156,10 @@ def solver_time(regions: int, forms: int) -> tuple[float, bool]:
 def resnet50() -> str:
     """Wall time of the whole compilation of a ResNet-50 with random weights."""
     import torch
-    import torchvision  # type: ignore[import-not-found]
 
-    torch.manual_seed(0)
-    module = torchvision.models.resnet50(weights=None).eval()
+    from benchmarks import networks
+
+    module = networks.resnet50().eval()
     feeds = [(torch.randn(1, 3, 224, 224),) for _ in range(8)]
     started = time.perf_counter()
     compiled = qc.compile(module, calibration=feeds)
@@ -169,7 +169,7 @@ def resnet50() -> str:
 def main() -> None:
     """Prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--resnet50", action="store_true", help="needs torchvision")
+    parser.add_argument("--resnet50", action="store_true", help="needs torch")
     given = parser.parse_args()
     ratios = []
     for seed, regions in enumerate((4, 6, 8, 9, 10, 10, 11, 12)):
