@@ -82,12 +82,38 @@ def onnx_runner(path: Path) -> Runner:
     return lambda batch: first_array(session.run(None, {INPUT_NAME: batch}))
 
 
+def torch_runner() -> Runner:
+    """The float module in eager torch, one thread."""
+    import torch
+
+    torch.set_num_threads(1)
+    module = load_module()
+
+    def run(batch: Batch) -> Array:
+        with torch.inference_mode():
+            return first_array(module(torch.from_numpy(batch)))
+
+    return run
+
+
+def loaded_runner(path: Path) -> Runner:
+    """A saved artifact of a torch engine."""
+    loaded = qc.load_compiled(path)
+    return lambda batch: first_array(loaded.run({INPUT_NAME: batch}))
+
+
 ENGINES = (
     Engine(
         "onnxruntime",
         ".onnx",
         baseline=lambda: onnx_runner(ONNX_FILE),
         deployed=lambda _, path: onnx_runner(path),
+    ),
+    Engine(
+        "fbgemm",
+        ".pt",
+        baseline=torch_runner,
+        deployed=lambda _, path: loaded_runner(path),
     ),
 )
 SOURCES: dict[str, Callable[[], Any]] = {

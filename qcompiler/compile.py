@@ -91,7 +91,8 @@ def compile(  # noqa: A001 - the project's one verb
     nothing = asked.is_auto and plan is None and not chosen.regions(program)
     asked = SCHEMES["float32"] if nothing else asked
     goal = Goal(asked, evaluate, max_loss, objective, budget, dict(overrides or {}), plan)
-    selection = select(source, program, chosen, kept, goal, effort, reporter, executor)
+    baseline = chosen.baseline(source, model, kept.feeds)
+    selection = select(source, program, chosen, kept, goal, effort, reporter, executor, baseline)
     if nothing:
         why = f"float: the model has no op that {chosen.name} quantizes"
         selection = replace(selection, summary=why)

@@ -104,7 +104,7 @@ class TorchArtifact(Artifact):
             LoweringError: The engine refused a call.
         """
         try:
-            with self._running():
+            with self.running():
                 result: tuple[torch.Tensor, ...] = self.module.forward(*inputs)
                 return result
         except RuntimeError as error:
@@ -119,12 +119,12 @@ class TorchArtifact(Artifact):
         wanted = {name: held[name] for name in values if name in held}
         for feed in feeds:
             run = Tap(self.module, wanted)
-            with self._running():
+            with self.running():
                 run.run(*self.tensors(feed))
             yield run.found
 
     @contextmanager
-    def _running(self) -> Iterator[None]:
+    def running(self) -> Iterator[None]:
         """Engine, thread count and inference mode of this artifact."""
         before = torch.get_num_threads()
         changed = self._threads is not None and self._threads != before
@@ -168,7 +168,7 @@ class TorchArtifact(Artifact):
         if not feeds:
             return None
         watch = Stopwatch(self.module)
-        with self._running():
+        with self.running():
             spent = watch.seconds([self.tensors(feed) for feed in feeds], _PROFILE_SECONDS)
         regions: dict[str, float] = defaultdict(float)
         conversions = other = 0.0

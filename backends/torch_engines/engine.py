@@ -25,12 +25,13 @@ from qcompiler.ir.optraits import weight_channel_axis
 from qcompiler.ir.origin import source_line
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
+from qcompiler.ir.signature import Feed
 from qcompiler.ir.walk import constant
 from qcompiler.quantization.numerics import quantize, weight_qparams
 from qcompiler.quantization.qspace import Granularity, QSpace
 from qcompiler.target.arithmetic import Arithmetic
 from qcompiler.target.capability import CapabilityTable, Implementation
-from qcompiler.target.contract import ConversionCost, Restored, Target
+from qcompiler.target.contract import Artifact, ConversionCost, Restored, Target
 from qcompiler.target.placement import lowered_regions
 
 if TYPE_CHECKING:
@@ -151,6 +152,11 @@ class TorchEngine(Target):
             program.plan,
             program.provenance.source,
         )
+
+    def baseline(self, source: Program, model: object, feeds: Sequence[Feed]) -> Artifact:
+        from qcompiler.backends.torch_engines.eager import float_baseline
+
+        return float_baseline(model, self.lower(source), feeds)
 
     def _keys(self, program: Program) -> dict[str, str]:
         """Region key by the name of each of its nodes."""

@@ -31,7 +31,7 @@ class Convention:
 
     Attributes:
         inputs: Nesting of (args, kwargs) in the capture.
-        kept: Per leaf of it, whether it is fed; torch.export froze the others (None, numbers).
+        frozen: Per leaf of it, in a list of one, what torch.export froze (a number); None if fed.
         outputs: Nesting of the result.
         results: Per leaf of it, the frozen constant in a list of one; None for a graph output.
         positional: How many arguments of the capture were positional.
@@ -40,7 +40,7 @@ class Convention:
     """
 
     inputs: pytree.TreeSpec
-    kept: tuple[bool, ...]
+    frozen: tuple[list[Any] | None, ...]
     outputs: pytree.TreeSpec
     results: tuple[list[Any] | None, ...]
     positional: int
@@ -54,12 +54,19 @@ class Convention:
             FeedError: The arguments do not fit `forward`, or are nested otherwise.
         """
         leaves, found = pytree.tree_flatten(self._as_captured(args, kwargs))
-        if len(leaves) != len(self.kept) or found != self.inputs:
+        if len(leaves) != len(self.frozen) or found != self.inputs:
             raise FeedError(
                 "the arguments are not nested like the example inputs",
                 why=f"expected {self.inputs}, got {found}",
             )
-        return [leaf for leaf, keep in zip(leaves, self.kept, strict=True) if keep]
+        return [leaf for leaf, each in zip(leaves, self.frozen, strict=True) if each is None]
+
+    def arguments(self, fed: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The call (args, kwargs) with these leaves: what `flatten` took apart."""
+        remaining = iter(fed)
+        leaves = [next(remaining) if each is None else each[0] for each in self.frozen]
+        args, kwargs = pytree.tree_unflatten(leaves, self.inputs)
+        return tuple(args), dict(kwargs)
 
     def unflatten(self, arrays: Sequence[Any]) -> Any:
         """The nested result, frozen constants put back."""
@@ -72,7 +79,7 @@ class Convention:
         try:
             body = {
                 "inputs": pytree.treespec_dumps(self.inputs),
-                "kept": self.kept,
+                "frozen": self.frozen,
                 "outputs": pytree.treespec_dumps(self.outputs),
                 "results": self.results,
                 "positional": self.positional,
@@ -89,7 +96,7 @@ class Convention:
         body = json.loads(text)
         return cls(
             pytree.treespec_loads(body["inputs"]),
-            tuple(body["kept"]),
+            tuple(body["frozen"]),
             pytree.treespec_loads(body["outputs"]),
             tuple(body["results"]),
             int(body["positional"]),
@@ -128,7 +135,9 @@ def calling_convention(exported: torch.export.ExportedProgram, call: Call) -> Co
     outputs = [e for e in exported.graph_signature.output_specs if e.kind == OutputKind.USER_OUTPUT]
     return Convention(
         spec,
-        tuple(not isinstance(each.arg, ConstantArgument) for each in inputs),
+        tuple(
+            [each.arg.value] if isinstance(each.arg, ConstantArgument) else None for each in inputs
+        ),
         made,
         tuple(
             [each.arg.value] if isinstance(each.arg, ConstantArgument) else None for each in outputs

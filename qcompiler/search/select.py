@@ -61,10 +61,11 @@ def select(
     effort: Recipe,
     progress: Progress,
     executor: Executor | None = None,
+    baseline: Artifact | None = None,
 ) -> Selection:
     """Builds what the goal asks for; with the scheme `auto`, searches and proves it by timing."""
     options = region_options(program, target, target.regions(program), goal.overrides)
-    baseline = target.lower(source)
+    baseline = baseline or target.lower(source)
     judge = None
     if (target.measurable or target.judged_elsewhere) and samples.feeds:
         judge = Judge(samples.feeds, baseline.run)

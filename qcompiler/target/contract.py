@@ -194,6 +194,19 @@ class Target(ABC):
             f"{path} cannot be read back", why=f"the target {cls.name} only writes files"
         )
 
+    def baseline(self, source: Program, model: object, feeds: Sequence[Feed]) -> Artifact:
+        """What results must not be slower than: the source on this engine, in its best float form.
+
+        Args:
+            source: The program as the front end gave it.
+            model: What the user gave; an eager module may be faster than its lowering.
+            feeds: Samples to time with.
+
+        Raises:
+            LoweringError: See `lower`.
+        """
+        return self.lower(source)
+
     def conversion_cost(self) -> ConversionCost | None:
         """What entering and leaving integers costs on this machine; None if it is not known."""
         return None

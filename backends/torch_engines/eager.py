@@ -1,0 +1,84 @@
+"""The source module itself as the float baseline, where it is faster than the lowered one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils import _pytree as pytree
+
+from qcompiler.backends.torch_engines.artifact import TorchArtifact
+from qcompiler.execution.timing import compare_latency
+from qcompiler.frontends.torch_calls import Convention
+from qcompiler.ir.signature import Array, Feed
+from qcompiler.target.contract import Artifact, CostSample, KernelCount
+
+_SECONDS = 0.4
+
+
+class EagerArtifact(Artifact):
+    """Runs a copy of the user's module, as given; saves and counts as the lowered program does."""
+
+    def __init__(
+        self, module: torch.nn.Module, convention: Convention, lowered: TorchArtifact
+    ) -> None:
+        self._module = copy.deepcopy(module).eval()
+        self._convention = convention
+        self._lowered = lowered
+
+    @property
+    def module(self) -> torch.fx.GraphModule:
+        return self._lowered.module
+
+    @property
+    def nbytes(self) -> int:
+        return self._lowered.nbytes
+
+    def run(self, feed: Feed) -> list[Array]:
+        args, kwargs = self._convention.arguments(self._lowered.tensors(feed))
+        with self._lowered.running():
+            found = pytree.tree_leaves(self._module(*args, **kwargs), is_leaf=lambda x: x is None)
+        results = zip(found, self._convention.results, strict=True)
+        return [leaf.numpy() for leaf, frozen in results if frozen is None]
+
+    def save(self, path: Path) -> None:
+        self._lowered.save(path)
+
+    def kernels(self) -> KernelCount:
+        return self._lowered.kernels()
+
+    def profile(self, feeds: Sequence[Feed]) -> CostSample | None:
+        return self._lowered.profile(feeds)
+
+
+def float_baseline(model: object, lowered: TorchArtifact, feeds: Sequence[Feed]) -> Artifact:
+    """The faster one of the user's eager module and the lowered float program.
+
+    A module whose calling convention is not known, or that gives other outputs than the program
+    when it is called so, is left out.
+    """
+    text = lowered.signature.convention
+    if not isinstance(model, torch.nn.Module) or text is None or not feeds:
+        return lowered
+    eager = EagerArtifact(model, Convention.parse(text), lowered)
+    if not _agree(eager, lowered, feeds[0]):
+        return lowered
+    runs = {"lowered": partial(lowered.run, feeds[0]), "eager": partial(eager.run, feeds[0])}
+    timed = compare_latency(runs, budget_seconds=_SECONDS, min_rounds=5)
+    return eager if timed["eager"].ratio < 1 else lowered
+
+
+def _agree(eager: EagerArtifact, lowered: TorchArtifact, feed: Feed) -> bool:
+    try:
+        found = eager.run(feed)
+    except (RuntimeError, TypeError, ValueError, AttributeError):
+        return False  # it cannot be called with what was captured, so it is no baseline
+    wanted = lowered.run(feed)
+    return len(found) == len(wanted) and all(
+        a.shape == b.shape and np.allclose(a, b, rtol=1e-2, atol=1e-3)
+        for a, b in zip(found, wanted, strict=True)
+    )
