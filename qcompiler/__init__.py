@@ -13,12 +13,14 @@ print(compiled.report.text())
 # The package is loaded first: a first import later on would put it over the function `passes`.
 import qcompiler.passes as _passes_package  # noqa: F401
 from qcompiler import errors
+from qcompiler.compare import compare
 from qcompiler.compile import compile  # noqa: A004 - the public name
 from qcompiler.compiled import Compiled, load_compiled
 from qcompiler.config import Scheme
 from qcompiler.frontends import load
 from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program
+from qcompiler.lint import lint
 from qcompiler.pipeline.contract import Pass
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.pipeline.registry import passes, targets
@@ -34,8 +36,10 @@ __all__ = [
     "QTensor",
     "Scheme",
     "Target",
+    "compare",
     "compile",
     "errors",
+    "lint",
     "load",
     "load_compiled",
     "passes",

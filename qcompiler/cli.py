@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -19,9 +19,6 @@ from rich.console import Console
 from qcompiler.errors import ConfigurationError, QCompilerError
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
-
-    from qcompiler.ir.diagnostics import Diagnostic
     from qcompiler.report.report import Report
     from qcompiler.target.contract import Target
 
@@ -38,17 +35,6 @@ TargetName = Annotated[
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-@runtime_checkable
-class Linter(Protocol):
-    """A target with rules of its own for ONNX files."""
-
-    def lint(self, model: Path) -> tuple[Diagnostic, ...]:
-        """Findings, the worst first."""
-
-    def fix(self, model: Path) -> tuple[ir.Model, tuple[object, ...]]:
-        """A rewritten model and what was done."""
 
 
 @app.command()
@@ -74,6 +60,9 @@ def compile(  # noqa: A001 - the command's name
     max_loss: Annotated[float | None, typer.Option(help="Loss of accuracy allowed.")] = None,
     budget: Annotated[float | None, typer.Option(help="Seconds to search for.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of the target.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Calibration is kept here, and resumed from here.")
+    ] = None,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no report.")] = False,
 ) -> None:
@@ -96,6 +85,7 @@ def compile(  # noqa: A001 - the command's name
             objective=objective,
             budget=budget,
             pipeline=pipeline,
+            checkpoint=checkpoint,
             progress=not quiet,
         )
         compiled.save(output)
@@ -159,12 +149,13 @@ def lint(
     """Say what a target rejects or runs otherwise than meant; exit code 1 on errors."""
     with _reported():
         from qcompiler.ir.diagnostics import Severity
+        from qcompiler.lint import lint as findings
 
         chosen = _target(target, None)
         if fix:
             _fix(chosen, model, output)
             return
-        found = _findings(chosen, model)
+        found = findings(model, chosen)
         if as_json:
             typer.echo(json.dumps([asdict(each) for each in found], indent=2))
         else:
@@ -217,11 +208,10 @@ def _reported() -> Iterator[None]:
 
 
 def _target(written: str, threads: int | None) -> Target:
-    from qcompiler.pipeline import registry
     from qcompiler.pipeline.options import option_fields
-    from qcompiler.pipeline.text import build_target
+    from qcompiler.pipeline.targets import target_of
 
-    target = build_target(written, registry.find_target)
+    target = target_of(written)
     if threads is None:
         return target
     if "threads" not in option_fields(type(target)):
@@ -248,20 +238,9 @@ def _rendered(report: Report, suffix: str) -> str:
     return report.to_json() if suffix == ".json" else report.text()
 
 
-def _findings(target: Target, model: Path) -> tuple[Diagnostic, ...]:
-    """The target's own lint, else the objections of its table to each region, and its legality."""
-    from qcompiler.frontends.load import load
-    from qcompiler.target.contract import all_objections
-
-    if isinstance(target, Linter):
-        return target.lint(model)
-    program = load(model)
-    objections = all_objections(target, target.regions(program))
-    return (*target.legality(program), *objections)
-
-
 def _fix(target: Target, model: Path, output: Path | None) -> None:
     from qcompiler.execution.saving import write_onnx
+    from qcompiler.lint import Linter
 
     if output is None:
         raise ConfigurationError("--fix needs a file to write", fix="add -o fixed.onnx")

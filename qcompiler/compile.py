@@ -7,19 +7,20 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from qcompiler.calibration.keeper import Keeper
 from qcompiler.compiled import Compiled
 from qcompiler.config import FLOAT_PIPELINE, RECIPES, SCHEMES, Recipe, Scheme, recipe_of, scheme_of
-from qcompiler.errors import CalibrationError, ConfigurationError
+from qcompiler.errors import CalibrationError
 from qcompiler.frontends import load
 from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
-from qcompiler.pipeline import registry
 from qcompiler.pipeline.contract import PassContext, Progress, Silent
 from qcompiler.pipeline.pipeline import Pipeline, PipelineReport
+from qcompiler.pipeline.targets import target_of
 from qcompiler.report.progress import TerminalProgress
 from qcompiler.search.select import Goal, Samples, select
 from qcompiler.target.contract import Target
@@ -43,6 +44,7 @@ def compile(  # noqa: A001 - the project's one verb
     budget: float | None = None,
     executor: Executor | None = None,
     pipeline: Pipeline | str | None = None,
+    checkpoint: Path | str | None = None,
     progress: bool | Progress = False,
 ) -> Compiled:
     """Compiles a trained model into a quantized program for a runtime.
@@ -55,11 +57,12 @@ def compile(  # noqa: A001 - the project's one verb
     Args:
         model: `torch.nn.Module`, `fx.GraphModule`, `ExportedProgram`, a path, `onnx.ModelProto`,
             `onnx_ir.Model` or a `Program`.
-        target: Name of a registered target, or a Target with options.
+        target: Name of a registered target, `name{option=value}`, or a Target.
         calibration: Feeds (dicts by input name, tuples, or arrays; numpy or torch); read once and
             streamed, so a generator over any number of samples does.
         example_inputs: Arguments for capturing a torch module; the first feed by default.
-        scheme: `auto`, `int8`, `dynamic`, `float32`, or a `Scheme`.
+        scheme: `auto`, `int8`, `dynamic`, `int8-weights`, `int4-weights`, `float32`, or a
+            `Scheme`.
         overrides: Precision by glob over module paths, node names or `op:OpType`.
         plan: A plan to apply as it is, instead of a search.
         recipe: `fast`, `balanced` or `best`.
@@ -71,6 +74,8 @@ def compile(  # noqa: A001 - the project's one verb
         budget: Seconds of search.
         executor: Workers for calibration shards and sensitivity probes.
         pipeline: Passes (or their text) to run instead of the float rewrites.
+        checkpoint: File that keeps the state of calibration after every shard; a run that was
+            interrupted goes on from it, given the same model and data in the same order.
         progress: True shows a progress bar on the terminal.
 
     Raises:
@@ -78,12 +83,12 @@ def compile(  # noqa: A001 - the project's one verb
     """
     started = time.perf_counter()
     effort, asked = recipe_of(recipe), scheme_of(scheme)
-    chosen = _target(target)
+    chosen = target_of(target)
     first, feeds = _peeked(calibration)
     source = load(model, first if example_inputs is None else example_inputs)
     reporter = _reporter(progress)
     program = source.clone()
-    context = PassContext(chosen, None, reporter, executor, {})
+    context = PassContext(chosen, None, reporter, executor, {"checkpoint": checkpoint})
     reports = [_pipeline(pipeline).run(program, context)]
     kept = _calibrated(program, chosen, feeds, asked, effort, context, reports)
     if budget is None:
@@ -119,14 +124,6 @@ def _peeked(calibration: Iterable[Any] | None) -> tuple[Any, Iterable[Any] | Non
     except StopIteration as error:
         raise CalibrationError("the calibration data is empty", fix="give some feeds") from error
     return first, itertools.chain([first], iterator)
-
-
-def _target(given: str | Target) -> Target:
-    if isinstance(given, Target):
-        return given
-    if not isinstance(given, str):
-        raise ConfigurationError(f"{given!r} is no target", fix="give a name or a Target")
-    return registry.find_target(given)()
 
 
 def _pipeline(given: Pipeline | str | None) -> Pipeline:

@@ -73,6 +73,7 @@ def test_compile_passes_every_option_on(library: _Library, tmp_path: Path) -> No
         *("--override", "head.*=float32", "--override", "op:Softmax=float32"),
         *("--plan", plan, "--save-plan", files["saved.json"], "--report", files["report.html"]),
         *("--max-loss", "0.5", "--budget", "9", "--objective", "size", "--pipeline", "dead-code"),
+        *("--checkpoint", tmp_path / "state.npz"),
     )
     assert result.exit_code == 0, result.stderr
     given = library.arguments
@@ -89,6 +90,7 @@ def test_compile_passes_every_option_on(library: _Library, tmp_path: Path) -> No
         "objective": "size",
         "budget": 9.0,
         "pipeline": "dead-code",
+        "checkpoint": tmp_path / "state.npz",
         "progress": True,
     }
     assert files["out.onnx"].read_bytes() == b"artifact"

@@ -12,6 +12,7 @@ import pytest
 
 import qcompiler as qc
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
+from qcompiler.calibration.recorder import Recorder
 from qcompiler.errors import CalibrationError, ConfigurationError, FeedError
 from qcompiler.ir.plan import FLOAT, Plan
 
@@ -149,6 +150,34 @@ def test_nan_in_calibration_is_an_error_that_names_the_input(
     bad[0, 0, 0, 0] = np.nan
     with pytest.raises(CalibrationError, match=r"(?i)nan|finite"):
         fast([digits_feeds[0], {name: bad}], scheme="int8")
+
+
+def test_an_interrupted_calibration_goes_on_from_its_checkpoint(
+    fast: Any, digits_feeds: Feeds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The interrupted run has to have kept something, and the second not to run it again."""
+    feeds = digits_feeds * 8
+    state, ran = tmp_path / "state.npz", []
+    observe = Recorder.observe
+
+    def counted(self: Recorder, feed: Any) -> None:
+        ran.append(feed)
+        observe(self, feed)
+
+    monkeypatch.setattr(Recorder, "observe", counted)
+
+    def interrupted() -> Iterator[dict[str, Array]]:
+        yield from feeds[:-1]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fast(interrupted(), scheme="int8", checkpoint=state)
+    assert state.is_file()
+    before = len(ran)
+    resumed = fast(iter(feeds), scheme="int8", checkpoint=state)
+    assert 0 < len(ran) - before < len(feeds)
+    whole = fast(feeds, scheme="int8")
+    np.testing.assert_array_equal(resumed.run(feeds[0])[0], whole.run(feeds[0])[0])
 
 
 @pytest.mark.parametrize("wrong", ["name", "dtype", "rank"])

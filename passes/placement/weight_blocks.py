@@ -88,7 +88,7 @@ def _constants(
     """
     name = weight.name or "weight"
     data = quantize(np.asarray(array, np.float32), params)
-    parts = {
+    parts: dict[str, Array | ir.TensorProtocol] = {
         "quantized": ir.Tensor(data, dtype=params.space.dtype),
         "scale": np.asarray(params.scale, np.float32),
         "zero_point": _zero_point(params, params.space),

@@ -1,0 +1,162 @@
+"""`qc.compare`: two models on the same feeds: how far apart their outputs are, which is faster."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from qcompiler.compiled import Compiled
+from qcompiler.errors import ConfigurationError, FeedError
+from qcompiler.execution.feeds import normalize_feed
+from qcompiler.execution.session import OrtSession
+from qcompiler.execution.timing import Latency, compare_latency
+from qcompiler.frontends import load
+from qcompiler.ir.signature import Feed, Signature
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class OutputDifference:
+    """How far one output of `b` is from that of `a`, over all feeds.
+
+    Attributes:
+        name: Of the output, in `a`.
+        largest: Largest absolute difference; inf where one is finite and the other is not.
+        noise: Noise-to-signal ratio, sum (a - b)^2 / sum a^2; 0 for equality.
+        same_top: Share of rows (last axis) with the same largest element; None without rows.
+    """
+
+    name: str
+    largest: float
+    noise: float
+    same_top: float | None
+
+
+@dataclass(frozen=True)
+class ModelComparison:
+    """What `compare` found.
+
+    Attributes:
+        outputs: One entry per output.
+        samples: Feeds that were run.
+        latency: Time of `b` relative to `a`, interleaved; None if it was not asked for.
+    """
+
+    outputs: tuple[OutputDifference, ...]
+    samples: int
+    latency: Latency | None = None
+
+    def text(self) -> str:
+        """One line per output and one for the time."""
+        lines = [f"{self.samples} samples"]
+        for each in self.outputs:
+            level = "equal" if each.noise == 0 else f"{-10 * math.log10(each.noise):.1f} dB"
+            top = "" if each.same_top is None else f", same top {100 * each.same_top:.1f} %"
+            lines.append(f"{each.name}: {level}, largest difference {each.largest:.4g}{top}")
+        if self.latency is not None:
+            lines.append(f"time: {self.latency.ratio:.2f} of the first model's")
+        return "\n".join(lines) + "\n"
+
+
+def compare(a: object, b: object, feeds: Iterable[Any], *, seconds: float = 0.0) -> ModelComparison:
+    """Runs two models on the same feeds, which are read once and streamed.
+
+    Args:
+        a: The model to compare with: a `Compiled`, or anything that `load` takes, which runs in
+            float on ONNX Runtime.
+        b: The other one, likewise.
+        feeds: Dicts by input name, tuples in input order, or arrays. Where input names of the
+            models differ, inputs are paired by position.
+        seconds: Time for interleaved timing on the first feed; 0 for none.
+
+    Raises:
+        ConfigurationError: No feeds, or the models differ in their numbers of inputs or outputs.
+        FeedError: A feed does not match `a`, or `b` takes other shapes or dtypes.
+    """
+    runs: list[tuple[Signature, Callable[[Feed], Sequence[Any]]]] = []
+    sums: list[_Sums] = []
+    first: Feed | None = None
+    samples = 0
+    for raw in feeds:
+        runs = runs or [_runnable(each, raw) for each in (a, b)]
+        (signature, run), (other, other_run) = runs
+        feed = normalize_feed(signature, raw)
+        sums = sums or [_Sums(spec.name) for spec in signature.outputs]
+        results = run(feed), other_run(_renamed(feed, other))
+        if len(results[0]) != len(results[1]):
+            counts = " and ".join(str(len(each)) for each in results)
+            raise ConfigurationError(f"the models have {counts} outputs")
+        for total, one, two in zip(sums, *results, strict=True):
+            total.add(np.asarray(one), np.asarray(two))
+        first = feed if first is None else first
+        samples += 1
+    if first is None:
+        raise ConfigurationError("there are no feeds to compare on", fix="give at least one")
+    latency = None
+    if seconds > 0:
+        (_, run), (other, other_run) = runs
+        timed = {"a": partial(run, first), "b": partial(other_run, _renamed(first, other))}
+        latency = compare_latency(timed, seconds)["b"]
+    return ModelComparison(tuple(each.result() for each in sums), samples, latency)
+
+
+def _runnable(model: object, raw: Any) -> tuple[Signature, Callable[[Feed], Sequence[Any]]]:
+    if isinstance(model, Compiled):
+        return model.program.signature, model.run
+    program = load(model, raw)
+    return program.signature, OrtSession(program.model).run_checked
+
+
+def _renamed(feed: Feed, signature: Signature) -> Feed:
+    names = signature.input_names
+    if len(names) != len(feed):
+        raise FeedError(f"the models have {len(feed)} and {len(names)} inputs")
+    if set(names) == set(feed):
+        return normalize_feed(signature, feed)
+    return normalize_feed(signature, dict(zip(names, feed.values(), strict=True)))
+
+
+class _Sums:
+    """Running totals of one output."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._signal = self._noise = self._largest = 0.0
+        self._rows = self._same = 0
+
+    def add(self, wanted: Array, found: Array) -> None:
+        if wanted.shape != found.shape:
+            raise ConfigurationError(
+                f"output '{self._name}' has shape {list(wanted.shape)} in one model and "
+                f"{list(found.shape)} in the other"
+            )
+        if wanted.dtype.kind not in "fiub":
+            self._largest = max(self._largest, 0.0 if np.array_equal(wanted, found) else math.inf)
+            return
+        if wanted.ndim and wanted.shape[-1] > 1 and wanted.size:
+            same = wanted.argmax(-1) == found.argmax(-1)
+            self._rows += same.size
+            self._same += int(np.count_nonzero(same))
+        one, two = wanted.astype(np.float64), found.astype(np.float64)
+        apart = np.zeros_like(one)
+        np.subtract(one, two, out=apart, where=~((one == two) | (np.isnan(one) & np.isnan(two))))
+        apart = np.where(np.isfinite(apart), np.abs(apart), math.inf)
+        self._largest = max(self._largest, float(apart.max(initial=0.0)))
+        self._noise += float(np.square(apart).sum())
+        self._signal += float(np.square(one[np.isfinite(one)]).sum())
+
+    def result(self) -> OutputDifference:
+        noise = self._noise / self._signal if self._signal else math.inf
+        return OutputDifference(
+            self._name,
+            self._largest,
+            0.0 if self._largest == 0 else noise,
+            self._same / self._rows if self._rows else None,
+        )
