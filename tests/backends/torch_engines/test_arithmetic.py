@@ -1,0 +1,128 @@
+"""The integer rules that `verify` uses, against the engines themselves; and what they catch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import qcompiler as qc
+from qcompiler.backends.fbgemm import Fbgemm
+from qcompiler.backends.torch_engines import adapter
+from qcompiler.backends.torch_engines.arithmetic import arithmetic_of
+from qcompiler.backends.torch_engines.eager import EagerArtifact, float_baseline
+from qcompiler.errors import ConfigurationError
+from qcompiler.execution.integer.operand import QuantizedOperand
+from qcompiler.frontends import load
+from qcompiler.quantization.qspace import U8_AFFINE, QParams
+from qcompiler.target.arithmetic import Tolerance
+
+ENGINES = adapter.available_engines()
+
+
+def params(scale: Any, zero: int) -> QParams:
+    return QParams(np.asarray(scale, np.float32), np.asarray(zero, np.int64), U8_AFFINE)
+
+
+def tensor(data: Any, p: QParams) -> torch.Tensor:
+    stored = torch.from_numpy(data)
+    return torch._make_per_tensor_quantized_tensor(stored, float(p.scale), int(p.zero_point))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("op", ["Add", "Mul"])
+def test_arithmetic_follows_the_engine_on_ties(engine: str, op: str, rng: Any) -> None:
+    """Scales related by 1/2, 1 and 2 give ties in every second element; 64 fills the vectors."""
+    for ratio in (0.5, 1.0, 2.0):
+        a, b = params(0.0213, 120), params(0.0213 * ratio, 33)
+        out = params(0.0213 * (1 + ratio) if op == "Add" else 0.09, 77)
+        qa, qb = (rng.integers(0, 256, 64 * 40).astype(np.uint8) for _ in range(2))
+        rule = arithmetic_of(engine).kernels[op]
+        wanted = rule({}, [QuantizedOperand(qa, a), QuantizedOperand(qb, b)], None, None, out)
+        with adapter.engine_scope(engine):
+            kernel = adapter.op(op.lower())
+            found = kernel(tensor(qa, a), tensor(qb, b), float(out.scale), int(out.zero_point))
+        np.testing.assert_array_equal(found.int_repr().numpy(), wanted)
+
+
+def test_tolerances_count_steps_and_shares() -> None:
+    loose = Tolerance(1, 0.001)
+    assert loose.allows({0: 100_000, 1: 100})
+    assert not loose.allows({0: 100_000, 1: 300})
+    assert not loose.allows({0: 100_000, 2: 1})
+    assert not Tolerance(0).allows({0: 10, 1: 1})
+    with pytest.raises(ConfigurationError):
+        Tolerance(-1)
+
+
+class Net(torch.nn.Module):
+    """A convolution with a clipped end, a sum, an average and a classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 3), torch.nn.ReLU6())
+        self.second = torch.nn.Conv2d(16, 16, 3, padding=1)
+        self.head = torch.nn.Linear(16, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.first(x)
+        y = torch.relu(self.second(y) + y)
+        result: torch.Tensor = torch.sigmoid(self.head(y.mean((2, 3))))
+        return result
+
+
+@pytest.fixture(scope="module")
+def net() -> tuple[torch.nn.Module, list[tuple[torch.Tensor]]]:
+    torch.manual_seed(1)
+    return Net().eval(), [(torch.randn(2, 3, 12, 12),) for _ in range(4)]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_verify_compares_every_region_of_a_torch_module(engine: str, net: Any) -> None:
+    module, feeds = net
+    compiled = qc.compile(module, engine, feeds, scheme="int8", recipe="fast")
+    found = compiled.verify(feeds[:1])
+    assert found.ok, found.text()
+    ops = " ".join(check.ops for check in found.checked)
+    assert all(op in ops for op in ("Conv", "Add", "Gemm", "Sigmoid"))
+    assert sum(check.elements for check in found.checked) > 1000
+
+
+def test_verify_names_a_layer_that_is_wrong(net: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: weights shifted by one step behind the reference's back."""
+    module, feeds = net
+    honest: Callable[..., Any] = adapter.pack_conv
+
+    def shifted(weight: Any, *rest: Any) -> Any:
+        return honest(np.clip(weight.astype(np.int16) + 8, -127, 127).astype(np.int8), *rest)
+
+    monkeypatch.setattr(adapter, "pack_conv", shifted)
+    compiled = qc.compile(module, Fbgemm(), feeds, scheme="int8", recipe="fast")
+    failed = compiled.verify(feeds[:1]).failed
+    assert failed
+    assert all("Conv" in check.ops for check in failed)
+
+
+def test_float_is_the_faster_of_eager_and_lowered(net: Any, monkeypatch: Any) -> None:
+    module, feeds = net
+    program = load(module, feeds[0])
+    lowered = Fbgemm().lower(program)
+    feed = {program.signature.input_names[0]: feeds[0][0].numpy()}
+    chosen = float_baseline(module, lowered, [feed])
+    with torch.no_grad():
+        wanted = module(feeds[0][0]).numpy()
+    np.testing.assert_allclose(chosen.run(feed)[0], wanted, rtol=1e-4, atol=1e-5)
+    slow: Callable[..., Any] = lowered.run
+
+    def crawling(each: Any) -> Any:
+        import time
+
+        time.sleep(0.02)
+        return slow(each)
+
+    monkeypatch.setattr(lowered, "run", crawling)
+    assert isinstance(float_baseline(module, lowered, [feed]), EagerArtifact)
+    assert float_baseline("a path", lowered, [feed]) is lowered
