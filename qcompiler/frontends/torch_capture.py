@@ -158,10 +158,15 @@ def _attempts(module: torch.nn.Module, call: Call, dynamic: Any) -> list[_Attemp
 
 
 def _export(module: torch.nn.Module, call: Call, shapes: Any) -> Exported:
+    # torch.export marks symbolic dimensions on the tensors it is given, and heeds old marks: every
+    # attempt gets tensor objects of its own, and the user's stay unmarked.
+    args, kwargs = pytree.tree_map(_unmarked, (call.args, call.kwargs))
     with _symbolic_ones():
-        return torch.export.export(
-            module, call.args, call.kwargs, dynamic_shapes=shapes, strict=False
-        )
+        return torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
+
+
+def _unmarked(leaf: Any) -> Any:
+    return leaf.detach() if isinstance(leaf, torch.Tensor) else leaf
 
 
 class _SpecialisedError(Exception):
@@ -226,7 +231,7 @@ def _symbolic_ones() -> contextlib.AbstractContextManager[object]:
 
 
 def _batch_shapes(call: Call, insist: bool) -> dict[str, Any]:
-    """Dimension 0 of every tensor, by argument name."""
+    """Dimension 0 of every tensor of the batch's size, by argument name."""
     assert call.signature is not None
     kind = torch.export.Dim.DYNAMIC if insist else torch.export.Dim.AUTO
     bound = call.signature.bind(*call.args, **call.kwargs).arguments
@@ -234,8 +239,12 @@ def _batch_shapes(call: Call, insist: bool) -> dict[str, Any]:
         if parameter.kind is parameter.VAR_KEYWORD and name in bound:
             bound.update(bound.pop(name))
 
+    single = _is_single(call)
+
     def dims(leaf: Any) -> Any:
-        return {0: kind} if isinstance(leaf, torch.Tensor) and leaf.ndim else None
+        # One row beside tensors of several is a parameter such as a scale, not a batch.
+        is_batch = isinstance(leaf, torch.Tensor) and leaf.ndim and (single or len(leaf) > 1)
+        return {0: kind} if is_batch else None
 
     return {name: pytree.tree_map(dims, value) for name, value in bound.items()}
 

@@ -269,3 +269,34 @@ def test_arrays_will_do_as_examples(net: nn.Module) -> None:
 def test_importing_the_front_ends_does_not_import_torch() -> None:
     code = "import sys, qcompiler.frontends; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+class Scaled(nn.Module):
+    """A batch beside a parameter of one row."""
+
+    def forward(self, image: torch.Tensor, *, scale: torch.Tensor) -> torch.Tensor:
+        return torch.relu(image * scale)
+
+
+def test_a_parameter_of_one_row_is_no_batch(run: Any) -> None:
+    module, example = Scaled(), {"image": torch.randn(2, 3, 4, 4), "scale": torch.rand(1)}
+    program = load(module, example)
+    assert [spec.shape[0] for spec in program.signature.inputs if spec.shape][1] == 1
+    image, scale = torch.randn(5, 3, 4, 4), torch.rand(1)
+    (found,) = run(program, {"image": image.numpy(), "scale": scale.numpy()})
+    assert np.array_equal(found, module(image, scale=scale).numpy())
+
+
+class AddsRows(nn.Module):
+    """Fixes the batch: it adds a constant of two rows."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.reshape(2, 6) + torch.ones(2, 6)
+
+
+def test_a_failed_attempt_leaves_no_marks_behind() -> None:
+    example = torch.randn(2, 3, 2)
+    before = set(vars(example))
+    program = load(AddsRows(), (example,))
+    assert program.signature.inputs[0].shape == (2, 3, 2)
+    assert set(vars(example)) == before
