@@ -16,7 +16,7 @@ from qcompiler.backends.torch_engines.recurrent_weights import recurrent_objecti
 from qcompiler.backends.torch_engines.skips import may_overwrite_skip
 from qcompiler.ir.optraits import TRAITS
 from qcompiler.ir.regions import Epilogue, Region, RegionPattern, Stage
-from qcompiler.ir.walk import constant, rank, scalar
+from qcompiler.ir.walk import constant, is_op, rank, scalar
 from qcompiler.quantization.qspace import (
     S8_SYMMETRIC,
     S8_SYMMETRIC_PER_CHANNEL,
@@ -99,6 +99,16 @@ def _two_activations(region: Region) -> str | None:
     return None
 
 
+def _narrow_factors(region: Region) -> str | None:
+    """Squares and factors 1 / x spread over decades: a LayerNorm that was taken apart."""
+    values = [operand.value for operand in region.activations]
+    if len(values) == 2 and values[0] is values[1]:
+        return "it squares its operand, which one scale per tensor cannot hold"
+    if any(is_op(value.producer(), "Reciprocal", "Pow", "Exp") for value in values):
+        return "a factor is 1 / x, a power or an exponential: one scale per tensor cannot hold it"
+    return None
+
+
 def _data_first(region: Region) -> str | None:
     if any(operand.index != 0 for operand in region.activations):
         return "data is not the first operand"
@@ -156,6 +166,7 @@ _SPATIAL = Constraint("TQ03", _spatial)
 _MATRIX = Constraint("TQ04", _matrix)
 _GEMM = Constraint("TQ05", _plain_gemm)
 _PAIR = Constraint("TQ06", _two_activations, "accuracy; constants are per tensor")
+_NARROW = Constraint("TQ14", _narrow_factors, "accuracy; magika: 0.92 to 0.23")
 _FIRST = Constraint("TQ07", _data_first)
 _IMAGE = Constraint("TQ08", _image)
 _MEAN = Constraint("TQ09", _mean_of_image)
@@ -199,10 +210,8 @@ _RECURRENT = tuple(
     for op in ("LSTM", "GRU")
 )
 _ARITHMETIC = (
-    *(
-        OpCapability(RegionPattern(op, (ACTIVATION,)), (ELEMENTWISE,), (FLOAT32, _PAIR))
-        for op in ("Add", "Mul")
-    ),
+    OpCapability(RegionPattern("Add", (ACTIVATION,)), (ELEMENTWISE,), (FLOAT32, _PAIR)),
+    OpCapability(RegionPattern("Mul", (ACTIVATION,)), (ELEMENTWISE,), (FLOAT32, _PAIR, _NARROW)),
     OpCapability(RegionPattern("Concat", (ACTIVATION,)), (ELEMENTWISE,), (FLOAT32,)),
     OpCapability(RegionPattern("Sigmoid"), (UNIT,), (FLOAT32,)),
     OpCapability(RegionPattern("HardSigmoid"), (UNIT_256,), (FLOAT32, _SIXTH)),
