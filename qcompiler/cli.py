@@ -70,9 +70,11 @@ def compile(  # noqa: A001 - the command's name
     with _reported():
         from qcompiler.calibration.feed_files import FeedFiles
         from qcompiler.compile import compile as compile_model
-        from qcompiler.execution.saving import write_text
+        from qcompiler.execution.saving import require_folder, write_text
         from qcompiler.ir.plan import Plan
 
+        for file in filter(None, (output, save_plan, report, checkpoint)):
+            require_folder(file)
         compiled = compile_model(
             model,
             target=_target(target, threads),

@@ -10,6 +10,7 @@ from typing import Any
 
 from qcompiler.errors import ArtifactError, ConfigurationError
 from qcompiler.execution.feeds import normalize_feed
+from qcompiler.execution.saving import require_folder
 from qcompiler.execution.verification import Verification, verify_artifact
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.plan import FLOAT, Plan
@@ -138,12 +139,7 @@ class Compiled:
             ArtifactError: The folder is missing or cannot be written to.
         """
         destination = Path(path)
-        if not destination.parent.is_dir():
-            raise ArtifactError(
-                f"cannot write {destination}",
-                why=f"there is no folder {destination.parent}",
-                fix="create it first",
-            )
+        require_folder(destination)
         self.artifact.save(destination)
         return destination
 

@@ -14,6 +14,18 @@ SINGLE_FILE_BYTES = 2_000_000_000
 """Weights above this go to a second file: a protobuf message ends at 2 GiB."""
 
 
+def require_folder(path: Path) -> None:
+    """Makes sure that the folder of a file to be written exists, before any work is done for it.
+
+    Raises:
+        ArtifactError: It does not.
+    """
+    if not path.parent.is_dir():
+        raise ArtifactError(
+            f"cannot write {path}", why=f"there is no folder {path.parent}", fix="create it first"
+        )
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a text file.
 

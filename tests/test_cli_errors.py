@@ -1,0 +1,89 @@
+"""The command line on bad input, for real: exit code, message, and nothing left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import pytest
+from typer.testing import CliRunner
+
+from qcompiler.cli import app
+
+Array = npt.NDArray[Any]
+
+DATA: dict[str, Callable[[Array], dict[str, Array]]] = {
+    "good": lambda x: {"image": x},
+    "name": lambda x: {"picture": x},
+    "shape": lambda x: {"image": x[:, :, :16]},
+    "dtype": lambda x: {"image": x.astype(np.int64)},
+    "nan": lambda x: {"image": np.where(x > 0, np.nan, x).astype(np.float32)},
+    "infinity": lambda x: {"image": np.where(x > 0, np.inf, x).astype(np.float32)},
+    "empty": lambda x: {"image": x[:0]},
+    "nothing": lambda _: {},
+}
+CASES = {
+    "no file": ("none.onnx", "good", "o.onnx", "there is no file none.onnx"),
+    "a folder": (".", "good", "o.onnx", "is a folder"),
+    "garbage": ("garbage.onnx", "good", "o.onnx", "is not an ONNX model or is damaged"),
+    "cut off": ("cut.onnx", "good", "o.onnx", "is not an ONNX model or is damaged"),
+    "old opset": ("opset6.onnx", "good", "o.onnx", "opset 6 is not supported"),
+    "new opset": ("opset99.onnx", "good", "o.onnx", "opset 99 is not supported"),
+    "wrong name": ("m.onnx", "name", "o.onnx", "missing image; unknown picture"),
+    "wrong shape": ("m.onnx", "shape", "o.onnx", "has shape [1, 1, 16, 32]"),
+    "wrong dtype": ("m.onnx", "dtype", "o.onnx", "has dtype int64, the model takes float32"),
+    "NaN": ("m.onnx", "nan", "o.onnx", "sample 0 holds NaN"),
+    "infinity": ("m.onnx", "infinity", "o.onnx", "sample 0 holds infinity"),
+    "no samples": ("m.onnx", "empty", "o.onnx", "no calibration data"),
+    "no arrays": ("m.onnx", "nothing", "o.onnx", "no calibration data"),
+    "nothing to quantize": ("identity.onnx", "good", "o.onnx", "no op that the target quantizes"),
+    "no folder": ("m.onnx", "good", "none/o.onnx", "there is no folder none"),
+    "not writable": ("m.onnx", "good", "taken/o.onnx", "cannot write taken/o.onnx"),
+}
+
+
+@pytest.fixture
+def folder(digits_onnx: onnx.ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, with every model and every data file."""
+    data = digits_onnx.SerializeToString()
+    (tmp_path / "m.onnx").write_bytes(data)
+    (tmp_path / "cut.onnx").write_bytes(data[: len(data) // 2])
+    (tmp_path / "garbage.onnx").write_bytes(b"garbage" * 100)
+    for version in (6, 99):
+        digits_onnx.opset_import[0].version = version
+        (tmp_path / f"opset{version}.onnx").write_bytes(digits_onnx.SerializeToString())
+    identity = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[n,1,32,32] image) => '
+        "(float[n,1,32,32] y) { y = Identity(image) }"
+    )
+    onnx.save(identity, tmp_path / "identity.onnx")
+    images = np.random.default_rng(0).standard_normal((4, 1, 32, 32)).astype(np.float32)
+    for name, make in DATA.items():
+        np.savez(tmp_path / f"{name}.npz", **make(images))  # type: ignore[arg-type]
+    (tmp_path / "taken" / "o.onnx" / "full").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_is_a_message_and_an_exit_code(case: str, folder: Path) -> None:
+    model, data, output, words = CASES[case]
+    before = sorted(folder.rglob("*"))
+    arguments = [model, "-c", f"{data}.npz", "-o", output, "--scheme", "int8", "--recipe", "fast"]
+    result = CliRunner().invoke(app, ["compile", *arguments, "-q"])
+    assert result.exit_code == 1, result.output
+    assert words in result.stderr
+    assert isinstance(result.exception, SystemExit)
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_the_good_one_passes(folder: Path) -> None:
+    """Negative control: the same call with nothing wrong."""
+    arguments = ["m.onnx", "-c", "good.npz", "-o", "o.onnx", "--scheme", "int8", "--recipe", "fast"]
+    result = CliRunner().invoke(app, ["compile", *arguments, "-q"])
+    assert result.exit_code == 0, result.output
+    assert onnx.load(folder / "o.onnx").graph.node
