@@ -110,6 +110,44 @@ def test_t05_a_branch_never_taken_stays_float_and_is_named() -> None:
     assert noise(in_float(source, feed)[0], compiled.run(feed)[0]) < HALF_PERCENT
 
 
+LOOP = """g (float[N,8] x) => (float[N,8] y)
+<float[8,8] w, int64 n = {3}, bool go = {1}>
+{
+   y = Loop (n, go, x) <body = step (int64 i, bool c, float[N,8] s) => (bool d, float[N,8] t)
+      { d = Identity(c) [inside] m = MatMul(s, w) t = Tanh(m) }>
+}"""
+SCAN = """g (float[N,8] x, float[T,N,8] u) => (float[N,8] z, float[T,N,8] y)
+<float[8,8] w>
+{
+   z, y = Scan <num_scan_inputs = 1,
+      body = step (float[N,8] s, float[N,8] v) => (float[N,8] t, float[N,8] o)
+      { [inside] m = MatMul(v, w) a = Add(m, s) t = Tanh(a) o = Relu(a) }> (x, u)
+}"""
+
+
+@pytest.mark.parametrize(
+    ("text", "shapes"),
+    [(LOOP, {"x": (16, 8)}), (SCAN, {"x": (16, 8), "u": (4, 16, 8)})],
+    ids=["Loop", "Scan"],
+)
+@pytest.mark.parametrize("scheme", ["int8", "dynamic", "int8-weights"])
+def test_t05_bodies_of_loops_are_quantized(
+    text: str, shapes: dict[str, tuple[int, ...]], scheme: str
+) -> None:
+    """The weight lies outside, and its float copy is gone."""
+    weight = np.random.default_rng(0).standard_normal((8, 8)).astype(np.float32) / 3
+    source = from_text(text, {"w": weight})
+    feeds = [normal_feed(seed, **shapes) for seed in range(2)]
+    compiled = compile_int8(source, feeds, scheme=scheme)
+    assert compiled.plan.precision("inside") != "float32"
+    if scheme != "int8-weights":
+        assert "inside" in compiled.kernels.integer
+    stored = [g.initializers for g in all_graphs(compiled.program.model)]
+    assert not any("w" in names for names in stored)
+    for wanted, found in zip(in_float(source, feeds[0]), compiled.run(feeds[0]), strict=True):
+        assert 0 < noise(wanted, found) < HALF_PERCENT
+
+
 # T6 ---------------------------------------------------------------------------------------------
 
 
