@@ -40,7 +40,6 @@ def blocks(dtype: ir.DataType, size: int = 32) -> QSpace:
     return QSpace(dtype, True, Granularity.GROUP, size)
 
 
-
 def _clip_is_constant(node: ir.Node) -> bool:
     """Relu, or Clip whose bounds are constants with 0 between them."""
     bounds = activation_bounds(node)
@@ -48,7 +47,6 @@ def _clip_is_constant(node: ir.Node) -> bool:
 
 
 _ACTIVATION = Epilogue(Stage.ACTIVATION, frozenset({"Relu", "Clip"}), _clip_is_constant)
-_BIAS = Epilogue(Stage.BIAS_ADD, frozenset({"Add"}))
 
 INTEGER = Implementation(
     "int8", activation=U8_AFFINE, weight=_WEIGHT, bias=BiasForm.INT32, output=U8_AFFINE

@@ -7,7 +7,7 @@ user and not be a graph output, or the region ends before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -187,9 +187,3 @@ def _operand_of(node: ir.Node, value: ir.Value | None) -> Operand | None:
 def region_of(regions: Sequence[Region]) -> dict[ir.Node, Region]:
     """The region that each node belongs to."""
     return {node: region for region in regions for node in region.nodes}
-
-
-def interior_values(region: Region) -> Iterator[ir.Value]:
-    """Values that never leave the kernel."""
-    for node in region.nodes[:-1]:
-        yield from node.outputs

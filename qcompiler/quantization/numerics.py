@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qcompiler.errors import ConfigurationError
-from qcompiler.quantization.qspace import FloatArray, Granularity, QParams, QSpace, Range
+from qcompiler.quantization.qspace import FloatArray, Granularity, QParams, QSpace
 
 Array = npt.NDArray[Any]
 
@@ -70,11 +70,6 @@ def choose_qparams(
         wanted = np.rint(space.qmin - bottom / scale.astype(np.float64))
         zero = np.asarray(np.clip(wanted, space.qmin, space.qmax), np.int64)
     return QParams(scale, zero, space, axis)
-
-
-def range_qparams(found: Range, space: QSpace) -> QParams:
-    """Per-tensor parameters for one range."""
-    return choose_qparams(found.low, found.high, space)
 
 
 def weight_qparams(weight: Array, space: QSpace, axis: int | None = None) -> QParams:
