@@ -68,7 +68,7 @@ def compile(  # noqa: A001 - the project's one verb
         recipe: `fast`, `balanced` or `best`.
         evaluate: Called with `run` (feed -> outputs); returns a score, higher is better.
         max_loss: Largest loss of `evaluate`'s score (0.01 by default); without `evaluate`, largest
-            noise-to-signal ratio of the outputs (0.01, that is 20 dB, by default).
+            noise-to-signal ratio of the outputs (0.005, that is 23 dB, by default).
         objective: `latency`, `size`, `energy-proxy` (multiply-accumulates times bits), or a mix
             such as `{"latency": 1, "size": 0.2}`, every part relative to float.
         budget: Seconds of search.
@@ -168,21 +168,33 @@ def _calibrated(
     context.feeds = keeper
     steps = Pipeline.parse(f"insert-observers{{method={method}}},calibrate")
     reports.append(steps.run(program, context))
-    return Samples(_affordable(keeper, program, effort.samples), keeper.seen)
+    return _divided(keeper, program, effort.samples)
 
 
 _JUDGE_ELEMENTS = 200_000_000
 """Activations that judging one candidate may compute: about a third of a second on two cores."""
+_LEAST_DIVIDED = 4
+"""Fewest feeds on each side when they are divided."""
 
 
-def _affordable(keeper: Keeper, program: Program, least: int) -> tuple[Feed, ...]:
-    """As many of the kept feeds as are cheap to run, at least `least`, evenly spread.
+def _divided(keeper: Keeper, program: Program, least: int) -> Samples:
+    """The kept feeds as samples to judge by and others to fit corrections to.
 
-    Counted in elements that calibration saw, not in seconds, so that the choice is the same on
-    every machine.
+    As many judge as are cheap to run, at least `least`, evenly spread. That is counted in elements
+    that calibration saw, not in seconds, so that the choice is the same on every machine. A few
+    feeds are too few to divide: then the same ones serve for both.
     """
     kept = keeper.kept
     seen = sum(observer.count for observer in program.observations.values())
     per_feed = max(1, seen // max(1, keeper.seen))
-    count = min(len(kept), max(least, _JUDGE_ELEMENTS // per_feed))
-    return tuple(kept[i * len(kept) // count] for i in range(count))
+    wanted = max(least, _JUDGE_ELEMENTS // per_feed)
+    if len(kept) < 2 * _LEAST_DIVIDED:
+        return Samples(tuple(kept[:wanted]), keeper.seen, tuple(kept[:wanted]))
+    judging = _spread(kept[0::2], wanted)
+    return Samples(judging, keeper.seen, _spread(kept[1::2], wanted))
+
+
+def _spread(feeds: Sequence[Feed], wanted: int) -> tuple[Feed, ...]:
+    """At most `wanted` of the feeds, evenly spread."""
+    count = min(len(feeds), wanted)
+    return tuple(feeds[i * len(feeds) // count] for i in range(count))

@@ -59,6 +59,7 @@ class Workshop:
         judge: Samples with float outputs; None where candidates are not run.
         verify_each: Verify the IR after every placement pass.
         correct_bias: Correct biases of candidates that are timed, where that lowers their loss.
+        fitting: Samples that corrections are fitted to; the judge's own if there are no others.
     """
 
     program: Program
@@ -67,6 +68,7 @@ class Workshop:
     judge: Judge | None = None
     verify_each: bool = False
     correct_bias: bool = False
+    fitting: Sequence[Feed] = ()
     _built: dict[tuple[tuple[str, str], ...], Candidate] = field(default_factory=dict)
 
     def plan(self, precisions: Mapping[str, str], reason: str = "") -> Plan:
@@ -120,7 +122,7 @@ class Workshop:
             return
         candidate.refined = True
         program = candidate.program.clone()
-        asked = {"samples": self.judge.feeds, "reference": self.program}
+        asked = {"samples": self.fitting or self.judge.feeds, "reference": self.program}
         context = PassContext(target=self.target, options=asked)
         try:
             report = Pipeline.parse("correct-bias").run(program, context)

@@ -17,8 +17,8 @@ from qcompiler.search.objective import Objective
 from qcompiler.search.options import Options
 from qcompiler.target.contract import Artifact
 
-DEFAULT_NSR = 0.01
-"""Noise-to-signal ratio allowed without `evaluate`: 20 dB."""
+DEFAULT_NSR = 0.005
+"""Noise-to-signal ratio allowed without `evaluate`: 23 dB."""
 DEFAULT_SCORE_LOSS = 0.01
 LOOSE_NSR = 0.25
 """With `evaluate`, its score decides; beyond this ratio no score is worth computing."""
@@ -26,10 +26,17 @@ LOOSE_NSR = 0.25
 
 @dataclass(frozen=True)
 class Samples:
-    """Feeds kept from calibration, and how many there were."""
+    """Feeds kept from calibration.
+
+    Attributes:
+        feeds: What candidates are judged and timed on.
+        seen: How many feeds there were.
+        fitting: What corrections are fitted to: others than `feeds`, if there are enough.
+    """
 
     feeds: tuple[Feed, ...]
     seen: int
+    fitting: tuple[Feed, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,14 @@ def select(
         judge = Judge(samples.feeds, baseline.run)
     if judge is not None and effort.choose_ranges and goal.scheme.observer is None:
         program = _best_ranges(program, target, options, judge)
-    workshop = Workshop(program, target, options, judge, correct_bias=effort.correct_bias)
+    workshop = Workshop(
+        program,
+        target,
+        options,
+        judge,
+        correct_bias=effort.correct_bias,
+        fitting=samples.fitting,
+    )
     chooser = _Chooser(source, baseline, workshop, samples, goal, effort, progress, executor)
     searching = goal.plan is None and goal.scheme.is_auto and target.measurable
     if searching and judge is not None:
