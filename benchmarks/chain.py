@@ -15,6 +15,7 @@ import qcompiler as qc
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.config import FLOAT_PIPELINE
 from qcompiler.ir.program import Program
+from qcompiler.ir.verifier import verify
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.quantization.observers import make_observer
 from qcompiler.target.capability import Kernel
@@ -59,6 +60,10 @@ def seconds(nodes: int) -> dict[str, float]:
     started = time.perf_counter()
     program = qc.load(model)
     times["load"] = time.perf_counter() - started
+    started = time.perf_counter()
+    found = verify(program)
+    times["verify"] = time.perf_counter() - started
+    assert found == (), "the chain is not valid"
     stages = {
         "float passes": f"{FLOAT_PIPELINE},insert-observers",
         "placement": f"assign-precision,{target.placement}",

@@ -84,6 +84,8 @@ def assign(
     Raises:
         ConfigurationError: The pinned choices alone exceed the loss bound.
     """
+    if not options:
+        return Assignment({}, 0.0, 0.0, True)
     program = _Milp(options, costs)
     return program.solve(max_loss, seconds)
 

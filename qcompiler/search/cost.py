@@ -121,9 +121,7 @@ class CostModel:
 
 def fastest(a: CostSample, b: CostSample) -> CostSample:
     """The lower of two measurements of one artifact, part by part: noise only ever adds time."""
-    regions = {
-        key: min(a.regions.get(key, seconds), seconds) for key, seconds in b.regions.items()
-    }
+    regions = {key: min(a.regions.get(key, seconds), seconds) for key, seconds in b.regions.items()}
     return CostSample(
         {**a.regions, **regions}, min(a.conversions, b.conversions), min(a.other, b.other)
     )

@@ -315,9 +315,7 @@ def _weight_axis(node: ir.Node, space: QSpace, rank: int) -> int | None:
 
 
 def _zero(params: QParams) -> ir.TensorProtocol:
-    return ir.Tensor(
-        params.zero_point.astype(params.space.dtype.numpy()), dtype=params.space.dtype
-    )
+    return ir.Tensor(params.zero_point.astype(params.space.dtype.numpy()), dtype=params.space.dtype)
 
 
 def _values(program: Program) -> dict[str, ir.Value]:

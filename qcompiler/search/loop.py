@@ -370,5 +370,3 @@ def gate_groups(gates: Sequence[Gate]) -> Iterator[list[Gate]]:
     kinds = dict.fromkeys((gate.kind, gate.space) for gate in gates)
     for kind, space in kinds:
         yield [gate for gate in gates if (gate.kind, gate.space) == (kind, space)]
-
-

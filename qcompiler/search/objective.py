@@ -67,8 +67,10 @@ class Objective:
 
     def __str__(self) -> str:
         named = sorted(self.weights)
-        return named[0] if len(named) == 1 else " + ".join(
-            f"{self.weights[name]:g} {name}" for name in named
+        return (
+            named[0]
+            if len(named) == 1
+            else " + ".join(f"{self.weights[name]:g} {name}" for name in named)
         )
 
 
@@ -89,8 +91,7 @@ class Footprint:
         table = self.size if name == SIZE else self.energy
         whole = sum(table[key, FLOAT] for key in precisions)
         own = sum(
-            table.get((key, precision), table[key, FLOAT])
-            for key, precision in precisions.items()
+            table.get((key, precision), table[key, FLOAT]) for key, precision in precisions.items()
         )
         return own / whole if whole > 0 else 1.0
 

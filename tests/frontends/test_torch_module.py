@@ -274,7 +274,7 @@ def test_importing_the_front_ends_does_not_import_torch() -> None:
 class Scaled(nn.Module):
     """A batch beside a parameter of one row."""
 
-    def forward(self, image: Tensor, *, scale: Tensor) -> Tensor:
+    def forward(self, image: Tensor, *, scale: Tensor) -> Any:
         return torch.relu(image * scale)
 
 
@@ -290,7 +290,7 @@ def test_a_parameter_of_one_row_is_no_batch(run: Any) -> None:
 class AddsRows(nn.Module):
     """Fixes the batch: it adds a constant of two rows."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return x.reshape(2, 6) + torch.ones(2, 6)
 
 

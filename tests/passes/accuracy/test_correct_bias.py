@@ -188,6 +188,7 @@ def test_a_workshop_keeps_the_better_one(program: Program) -> None:
         candidate = workshop.measured(plan, _feeds()[:1])
         assert candidate is not None
         assert workshop.measured(plan, _feeds()[:1]) is candidate
+        workshop.refine(candidate)
         assert candidate.loss is not None
         losses.append(candidate.loss)
     assert losses[1] < 0.5 * losses[0]
