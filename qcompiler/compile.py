@@ -68,7 +68,7 @@ def compile(  # noqa: A001 - the project's one verb
         recipe: `fast`, `balanced` or `best`.
         evaluate: Called with `run` (feed -> outputs); returns a score, higher is better.
         max_loss: Largest loss of `evaluate`'s score (0.01 by default); without `evaluate`, largest
-            noise-to-signal ratio of the outputs (0.005, that is 23 dB, by default).
+            noise-to-signal ratio of the outputs (0.0075, that is 21 dB, by default).
         objective: `latency`, `size`, `energy-proxy` (multiply-accumulates times bits), or a mix
             such as `{"latency": 1, "size": 0.2}`, every part relative to float.
         budget: Seconds of search.

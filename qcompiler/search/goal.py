@@ -17,8 +17,8 @@ from qcompiler.search.objective import Objective
 from qcompiler.search.options import Options
 from qcompiler.target.contract import Artifact
 
-DEFAULT_NSR = 0.005
-"""Noise-to-signal ratio allowed without `evaluate`: 23 dB."""
+DEFAULT_NSR = 0.0075
+"""Noise-to-signal ratio allowed without `evaluate`: 21 dB."""
 DEFAULT_SCORE_LOSS = 0.01
 LOOSE_NSR = 0.25
 """With `evaluate`, its score decides; beyond this ratio no score is worth computing."""

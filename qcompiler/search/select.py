@@ -242,7 +242,10 @@ class _Chooser:
         feeds = list(self.samples.feeds[:_PROFILE_FEEDS])
         runs = {"float": _runner(self.baseline, feeds)}
         runs.update({name: _runner(each, feeds) for name, each in contenders.items()})
-        return compare_latency(runs, budget_seconds=self.effort.timing, min_rounds=7)
+        timed = compare_latency(runs, budget_seconds=self.effort.timing, min_rounds=7)
+        return {
+            name: replace(each, median=each.median / len(feeds)) for name, each in timed.items()
+        }
 
     def _best(
         self,
