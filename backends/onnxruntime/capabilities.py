@@ -28,6 +28,7 @@ from qcompiler.target.capability import (
     Kernel,
     OpCapability,
 )
+from qcompiler.target.constraints import float32_data
 
 _WEIGHT = S8_SYMMETRIC_PER_CHANNEL
 
@@ -69,14 +70,6 @@ UNIT_OUTPUT = Implementation(
 )
 MOVED = Implementation("int8", activation=U8_AFFINE, output=U8_AFFINE, shares_scale=True)
 SHARED = Implementation("int8-shared", activation=U8_AFFINE, output=U8_AFFINE, shares_scale=True)
-
-
-def _float32(region: Region) -> str | None:
-    """The integer kernels dequantize to float32 only."""
-    kinds = {operand.value.dtype for operand in region.activations} - {None, ir.DataType.FLOAT}
-    if kinds:
-        return f"its data is {', '.join(sorted(k.name.lower() for k in kinds if k))}, not float32"
-    return None
 
 
 def _weight_is_constant(region: Region) -> str | None:
@@ -137,7 +130,7 @@ def _plain_lstm(region: Region) -> str | None:
     return None
 
 
-_FLOAT32 = Constraint("ORT01", _float32, "QLinear* type constraints, contrib operator schemas")
+_FLOAT32 = Constraint("ORT01", float32_data, "QLinear* type constraints, contrib operator schemas")
 _CONSTANT = Constraint("ORT02", _weight_is_constant, "QDQ selectors need constant weights")
 _MATRIX = Constraint("ORT03", _matrix_weight, "QLinearMatMul schema, b_scale")
 _GEMM = Constraint("ORT04", _plain_gemm, "QGemm schema")

@@ -29,6 +29,7 @@ from qcompiler.target.capability import (
     Kernel,
     OpCapability,
 )
+from qcompiler.target.constraints import float32_data
 
 F8 = QSpace(ir.DataType.FLOAT8E4M3FN, symmetric=True)
 _UNIT = Range(0.0, 1.0)
@@ -40,14 +41,6 @@ _POOLS = ("AveragePool", "GlobalAveragePool")
 _MOVERS = tuple(
     op for op in COMMUTING if op in TRAITS and TRAITS[op].shares_scale and op != "Split"
 )
-
-
-def _float32(region: Region) -> str | None:
-    """The IR is float32; a base type of 16 bits is a cast at the end."""
-    kinds = {operand.value.dtype for operand in region.activations} - {None, ir.DataType.FLOAT}
-    if kinds:
-        return f"its data is {', '.join(sorted(k.name.lower() for k in kinds if k))}, not float32"
-    return None
 
 
 def _stored_weight(region: Region) -> str | None:
@@ -82,7 +75,7 @@ def _feeds_product(region: Region) -> str | None:
     return "its result enters no matrix product"
 
 
-FLOAT32 = Constraint("TRT01", _float32, "base type is set when the program is lowered")
+FLOAT32 = Constraint("TRT01", float32_data, "base type is set when the program is lowered")
 STORED = Constraint("TRT02", _stored_weight, "developer guide: quantized weights are constants")
 MATRIX = Constraint("TRT03", _matrix, "NvInfer.h, IMatrixMultiplyLayer")
 GEMM = Constraint("TRT04", _plain_gemm, "not measured")

@@ -31,6 +31,7 @@ from qcompiler.target.capability import (
     Kernel,
     OpCapability,
 )
+from qcompiler.target.constraints import float32_data
 
 
 def _constant_bounds(node: ir.Node) -> bool:
@@ -55,13 +56,6 @@ UNIT_256 = replace(UNIT, output_range=Range(0.0, 255 / 256))
 HALF_UNIT_128 = replace(UNIT, output_range=Range(-1.0, 127 / 128))
 """Scale 1/128, zero point 128: the only one that torch's tanh writes."""
 KEPT = Implementation("int8", activation=U8_AFFINE, output=U8_AFFINE, shares_scale=True)
-
-
-def _float32(region: Region) -> str | None:
-    kinds = {operand.value.dtype for operand in region.activations} - {None, ir.DataType.FLOAT}
-    if kinds:
-        return f"its data is {', '.join(sorted(k.name.lower() for k in kinds if k))}, not float32"
-    return None
 
 
 def _stored_weight(region: Region) -> str | None:
@@ -160,7 +154,7 @@ def _sixth(region: Region) -> str | None:
     return f"the kernel has alpha 1/6 and beta 0.5, this one {alpha:g} and {beta:g}"
 
 
-FLOAT32 = Constraint("TQ01", _float32)
+FLOAT32 = Constraint("TQ01", float32_data)
 _STORED = Constraint("TQ02", _stored_weight)
 _SPATIAL = Constraint("TQ03", _spatial)
 _MATRIX = Constraint("TQ04", _matrix)

@@ -13,11 +13,11 @@ import onnx_ir as ir
 from qcompiler.ir.walk import all_graphs
 
 
-class _Names:
+class Names:
     """Names given out so far; O(1) amortised for any number of clashes."""
 
-    def __init__(self) -> None:
-        self._taken: set[str] = set()
+    def __init__(self, taken: set[str] | None = None) -> None:
+        self._taken: set[str] = set() if taken is None else taken
         self._next: dict[str, int] = {}
 
     def take(self, wanted: str) -> str:
@@ -39,7 +39,7 @@ def make_names_unique(model: ir.Model) -> int:
 
     An omitted optional output (empty name, no user) stays without one: a name would ask for it.
     """
-    names, changed = _Names(), 0
+    names, changed = Names(), 0
     boundary: set[ir.Value] = set()
     for value in (*model.graph.inputs, *model.graph.outputs):
         if value not in boundary:
@@ -70,7 +70,7 @@ def _inner_values(model: ir.Model, boundary: set[ir.Value]) -> Iterator[tuple[ir
 
 
 def _name_nodes(model: ir.Model) -> None:
-    names = _Names()
+    names = Names()
     for graph in all_graphs(model):
         for node in graph:
             first = next((value.name for value in node.outputs if value.name), "unused")

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from qcompiler.ir.naming import Names
 from qcompiler.ir.origin import inherit_origin
 from qcompiler.ir.program import Program
 from qcompiler.ir.walk import Usage, all_graphs, uses
@@ -38,28 +39,13 @@ class Rewriter:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.counts = EditCounts()
-        self._taken: set[str] | None = None
-        self._next: dict[str, int] = {}
-
-    @property
-    def _names(self) -> set[str]:
-        """Every name in use; collected when the first one is needed."""
-        if self._taken is None:
-            self._taken = _taken_names(self.program.model)
-        return self._taken
+        self._names: Names | None = None
 
     def fresh(self, stem: str) -> str:
         """A name that no value and no node of the program has, `stem` itself if it is free."""
-        if stem not in self._names:
-            self._names.add(stem)
-            return stem
-        number = self._next.get(stem, 1)
-        while f"{stem}_{number}" in self._names:
-            number += 1
-        self._next[stem] = number + 1
-        name = f"{stem}_{number}"
-        self._names.add(name)
-        return name
+        if self._names is None:  # collected when the first name is needed
+            self._names = Names(_taken_names(self.program.model))
+        return self._names.take(stem)
 
     def constant(
         self, array: Array | ir.TensorProtocol, stem: str, graph: ir.Graph | None = None
