@@ -72,7 +72,8 @@ def compile(  # noqa: A001 - the project's one verb
         objective: `latency`, `size`, `energy-proxy` (multiply-accumulates times bits), or a mix
             such as `{"latency": 1, "size": 0.2}`, every part relative to float.
         budget: Seconds of search.
-        executor: Workers for calibration shards and sensitivity probes.
+        executor: Workers for calibration shards, sensitivity probes and losses of candidates. Times
+            are measured in this process, after the workers are done.
         pipeline: Passes (or their text) to run instead of the float rewrites.
         checkpoint: File that keeps the state of calibration after every shard; a run that was
             interrupted goes on from it, given the same model and data in the same order.

@@ -7,20 +7,17 @@ other executors (Dask) get it with each item and keep it by its digest.
 from __future__ import annotations
 
 import os
-import pickle
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import BrokenExecutor, Executor, Future
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 from qcompiler.calibration.instrument import FloatModel
 from qcompiler.calibration.recorder import Observations, Recorder
 from qcompiler.errors import CalibrationError
+from qcompiler.execution.shipping import Shipment, shipped
 from qcompiler.ir.signature import Feed
 
 SHARD = 8
@@ -34,25 +31,21 @@ class Job:
     """How shards of one calibration are observed. Picklable.
 
     Attributes:
-        model: The float model, or the file that holds it pickled.
-        key: Identifies the model among all of this process.
+        model: The float model.
         threads: Threads of ONNX Runtime per worker.
         cap: Bytes of observed values held at once per worker.
     """
 
-    model: FloatModel | Path
-    key: str
+    model: Shipment[FloatModel]
     threads: int | None
     cap: int
 
     def recorder(self) -> Recorder:
         """This thread's recorder, kept from shard to shard."""
-        if getattr(_LOCAL, "key", None) != self.key:
-            model = self.model
-            if isinstance(model, Path):
-                model = pickle.loads(model.read_bytes())
+        if getattr(_LOCAL, "key", None) != self.model.key:
+            model = self.model.unpack()
             _LOCAL.recorder = Recorder(model, self.threads, self.cap, spinning=False)
-            _LOCAL.key = self.key
+            _LOCAL.key = self.model.key
         recorder: Recorder = _LOCAL.recorder
         return recorder
 
@@ -87,7 +80,8 @@ def observe_shards(
     """
     waiting: deque[tuple[list[Feed], Future[Observations]]] = deque()
     most = (os.cpu_count() or 1) + 1
-    with _shipped(executor, model, threads, cap) as job:
+    with shipped(model, model.packed.digest, executor) as shipment:
+        job = Job(shipment, threads, cap)
         try:
             for shard in feeds:
                 waiting.append((shard, executor.submit(observe_shard, job, shard)))
@@ -112,17 +106,3 @@ def _next(
             why=str(error),
             fix="use fewer workers (memory), or calibrate without an executor",
         ) from error
-
-
-@contextmanager
-def _shipped(executor: Executor, model: FloatModel, threads: int | None, cap: int) -> Iterator[Job]:
-    """A job whose model reaches the workers of this executor."""
-    key = f"{model.packed.digest}-{os.getpid()}-{id(model)}"
-    if not isinstance(executor, ProcessPoolExecutor):
-        yield Job(model, key, threads, cap)
-        return
-    with tempfile.TemporaryDirectory(prefix="qcompiler-") as folder:
-        path = Path(folder) / "model.pickle"
-        with path.open("wb") as file:
-            pickle.dump(model, file, protocol=pickle.HIGHEST_PROTOCOL)
-        yield Job(path, f"{key}-{path}", threads, cap)

@@ -102,3 +102,11 @@ def pack(model: ir.Model) -> PackedModel:
     """The model ready for a session; O(nodes) plus small initializers."""
     proto, weights = pack_proto(model)
     return PackedModel(proto.SerializeToString(), weights)
+
+
+def unpack(packed: PackedModel) -> ir.Model:
+    """The model again, with its weights in memory; the inverse of `pack`."""
+    model = ir.serde.deserialize_model(onnx.ModelProto.FromString(packed.graph))
+    for name, array in packed.weights.items():
+        model.graph.initializers[name].const_value = ir.Tensor(array, name=name)
+    return model

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from qcompiler.errors import LoweringError
 from qcompiler.ir.plan import FLOAT, Choice, Plan
-from qcompiler.ir.program import Program, Property
+from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline, PipelineReport
+from qcompiler.search.evaluation import plan_losses, unshippable
 from qcompiler.search.loss import Judge
 from qcompiler.search.options import Options
+from qcompiler.search.placing import place
 from qcompiler.target.contract import Artifact, CostSample, Target
+
+_Key = tuple[tuple[str, str], ...]
+
+
+def _key(plan: Plan) -> _Key:
+    return tuple(sorted(plan.precisions.items()))
 
 
 @dataclass(eq=False)
@@ -60,6 +70,7 @@ class Workshop:
         verify_each: Verify the IR after every placement pass.
         correct_bias: Correct biases of candidates that are timed, where that lowers their loss.
         fitting: Samples that corrections are fitted to; the judge's own if there are no others.
+        executor: Workers that measure losses of several plans at once; None measures here.
     """
 
     program: Program
@@ -69,7 +80,9 @@ class Workshop:
     verify_each: bool = False
     correct_bias: bool = False
     fitting: Sequence[Feed] = ()
-    _built: dict[tuple[tuple[str, str], ...], Candidate] = field(default_factory=dict)
+    executor: Executor | None = None
+    _built: dict[_Key, Candidate] = field(default_factory=dict)
+    _foreseen: dict[_Key, float] = field(default_factory=dict)
 
     def plan(self, precisions: Mapping[str, str], reason: str = "") -> Plan:
         """A plan for all regions; those not named are float (or pinned)."""
@@ -86,7 +99,7 @@ class Workshop:
         Raises:
             LoweringError: The engine refuses the artifact.
         """
-        key = tuple(sorted((k, c.precision) for k, c in plan.choices.items()))
+        key = _key(plan)
         if key not in self._built:
             program, report = place(self.program, self.target, plan, self.verify_each)
             self._built[key] = Candidate(plan, program, self.target.lower(program), report)
@@ -96,6 +109,30 @@ class Workshop:
         """Drops candidates, and their sessions, that are not in `keep`."""
         self._built = {key: each for key, each in self._built.items() if each in keep}
 
+    def foresee(self, plans: Sequence[Plan], seconds: float = math.inf) -> str | None:
+        """Measures the losses of several plans on the executor, for `measured` to take.
+
+        Args:
+            plans: What is known to be built; a single plan is left to `measured`.
+            seconds: How long to wait; what is not done by then is left to `measured`.
+
+        Returns:
+            Why they have to be measured here, if there are workers and the target keeps off them.
+        """
+        if self.executor is None or self.judge is None or len(plans) < 2:
+            return None
+        reason = unshippable(self.target)
+        if reason is not None:
+            return f"losses of candidates are measured here: {reason}"
+        new = {_key(plan): plan for plan in plans if _key(plan) not in self._foreseen}
+        wait = None if math.isinf(seconds) else seconds
+        found = plan_losses(
+            self.program, self.target, self.judge, list(new.values()), self.executor, wait
+        )
+        losses = zip(new, found, strict=True)
+        self._foreseen |= {key: loss for key, loss in losses if loss is not None}
+        return None
+
     def measured(self, plan: Plan, feeds: Sequence[Feed] = ()) -> Candidate | None:
         """Builds a plan and measures its loss, and its time over `feeds`; None if it is refused."""
         try:
@@ -103,7 +140,8 @@ class Workshop:
         except LoweringError:
             return None
         if self.judge is not None and candidate.loss is None:
-            candidate.loss = self.judge.loss(candidate.artifact.run)
+            known = self._foreseen.get(_key(plan))
+            candidate.loss = self.judge.loss(candidate.artifact.run) if known is None else known
         if feeds and candidate.sample is None:
             candidate.sample = candidate.artifact.profile(feeds)
             if candidate.sample is not None:
@@ -136,15 +174,3 @@ class Workshop:
             candidate.report = PipelineReport(
                 sum((each.reports for each in both), ()), sum((each.runs for each in both), ())
             )
-
-
-def place(
-    program: Program, target: Target, plan: Plan, verify_each: bool = False
-) -> tuple[Program, PipelineReport]:
-    """A copy of a calibrated program with the plan made explicit by the target's passes."""
-    placed = program.clone()
-    placed.plan = plan
-    placed.properties = program.properties | {Property.PRECISION_ASSIGNED}
-    pipeline = Pipeline.parse(target.placement)
-    report = pipeline.run(placed, PassContext(target=target))
-    return placed, report

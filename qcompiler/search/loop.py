@@ -42,6 +42,8 @@ _NOTICEABLE = 0.02
 _GRACE = 3
 """Rounds after measuring sensitivities that are spent whatever the budget, until one succeeds."""
 _SOLVER_SECONDS = 10.0
+_AHEAD = 0.5
+"""Share of the time left that workers may take for losses; they may have to start first."""
 _PROBE_FEEDS = 4
 
 
@@ -151,6 +153,7 @@ class Search:
         """Float, then every form of every region."""
         self._try({}, "float")
         known = self._recall(trials)
+        self._foresee(trials)
         for number, wanted in enumerate(trials, 1):
             if self.limits.expired:
                 return
@@ -160,6 +163,14 @@ class Search:
                 continue  # known from earlier compilations
             self._try(wanted, "every region" if number == 1 else f"form {number} of regions", True)
         self._remember(known)
+
+    def _foresee(self, trials: Sequence[Mapping[str, str]]) -> None:
+        """Losses of the trials that are not known by cost, side by side on the executor."""
+        new = [w for w in trials if not all(each in self.costs.regions for each in w.items())]
+        plans = [self.workshop.plan(wanted) for wanted in new]
+        note = self.workshop.foresee(plans, _AHEAD * self.limits.left)
+        if note is not None:
+            self._note(note)
 
     def _recall(self, trials: Sequence[Mapping[str, str]]) -> Mapping[str, str]:
         """What the cache knows of these trials; returns the signatures of the regions."""
@@ -187,7 +198,12 @@ class Search:
         self.cache.notes.clear()
 
     def _may_pay(self, wanted: Mapping[str, str]) -> bool:
-        """Whether another form of these regions could save a noticeable part of the whole."""
+        """Whether another form of these regions could save a noticeable part of the whole.
+
+        Only time is known before a form was tried; size and energy may always be saved.
+        """
+        if self.objective.weight(SIZE) or self.objective.weight(ENERGY):
+            return True
         known = self.costs.regions
         whole = sum(spent for (_, precision), spent in known.items() if precision == FLOAT)
         lowest: dict[str, float] = {}

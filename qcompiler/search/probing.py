@@ -6,33 +6,18 @@ decided from them, are the same bit for bit wherever probes run and however many
 
 from __future__ import annotations
 
-import os
-import pickle
-import tempfile
-import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import (
-    BrokenExecutor,
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-)
-from contextlib import contextmanager
+from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from qcompiler.execution.packing import PackedModel
 from qcompiler.execution.session import OrtSession
+from qcompiler.execution.shipping import Crew, Shipment
 from qcompiler.ir.signature import Feed
 from qcompiler.search.gates import FLAGS, Gate, GateModel
 from qcompiler.search.loss import noise_to_signal
-
-_LOCAL = threading.Lock()
-_RUNNERS: dict[str, _Runner] = {}
-"""The runner of the last model that this process worked on, by key."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,30 +27,6 @@ class Payload:
     packed: PackedModel
     feeds: tuple[Feed, ...]
     gates: int
-
-
-@dataclass(frozen=True, eq=False)
-class ProbeJob:
-    """How probes of one model are run. Picklable.
-
-    Attributes:
-        payload: Model and samples, or the file that holds them pickled.
-        key: Identifies the payload among all that a worker sees.
-    """
-
-    payload: Payload | Path
-    key: str
-
-    def runner(self) -> _Runner:
-        """This process's session and float outputs, kept from probe to probe."""
-        with _LOCAL:
-            if self.key not in _RUNNERS:
-                payload = self.payload
-                if isinstance(payload, Path):
-                    payload = pickle.loads(payload.read_bytes())
-                _RUNNERS.clear()
-                _RUNNERS[self.key] = _Runner(payload)
-            return _RUNNERS[self.key]
 
 
 class _Runner:
@@ -85,9 +46,9 @@ class _Runner:
         return [self._session.run_checked({**feed, FLAGS: flags}) for feed in self._payload.feeds]
 
 
-def probe(job: ProbeJob, on: Sequence[int]) -> float:
+def probe(shipment: Shipment[Payload], on: Sequence[int]) -> float:
     """Noise-to-signal ratio with these gates on. Runs in a worker."""
-    return job.runner().loss(on)
+    return shipment.resident(_Runner).loss(on)
 
 
 class Prober:
@@ -103,60 +64,19 @@ class Prober:
         self, model: GateModel, feeds: Sequence[Feed], executor: Executor | None = None
     ) -> None:
         self._index = {gate: i for i, gate in enumerate(model.gates)}
-        self._payload = Payload(model.packed, tuple(feeds), len(model.gates))
-        self._given = executor
+        payload = Payload(model.packed, tuple(feeds), len(model.gates))
+        self._crew = Crew(payload, model.packed.digest, executor)
         self.count = 0
 
     def losses(self, groups: Sequence[Sequence[Gate]]) -> list[float]:
-        """Loss of each set of gates, in order; a dead pool is replaced by this process."""
+        """Loss of each set of gates, in order."""
         wanted = [sorted(self._index[gate] for gate in group) for group in groups]
         self.count += len(wanted)
-        try:
-            return self._run(self._executor, wanted)
-        except BrokenExecutor:
-            self._close()
-            self._open(None)
-            return self._run(self._executor, wanted)
-
-    def _run(self, executor: Executor, wanted: Sequence[Sequence[int]]) -> list[float]:
-        pending: list[Future[float]] = []
-        try:
-            pending += [executor.submit(probe, self._job, on) for on in wanted]
-            return [future.result() for future in pending]
-        finally:
-            for future in pending:
-                future.cancel()
+        return self._crew.map(probe, wanted)
 
     def __enter__(self) -> Prober:
-        self._open(self._given)
+        self._crew.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._close()
-
-    def _open(self, executor: Executor | None) -> None:
-        self._shipment = _shipped(self._payload, executor)
-        self._job = self._shipment.__enter__()
-        self._own = executor is None
-        self._executor = executor or ThreadPoolExecutor(os.cpu_count() or 1)
-
-    def _close(self) -> None:
-        if self._own:
-            self._executor.shutdown(cancel_futures=True)
-        self._shipment.__exit__(None, None, None)
-        with _LOCAL:
-            _RUNNERS.pop(self._job.key, None)
-
-
-@contextmanager
-def _shipped(payload: Payload, executor: Executor | None) -> Iterator[ProbeJob]:
-    """A job whose payload reaches the workers: by file to this machine's process pools."""
-    key = f"{payload.packed.digest}-{os.getpid()}-{id(payload)}"
-    if not isinstance(executor, ProcessPoolExecutor):
-        yield ProbeJob(payload, key)
-        return
-    with tempfile.TemporaryDirectory(prefix="qcompiler-") as folder:
-        path = Path(folder) / "probes.pickle"
-        with path.open("wb") as file:
-            pickle.dump(payload, file, protocol=pickle.HIGHEST_PROTOCOL)
-        yield ProbeJob(path, key)
+        self._crew.__exit__(*error)

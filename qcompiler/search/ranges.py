@@ -12,8 +12,8 @@ from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program
 from qcompiler.quantization.observer import Observer
 from qcompiler.quantization.observers import HistogramObserver, reinterpreted
-from qcompiler.search.candidates import place
 from qcompiler.search.loss import Judge
+from qcompiler.search.placing import place
 from qcompiler.target.contract import Target
 
 METHODS = ("mse", "minmax")

@@ -78,6 +78,7 @@ def select(
         judge,
         correct_bias=effort.correct_bias,
         fitting=samples.fitting,
+        executor=executor,
     )
     chooser = _Chooser(source, baseline, workshop, samples, goal, effort, progress, executor)
     searching = goal.plan is None and goal.scheme.is_auto and target.measurable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -155,6 +155,11 @@ class Target(ABC):
     judged_elsewhere: ClassVar[bool] = False
     tolerance_lsb: ClassVar[int] = 0
 
+    def single_threaded(self) -> Target:
+        """The same target with one engine thread, for workers that share a machine."""
+        one: dict[str, Any] = {each.name: 1 for each in fields(self) if each.name == "threads"}
+        return replace(self, **one)
+
     @property
     @abstractmethod
     def capabilities(self) -> CapabilityTable:
@@ -260,7 +265,8 @@ class Target(ABC):
 def _moves_integers(region: Region) -> bool:
     if not traits(region.anchor).shares_scale:
         return False
-    kinds = [operand.value.dtype for operand in region.activations]
+    read = region.activations or ((region.weight,) if region.weight is not None else ())
+    kinds = [operand.value.dtype for operand in read]
     return any(kind is not None and not kind.is_floating_point() for kind in kinds)
 
 

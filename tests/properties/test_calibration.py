@@ -16,6 +16,7 @@ from qcompiler.calibration.instrument import FloatModel, float_model
 from qcompiler.calibration.recorder import DEFAULT_CAP, Observations, Recorder, merge_into
 from qcompiler.calibration.shard import Job, observe_shard, shards
 from qcompiler.calibration.sites import find_sites
+from qcompiler.execution.shipping import Shipment
 from qcompiler.frontends.load import load
 from qcompiler.passes.insert_observers import InsertObservers
 from qcompiler.pipeline.contract import PassContext
@@ -89,7 +90,7 @@ def test_batching_does_not_matter(data: list[Array], method: str) -> None:
 def test_sharding_does_not_matter(
     data: list[Array], method: str, size: int, backwards: bool
 ) -> None:
-    job = Job(model_for(method), method, None, DEFAULT_CAP)
+    job = Job(Shipment(model_for(method), method), None, DEFAULT_CAP)
     parts = [observe_shard(job, part) for part in shards([{"x": a} for a in data], size)]
     total: Observations = {}
     for part in reversed(parts) if backwards else parts:

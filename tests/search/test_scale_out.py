@@ -1,9 +1,11 @@
-"""Probes of sensitivity: the same numbers and the same plan on threads, processes and Dask."""
+"""Probes and candidates: the same numbers and the same plan on threads, processes and Dask."""
 
 from __future__ import annotations
 
 import os
+import pickle
 import signal
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -18,6 +20,7 @@ import pytest
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.calibration.keeper import Keeper
 from qcompiler.config import FLOAT_PIPELINE
+from qcompiler.errors import LoweringError
 from qcompiler.execution.session import OrtSession
 from qcompiler.frontends import load
 from qcompiler.ir.plan import FLOAT, Plan
@@ -26,7 +29,8 @@ from qcompiler.ir.signature import Feed
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.search.candidates import Candidate, Workshop
-from qcompiler.search.cost import CostModel, elements_per_run
+from qcompiler.search.cost import CostModel, elements_per_run, uniform_trials
+from qcompiler.search.evaluation import plan_loss, plan_losses
 from qcompiler.search.gates import FLAGS, Gate, GateModel, gate_model
 from qcompiler.search.loop import Limits, Search, SearchState
 from qcompiler.search.loss import Judge, noise_to_signal
@@ -86,7 +90,9 @@ class Recorded(Workshop):
 def searched(bench: Bench, max_nsr: float, executor: Executor | None) -> SearchState:
     draw = np.random.default_rng(1)
     times = {each.region.key: float(draw.uniform(1e-5, 1e-4)) for each in bench.options}
-    workshop = Recorded(bench.program, bench.target, bench.options, bench.judge(), times=times)
+    workshop = Recorded(
+        bench.program, bench.target, bench.options, bench.judge(), executor=executor, times=times
+    )
     elements = elements_per_run(bench.program, bench.options, 1)
     search = Search(
         workshop,
@@ -171,22 +177,23 @@ class Murderer(Executor):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("after", [1, 6], ids=["while judging candidates", "while probing"])
 def test_a_process_pool_whose_worker_dies_gives_the_same_plan(
-    bench: Bench, serial: tuple[float, SearchState], tmp_path: Path
+    bench: Bench, serial: tuple[float, SearchState], tmp_path: Path, after: int
 ) -> None:
     import multiprocessing
 
     marker = tmp_path / "killed"
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
-        found = searched(bench, serial[0], Murderer(pool, marker, after=5))
+        found = searched(bench, serial[0], Murderer(pool, marker, after))
     assert marker.exists(), "no worker was killed"
     assert_same(found, serial[1], serial[0])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kill", [False, True])
+@pytest.mark.parametrize("kill", [0, 1, 6])
 def test_dask_gives_the_same_plan(
-    bench: Bench, serial: tuple[float, SearchState], kill: bool
+    bench: Bench, serial: tuple[float, SearchState], kill: int
 ) -> None:
     distributed = pytest.importorskip("distributed")
     with (
@@ -197,7 +204,7 @@ def test_dask_gives_the_same_plan(
     ):
         executor: Executor = client.get_executor()
         if kill:
-            executor = _Reaper(executor, cluster, after=5)
+            executor = _Reaper(executor, cluster, kill)
         found = searched(bench, serial[0], executor)
         if kill:
             assert isinstance(executor, _Reaper)
@@ -221,6 +228,92 @@ class _Reaper(Executor):
             os.kill(worker.process.process.pid, signal.SIGKILL)
             self.killed = True
         return future
+
+
+class Recorder(Executor):
+    """Does the work at once and remembers which functions it was given."""
+
+    def __init__(self) -> None:
+        self.given: list[Callable[..., Any]] = []
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.given.append(fn)
+        done: Future[Any] = Future()
+        done.set_result(fn(*pickle.loads(pickle.dumps(args)), **kwargs))
+        return done
+
+
+def test_uniform_plans_are_judged_by_the_workers(
+    bench: Bench, serial: tuple[float, SearchState]
+) -> None:
+    """Each once, from pickled parts, and to the last bit as the engine's own artifact."""
+    executor = Recorder()
+    assert_same(searched(bench, serial[0], executor), serial[1], serial[0])
+    trials = uniform_trials(bench.options)
+    assert executor.given.count(plan_loss) == len(trials) > 1
+    here = Workshop(bench.program, bench.target, bench.options, bench.judge())
+    plans = [here.plan(wanted) for wanted in trials]
+    found = plan_losses(bench.program, bench.target, bench.judge(), plans, executor)
+    artifacts = [here.build(plan).artifact for plan in plans]
+    assert found == [bench.judge().loss(each.run) for each in artifacts]
+    assert all(found)
+
+
+@dataclass(frozen=True)
+class Bound(OnnxRuntime):
+    """A target that holds on to something of this process, and refuses some programs."""
+
+    refuses: bool = False
+    lock: Any = field(default_factory=threading.Lock)
+
+    def lower(self, program: Program) -> Any:
+        if self.refuses:
+            raise LoweringError("refused")
+        return super().lower(program)
+
+    def __reduce__(self) -> Any:
+        if self.refuses:
+            return Bound, (1, True)
+        return super().__reduce__()
+
+
+def test_a_target_that_cannot_travel_is_judged_here(bench: Bench) -> None:
+    executor = Recorder()
+    workshop = Workshop(bench.program, Bound(), bench.options, bench.judge(), executor=executor)
+    note = workshop.foresee([workshop.plan({}), workshop.plan(uniform_trials(bench.options)[0])])
+    assert note is not None
+    assert "cannot be pickled" in note
+    assert not executor.given
+    assert Workshop(bench.program, bench.target, bench.options).foresee([]) is None
+
+
+class Idle(Executor):
+    """Never gets to it."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return Future()
+
+
+def test_workers_that_take_too_long_are_not_waited_for(
+    bench: Bench, serial: tuple[float, SearchState]
+) -> None:
+    here = Workshop(bench.program, bench.target, bench.options, bench.judge(), executor=Idle())
+    plans = [here.plan(wanted) for wanted in uniform_trials(bench.options)]
+    assert here.foresee(plans, seconds=0.0) is None
+    candidate = here.measured(plans[0])
+    assert candidate is not None
+    assert candidate.loss == bench.judge().loss(candidate.artifact.run)
+
+
+def test_a_refused_plan_has_no_loss(bench: Bench) -> None:
+    target, executor = Bound(refuses=True), Recorder()
+    workshop = Workshop(bench.program, target, bench.options, bench.judge(), executor=executor)
+    assert (
+        workshop.foresee([workshop.plan({}), workshop.plan(uniform_trials(bench.options)[0])])
+        is None
+    )
+    assert executor.given == [plan_loss] * 2
+    assert workshop.measured(workshop.plan({})) is None
 
 
 def test_all_gates_off_is_float_and_all_on_is_the_engine(bench: Bench) -> None:

@@ -19,8 +19,9 @@ from qcompiler.passes.accuracy.correct_bias import CorrectBias
 from qcompiler.pipeline.contract import PassContext, PassReport
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.pipeline.registry import find_target
-from qcompiler.search.candidates import Workshop, place
+from qcompiler.search.candidates import Workshop
 from qcompiler.search.loss import Judge
+from qcompiler.search.placing import place
 from qcompiler.search.options import region_options
 
 Array = npt.NDArray[Any]

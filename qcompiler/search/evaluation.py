@@ -1,0 +1,117 @@
+"""Losses of several plans at once, on any `concurrent.futures.Executor`.
+
+A worker builds a plan as this process would: the same passes, the same lowering, the judge's own
+samples, on one thread of the engine. Time is never measured there.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from qcompiler.errors import LoweringError
+from qcompiler.execution.packing import PackedModel, pack, unpack
+from qcompiler.execution.shipping import Crew, Shipment
+from qcompiler.ir.plan import Plan
+from qcompiler.ir.program import Program, Property, Provenance
+from qcompiler.ir.signature import Signature
+from qcompiler.quantization.observer import Observer
+from qcompiler.search.loss import Judge
+from qcompiler.search.placing import place
+from qcompiler.target.contract import Target
+
+
+@dataclass(frozen=True, eq=False)
+class CalibratedProgram:
+    """A calibrated program on its way to a worker. Picklable, which an onnx-ir graph is not."""
+
+    packed: PackedModel
+    signature: Signature
+    provenance: Provenance
+    observations: Mapping[str, Observer]
+    properties: frozenset[Property]
+
+    @classmethod
+    def of(cls, program: Program) -> CalibratedProgram:
+        return cls(
+            pack(program.model),
+            program.signature,
+            program.provenance,
+            dict(program.observations),
+            program.properties,
+        )
+
+    def program(self) -> Program:
+        return Program(
+            unpack(self.packed),
+            self.signature,
+            self.provenance,
+            dict(self.observations),
+            properties=self.properties,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Payload:
+    """What a worker needs once: the program, where it runs, and by what it is judged."""
+
+    calibrated: CalibratedProgram
+    target: Target
+    judge: Judge
+
+
+@dataclass(frozen=True, eq=False)
+class _Bench:
+    """What a worker keeps between plans."""
+
+    program: Program
+    target: Target
+    judge: Judge
+
+    @classmethod
+    def of(cls, payload: Payload) -> _Bench:
+        return cls(payload.calibrated.program(), payload.target, payload.judge)
+
+
+def plan_loss(shipment: Shipment[Payload], plan: Plan) -> float | None:
+    """NSR of the plan on the judge's samples; None if the engine refuses it. Runs in a worker."""
+    bench = shipment.resident(_Bench.of)
+    try:
+        artifact = bench.target.lower(place(bench.program, bench.target, plan)[0])
+    except LoweringError:
+        return None
+    return bench.judge.loss(artifact.run)
+
+
+def plan_losses(
+    program: Program,
+    target: Target,
+    judge: Judge,
+    plans: Sequence[Plan],
+    executor: Executor,
+    seconds: float | None = None,
+) -> list[float | None]:
+    """Loss of each plan, in order; None for plans that the engine refuses or that take too long.
+
+    Args:
+        program: Canonical and calibrated.
+        target: Where plans run; see `unshippable`.
+        judge: Samples with float outputs.
+        plans: What to build.
+        executor: Workers; a pool that dies is replaced by this process.
+        seconds: How long to wait for the workers, who may have to start first; None waits.
+    """
+    payload = Payload(CalibratedProgram.of(program), target.single_threaded(), judge)
+    with Crew(payload, payload.calibrated.packed.digest, executor) as crew:
+        return crew.map_within(plan_loss, plans, seconds)
+
+
+def unshippable(target: Target) -> str | None:
+    """Why a worker cannot build this target's artifacts, None if it can."""
+    try:
+        pickle.dumps(target)
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        return f"{target.name} cannot be pickled: {error}"
+    return None
