@@ -211,5 +211,39 @@ def pack_linear(
     return op("linear_prepack")(tensor, _bias(bias))
 
 
+def pack_table(
+    values: npt.NDArray[np.uint8],
+    scale: npt.NDArray[np.float32],
+    zero_point: npt.NDArray[np.int64],
+    bits: int,
+) -> torch.Tensor:
+    """Rows for `embedding_bag_byte_rowwise_offsets` or its 4-bit form, as a plain uint8 tensor.
+
+    A row is its integers (two to a byte in 4 bits, the first one in the low half), then scale and
+    bias in float32, or float16 in 4 bits; the kernel computes q * scale + bias, so the bias is
+    -zero_point * scale (ATen/native/quantized/cpu/qembeddingbag_prepack.cpp). TorchScript cannot
+    read the packed class of `embedding_4bit` back, and its packing takes an odd row for a whole
+    number of bytes; plain rows have neither fault.
+
+    Args:
+        values: [rows, columns], below 2**bits.
+        scale: [rows].
+        zero_point: [rows].
+        bits: 8 or 4.
+    """
+    held = np.float32 if bits == 8 else np.float16
+    ends = np.stack([scale, -zero_point * scale.astype(np.float64)], axis=1).astype(held)
+    stored: npt.NDArray[Any] = values
+    if bits == 4:
+        even = np.pad(values, ((0, 0), (0, values.shape[1] % 2)))
+        stored = even[:, ::2] | (even[:, 1::2] << 4)
+    return torch.from_numpy(np.concatenate([stored, ends.view(np.uint8)], axis=1))
+
+
+def look_up_op(bits: int) -> Callable[..., Any]:
+    """The kernel that sums bags of rows: (table, indices [bags, rows per bag]) -> float32."""
+    return op(f"embedding_bag_{'byte' if bits == 8 else '4bit'}_rowwise_offsets")
+
+
 def _bias(bias: npt.NDArray[Any] | None) -> torch.Tensor | None:
     return None if bias is None else torch.from_numpy(np.array(bias, np.float32).reshape(-1))

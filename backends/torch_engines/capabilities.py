@@ -21,6 +21,8 @@ from qcompiler.quantization.qspace import (
     S8_SYMMETRIC,
     S8_SYMMETRIC_PER_CHANNEL,
     U8_AFFINE,
+    Granularity,
+    QSpace,
     Range,
 )
 from qcompiler.target.capability import (
@@ -55,6 +57,11 @@ UNIT_256 = replace(UNIT, output_range=Range(0.0, 255 / 256))
 """Scale 1/256: the only one that torch's hardsigmoid, and qnnpack's sigmoid, write."""
 HALF_UNIT_128 = replace(UNIT, output_range=Range(-1.0, 127 / 128))
 """Scale 1/128, zero point 128: the only one that torch's tanh writes."""
+TABLE_8, TABLE_4 = (
+    Implementation(name, Kernel.WEIGHT_ONLY, weight=QSpace(dtype, False, Granularity.CHANNEL))
+    for name, dtype in (("int8-weights", ir.DataType.UINT8), ("int4-weights", ir.DataType.UINT4))
+)
+"""Look-ups in tables with one scale and zero point per row; rows come out in float."""
 KEPT = Implementation("int8", activation=U8_AFFINE, output=U8_AFFINE, shares_scale=True)
 
 
@@ -106,6 +113,17 @@ def _narrow_factors(region: Region) -> str | None:
 def _data_first(region: Region) -> str | None:
     if any(operand.index != 0 for operand in region.activations):
         return "data is not the first operand"
+    return None
+
+
+def _rows(region: Region) -> str | None:
+    table = region.weight
+    if table is None:
+        return None  # data that is computed is moved
+    if rank(table.value) != 2 or region.anchor.attributes.get_int("axis", 0) not in (0, -2):
+        return "the kernel looks up rows of a matrix"
+    if table.value.dtype not in (None, ir.DataType.FLOAT):
+        return "the kernel writes float32"
     return None
 
 
@@ -166,6 +184,7 @@ _IMAGE = Constraint("TQ08", _image)
 _MEAN = Constraint("TQ09", _mean_of_image)
 _AVERAGE = Constraint("TQ10", _plain_average)
 _COPIES = Constraint("TQ11", _copying_resize)
+_ROWS = Constraint("TQ15", _rows, "embedding_bag_byte_rowwise_offsets")
 _SIXTH = Constraint("TQ13", _sixth)
 
 CONV = OpCapability(
@@ -216,6 +235,9 @@ _ARITHMETIC = (
     ),
 )
 _KEEPING = (
+    OpCapability(
+        RegionPattern("Gather", tables=True), (KEPT, TABLE_8, TABLE_4), (FLOAT32, _FIRST, _ROWS)
+    ),
     OpCapability(RegionPattern("AveragePool"), (KEPT,), (FLOAT32, _AVERAGE)),
     OpCapability(RegionPattern("GlobalAveragePool"), (KEPT,), (FLOAT32, _IMAGE)),
     OpCapability(RegionPattern("ReduceMean"), (KEPT,), (FLOAT32, _MEAN)),
@@ -225,7 +247,7 @@ _KEEPING = (
         OpCapability(RegionPattern(op), (KEPT,), (FLOAT32, _FIRST))
         for op, row in TRAITS.items()
         if (row.moves_data or op == "MaxPool")
-        and op not in ("Concat", "Identity", "Split", "GatherElements", "GatherND")
+        and op not in ("Concat", "Identity", "Split", "Gather", "GatherElements", "GatherND")
     ),
 )
 NORMALIZATION = (

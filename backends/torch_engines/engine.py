@@ -19,6 +19,7 @@ from qcompiler.backends.torch_engines.depthwise import (
 )
 from qcompiler.backends.torch_engines.faults import FAULTS, Fault, Site, objections
 from qcompiler.backends.torch_engines.recurrent_weights import quantize_recurrent
+from qcompiler.backends.torch_engines.tables import table_objection
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.optraits import weight_channel_axis
@@ -31,7 +32,13 @@ from qcompiler.quantization.numerics import quantize, weight_qparams
 from qcompiler.quantization.qspace import Granularity, QSpace
 from qcompiler.target.arithmetic import Arithmetic
 from qcompiler.target.capability import CapabilityTable, Implementation
-from qcompiler.target.contract import Artifact, ConversionCost, Restored, Target
+from qcompiler.target.contract import (
+    STATIC_PLACEMENT,
+    Artifact,
+    ConversionCost,
+    Restored,
+    Target,
+)
 from qcompiler.target.placement import lowered_regions
 
 if TYPE_CHECKING:
@@ -60,6 +67,7 @@ class TorchEngine(Target):
     threads: int | None = None
     normalization: bool = False
 
+    placement: ClassVar[str] = f"{STATIC_PLACEMENT},quantize-weight-blocks"
     engine: ClassVar[str]
     table: ClassVar[CapabilityTable] = BASE
     faults: ClassVar[tuple[Fault, ...]] = FAULTS
@@ -215,6 +223,10 @@ class TorchEngine(Target):
     def _safe(self, region: Region, form: Implementation) -> tuple[Implementation, ...]:
         """The form as it is, with 7-bit weights, or nothing."""
         form = self._form(region, form)
+        if form.weight is not None and region.kind == "Gather" and region.weight is not None:
+            table = constant(region.weight.value)
+            wide = table is None or table_objection(table, form.weight.storage_bits) is None
+            return (form,) if wide else ()
         if form.weight is None or region.kind not in _KINDS:
             return (form,)
         for space in (form.weight, replace(form.weight, bits=7)):

@@ -1,4 +1,4 @@
-"""Patterns other than DQ → op → Q: dynamic linear layers and recurrent layers."""
+"""Patterns other than DQ → op → Q: dynamic linear layers, recurrent layers, look-ups."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from torch import fx
 
-from qcompiler.backends.torch_engines import adapter, dynamic_rnn
+from qcompiler.backends.torch_engines import adapter, dynamic_rnn, look_up
 from qcompiler.backends.torch_engines.constants import Array, array_of
 from qcompiler.backends.torch_engines.faults import Site, objections
 from qcompiler.backends.torch_engines.kernels.island import Setting, Writer
@@ -51,6 +51,9 @@ def find_specials(graph: ir.Graph, setting: Setting) -> Iterator[Special]:
             found = _dynamic_linear(node, setting)
         elif is_op(node, "LSTM", "GRU"):
             found = _dynamic_recurrent(node)
+        elif is_op(node, "Gather"):
+            emit = look_up.emitter(node)
+            found = Special((node,), node, emit) if emit is not None else None
         if found is not None:
             yield found
 

@@ -90,8 +90,8 @@ def _choice(options: Options, scheme: str) -> Choice:
     if options.pinned is not None:
         return Choice(options.pinned, "override")
     forms = [f.precision for f in options.implementations if f.precision.startswith(scheme)]
-    if forms:
-        return Choice(scheme if scheme in forms else forms[0], f"scheme {scheme}")
+    if forms or options.named(scheme) is not None:
+        return Choice(scheme if options.named(scheme) else forms[0], f"scheme {scheme}")
     return Choice(FLOAT, "; ".join(options.reasons) or f"no {scheme} form")
 
 
@@ -130,6 +130,8 @@ def _settle_movers(options: Sequence[Options], choices: dict[str, Choice]) -> No
 def _is_free_mover(options: Options, choices: dict[str, Choice]) -> bool:
     if options.pinned is not None or not traits(options.region.anchor).shares_scale:
         return False
+    if not options.region.activations:
+        return False  # a look-up in a stored table has no neighbour that brings integers
     return choices[options.region.key].precision != FLOAT
 
 

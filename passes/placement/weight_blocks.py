@@ -1,7 +1,7 @@
-"""`quantize-weight-blocks`: weights stored in blocks along the reduction axis, computed in float.
+"""`quantize-weight-blocks`: weights that are stored in integers and computed with in float.
 
-One symmetric scale per `group_size` consecutive elements; ONNX DequantizeLinear-21 with
-`block_size`. Activations stay float.
+Products have one scale per `group_size` consecutive elements of the reduction axis (ONNX
+DequantizeLinear-21 with `block_size`), look-up tables one scale and zero point per row.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from qcompiler.errors import ConfigurationError
+from qcompiler.ir.optraits import weight_channel_axis
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import is_op, stored_array
@@ -49,6 +50,12 @@ def reduction_axis(node: ir.Node) -> int:
     return 1 if is_op(node, "Gemm") and node.attributes.get_int("transB", 0) == 1 else 0
 
 
+def _axis(node: ir.Node, granularity: Granularity) -> int | None:
+    if granularity is Granularity.TENSOR:
+        return None
+    return weight_channel_axis(node) if granularity is Granularity.CHANNEL else reduction_axis(node)
+
+
 _Stored = tuple[ir.Value, QSpace, int | None, ir.Graph]
 """A float weight, its form, the axis of its blocks, and the graph its integers are in."""
 
@@ -61,7 +68,7 @@ def _store(placed: Placed, rewriter: Rewriter, made: dict[_Stored, tuple[ir.Valu
     assert isinstance(home, ir.Graph)
     array = stored_array(operand.value)
     assert array is not None
-    axis = None if space.granularity is Granularity.TENSOR else reduction_axis(operand.node)
+    axis = _axis(operand.node, space.granularity)
     params = weight_qparams(np.asarray(array, np.float32), space, axis)
     key = (operand.value, space, axis, home)
     if key not in made:

@@ -64,7 +64,8 @@ def _from_product(value: ir.Value) -> bool:
         node = pending.pop().producer()
         if node is None:
             continue
-        if traits(node).weight is not None:
+        row = traits(node)
+        if row.weight is not None and not row.moves_data:
             return True
         for operand in node.inputs:
             if operand is not None and operand not in seen:

@@ -22,7 +22,7 @@ class OpTraits:
 
     Attributes:
         activations: Operand positions that carry activations; `ALL` for variadic ops.
-        weight: Operand position of the weight, if the op has one.
+        weight: Operand position of the weight, if the op has one; of Gather, the table.
         bias: Operand position of the bias.
         elementwise: Output element i depends on element i of the operands only.
         unary: Elementwise with one activation.
@@ -129,7 +129,7 @@ TRAITS: dict[str, OpTraits] = {
     "Split": _move(),
     "Expand": _move(),
     "Tile": _move(),
-    "Gather": _move(),
+    "Gather": OpTraits(weight=0, moves_data=True, shares_scale=True),
     "GatherElements": _move(),
     "GatherND": _move(),
     "DepthToSpace": _move(),
@@ -157,7 +157,7 @@ def activation_positions(node: ir.Node) -> tuple[int, ...]:
     positions = range(len(node.inputs)) if row.activations is ALL else row.activations
     wanted = [i for i in positions if i < len(node.inputs) and node.inputs[i] is not None]
     if row.weight is not None and weight_of(node) is None and row.weight < len(node.inputs):
-        wanted.append(row.weight)
+        wanted += [] if row.weight in wanted else [row.weight]
     return tuple(i for i in wanted if not is_stored(node.inputs[i]))
 
 
@@ -183,8 +183,12 @@ def weight_channel_axis(node: ir.Node) -> int | None:
     """Axis of the weight that the output channels lie on; None if there is no single one.
 
     Conv: 0; ConvTranspose: 1 (its weight is [in, out/group, ...]); Gemm: 0 with transB, else 1;
-    MatMul: the last one. ConvTranspose with groups has its channels on two axes: None.
+    MatMul: the last one; Gather: the axis that is looked up. ConvTranspose with groups has its
+    channels on two axes: None.
     """
+    if node.op_type == "Gather":
+        dims = rank(node.inputs[0])
+        return None if dims is None else node.attributes.get_int("axis", 0) % max(dims, 1)
     if node.op_type == "Conv":
         return 0
     if node.op_type == "ConvTranspose":

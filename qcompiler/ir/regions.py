@@ -43,10 +43,17 @@ class Epilogue:
 
 @dataclass(frozen=True)
 class RegionPattern:
-    """An anchor op and what its kernel absorbs behind it, in order."""
+    """An anchor op and what its kernel absorbs behind it, in order.
+
+    Attributes:
+        anchor: The op.
+        epilogues: What may follow it.
+        tables: Whether an anchor without activations is a region, too: a look-up in a stored table.
+    """
 
     anchor: str
     epilogues: tuple[Epilogue, ...] = ()
+    tables: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ class Region:
 
     Attributes:
         nodes: The anchor, then the absorbed nodes in order.
-        activations: Operands computed at run time, the residual operand last.
+        activations: Operands computed at run time, the residual operand last; none of a look-up.
         weight: The stored weight operand (constant, or constant behind Q/DQ).
         bias: The stored bias operand (of the anchor or of a bias Add).
         output: The last node's first output.
@@ -123,7 +130,8 @@ def find_regions(program: Program, patterns: Sequence[RegionPattern]) -> list[Re
 
 def _grow(anchor: ir.Node, pattern: RegionPattern, taken: set[ir.Node]) -> Region | None:
     positions = activation_positions(anchor)
-    if not positions or not anchor.outputs:
+    look_up = pattern.tables and weight_of(anchor) is not None
+    if not (positions or look_up) or not anchor.outputs:
         return None
     nodes = [anchor]
     activations = [Operand(anchor, position) for position in positions]

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
+import onnx_ir as ir
 
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.optraits import weight_channel_axis
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.regions import Region
+from qcompiler.quantization.qspace import Granularity, QSpace
 from qcompiler.search.options import Options
 from qcompiler.target.capability import Implementation
 
@@ -121,10 +123,15 @@ def _weight_bytes(region: Region, form: Implementation | None) -> float:
     count = float(np.prod(shape))
     if form is None or form.weight is None:
         return count * _FLOAT_BITS / 8
-    scales = 0.0
-    if form.weight.group_size is not None:
-        scales = 4 * count / form.weight.group_size
-    return count * form.weight.storage_bits / 8 + scales
+    return count * form.weight.storage_bits / 8 + 4 * _scales(region.anchor, form.weight, shape)
+
+
+def _scales(node: ir.Node, space: QSpace, shape: tuple[int, ...]) -> float:
+    """How many scales a weight has."""
+    if space.group_size is not None:
+        return float(np.prod(shape)) / space.group_size
+    axis = weight_channel_axis(node) if space.granularity is Granularity.CHANNEL else None
+    return 1.0 if axis is None else float(shape[axis])
 
 
 def _bits(form: Implementation | None) -> int:

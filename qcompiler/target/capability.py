@@ -63,6 +63,8 @@ class Implementation:
 
     def fits(self, region: Region) -> bool:
         """Whether the region has the constant weight that this form is about."""
+        if not region.activations:
+            return self.kernel is Kernel.WEIGHT_ONLY
         if self.kernel is Kernel.STATIC and self.output is not None:
             return True
         return self.weight is None or region.weight is not None
