@@ -18,7 +18,8 @@ class Scheme:
 
     Attributes:
         precision: `auto` lets the search decide per region; any other name is asked for wherever
-            it is legal: `int8`, `int8-float-out`, `int8-dynamic`, `float32`, ...
+            it is legal: `int8`, `int8-float-out`, `int8-dynamic`, `int4-weights` (in the target's
+            own block size), `int4-weights-b128`, `float32`, ...
         observer: Calibration method: `minmax`, `moving-average`, `percentile`, `entropy`, `mse`.
     """
 
@@ -35,13 +36,25 @@ class Scheme:
         return self.precision in ("auto", "int8", "int8-float-out", "int8-shared")
 
 
+WEIGHT_BLOCKS = (16, 32, 64, 128, 256)
+"""Weights per scale that a scheme may ask for by `-b<size>`."""
+
+
+def blocked(precision: str, size: int) -> str:
+    """Name of a weight-only form with its block size: `int4-weights-b128`."""
+    return f"{precision}-b{size}"
+
+
 SCHEMES: Mapping[str, Scheme] = MappingProxyType(
     {
         "auto": Scheme("auto"),
         "int8": Scheme("int8"),
         "dynamic": Scheme("int8-dynamic"),
-        "int8-weights": Scheme("int8-weights"),
-        "int4-weights": Scheme("int4-weights"),
+        **{
+            name: Scheme(name)
+            for precision in ("int8-weights", "int4-weights")
+            for name in (precision, *(blocked(precision, size) for size in WEIGHT_BLOCKS))
+        },
         "float32": Scheme("float32"),
     }
 )

@@ -30,7 +30,8 @@ class OnnxRuntime(Target):
 
     name: ClassVar[str] = "onnxruntime"
     placement: ClassVar[str] = (
-        f"{STATIC_PLACEMENT},insert-dynamic-lstm,quantize-weight-blocks,avoid-skip-layer-norm"
+        f"{STATIC_PLACEMENT},insert-dynamic-lstm,quantize-weight-blocks{{fusible=true}},"
+        "avoid-skip-layer-norm"
     )
 
     @property

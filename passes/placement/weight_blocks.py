@@ -29,7 +29,15 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class QuantizeWeightBlocks(Pass):
-    """Quantizes the weight of every region that the plan runs in a weight-only form."""
+    """Quantizes the weight of every region that the plan runs in a weight-only form.
+
+    Attributes:
+        fusible: Write products as ONNX Runtime's fusion to MatMulNBits takes them: every one has
+            constants of its own, and the weight of a Gemm is [inputs, outputs], without transB
+            (1.31.1, docs/onnxruntime.md). Otherwise equal weights are stored once.
+    """
+
+    fusible: bool = False
 
     name: ClassVar[str] = "quantize-weight-blocks"
     requires: ClassVar[frozenset[Property]] = frozenset({Property.PRECISION_ASSIGNED})
@@ -39,15 +47,32 @@ class QuantizeWeightBlocks(Pass):
             raise ConfigurationError("quantize-weight-blocks needs a target")
         placed = placed_regions(program, context.target, Kernel.WEIGHT_ONLY)
         made: dict[_Stored, tuple[ir.Value, ...]] = {}
+        stored = 0
         for each in placed:
-            _store(each, rewriter, made)
+            if self.fusible:
+                made.clear()
+                _untranspose(each, rewriter)
+            stored += _store(each, rewriter, made)
         rewriter.drop_unused_constants()
-        return Outcome(details={"weights": len(made)})
+        return Outcome(details={"weights": stored})
 
 
 def reduction_axis(node: ir.Node) -> int:
     """The axis of a MatMul or Gemm weight that is summed over."""
     return 1 if is_op(node, "Gemm") and node.attributes.get_int("transB", 0) == 1 else 0
+
+
+def _untranspose(placed: Placed, rewriter: Rewriter) -> None:
+    """A @ B^T with a stored B becomes A @ B' with B' = B^T."""
+    operand = placed.region.weight
+    assert operand is not None
+    array = stored_array(operand.value)
+    if not is_op(operand.node, "Gemm") or reduction_axis(operand.node) == 0 or array is None:
+        return
+    stem = operand.value.name or "weight"
+    turned = rewriter.constant(np.ascontiguousarray(array.T), stem)
+    rewriter.set_input(operand.node, operand.index, turned)
+    rewriter.set_attribute(operand.node, "transB", None)
 
 
 def _axis(node: ir.Node, granularity: Granularity) -> int | None:
@@ -60,7 +85,8 @@ _Stored = tuple[ir.Value, QSpace, int | None, ir.Graph]
 """A float weight, its form, the axis of its blocks, and the graph its integers are in."""
 
 
-def _store(placed: Placed, rewriter: Rewriter, made: dict[_Stored, tuple[ir.Value, ...]]) -> None:
+def _store(placed: Placed, rewriter: Rewriter, made: dict[_Stored, tuple[ir.Value, ...]]) -> int:
+    """Makes the region read integers; returns how many weights were stored for that."""
     operand, space = placed.region.weight, placed.form.weight
     assert operand is not None
     assert space is not None
@@ -71,7 +97,8 @@ def _store(placed: Placed, rewriter: Rewriter, made: dict[_Stored, tuple[ir.Valu
     axis = _axis(operand.node, space.granularity)
     params = weight_qparams(np.asarray(array, np.float32), space, axis)
     key = (operand.value, space, axis, home)
-    if key not in made:
+    new = key not in made
+    if new:
         made[key] = _constants(operand.value, array, params, home, rewriter)
     node = rewriter.insert(
         "DequantizeLinear",
@@ -83,6 +110,7 @@ def _store(placed: Placed, rewriter: Rewriter, made: dict[_Stored, tuple[ir.Valu
         shape=operand.value.shape,
     )
     rewriter.set_input(operand.node, operand.index, node.outputs[0])
+    return int(new)
 
 
 def _constants(

@@ -21,7 +21,9 @@ class Options:
 
     Attributes:
         region: The region.
-        implementations: Legal quantized forms, the target's preferred one first.
+        implementations: Legal quantized forms that the search may choose, the target's preferred
+            one first; with an override, the form that it asks for is among them.
+        others: Legal forms that only a scheme or a plan that names them brings in.
         reasons: Why other forms are not there, in words.
         pinned: The precision an override asks for, None when the compiler may choose.
     """
@@ -30,10 +32,12 @@ class Options:
     implementations: tuple[Implementation, ...]
     reasons: tuple[str, ...] = ()
     pinned: str | None = None
+    others: tuple[Implementation, ...] = ()
 
     def named(self, precision: str) -> Implementation | None:
         """The implementation of that name; None for float or an unknown one."""
-        found = [each for each in self.implementations if each.precision == precision]
+        legal = (*self.implementations, *self.others)
+        found = [each for each in legal if each.precision == precision]
         return found[0] if found else None
 
 
@@ -88,7 +92,9 @@ def _options(
         if _matches(pattern, region):
             matched.add(pattern)
             pinned = precision
-    options = Options(region, tuple(legal), tuple(reasons), pinned)
+    offered = tuple(each for each in legal if each.searched or each.precision == pinned)
+    others = tuple(each for each in legal if each not in offered)
+    options = Options(region, offered, tuple(reasons), pinned, others)
     if pinned is not None and pinned != FLOAT and options.named(pinned) is None:
         legal_names = ", ".join([FLOAT, *(each.precision for each in legal)])
         raise ConfigurationError(

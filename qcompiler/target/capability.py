@@ -49,6 +49,8 @@ class Implementation:
         shares_scale: Operands and output use one scale and zero point.
         output_range: Fixed output range such as Softmax's [0, 1], instead of the observed one.
         operands: Which activations are quantized; all by default.
+        searched: Whether the search tries it by itself; otherwise only schemes, overrides and
+            plans that name it bring it in.
     """
 
     precision: str
@@ -60,6 +62,7 @@ class Implementation:
     shares_scale: bool = False
     output_range: Range | None = None
     operands: Callable[[tuple[Operand, ...]], tuple[Operand, ...]] | None = None
+    searched: bool = True
 
     def fits(self, region: Region) -> bool:
         """Whether the region has the constant weight that this form is about."""

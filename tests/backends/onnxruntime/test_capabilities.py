@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 
 import qcompiler as qc
-from qcompiler.backends.onnxruntime.capabilities import TABLE
+from qcompiler.backends.onnxruntime.capabilities import TABLE, block_forms
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.ir.plan import Choice, Plan
 from qcompiler.ir.text import from_text
@@ -61,10 +61,15 @@ COMPUTED: dict[str, Row] = {
                              "int8-float-out"),
     "MatMul, dynamic": Row("[it] y = MatMul(x, w)", "DynamicQuantizeMatMul", (2, 4, 16), MATRIX,
                            "int8-dynamic"),
-    "MatMul, int8 weights": Row("[it] y = MatMul(x, w)", "MatMulNBits", (4, 64),
-                                "float[64,64] w", "int8-weights"),
-    "MatMul, int4 weights": Row("[it] y = MatMul(x, w)", "MatMulNBits", (4, 64),
-                                "float[64,64] w", "int4-weights"),
+    **{
+        f"{op}, {form.precision}": Row(f"[it] y = {call}", "MatMulNBits", (4, 64), constants,
+                                       form.precision)
+        for op, call, constants in (
+            ("MatMul", "MatMul(x, w)", "float[64,64] w"),
+            ("Gemm", "Gemm<transB = 1>(x, w, b)", "float[64,64] w, float[64] b"),
+        )
+        for form in block_forms()
+    },
     "MatMul of two": Row("n = Neg(x) [it] y = MatMul(x, n)", "QLinearMatMul", (2, 8, 8), ""),
     "LSTM": Row("[it] y = LSTM<hidden_size = 8>(x, w, r)", "DynamicQuantizeLSTM", (5, 2, 4),
                 "float[1,32,4] w, float[1,32,8] r", "int8-dynamic"),
@@ -127,7 +132,7 @@ def test_the_engine_runs_the_row_with_its_integer_kernel(name: str) -> None:
     if "weights" not in row.precision:
         assert compiled.kernels.integer == ("it",)
     error, signal = np.square(wanted[0] - found[0]).sum(), np.square(wanted[0]).sum()
-    # 20 dB with 8 bits; 4 bits in blocks of 32 have steps of a seventh of the largest weight.
+    # 20 dB with 8 bits; 4 bits in blocks have steps of a seventh of the block's largest weight.
     assert 0 < error < (0.03 if "int4" in row.precision else 0.01) * signal
     compiled.verify().require()
 
