@@ -52,7 +52,7 @@ SCHEMES: Mapping[str, Scheme] = MappingProxyType(
         "dynamic": Scheme("int8-dynamic"),
         **{
             name: Scheme(name)
-            for precision in ("int8-weights", "int4-weights")
+            for precision in ("int8-weights", "int4-weights", "int2-weights")
             for name in (precision, *(blocked(precision, size) for size in WEIGHT_BLOCKS))
         },
         "float32": Scheme("float32"),

@@ -38,22 +38,29 @@ _WEIGHT = S8_SYMMETRIC_PER_CHANNEL
 
 _BLOCK = 32
 """ONNX Runtime's own default, and what a name without a size stands for."""
-_WEIGHT_TYPES = {"int8-weights": ir.DataType.INT8, "int4-weights": ir.DataType.INT4}
+_WEIGHT_TYPES = {
+    "int8-weights": (ir.DataType.INT8, WEIGHT_BLOCKS),
+    "int4-weights": (ir.DataType.INT4, WEIGHT_BLOCKS),
+    "int2-weights": (ir.DataType.UINT2, (32, 64, 128)),
+}
+"""Storage type and block sizes by form; with 2 bits, other sizes take 100 times as long."""
 _SEARCHED = ("int8-weights-b128", "int4-weights", "int4-weights-b128")
 """What the search tries. Blocks of 128 are up to 1.4 times as fast as blocks of 32; at 8 bits they
 lose next to nothing, at 4 bits the smaller ones are the more accurate choice."""
 
 
 def block_forms() -> Iterator[Implementation]:
-    """Weights in signed blocks along the reduction axis, by type and block size.
+    """Weights in blocks along the reduction axis, by type and block size.
 
     ONNX Runtime makes MatMulNBits of DequantizeLinear + MatMul or Gemm for blocks of 16 to 256,
-    whatever the length of the axis (docs/onnxruntime.md).
+    whatever the length of the axis (docs/onnxruntime.md). Two bits have a zero point per block:
+    four levels around a fixed 0 would leave one side with a single one.
     """
-    for name, dtype in _WEIGHT_TYPES.items():
-        sizes = {name: _BLOCK} | {blocked(name, size): size for size in WEIGHT_BLOCKS}
+    for name, (dtype, known) in _WEIGHT_TYPES.items():
+        sizes = {name: _BLOCK} | {blocked(name, size): size for size in known}
         for precision, size in sizes.items():
-            space = QSpace(dtype, True, Granularity.GROUP, size)
+            symmetric = dtype is not ir.DataType.UINT2
+            space = QSpace(dtype, symmetric, Granularity.GROUP, size)
             searched = precision in _SEARCHED
             yield Implementation(
                 precision, kernel=Kernel.WEIGHT_ONLY, weight=space, searched=searched

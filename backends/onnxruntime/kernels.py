@@ -13,7 +13,7 @@ from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region, find_regions
 from qcompiler.ir.walk import all_nodes
-from qcompiler.target.capability import Implementation, Kernel
+from qcompiler.target.capability import Kernel
 from qcompiler.target.contract import KernelCount, Target
 
 _INTEGER_OPS = frozenset(
@@ -43,15 +43,14 @@ def count_kernels(program: Program, target: Target, optimized: ir.Model) -> Kern
     regions = find_regions(program, target.capabilities.patterns)
     found = _kernels(nodes, owners(program, regions))
     by_key = {region.key: region for region in regions}
+    weight_only = _precisions(target, Kernel.WEIGHT_ONLY)
     integer, missed = [], {}
     for key, choice in program.plan.choices.items():
         if choice.precision == FLOAT:
             continue
-        region = by_key.get(key)
-        form = _form(target, region, choice.precision)
-        if form is not None and form.kernel is Kernel.WEIGHT_ONLY:
+        if choice.precision in weight_only:
             continue
-        reason = _miss(region, found.get(key, []))
+        reason = _miss(by_key.get(key), found.get(key, []))
         if reason is None:
             integer.append(key)
         else:
@@ -69,11 +68,10 @@ def _kernels(nodes: Sequence[ir.Node], owner: Mapping[str, str]) -> dict[str, li
     return found
 
 
-def _form(target: Target, region: Region | None, precision: str) -> Implementation | None:
-    """The region's form by the table alone: a placed program no longer meets float constraints."""
-    row = None if region is None else target.capabilities.row(region.kind)
-    forms = () if row is None else row.implementations
-    return next((form for form in forms if form.precision == precision), None)
+def _precisions(target: Target, kernel: Kernel) -> set[str]:
+    """Names of the forms that compute in this way."""
+    forms = [form for row in target.capabilities.rows for form in row.implementations]
+    return {form.precision for form in forms if form.kernel is kernel}
 
 
 def _miss(region: Region | None, kernels: Sequence[ir.Node]) -> str | None:

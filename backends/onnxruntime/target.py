@@ -30,8 +30,8 @@ class OnnxRuntime(Target):
 
     name: ClassVar[str] = "onnxruntime"
     placement: ClassVar[str] = (
-        f"{STATIC_PLACEMENT},insert-dynamic-lstm,quantize-weight-blocks{{fusible=true}},"
-        "avoid-skip-layer-norm"
+        f"{STATIC_PLACEMENT},insert-dynamic-lstm,insert-two-bit-products,"
+        "quantize-weight-blocks{fusible=true},avoid-skip-layer-norm"
     )
 
     @property

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from qcompiler.execution.packing import PackedModel, pack
@@ -203,9 +205,7 @@ class _Builder:
         assert value is not None
         stem = self._rewriter.fresh(f"{value.name}_gate")
         parts = [
-            self._rewriter.constant(
-                ir.Tensor(quantize(array, params), dtype=space.dtype), f"{stem}_integers"
-            ),
+            self._rewriter.constant(_integers(quantize(array, params), space), f"{stem}_integers"),
             self._rewriter.constant(np.asarray(params.scale, np.float32), f"{stem}_scale"),
             self._rewriter.constant(_zero(params), f"{stem}_zero"),
         ]
@@ -315,7 +315,13 @@ def _weight_axis(node: ir.Node, space: QSpace, rank: int) -> int | None:
 
 
 def _zero(params: QParams) -> ir.TensorProtocol:
-    return ir.Tensor(params.zero_point.astype(params.space.dtype.numpy()), dtype=params.space.dtype)
+    return _integers(params.zero_point, params.space)
+
+
+def _integers(array: npt.NDArray[Any], space: QSpace) -> ir.TensorProtocol:
+    """In the space's own type, or int8 where opset 21 has none of so few bits."""
+    dtype = ir.DataType.INT8 if space.storage_bits == 2 else space.dtype
+    return ir.Tensor(array.astype(dtype.numpy()), dtype=dtype)
 
 
 def _values(program: Program) -> dict[str, ir.Value]:

@@ -30,6 +30,24 @@ def in_blocks(weight: Array, size: int, top: int) -> Array:
     return found
 
 
+def in_four_levels(weight: Array, size: int) -> Array:
+    """Each block of a column rounded to four steps from its lowest value (0 at most) on."""
+    found = np.empty_like(weight)
+    for start in range(0, len(weight), size):
+        block = weight[start : start + size]
+        low, high = np.minimum(block.min(0), 0), np.maximum(block.max(0), 0)
+        step = ((high.astype(np.float64) - low) / 3).astype(np.float32)
+        zero = np.rint(-low / step.astype(np.float64))
+        found[start : start + size] = (np.clip(np.rint(block / step) + zero, 0, 3) - zero) * step
+    return found
+
+
+def rounded(weight: Array, size: int, precision: str) -> Array:
+    if precision == "int2-weights":
+        return in_four_levels(weight, size)
+    return in_blocks(weight, size, TOP[precision])
+
+
 def whole_numbers(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
     """Activations that the kernel's own int8 steps hold exactly, in blocks of any size."""
     x = rng.integers(-127, 128, shape).astype(np.float32)
@@ -46,9 +64,14 @@ def program_of(weight: Array, call: str = "MatMul(x, w)") -> Any:
     return from_text(f"{text} {{ [it] y = {call} }}", {"w": stored})
 
 
+CASES = [
+    *((precision, size) for precision in TOP for size in (None, *WEIGHT_BLOCKS)),
+    *(("int2-weights", size) for size in (None, 32, 64, 128)),
+]
+
+
 @pytest.mark.parametrize("inputs", [64, 100, 512])
-@pytest.mark.parametrize("size", [None, *WEIGHT_BLOCKS])
-@pytest.mark.parametrize("precision", list(TOP))
+@pytest.mark.parametrize(("precision", "size"), CASES)
 @pytest.mark.parametrize("call", ["MatMul(x, w)", "Gemm(x, w)", "Gemm<transB = 1>(x, w)"])
 def test_the_kernel_computes_with_the_rounded_weights(
     call: str, precision: str, size: int | None, inputs: int, rng: np.random.Generator
@@ -60,12 +83,12 @@ def test_the_kernel_computes_with_the_rounded_weights(
     compiled = qc.compile(program_of(weight, call), OnnxRuntime(1), [{"x": x}], scheme=scheme)
     assert compiled.plan.precisions == {"it": scheme}
     assert compiled.kernels.ops.get("MatMulNBits") == 1
-    wanted = x @ in_blocks(weight, size or 32, TOP[precision]).astype(np.float64)
+    wanted = x @ rounded(weight, size or 32, precision).astype(np.float64)
     bound = 2.0**-24 * np.sqrt(inputs) * (np.abs(x) @ np.abs(weight)).max()
     (found,) = compiled.run({"x": x})
     np.testing.assert_allclose(found, wanted, rtol=0, atol=4 * bound)
     # A control that the bound means something: float, or blocks of another size, is not within it.
-    other = in_blocks(weight, 48, TOP[precision])
+    other = rounded(weight, 48, precision)
     assert np.abs(x @ weight - wanted).max() > 4 * bound
     assert np.abs(x @ other - wanted).max() > 4 * bound
 
@@ -91,20 +114,22 @@ def test_the_search_tries_a_few_sizes_only() -> None:
     tried = [f.precision for f in options.implementations if "weights" in f.precision]
     assert tried == ["int8-weights-b128", "int4-weights", "int4-weights-b128"]
     everything = {each.precision for each in (*options.implementations, *options.others)}
-    assert everything >= {name for name in SCHEMES if "weights" in name}
+    absent = {name for name in SCHEMES if "weights" in name} - everything
+    assert absent == {"int2-weights-b16", "int2-weights-b256"}
     assert options.named("int4-weights-b16") is not None
     assert options.named("int4-weights-b48") is None
 
 
-def test_an_override_brings_a_size_into_the_search() -> None:
+@pytest.mark.parametrize("asked", ["int8-weights-b16", "int2-weights-b64"])
+def test_an_override_brings_a_size_into_the_search(asked: str) -> None:
     program = program_of(np.eye(64, dtype=np.float32))
     target = OnnxRuntime(1)
-    rules = {"it": "int8-weights-b16"}
+    rules = {"it": asked}
     (options,) = region_options(program, target, target.regions(program), rules)
-    assert "int8-weights-b16" in [each.precision for each in options.implementations]
+    assert asked in [each.precision for each in options.implementations]
     x = np.ones((4, 64), np.float32)
     compiled = qc.compile(program, target, [{"x": x}], overrides=rules, recipe="fast")
-    assert compiled.plan.precision("it") in ("int8-weights-b16", FLOAT)
+    assert compiled.plan.precision("it") in (asked, FLOAT)
 
 
 def test_a_size_that_no_target_has_is_refused() -> None:
