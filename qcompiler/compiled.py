@@ -303,6 +303,10 @@ def _report(
     if selection.predicted is not None and selection.loss is not None:
         noted = f"loss predicted {selection.predicted:.2e}, measured {selection.loss:.2e} of signal"
         found.append(Diagnostic(Severity.INFO, "SEARCH00", noted))
+    engine = selection.artifact.stand_in
+    if engine is not None:
+        noted = f"outputs and losses are those of {engine}, in the place of {target.name}"
+        found.append(Diagnostic(Severity.INFO, "ENGINE00", noted))
     found += [each for report in reports for each in report.diagnostics]
     found += [each for options in selection.options for each in target.objections(options.region)]
     warnings = list(source.provenance.warnings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,10 @@ from qcompiler.execution.feeds import normalize_feed
 from qcompiler.ir.signature import Feed, Signature
 
 Array = npt.NDArray[Any]
+Shapes = dict[str, tuple[int, ...]]
+"""Shape by input name."""
+_MOST_SHAPES = 8
+"""Shapes that a session with fixed shapes stays compiled for."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +60,20 @@ class OpenVinoSession:
         model: The ONNX model.
         signature: Names and types of inputs and outputs.
         threads: Threads of one inference; None leaves the choice to OpenVINO.
+        fixed_shapes: Compile for the shapes of each feed (see `faults`, OV-F2).
 
     Raises:
         ConfigurationError: The package `openvino` is not installed.
         LoweringError: OpenVINO refuses the model; the text is its own.
     """
 
-    def __init__(self, model: ir.Model, signature: Signature, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        model: ir.Model,
+        signature: Signature,
+        threads: int | None = None,
+        fixed_shapes: bool = False,
+    ) -> None:
         if not available():
             raise ConfigurationError(
                 "the package openvino is not installed", fix="pip install qcompiler[openvino]"
@@ -70,8 +81,12 @@ class OpenVinoSession:
         self.signature = signature
         self._model = model
         self._threads = threads
+        self._fixed = fixed_shapes and any(
+            value.shape is None or not value.shape.is_static() for value in model.graph.inputs
+        )
         self._compiled = _compiled(model, _hints(threads))
         self._request = self._compiled.create_infer_request()
+        self._requests: dict[Hashable, Any] = {}
 
     def run(self, feed: Any) -> list[Array]:
         """Outputs in order.
@@ -85,12 +100,27 @@ class OpenVinoSession:
     def run_checked(self, feed: Feed) -> list[Array]:
         """As `run`, for a feed that `normalize_feed` has already seen."""
         known = {name for port in self._compiled.inputs for name in port.names}
+        wanted = {name: feed[name] for name in feed if name in known}
+        request = self._request_for(wanted)
         try:
-            self._request.infer({name: feed[name] for name in feed if name in known})
+            request.infer(wanted)
         except RuntimeError as error:
             raise LoweringError("OpenVINO failed to run the model", why=str(error)) from error
         count = len(self._compiled.outputs)
-        return [np.array(self._request.get_output_tensor(i).data) for i in range(count)]
+        return [np.array(request.get_output_tensor(i).data) for i in range(count)]
+
+    def _request_for(self, feed: Feed) -> Any:
+        """The request of the model as it is, or of one compiled for the feed's shapes."""
+        if not self._fixed:
+            return self._request
+        shapes = {name: feed[name].shape for name in sorted(feed)}
+        key = tuple(shapes.items())
+        if key not in self._requests:
+            if len(self._requests) >= _MOST_SHAPES:
+                self._requests.pop(next(iter(self._requests)))
+            compiled = _compiled(self._model, _hints(self._threads), shapes)
+            self._requests[key] = compiled.create_infer_request()
+        return self._requests[key]
 
     def layers(self) -> tuple[RuntimeLayer, ...]:
         """The executable graph, in execution order."""
@@ -123,7 +153,7 @@ class OpenVinoSession:
         return [LayerTime(layers[name], spent) for name, spent in totals.items() if name in layers]
 
 
-def _compiled(model: ir.Model, settings: dict[str, Any]) -> Any:
+def _compiled(model: ir.Model, settings: dict[str, Any], shapes: Shapes | None = None) -> Any:
     import openvino
 
     core = openvino.Core()
@@ -132,7 +162,10 @@ def _compiled(model: ir.Model, settings: dict[str, Any]) -> Any:
         # External data has no limit of 2 GiB; OpenVINO maps it while it compiles.
         ir.save(model.clone(), path, external_data="model.data")
         try:
-            return core.compile_model(core.read_model(path), "CPU", settings)
+            read = core.read_model(path)
+            if shapes:
+                read.reshape({name: list(shape) for name, shape in shapes.items()})
+            return core.compile_model(read, "CPU", settings)
         except RuntimeError as error:
             raise LoweringError("OpenVINO refuses the model", why=str(error)) from error
 

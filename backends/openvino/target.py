@@ -7,9 +7,12 @@ from typing import ClassVar
 
 from qcompiler.backends.openvino.artifact import OpenVinoArtifact
 from qcompiler.backends.openvino.capabilities import TABLE
+from qcompiler.backends.openvino.edges import measure_edges
+from qcompiler.backends.openvino.faults import findings
+from qcompiler.ir.diagnostics import Diagnostic
 from qcompiler.ir.program import Program
 from qcompiler.target.capability import CapabilityTable
-from qcompiler.target.contract import Target
+from qcompiler.target.contract import ConversionCost, Target
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,12 @@ class OpenVino(Target):
     @property
     def capabilities(self) -> CapabilityTable:
         return TABLE
+
+    def conversion_cost(self) -> ConversionCost:
+        return measure_edges(self.threads)
+
+    def legality(self, program: Program) -> tuple[Diagnostic, ...]:
+        return findings(program)
 
     def lower(self, program: Program) -> OpenVinoArtifact:
         return OpenVinoArtifact(program, self, self.threads)

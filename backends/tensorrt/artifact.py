@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 import onnx_ir as ir
 
-from qcompiler.backends.openvino.session import OpenVinoSession
 from qcompiler.backends.tensorrt.gate import WORDING, Gate, GateResult, available
 from qcompiler.backends.tensorrt.lint.run import float_nodes
+from qcompiler.backends.tensorrt.stand_in import open_stand_in
 from qcompiler.execution.saving import weight_bytes, write_onnx
-from qcompiler.execution.session import OrtSession
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.ir.signature import Feed
@@ -31,10 +30,8 @@ WEIGHTED = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 class TensorRTArtifact(Artifact):
     """A strongly typed Q/DQ ONNX model for `trtexec --stronglyTyped`.
 
-    TensorRT itself needs a GPU. `run` executes the file on the stand-in that `stand_in` names:
-    ONNX Runtime without optimizations, which computes what the graph says (float operators
-    between Q and DQ), or OpenVINO, which runs this placement in integers. Neither says anything
-    about speed or accuracy on a GPU.
+    TensorRT itself needs a GPU. `run` executes the file on a stand-in (see `stand_in`), which
+    says nothing about speed or accuracy on a GPU.
 
     Args:
         program: The placed program; regions and plan are read from it.
@@ -49,8 +46,7 @@ class TensorRTArtifact(Artifact):
         self._program = program
         self._model = model
         self._target = target
-        self.stand_in = target.stand_in
-        self._run = self._runner()
+        self._stand_in = open_stand_in(target, program, model)
         self._gate: GateResult | None = None
 
     @property
@@ -59,7 +55,11 @@ class TensorRTArtifact(Artifact):
         return self._model
 
     def run(self, feed: Feed) -> list[npt.NDArray[Any]]:
-        return self._run(feed)
+        return self._stand_in.run(feed)
+
+    @property
+    def stand_in(self) -> str:
+        return self._stand_in.name
 
     @property
     def nbytes(self) -> int:
@@ -147,12 +147,3 @@ class TensorRTArtifact(Artifact):
         kernel = self._target.kernel
         placed = placed_regions(self._program, self._target, kernel)
         return [each for each in placed if each.region.kind in WEIGHTED]
-
-    def _runner(self) -> Callable[[Feed], list[npt.NDArray[Any]]]:
-        if self.stand_in == "openvino":
-            return OpenVinoSession(self._model, self._program.signature).run_checked
-        # ONNX Runtime 1.31 breaks DQ(int8) -> Reshape at opset 21 when it optimizes (PR 28144 adds
-        # an output_dtype that issue 25526 rejects); unoptimized it runs what the graph says.
-        # Its CPU kernels have no bfloat16: there the float32 form is run.
-        runnable = self._program.model if self._target.base == "bf16" else self._model
-        return OrtSession(runnable, optimize=False).run_checked

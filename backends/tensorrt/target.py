@@ -26,7 +26,7 @@ from qcompiler.target.contract import Target
 
 Precision = Literal["int8", "fp8", "int4-weights"]
 Base = Literal["float32", "fp16", "bf16"]
-StandIn = Literal["onnxruntime", "openvino"]
+StandIn = Literal["auto", "onnxruntime", "openvino"]
 _COMPILED = {"int8": "Int8", "fp8": "FP8", "int4-weights": "Int4"}
 _LOWEST = {"int8": 75, "fp8": 89, "int4-weights": 80}
 _BLOCKS = (64, 128)
@@ -43,7 +43,8 @@ class TensorRT(Target):
         block: Block size of int4 weights, 64 or 128.
         deconvolution: Quantize ConvTranspose too (TensorRT-RTX compiles it in float anyway).
         stand_in: What runs the file here: `onnxruntime` computes exactly what the graph says;
-            `openvino` runs int8 kernels, within its own tolerance (docs/tensorrt.md).
+            `openvino` runs int8 kernels, within its own tolerance (docs/tensorrt.md); `auto` is
+            OpenVINO for int8 beside float32 where it is installed.
 
     Raises:
         ConfigurationError: A precision that the GPU does not have, or a wrong block size.
@@ -54,7 +55,7 @@ class TensorRT(Target):
     compute_capability: int = 86
     block: int = 128
     deconvolution: bool = False
-    stand_in: StandIn = "onnxruntime"
+    stand_in: StandIn = "auto"
 
     name: ClassVar[str] = "tensorrt"
     measurable: ClassVar[bool] = False

@@ -57,6 +57,11 @@ class CostSample:
     def total(self) -> float:
         return sum(self.regions.values()) + self.conversions + self.other
 
+    def scaled(self, factor: float) -> CostSample:
+        """The same on a machine that takes `factor` times as long."""
+        regions = {key: factor * seconds for key, seconds in self.regions.items()}
+        return CostSample(regions, factor * self.conversions, factor * self.other)
+
 
 @dataclass(frozen=True)
 class ConversionCost:
@@ -81,6 +86,11 @@ class Artifact(ABC):
         Raises:
             ArtifactError: Not writable.
         """
+
+    @property
+    def stand_in(self) -> str | None:
+        """What runs it here in the place of the target's engine; None where that itself does."""
+        return None
 
     @property
     def module(self) -> Any:

@@ -14,6 +14,7 @@ import pytest
 
 import qcompiler as qc
 from qcompiler.backends.openvino.session import available as openvino_available
+from qcompiler.backends.tensorrt import stand_in
 from qcompiler.backends.tensorrt.base_type import with_base_type
 from qcompiler.backends.tensorrt.gate import available
 from qcompiler.backends.tensorrt.lint import lint
@@ -201,10 +202,37 @@ def test_openvino_as_named_stand_in(
     target = TensorRT(stand_in="openvino")
     _, program = place(residual_net, target)
     artifact = target.lower(program)
-    assert artifact.stand_in == "openvino"
+    assert artifact.stand_in == "OpenVINO (int8 kernels)"
     x = feed(residual_net, 99)
     exact = OrtSession(program.model, optimize=False).run(x)[0]
     assert _noise(artifact.run(x)[0], exact) < 1e-3
+
+
+@needs_openvino
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({}, "OpenVINO (int8 kernels)"),
+        ({"stand_in": "onnxruntime"}, "ONNX Runtime (unoptimized)"),
+        ({"base": "fp16"}, "ONNX Runtime (unoptimized)"),
+        ({"precision": "fp8", "compute_capability": 89}, "ONNX Runtime (unoptimized)"),
+    ],
+)
+def test_the_report_names_the_stand_in(
+    options: dict[str, Any], name: str, residual_net: onnx.ModelProto, feed: MakeFeed
+) -> None:
+    feeds = [feed(residual_net, seed) for seed in range(2)]
+    compiled = qc.compile(residual_net, TensorRT(**options), feeds, recipe="fast")
+    noted = [each.message for each in compiled.report.diagnostics if each.rule == "ENGINE00"]
+    assert noted == [f"outputs and losses are those of {name}, in the place of tensorrt"]
+
+
+def test_without_openvino_onnxruntime_stands_in(
+    residual_net: onnx.ModelProto, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stand_in, "available", lambda: False)
+    _, program = place(residual_net, TensorRT())
+    assert TensorRT().lower(program).stand_in == "ONNX Runtime (unoptimized)"
 
 
 def test_sixteen_bit_base_keeps_the_interface_and_the_source(

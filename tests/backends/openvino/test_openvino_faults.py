@@ -1,0 +1,157 @@
+"""OpenVINO's two faults on minimal graphs: they are there, are found, and are avoided.
+
+ONNX Runtime without optimizations is the oracle. A fault that OpenVINO has mended makes the first
+assertion of its test fail: then rule and rewrite may go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import qcompiler as qc
+from benchmarks.tensorrt_net import Net
+from qcompiler.backends.openvino.faults import findings, unsigned
+from qcompiler.backends.openvino.session import OpenVinoSession, available
+from qcompiler.backends.openvino.target import OpenVino
+from qcompiler.execution.session import OrtSession
+from qcompiler.frontends import load
+from qcompiler.ir.program import Program
+
+needs_openvino = pytest.mark.skipif(
+    not available(), reason="openvino is not installed: qcompiler[openvino]"
+)
+EXACT = 1e-6
+"""Noise to signal of the same integers computed in another order: float32 rounding, squared."""
+FEED = {
+    "x": np.random.default_rng(0).uniform(-8, 8, (1, 8, 8, 10)).astype(np.float32),
+    "y": np.ones((2, 2), np.float32),
+}
+Middle = Callable[[Net, str], str]
+
+
+def _pair(net: Net, x: str, dtype: type[np.generic], zero: int, scale: float = 0.068) -> str:
+    return net.quantize(x, np.float32(scale), np.array(zero, dtype))
+
+
+def _int8_conv(net: Net, x: str) -> str:
+    return net.add("Conv", x, net.weight((8, 8, 1, 1)))
+
+
+def _max_pool(net: Net, x: str) -> str:
+    return net.add("MaxPool", x, kernel_shape=[2, 1], strides=[2, 1])
+
+
+def _transpose(net: Net, x: str) -> str:
+    return net.add("Transpose", x, perm=[0, 1, 3, 2])
+
+
+def _relu(net: Net, x: str) -> str:
+    return net.add("Relu", x)
+
+
+def _nothing(net: Net, x: str) -> str:
+    return x
+
+
+def _far(
+    middle: Middle, dtype: type[np.generic] = np.int8, zero: int = 0, concat: bool = True
+) -> onnx.ModelProto:
+    """Q/DQ -> middle -> convolution, and a Concat that has nothing to do with them."""
+    net = Net()
+    net.input((1, 8, 8, 10))
+    outputs = [_int8_conv(net, middle(net, _pair(net, "x", dtype, zero)))]
+    if concat:
+        net.input((2, 2), name="y")
+        outputs.append(net.add("Concat", "y", "y", axis=0))
+    return net.model(*outputs)
+
+
+def _mixed(dynamic: bool) -> onnx.ModelProto:
+    """A convolution whose result one reader quantizes and another reads in float."""
+    net = Net()
+    net.input(("n" if dynamic else 1, 8, 8, 10))
+    result = _int8_conv(net, _pair(net, "x", np.uint8, 128))
+    pooled = net.add("GlobalAveragePool", _pair(net, result, np.uint8, 128, 0.0517))
+    return net.model(pooled, net.add("Sigmoid", result))
+
+
+def _noise(program: Program, fixed_shapes: bool = False) -> float:
+    """Of OpenVINO's first output to ONNX Runtime's, in power."""
+    feed = {each.name: FEED[each.name] for each in program.signature.inputs}
+    wanted = OrtSession(program.model, optimize=False).run(feed)[0]
+    session = OpenVinoSession(program.model, program.signature, fixed_shapes=fixed_shapes)
+    found = session.run(feed)[0]
+    return float(((found - wanted) ** 2).sum() / (wanted**2).sum())
+
+
+def _rules(program: Program) -> set[str]:
+    return {each.rule for each in findings(program)}
+
+
+@needs_openvino
+@pytest.mark.parametrize("middle", [_max_pool, _transpose, _relu])
+@pytest.mark.parametrize("zero", [0, 10])
+def test_signed_pair_before_a_mover_beside_a_concat(middle: Middle, zero: int) -> None:
+    program = load(_far(middle, zero=zero))
+    assert _noise(program) > 100 * EXACT
+    assert _rules(program) == {"OV-F1"}
+    mended = unsigned(program)
+    assert _noise(mended) < EXACT
+    assert _rules(mended) == set()
+
+
+@needs_openvino
+@pytest.mark.parametrize(
+    "model",
+    [
+        _far(_max_pool, concat=False),
+        _far(_nothing),
+        _far(_max_pool, np.uint8, 128),
+        _mixed(dynamic=False),
+    ],
+    ids=["no concat", "no mover", "unsigned", "static"],
+)
+def test_graphs_without_the_faults_are_right_and_not_found(model: onnx.ModelProto) -> None:
+    program = load(model)
+    assert _noise(program) < EXACT
+    assert findings(program) == ()
+
+
+@needs_openvino
+def test_mixed_readers_in_a_dynamic_model() -> None:
+    program = load(_mixed(dynamic=True))
+    assert _noise(program) > 100 * EXACT
+    assert _rules(program) == {"OV-F2"}
+    assert _noise(program, fixed_shapes=True) < EXACT
+
+
+@pytest.mark.parametrize("zero", [-128, 0, 10])
+def test_unsigned_keeps_every_number(zero: int) -> None:
+    program = load(_far(_max_pool, zero=zero))
+    wanted = OrtSession(program.model, optimize=False).run(FEED)
+    for found, each in zip(
+        OrtSession(unsigned(program).model, optimize=False).run(FEED), wanted, strict=True
+    ):
+        np.testing.assert_array_equal(found, each)
+
+
+def test_lint_warns_of_both() -> None:
+    found = qc.lint(_far(_max_pool), OpenVino())
+    assert {each.rule for each in found} >= {"OV-F1"}
+    assert all(each.hint for each in found if each.rule == "OV-F1")
+
+
+@needs_openvino
+def test_a_session_with_fixed_shapes_takes_feeds_of_other_shapes() -> None:
+    program = load(_mixed(dynamic=True))
+    session = OpenVinoSession(program.model, program.signature, fixed_shapes=True)
+    reference = OrtSession(program.model, optimize=False)
+    for count in (1, 3, 1):
+        feed: dict[str, Any] = {"x": np.repeat(FEED["x"], count, axis=0)}
+        for found, wanted in zip(session.run(feed), reference.run(feed), strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-3)
