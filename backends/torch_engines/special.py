@@ -64,8 +64,31 @@ def _dynamic_recurrent(node: ir.Node) -> Special | None:
     return Special((node,), node, partial(dynamic_rnn.emit, node))
 
 
-def _dynamic_linear(product: ir.Node, setting: Setting) -> Special | None:
-    """x → DynamicQuantizeLinear → MatMulInteger → Cast → Mul(x_scale * w_scale) [→ Add bias]."""
+@dataclass(frozen=True, eq=False)
+class DynamicProduct:
+    """x → DynamicQuantizeLinear → MatMulInteger → Cast → Mul(x_scale * w_scale) [→ Add bias].
+
+    Attributes:
+        nodes: All of it behind DynamicQuantizeLinear.
+        last: The node whose output is the product.
+        x: The float operand.
+        weight: int8 [rows, columns].
+        scale: float32, () or [columns].
+        zero_point: int64, same shape.
+        bias: float32 [columns], if there is one.
+    """
+
+    nodes: tuple[ir.Node, ...]
+    last: ir.Node
+    x: ir.Value
+    weight: Array
+    scale: Array
+    zero_point: Array
+    bias: Array | None
+
+
+def dynamic_product(product: ir.Node) -> DynamicProduct | None:
+    """The pattern around a MatMulInteger, None if it is another one."""
     source = product.inputs[0].producer() if product.inputs[0] is not None else None
     weight = array_of(product.inputs[1])
     if source is None or not is_op(source, "DynamicQuantizeLinear") or weight is None:
@@ -84,19 +107,28 @@ def _dynamic_linear(product: ir.Node, setting: Setting) -> Special | None:
     if scale.size == 1:
         scale, points = scale.reshape(()), points.reshape(-1)[:1].reshape(())
     points = np.broadcast_to(points, scale.shape)
-    site = Site("linear", setting.engine, weight.T, vnni=setting.vnni)
-    if objections(site, setting.faults):
-        return None
     last, bias, extra = _bias(rescale, weight.shape[1])
     x = source.inputs[0]
     assert x is not None
+    replaced = (product, cast, *nodes, rescale, *extra)
+    return DynamicProduct(replaced, last, x, weight, scale, points, bias)
+
+
+def _dynamic_linear(product: ir.Node, setting: Setting) -> Special | None:
+    found = dynamic_product(product)
+    if found is None:
+        return None
+    site = Site("linear", setting.engine, found.weight.T, vnni=setting.vnni)
+    if objections(site, setting.faults):
+        return None
 
     def emit(writer: Writer) -> fx.Node:
-        packed = adapter.pack_linear(np.ascontiguousarray(weight.T), scale, points, bias)
+        columns = np.ascontiguousarray(found.weight.T)
+        packed = adapter.pack_linear(columns, found.scale, found.zero_point, found.bias)
         held = writer.attribute("packed", packed)
-        return writer.call(adapter.op("linear_dynamic"), writer.real(x), held)
+        return writer.call(adapter.op("linear_dynamic"), writer.real(found.x), held)
 
-    return Special((product, cast, *nodes, rescale, *extra), last, emit)
+    return Special(found.nodes, found.last, emit)
 
 
 def _sole(node: ir.Node | None, op_type: str) -> ir.Node | None:

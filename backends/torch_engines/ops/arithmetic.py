@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import reduce
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -54,11 +56,24 @@ def variadic_mean(*values: Tensor) -> Tensor:
     return reduce(torch.add, values) / len(values)
 
 
-def clip(x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
-    """Clip; with low > high everything becomes `high`, as `torch.clamp` does."""
+Bound: TypeAlias = "Tensor | float | Sequence[float] | None"
+
+
+def _only(bound: Bound) -> Any:
+    return bound[0] if isinstance(bound, Sequence) else bound
+
+
+def clip(x: Tensor, low: Bound = None, high: Bound = None) -> Tensor:
+    """Clip; with low > high everything becomes `high`, as `torch.clamp` does.
+
+    Constant bounds are numbers: exporters know clamps by numbers, not by tensors.
+    """
     if low is None and high is None:
         return x
-    return torch.clamp(x, low, high)
+    mixed = isinstance(low, Tensor) != isinstance(high, Tensor)
+    if mixed and low is not None and high is not None:
+        return clip(clip(x, low), None, high)
+    return torch.clamp(x, _only(low), _only(high))
 
 
 def cast(x: Tensor, *, to: int, saturate: int = 1) -> Tensor:

@@ -48,7 +48,7 @@ TABLE: dict[str, OpRow] = {
     "Max": OpRow(arithmetic.variadic_max),
     "Min": OpRow(arithmetic.variadic_min),
     "Mean": OpRow(arithmetic.variadic_mean),
-    "Clip": OpRow(arithmetic.clip),
+    "Clip": OpRow(arithmetic.clip, plain=(1, 2)),
     "Abs": OpRow(torch.abs),
     "Neg": OpRow(torch.neg),
     "Sign": OpRow(torch.sign),
