@@ -16,6 +16,7 @@ from qcompiler.pipeline.pipeline import Pipeline, PipelineReport
 from qcompiler.search.evaluation import plan_losses, unshippable
 from qcompiler.search.loss import Judge
 from qcompiler.search.options import Options
+from qcompiler.search.pace import Pace
 from qcompiler.search.placing import place
 from qcompiler.target.contract import Artifact, CostSample, Target
 
@@ -40,6 +41,7 @@ class Candidate:
         score: The user's `evaluate`, if there is one.
         sample: Where the time goes.
         refined: Whether correcting its biases was tried.
+        predicted: Loss expected of it before it was built; None without sensitivities.
     """
 
     plan: Plan
@@ -51,6 +53,7 @@ class Candidate:
     score: float | None = None
     sample: CostSample | None = None
     refined: bool = False
+    predicted: float | None = None
 
     @property
     def quantized(self) -> int:
@@ -71,6 +74,7 @@ class Workshop:
         correct_bias: Correct biases of candidates that are timed, where that lowers their loss.
         fitting: Samples that corrections are fitted to; the judge's own if there are no others.
         executor: Workers that measure losses of several plans at once; None measures here.
+        pace: The machine's speed, which profiles are scaled by.
     """
 
     program: Program
@@ -81,6 +85,7 @@ class Workshop:
     correct_bias: bool = False
     fitting: Sequence[Feed] = ()
     executor: Executor | None = None
+    pace: Pace | None = None
     _built: dict[_Key, Candidate] = field(default_factory=dict)
     _foreseen: dict[_Key, float] = field(default_factory=dict)
 
@@ -143,11 +148,17 @@ class Workshop:
             known = self._foreseen.get(_key(plan))
             candidate.loss = self.judge.loss(candidate.artifact.run) if known is None else known
         if feeds and candidate.sample is None:
-            candidate.sample = candidate.artifact.profile(feeds)
+            candidate.sample = self.profiled(candidate.artifact, feeds)
             if candidate.sample is not None:
                 candidate.seconds = candidate.sample.total
         candidate.artifact.release()  # a search holds many candidates, and runs few of them again
         return candidate
+
+    def profiled(self, artifact: Artifact, feeds: Sequence[Feed]) -> CostSample | None:
+        """Where the artifact's time goes, at the pace of the first profile; None if unknown."""
+        factor = self.pace.factor() if self.pace else 1.0
+        sample = artifact.profile(feeds)
+        return sample.scaled(factor) if sample else None
 
     def refine(self, candidate: Candidate) -> None:
         """Corrects the candidate's biases, if that lowers its loss; its speed stays as it is.

@@ -19,6 +19,8 @@ from qcompiler.target.contract import ConversionCost, CostSample
 
 Offers = Sequence[tuple[str, str]]
 """Choices: (region key, precision)."""
+_NOTICEABLE = 0.02
+"""Share of the run time below which no further forms are tried."""
 
 
 @dataclass
@@ -57,14 +59,34 @@ class CostModel:
         if not candidate.quantized:
             self.other = candidate.sample.other + candidate.sample.conversions
 
-    def recall(self, cache: CostCache, signatures: Mapping[str, str], offered: Offers) -> None:
+    def expected(self, precisions: Mapping[str, str]) -> float | None:
+        """Seconds of the regions by what is known; None while something is not."""
+        known = [self.regions.get(choice) for choice in precisions.items()]
+        if not known or any(each is None for each in known):
+            return None
+        return sum(each for each in known if each is not None)
+
+    def may_pay(self, wanted: Mapping[str, str]) -> bool:
+        """Whether another form of these regions could save a noticeable part of the whole."""
+        whole = sum(spent for (_, precision), spent in self.regions.items() if precision == FLOAT)
+        lowest: dict[str, float] = {}
+        for (key, _), spent in self.regions.items():
+            lowest[key] = min(spent, lowest.get(key, spent))
+        at_stake = sum(lowest.get(key, 0.0) for key in wanted)
+        return at_stake >= _NOTICEABLE * (whole + self.other)
+
+    def recall(self, cache: CostCache, signatures: Mapping[str, str], offered: Offers) -> int:
         """Takes over cached times of what was not measured yet, scaled to today's speed of float.
 
         Args:
             cache: Times of earlier compilations.
-            signatures: Signature by region key.
+            signatures: Signature by region key; none without a cache.
             offered: Choices that may be asked for.
+
+        Returns:
+            How many times were taken over.
         """
+        before = len(self.regions)
         pairs = [
             (self.regions[key, FLOAT], cache.get(signature, FLOAT))
             for key, signature in signatures.items()
@@ -72,10 +94,26 @@ class CostModel:
         ]
         then = sum(old for _, old in pairs if old is not None)
         now = sum(new for new, old in pairs if old is not None)
-        for key, precision in offered:
+        for key, precision in offered if then > 0 else ():
             seconds = cache.get(signatures[key], precision)
-            if seconds is not None and then > 0:
+            if seconds is not None:
                 self.regions.setdefault((key, precision), seconds * now / then)
+        return len(self.regions) - before
+
+    def remember(
+        self, cache: CostCache, signatures: Mapping[str, str], shown: Sequence[Candidate]
+    ) -> None:
+        """Adds what the profiles of float (first) and of the uniform plans show to the cache."""
+        times: dict[tuple[str, str], float] = {}
+        for candidate in shown if signatures else ():
+            own: dict[tuple[str, str], float] = {}
+            for key, precision in candidate.plan.precisions.items():
+                if candidate.sample is not None:
+                    choice = signatures[key], precision
+                    seconds = candidate.sample.regions.get(key, 0.0)
+                    own[choice] = max(seconds, own.get(choice, 0.0))
+            times = own | times  # float counts as the float program shows it
+        cache.update(times)
 
     def costs(
         self,

@@ -2,9 +2,9 @@
 
 1. Profile float and every form of every region: seconds per region and precision, in place.
 2. Solve for the cheapest plan; build it, measure its loss and profile it.
-3. Too lossy? Measure sensitivities once, then solve under a bound on predicted loss. The bound is
-   corrected by what was measured: between the best plan accepted and the cheapest one rejected.
-4. Stop when no new plan comes, the bounds meet, or the budget ends.
+3. Too lossy? Measure sensitivities once, then solve under a bound on predicted loss. What every
+   plan really loses corrects the predictions, so a rejected plan does not come again.
+4. Stop when no cheaper plan is within the bound, or the budget ends.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.signature import Feed
 from qcompiler.pipeline.contract import Progress, Silent
-from qcompiler.search.assignment import assign
+from qcompiler.search.assignment import Assignment, Costs, assign
+from qcompiler.search.bounds import LossBound
 from qcompiler.search.cache import CostCache, signatures
 from qcompiler.search.candidates import Candidate, Workshop
 from qcompiler.search.cost import CostModel, fastest, uniform_trials
@@ -33,12 +34,12 @@ from qcompiler.search.sensitivity import measure_sensitivity
 Accept = Callable[[Candidate], bool]
 """Whether a candidate's quality is within what the user allows."""
 
-_CLOSE = 1.08
-"""Ratio of rejected to accepted predicted loss at which the bounds have met."""
+_NEAR = 4.0
+"""Multiple of the limit up to which losses are taken to add up."""
+_WORTH = 0.01
+"""Share of the cost that a further plan has to promise."""
 _SURPRISE = 0.15
 """Relative gap between predicted and profiled time after which a plan is profiled again."""
-_NOTICEABLE = 0.02
-"""Share of the run time below which no further forms are tried."""
 _GRACE = 3
 """Rounds after measuring sensitivities that are spent whatever the budget, until one succeeds."""
 _SOLVER_SECONDS = 10.0
@@ -81,11 +82,13 @@ class SearchState:
 
     Attributes:
         frontier: All candidates measured, float first.
-        losses: Sensitivities, once measured.
+        sensitivities: Losses of single quantizations as probed, once that was done.
+        losses: The same, fitted to the plans measured since.
         log: One line per step, for the report.
     """
 
     frontier: list[Candidate] = field(default_factory=list)
+    sensitivities: LossModel | None = None
     losses: LossModel | None = None
     log: list[str] = field(default_factory=list)
 
@@ -152,17 +155,25 @@ class Search:
     def _profile(self, trials: Sequence[Mapping[str, str]]) -> None:
         """Float, then every form of every region."""
         self._try({}, "float")
-        known = self._recall(trials)
+        known = signatures(self.workshop.options, self.costs.elements) if self.cache.path else {}
+        offered = [each for trial in trials for each in trial.items()]
+        recalled = self.costs.recall(self.cache, known, offered)
+        if recalled:
+            self._note(f"cost cache: {recalled} times known")
         self._foresee(trials)
+        # Only time is known before a form was tried; size and energy may always be saved.
+        other_goals = self.objective.weight(SIZE) or self.objective.weight(ENERGY)
         for number, wanted in enumerate(trials, 1):
             if self.limits.expired:
                 return
-            if number > 1 and not self._may_pay(wanted):
+            if number > 1 and not other_goals and not self.costs.may_pay(wanted):
                 continue
             if all(choice in self.costs.regions for choice in wanted.items()):
                 continue  # known from earlier compilations
             self._try(wanted, "every region" if number == 1 else f"form {number} of regions", True)
-        self._remember(known)
+        self.costs.remember(self.cache, known, self.state.frontier)
+        self.state.log.extend(self.cache.notes)
+        self.cache.notes.clear()
 
     def _foresee(self, trials: Sequence[Mapping[str, str]]) -> None:
         """Losses of the trials that are not known by cost, side by side on the executor."""
@@ -172,100 +183,78 @@ class Search:
         if note is not None:
             self._note(note)
 
-    def _recall(self, trials: Sequence[Mapping[str, str]]) -> Mapping[str, str]:
-        """What the cache knows of these trials; returns the signatures of the regions."""
-        if self.cache.path is None:
-            return {}
-        found = signatures(self.workshop.options, self.costs.elements)
-        before = len(self.costs.regions)
-        self.costs.recall(self.cache, found, [each for trial in trials for each in trial.items()])
-        if len(self.costs.regions) > before:
-            self._note(f"cost cache: {len(self.costs.regions) - before} times known")
-        return found
-
-    def _remember(self, known: Mapping[str, str]) -> None:
-        """Adds what the profiles of float and of the uniform plans showed to the cache."""
-        shown: dict[tuple[str, str], float] = {}
-        for candidate in self.state.frontier if known else ():
-            own: dict[tuple[str, str], float] = {}
-            for key, precision in candidate.plan.precisions.items():
-                if candidate.sample is not None:
-                    seconds = candidate.sample.regions.get(key, 0.0)
-                    own[known[key], precision] = max(seconds, own.get((known[key], precision), 0))
-            shown = own | shown  # float counts as the float program shows it
-        self.cache.update(shown)
-        self.state.log.extend(self.cache.notes)
-        self.cache.notes.clear()
-
-    def _may_pay(self, wanted: Mapping[str, str]) -> bool:
-        """Whether another form of these regions could save a noticeable part of the whole.
-
-        Only time is known before a form was tried; size and energy may always be saved.
-        """
-        if self.objective.weight(SIZE) or self.objective.weight(ENERGY):
-            return True
-        known = self.costs.regions
-        whole = sum(spent for (_, precision), spent in known.items() if precision == FLOAT)
-        lowest: dict[str, float] = {}
-        for (key, _), spent in known.items():
-            lowest[key] = min(spent, lowest.get(key, spent))
-        at_stake = sum(lowest.get(key, 0.0) for key in wanted)
-        return at_stake >= _NOTICEABLE * (whole + self.costs.other)
-
     def _refine(self) -> None:
-        """Narrows the bound on predicted loss between accepted and rejected plans."""
-        bound: float | None = None
-        accepted, rejected = 0.0, math.inf
+        """Solves, measures and learns until no cheaper plan is within the bound."""
+        bound = LossBound(self.limits.max_nsr)
         grace = 1  # rounds that use what was learned, budget or not
         for _ in range(self.limits.rounds):
             if self.limits.expired:
                 if not grace:
                     return self._note("the budget ended")
                 grace -= 1
-            precisions = self._solved(bound)
-            seen = None if precisions is None else self._find(precisions)
-            candidate = seen or (precisions and self._try(precisions, "solved"))
-            if not candidate:
+            solved = self._solved(bound.value if self.state.losses else None)
+            if solved is None or self._is_settled(solved):
+                return None
+            seen = self._find(solved.precisions)
+            if seen is not None and self.state.losses is not None:
+                bound.tighten()
+            candidate = seen or self._try(solved.precisions, "solved")
+            if candidate is None:
                 return None
             good = self._good(candidate)
-            if good and bound is None and seen:
-                return None
-            if not good and self.state.losses is None:
+            if good:
+                grace = 0
+            elif self.state.losses is None:
                 if not self._measure_losses():
                     return None
                 grace = _GRACE
-            if self.state.losses is None:
-                continue
-            predicted = self.state.losses.of_plan(candidate.plan.precisions)
-            if good:
-                accepted, grace = max(accepted, predicted), 0
-            else:
-                rejected = min(rejected, predicted)
-            if predicted <= 0 or rejected <= accepted * _CLOSE:
+            bound.record(candidate.loss or 0.0, good)
+            if bound.closed:
                 return None
-            bound = self._next_bound(candidate, predicted, accepted, rejected)
+            self._learn_losses()
         return None
 
-    def _next_bound(
-        self, candidate: Candidate, predicted: float, accepted: float, rejected: float
-    ) -> float:
-        """Where the limit should lie, judging by the last plan, inside what is still open."""
-        limit, loss = self.limits.max_nsr, candidate.loss or 0.0
-        if math.isfinite(loss) and loss > 0 and (loss > limit or self._good(candidate)):
-            proposal = 0.97 * predicted * limit / loss
-        else:  # the user's score rejects it, or it is broken: no measure of how far
-            proposal = math.sqrt(accepted * predicted) if accepted else predicted / 3
-        low, high = accepted * math.sqrt(_CLOSE), rejected / math.sqrt(_CLOSE)
-        return min(max(proposal, low), high)
+    def _is_settled(self, solved: Assignment) -> bool:
+        """Whether the solver's plan is a good one that is known, or hardly cheaper than one."""
+        seen = self._find(solved.precisions)
+        if seen is not None:
+            return self._good(seen)
+        best = self.best
+        if best is None or not best.quantized or self.state.losses is None:
+            return False
+        return solved.cost >= (1 - _WORTH) * self._cost(best)
 
-    def _solved(self, bound: float | None) -> Mapping[str, str] | None:
+    def _cost(self, candidate: Candidate) -> float:
+        """What the solver's objective is for a plan that is known."""
+        precisions = candidate.plan.precisions
+        pinned = [
+            replace(each, pinned=precisions.get(each.region.key, FLOAT))
+            for each in self.workshop.options
+        ]
+        return assign(pinned, self._priced()).cost
+
+    def _learn_losses(self) -> None:
+        """Fits the sensitivities to what plans near the limit really lost."""
+        probed = self.state.sensitivities
+        if probed is None:
+            return
+        near = _NEAR * self.limits.max_nsr
+        measured = []
+        for each in self.state.frontier:
+            loss = each.loss if each.loss is not None and math.isfinite(each.loss) else math.inf
+            if each.quantized and min(loss, probed.of_plan(each.plan.precisions)) <= near:
+                measured.append((each.plan.precisions, min(loss, _NEAR * near)))
+        self.state.losses = probed.fitted(measured)
+
+    def _priced(self) -> Costs:
+        alias = passed_on(self.workshop.options)
+        return self.costs.costs(self.state.losses, self.objective, self.prints, alias)
+
+    def _solved(self, bound: float | None) -> Assignment | None:
         """The cheapest plan whose predicted loss keeps the bound."""
-        options = self.workshop.options
-        alias = passed_on(options)
-        costs = self.costs.costs(self.state.losses, self.objective, self.prints, alias)
         seconds = min(_SOLVER_SECONDS, max(self.limits.left, 1.0))
         try:
-            return assign(options, costs, bound, seconds).precisions
+            return assign(self.workshop.options, self._priced(), bound, seconds)
         except ConfigurationError as error:
             self._note(f"solver: {error.why}")
             return None
@@ -289,7 +278,7 @@ class Search:
                 self.limits.probes,
                 lambda: time.monotonic() > end,
             )
-        self.state.losses = LossModel(found.losses, model.terms)
+        self.state.sensitivities = self.state.losses = LossModel(found.losses, model.terms)
         self._note(
             f"sensitivity: {found.probes} probes for {len(model.gates)} quantizations"
             + ("" if found.complete else ", ended early")
@@ -310,11 +299,13 @@ class Search:
     ) -> Candidate | None:
         """Builds, measures and learns one plan; None if the engine refuses it."""
         plan = self.workshop.plan(precisions, what)
-        expected = self._expected(plan.precisions)
+        expected = self.costs.expected(plan.precisions)
         candidate = self.workshop.measured(plan, self.feeds)
         if candidate is None:
             self._note(f"{what}: refused by the engine")
             return None
+        if candidate.predicted is None and self.state.losses is not None:
+            candidate.predicted = self.state.losses.of_plan(plan.precisions)
         if not uniform and expected is not None:
             self._recheck(candidate, expected)
         self._refine_biases(candidate, uniform)
@@ -336,13 +327,6 @@ class Search:
         if not uniform and self.limits.refine_above < loss <= 4 * self.limits.max_nsr:
             self.workshop.refine(candidate)
 
-    def _expected(self, precisions: Mapping[str, str]) -> float | None:
-        """Seconds of the regions by what is known; None while something is not."""
-        known = [self.costs.regions.get(choice) for choice in precisions.items()]
-        if not all(each is not None for each in known) or not known:
-            return None
-        return sum(each for each in known if each is not None)
-
     def _recheck(self, candidate: Candidate, expected: float) -> None:
         """Profiles again when a profile contradicts what its regions cost so far."""
         sample = candidate.sample
@@ -351,7 +335,7 @@ class Search:
         measured = sum(sample.regions.values())
         if abs(measured - expected) <= _SURPRISE * max(expected, 1e-9):
             return
-        again = candidate.artifact.profile(self.feeds)
+        again = self.workshop.profiled(candidate.artifact, self.feeds)
         if again is not None:
             candidate.sample = fastest(sample, again)
             candidate.seconds = candidate.sample.total
@@ -361,10 +345,8 @@ class Search:
         return next(found, None)
 
     def _predicted_note(self, candidate: Candidate) -> str:
-        if self.state.losses is None:
-            return ""
-        predicted = self.state.losses.of_plan(candidate.plan.precisions)
-        return f" ({sqnr_db(predicted):.1f} dB predicted)"
+        predicted = candidate.predicted
+        return "" if predicted is None else f" ({sqnr_db(predicted):.1f} dB predicted)"
 
     def _best_note(self) -> str:
         if len(self.state.frontier) < 2:

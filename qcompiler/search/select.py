@@ -33,6 +33,7 @@ from qcompiler.search.loop import Limits, Search
 from qcompiler.search.loss import Judge, sqnr_db
 from qcompiler.search.objective import ENERGY, LATENCY, SIZE, Footprint, Objective, footprint
 from qcompiler.search.options import Options, region_options
+from qcompiler.search.pace import Pace
 from qcompiler.search.ranges import with_best_ranges
 from qcompiler.target.contract import Artifact, Target, all_objections
 
@@ -79,6 +80,7 @@ def select(
         correct_bias=effort.correct_bias,
         fitting=samples.fitting,
         executor=executor,
+        pace=Pace(baseline, samples.feeds) if target.measurable else None,
     )
     chooser = _Chooser(source, baseline, workshop, samples, goal, effort, progress, executor)
     searching = goal.plan is None and goal.scheme.is_auto and target.measurable
@@ -180,7 +182,9 @@ class _Chooser:
             candidate, chosen, summary, latencies, tuple(state.frontier), tuple(state.log)
         )
         plan = explained(selection.plan, options, costs, state.losses)
-        predicted = state.losses.of_plan(plan.precisions) if state.losses else None
+        predicted = candidate.predicted if candidate else None
+        if predicted is None and state.sensitivities is not None:
+            predicted = state.sensitivities.of_plan(plan.precisions)
         return replace(selection, plan=plan, predicted=predicted)
 
     def _gates(self) -> GateModel:
@@ -208,12 +212,13 @@ class _Chooser:
         return program.plan
 
     def _accept(self, candidate: Candidate) -> bool:
-        """Whether the user's score allows the candidate; scores are computed once."""
+        """Whether the user's score allows the candidate, computed once on what is returned."""
         if self.goal.evaluate is None:
             return True
         if self._float_score is None:
             self._float_score = float(self.goal.evaluate(self.baseline.run))
         if candidate.score is None:
+            self.workshop.refine(candidate)
             candidate.score = float(self.goal.evaluate(candidate.artifact.run))
         return self._float_score - candidate.score <= self.goal.allowed + 1e-12
 

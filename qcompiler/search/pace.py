@@ -1,0 +1,49 @@
+"""`Pace`: how fast the machine is at the moment, by a run that stays the same.
+
+Profiles of candidates are taken minutes apart on a machine that does other things too. Each is
+scaled by what the float model took just before it, so that only ratios enter the search.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from qcompiler.ir.signature import Feed
+from qcompiler.target.contract import Artifact
+
+_REPEATS = 3
+_FEEDS = 2
+
+
+@dataclass(eq=False)
+class Pace:
+    """Speed of the machine relative to when it was asked for first.
+
+    Attributes:
+        reference: What is run, the same all the time.
+        feeds: What it is run on.
+        clock: Seconds, monotonic.
+    """
+
+    reference: Artifact
+    feeds: Sequence[Feed]
+    clock: Callable[[], float] = time.perf_counter
+    _first: float | None = None
+
+    def factor(self) -> float:
+        """Seconds of the reference at first / seconds now; multiplies what is measured now."""
+        now = sum(self._fastest(feed) for feed in self.feeds[:_FEEDS])
+        if self._first is None:
+            self._first = now
+        return self._first / now if now > 0 else 1.0
+
+    def _fastest(self, feed: Feed) -> float:
+        """Other work only ever adds time, so the fastest repetition counts."""
+        taken = []
+        for _ in range(_REPEATS):
+            start = self.clock()
+            self.reference.run(feed)
+            taken.append(self.clock() - start)
+        return min(taken)
