@@ -2,10 +2,12 @@
 
     python -m benchmarks.zoo --zoo FOLDER [--target onnxruntime] [--recipe balanced] [NAMES...]
 
-Speed is the median of per-round ratios of one interleaved run with default session options: the
-model's own file in float against the compiled file as saved. Without `--zoo`, the models come from
-pinned PyPI packages. On other targets than ONNX Runtime, float is the model lowered as it is,
-and both run in this process.
+Speed is the median of per-round ratios of one interleaved run: the model's own file in float
+against the compiled file as saved, with default session options and once more with one thread.
+With `--max-loss L` the model's own metric on its labelled data is `evaluate`, as a user with
+labels would call it; without, no label is seen. Without `--zoo`, the models come from pinned PyPI
+packages. On other targets than ONNX Runtime, float is the model lowered as it is, and both run in
+this process.
 """
 
 from __future__ import annotations
@@ -29,10 +31,11 @@ from qcompiler.execution.timing import compare_latency
 from qcompiler.pipeline.registry import find_target
 
 
-def session(path: Path) -> ort.InferenceSession:
-    """A session with default options, but quiet."""
+def session(path: Path, threads: int = 0) -> ort.InferenceSession:
+    """A session with default options, but quiet; `threads` other than 0 limits its pool."""
     options = ort.SessionOptions()
     options.log_severity_level = 4
+    options.intra_op_num_threads = threads
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
@@ -40,7 +43,12 @@ def measure(model: Model, given: argparse.Namespace, folder: Path) -> dict[str, 
     """One row: metrics, speed-ups, wall time of compile."""
     started = time.perf_counter()
     compiled = qc.compile(
-        model.path, given.target, model.feeds, recipe=given.recipe, scheme=given.scheme
+        model.path,
+        given.target,
+        model.feeds,
+        recipe=given.recipe,
+        scheme=given.scheme,
+        **_asked(model, given.max_loss),
     )
     row: dict[str, Any] = {
         "model": model.name,
@@ -59,9 +67,24 @@ def measure(model: Model, given: argparse.Namespace, folder: Path) -> dict[str, 
                 )
             except Exception as error:  # noqa: BLE001 - a peer's failure is a result
                 row[f"{name}_error"] = f"{type(error).__name__}: {error}"[:200]
-    return row | _scores(
-        {name: partial(session(path).run, None) for name, path in files.items()}, model
-    )
+    row |= {f"{name}_speed_1": value for name, value in speeds(_runs(files, 1), model).items()}
+    return row | _scores(_runs(files), model)
+
+
+def _runs(files: dict[str, Path], threads: int = 0) -> dict[str, Run]:
+    return {name: partial(session(path, threads).run, None) for name, path in files.items()}
+
+
+def _asked(model: Model, max_loss: float | None) -> dict[str, Any]:
+    """What a user with labels adds to the call: the metric, and how much of it may go."""
+    if max_loss is None or not model.metric:
+        return {}
+    sign = 1.0 if model.higher_is_better else -1.0
+
+    def score(run: Run) -> float:
+        return sign * model.evaluate(run)[model.metric]
+
+    return {"evaluate": score, "max_loss": max_loss}
 
 
 def _scores(runs: dict[str, Run], model: Model) -> dict[str, Any]:
@@ -106,6 +129,7 @@ def main() -> None:
     parser.add_argument("--target", default="onnxruntime")
     parser.add_argument("--scheme", default="auto")
     parser.add_argument("--recipe", default="balanced")
+    parser.add_argument("--max-loss", type=float, help="compile with the metric as `evaluate`")
     parser.add_argument("--peers", action="store_true", help="also run ONNX Runtime's own tools")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
@@ -119,13 +143,17 @@ def main() -> None:
             row["loss"] = loss(row, model, "qcompiler")
             rows.append(row)
             print(
-                f"{model.name:20s} {row['qcompiler_speed']:5.2f}x  loss {row['loss']:+.4f}  "
+                f"{model.name:20s} {row['qcompiler_speed']:5.2f}x  "
+                f"1 thread {row.get('qcompiler_speed_1', math.nan):5.2f}x  "
+                f"loss {row['loss']:+.4f}  "
                 f"SQNR {row.get('qcompiler_sqnr_db', math.nan):5.1f} dB  "
                 f"compile {row['compile_s']:5.1f} s  {row['summary']}",
                 flush=True,
             )
-    speed = np.exp(np.mean([math.log(row["qcompiler_speed"]) for row in rows]))
-    print(f"geometric mean {speed:.2f}x over {len(rows)} models")
+    for key in ("qcompiler_speed", "qcompiler_speed_1"):
+        if all(key in row for row in rows):
+            speed = np.exp(np.mean([math.log(row[key]) for row in rows]))
+            print(f"geometric mean of {key} {speed:.2f}x over {len(rows)} models")
     if given.json:
         given.json.parent.mkdir(parents=True, exist_ok=True)
         given.json.write_text(json.dumps(rows, indent=2) + "\n")
