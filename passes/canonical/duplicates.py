@@ -7,7 +7,7 @@ from collections.abc import Hashable
 import onnx_ir as ir
 
 from qcompiler.ir.optraits import traits
-from qcompiler.ir.program import Program
+from qcompiler.ir.program import Program, Property
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import all_graphs, bodies
 
@@ -24,15 +24,18 @@ def merge_duplicates(program: Program, rewriter: Rewriter) -> int:
     """Merges equal nodes of one graph; returns how many went.
 
     A node that produces a graph output stays, and so does every op that is not known to depend on
-    its operands only. Small constants count as equal by value, large ones by identity. O(nodes).
+    its operands only. Small constants count as equal by value, large ones by identity. Until
+    BatchNormalizations are folded, ops with weights stay apart: two that are equal may be followed
+    by different ones, and neither could be folded into what both share. O(nodes).
     """
     merged = 0
+    folded = Property.BN_FOLDED in program.properties
     for graph in all_graphs(program.model):
         seen: dict[Hashable, ir.Node] = {}
         constants: dict[int, Hashable] = {}
         for node in tuple(graph):
             key = _key(node, constants)
-            if key is None:
+            if key is None or not (folded or traits(node).weight is None):
                 continue
             first = seen.setdefault(key, node)
             if first is not node and not any(out.is_graph_output() for out in node.outputs):

@@ -50,7 +50,7 @@ def _without_weights(model: ir.Model) -> ir.Model:
             assert value.name is not None
             assert value.const_value is not None
             value.shape = value.shape or ir.Shape(value.const_value.shape.numpy())
-            value.dtype = value.dtype or value.const_value.dtype
+            value.type = value.type or ir.TensorType(value.const_value.dtype)
             del graph.initializers[value.name]
             value.const_value = None
             graph.inputs.append(value)

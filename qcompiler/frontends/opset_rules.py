@@ -77,7 +77,7 @@ def cast_mask(node: ir.Node, rewriter: Rewriter) -> None:
     cast = rewriter.insert("CastLike", [mask, data], after=node, outputs=[f"{mask.name}_cast"])
     others = [use for use in uses(mask) if use.node is not cast]
     rewriter.replace_uses(mask, cast.outputs[0], only=others)
-    mask.dtype = ir.DataType.BOOL
+    mask.type = ir.TensorType(ir.DataType.BOOL)  # clones share the old type object
 
 
 def coerce_to_matrix(node: ir.Node, rewriter: Rewriter) -> None:

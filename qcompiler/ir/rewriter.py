@@ -97,7 +97,7 @@ class Rewriter:
         names = [self.fresh(stem) for stem in outputs or (op_type.lower(),)]
         values = [ir.Value(name=name) for name in names]
         if dtype is not None:
-            values[0].dtype = dtype
+            values[0].type = ir.TensorType(dtype)
         values[0].shape = shape
         node = ir.Node(
             domain,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from qcompiler.errors import ConfigurationError
-from qcompiler.ir.origin import module_path
+from qcompiler.ir.diagnostics import Diagnostic, Severity
+from qcompiler.ir.origin import module_path, source_line
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
@@ -70,6 +71,29 @@ def region_options(
                 fix="`qcompiler inspect MODEL` lists the regions",
             )
     return found
+
+
+def denials(target: Target, options: Sequence[Options], wanted: str) -> tuple[Diagnostic, ...]:
+    """Why no region runs as `wanted`, one finding or more for each, in order."""
+    found: list[Diagnostic] = []
+    for each in options:
+        found += target.objections(each.region) or [_no_form(target, each, wanted)]
+    return tuple(found)
+
+
+def _no_form(target: Target, options: Options, wanted: str) -> Diagnostic:
+    anchor = options.region.anchor
+    about = [reason for reason in options.reasons if reason.startswith(wanted)]
+    reason = "; ".join(about) or f"{options.region.kind} has no form {wanted!r} on {target.name}"
+    legal = [each.precision for each in (*options.implementations, *options.others)]
+    return Diagnostic(
+        Severity.INFO,
+        "form",
+        reason,
+        node=anchor.name,
+        source=source_line(anchor),
+        hint=f"legal here: {', '.join([FLOAT, *legal])}",
+    )
 
 
 def _options(

@@ -32,10 +32,10 @@ from qcompiler.search.goal import (
 from qcompiler.search.loop import Limits, Search
 from qcompiler.search.loss import Judge, sqnr_db
 from qcompiler.search.objective import ENERGY, LATENCY, SIZE, Footprint, Objective, footprint
-from qcompiler.search.options import Options, region_options
+from qcompiler.search.options import Options, denials, region_options
 from qcompiler.search.pace import Pace
 from qcompiler.search.ranges import with_best_ranges
-from qcompiler.target.contract import Artifact, Target, all_objections
+from qcompiler.target.contract import Artifact, Target
 
 __all__ = [
     "DEFAULT_NSR",
@@ -137,7 +137,7 @@ class _Chooser:
         target, options = self.workshop.target, self.workshop.options
         raise LegalityError(
             f"no region of this model can run as {wanted.precision!r} on {target.name}",
-            all_objections(target, [each.region for each in options]),
+            denials(target, options, wanted.precision),
             why=None if options else "it has no op that the target quantizes",
             fix="choose another scheme, or scheme='auto', which returns float and says why",
         )

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx_ir as ir
 
 from qcompiler.ir.regions import Region
+from qcompiler.ir.walk import constant
+from qcompiler.quantization.numerics import SCALE_FLOOR
+from qcompiler.target.capability import Constraint
+
+_STEPS = 127
+_GLANCE = 4096
+"""Elements that nearly always settle whether a weight is too small."""
 
 
 def float32_data(region: Region) -> str | None:
@@ -13,3 +21,24 @@ def float32_data(region: Region) -> str | None:
     if kinds:
         return f"its data is {', '.join(sorted(k.name.lower() for k in kinds if k))}, not float32"
     return None
+
+
+def weight_above_scale_floor(region: Region) -> str | None:
+    """A scale is at least 2^-62, so that products of scales stay normal float32 numbers."""
+    array = None if region.weight is None else constant(region.weight.value)
+    if array is None or array.dtype.kind != "f" or not array.size:
+        return None
+    largest = float(np.max(np.abs(array.reshape(-1)[:_GLANCE])))
+    if largest < SCALE_FLOOR * _STEPS:
+        largest = float(np.max(np.abs(array)))
+    if 0.0 < largest < SCALE_FLOOR * _STEPS:
+        return f"its largest weight is {largest:.1e}, all would be rounded to 0"
+    return None
+
+
+COMMON = (
+    Constraint(
+        "Q01", weight_above_scale_floor, "scales of subnormal size lose their bits; IEEE 754, 3.4"
+    ),
+)
+"""What holds for every target."""

@@ -20,6 +20,7 @@ from qcompiler.ir.regions import Region, find_regions
 from qcompiler.ir.signature import Feed
 from qcompiler.target.arithmetic import Arithmetic
 from qcompiler.target.capability import CapabilityTable, Implementation
+from qcompiler.target.constraints import COMMON
 
 Array = npt.NDArray[Any]
 
@@ -249,11 +250,11 @@ class Target(ABC):
         return found[0] if found else None
 
     def objections(self, region: Region) -> tuple[Diagnostic, ...]:
-        """Every violated constraint of the region's row."""
+        """Every violated constraint of the region's row, or of all targets."""
         row = self.capabilities.row(region.kind)
         if row is None:
             return ()
-        reasons = [(each, each.check(region)) for each in row.constraints]
+        reasons = [(each, each.check(region)) for each in (*COMMON, *row.constraints)]
         return tuple(
             Diagnostic(
                 Severity.INFO,

@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx.reference
+import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper
 
 from qcompiler.errors import UnsupportedOpsetError
 from qcompiler.frontends import load
-from qcompiler.ir.program import WORKING_OPSET
+from qcompiler.frontends.opset import to_working_opset
+from qcompiler.ir.program import WORKING_OPSET, Program, Provenance
 from qcompiler.ir.rewriter import Rewriter
+from qcompiler.ir.signature import signature_of
 from qcompiler.ir.verifier import require_valid, verify
 
 X = ("x", TensorProto.FLOAT, [2, 4, 6, 6])
@@ -257,3 +260,17 @@ def test_a_scan_with_a_batch_is_refused() -> None:
     node = helper.make_node("Scan", ["", "x", "x"], ["y"], body=body, num_scan_inputs=1)
     with pytest.raises(UnsupportedOpsetError, match="Scan"):
         load(_one_node(node, 8, []))
+
+
+def test_a_clones_types_are_its_own() -> None:
+    """onnx-ir clones share type objects, so an adapter must not write into one."""
+    graph = """g (float[2,3] x) => (float[2,3] y) <float[2,3] m>
+    { d, m = Dropout <ratio = 0.0> (x)  y = Mul (d, m) }"""
+    model = ir.from_proto(_model(graph, 7))
+    (mask,) = [value for node in model.graph for value in node.outputs if value.name == "m"]
+    mask.type = ir.TensorType(ir.DataType.FLOAT)
+    copy = Program(model.clone(), signature_of(model), Provenance("text"))
+    to_working_opset(copy)
+    changed = [value for node in copy.graph for value in node.outputs if value.name == "m"]
+    assert changed[0].dtype is ir.DataType.BOOL
+    assert mask.dtype is ir.DataType.FLOAT

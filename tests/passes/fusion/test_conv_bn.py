@@ -9,7 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from qcompiler.ir.text import from_text
+from qcompiler.passes.canonicalize import Canonicalize
 from qcompiler.passes.fusion.conv_bn import FuseConvBn
+from qcompiler.pipeline.contract import PassContext
+from qcompiler.pipeline.pipeline import Pipeline
 
 Rewrite = Callable[..., Any]
 Array = npt.NDArray[Any]
@@ -199,3 +203,22 @@ def test_inside_a_branch_with_a_weight_from_outside(rewrite: Rewrite) -> None:
     found = rewrite(text, FuseConvBn(), weights=_weights(4, w=(4, 4, 1, 1)), feed=feed)
     branch = found.program.graph[0].attributes["then_branch"].as_graph()
     assert [node.op_type for node in branch] == ["Conv"]
+
+
+def test_equal_convolutions_with_different_norms_are_both_folded(rewrite: Rewrite) -> None:
+    """Merged first, they would be one convolution with two readers, and neither norm could go."""
+    text = f"""{CONV} <float[4,4,1,1] w, {_bn(4)}, float[4] t>
+    {{ a = Conv(x, w) b = Conv(x, w) c = {BN.format("a")} d = {BN.format("b").replace("o,", "t,")}
+       y = Add(c, d) }}"""
+    weights = _weights(4, w=(4, 4, 1, 1), t=(4,))
+    found = rewrite(text, Canonicalize(), FuseConvBn(), Canonicalize(), weights=weights)
+    assert found.ops == ("Conv", "Conv", "Add")
+
+
+def test_equal_convolutions_are_one_once_norms_are_folded() -> None:
+    text = f"""{CONV} <float[4,4,1,1] w>
+    {{ a = Conv(x, w) b = Conv(x, w) c = Relu(a) d = Neg(b) y = Add(c, d) }}"""
+    for pipeline, convolutions in (("canonicalize", 2), ("fuse-conv-bn,canonicalize", 1)):
+        program = from_text(text, _weights(4, w=(4, 4, 1, 1)))
+        Pipeline.parse(pipeline).run(program, PassContext())
+        assert [node.op_type for node in program.graph].count("Conv") == convolutions
