@@ -9,14 +9,25 @@ from qcompiler.backends.torch_engines.capabilities import (
     BASE,
     FLOAT32,
     UNIT_256,
+    planar,
+    unpadded,
     with_int32_bias,
 )
 from qcompiler.backends.torch_engines.engine import TorchEngine
 from qcompiler.ir.regions import Region, RegionPattern
 from qcompiler.quantization.qspace import S8_SYMMETRIC_PER_CHANNEL
-from qcompiler.target.capability import CapabilityTable, Implementation, OpCapability
+from qcompiler.target.capability import (
+    CapabilityTable,
+    Constraint,
+    Implementation,
+    OpCapability,
+)
 
 _SIGMOID = OpCapability(RegionPattern("Sigmoid"), (UNIT_256,), (FLOAT32,))
+_POOLS = (
+    BASE.narrowed("MaxPool", Constraint("TQ18", planar, "qmaxpool.cpp")),
+    BASE.narrowed("AveragePool", Constraint("TQ19", unpadded)),
+)
 
 
 @dataclass(frozen=True)
@@ -25,7 +36,7 @@ class Qnnpack(TorchEngine):
 
     name: ClassVar[str] = "qnnpack"
     engine: ClassVar[str] = "qnnpack"
-    table: ClassVar[CapabilityTable] = with_int32_bias(BASE).overlay((_SIGMOID,))
+    table: ClassVar[CapabilityTable] = with_int32_bias(BASE).overlay((_SIGMOID, *_POOLS))
 
     def _form(self, region: Region, form: Implementation) -> Implementation:
         if form.weight is not None and self._per_channel_transposed(region):

@@ -1,9 +1,10 @@
 """The one module that touches `torch.ops.quantized` and the quantized engines of torch.
 
 Operators are looked up at run time, so that a torch without one of them gives an error that names
-it, not an AttributeError in the middle of a lowering. Two families are left out on purpose:
-`conv*_dynamic` requantizes its output with the input's parameters (fault B5), and
-`linear_dynamic`'s `reduce_range` is ignored by qnnpack (fault B10).
+it, not an AttributeError in the middle of a lowering. Left out on purpose: `conv*_dynamic`
+requantizes its output with the input's parameters (fault B5), `linear_dynamic`'s `reduce_range` is
+ignored by qnnpack (fault B10), and `prelu` multiplies positive elements by a 1 that it quantizes
+like the slopes, which saturates (fault B12).
 
 Packed weights are made fresh by every call: x86, onednn and qnnpack cache state of the first call
 in them (faults B6, B7, B8), so one pack must serve one call site only.
@@ -93,7 +94,7 @@ def op(name: str) -> Callable[..., Any]:
 
 @cache
 def _find(name: str) -> Callable[..., Any] | None:
-    if name.endswith("_dynamic") and name.startswith("conv"):
+    if name == "prelu" or (name.endswith("_dynamic") and name.startswith("conv")):
         return None
     base, _, overload = name.partition(".")
     packet = getattr(torch.ops.quantized, base, None)

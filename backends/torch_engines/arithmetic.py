@@ -3,7 +3,8 @@
 Exact sums, one float32 multiplier, round half to even, as ONNX Runtime; what differs:
 
 * fbgemm, onednn and x86 add the bias in float, (acc + b / (sx sw)) m; qnnpack in int32.
-* Averages: qnnpack rounds (mean - zero point), the others the mean of the stored integers.
+* Averages: qnnpack rounds (mean - zero point) over one or two axes, the others, and qnnpack over
+  three axes, the mean of the stored integers.
 * Quantizing multiplies by 1 / scale, so exact ties may go the other way.
 """
 
@@ -41,7 +42,7 @@ def arithmetic_of(engine: str) -> Arithmetic:
     integer_bias = engine == "qnnpack"
     kernels: dict[str, Kernel] = {op: _weighted(op, integer_bias) for op in _WEIGHTED}
     kernels |= {"Add": _add(integer_bias), "Mul": _mul, "Concat": _concat, "Elu": _elu}
-    kernels |= {"AveragePool": _average_pool(integer_bias)}
+    kernels |= {"AveragePool": _average_pool(integer_bias), "Clip": _kept}
     kernels |= {op: _mean(integer_bias) for op in ("GlobalAveragePool", "ReduceMean")}
     tolerances = dict.fromkeys(
         ("Sigmoid", "HardSwish", "Elu", "Tanh", "HardSigmoid", "LeakyRelu"), _APPROXIMATE
@@ -198,8 +199,19 @@ def _elu(
     return real if output is None else _quantized(real, output)
 
 
+def _kept(
+    attributes: Attributes,
+    inputs: Sequence[Operand],
+    weight: QuantizedOperand | None,
+    bias: Array | None,
+    output: QParams | None,
+) -> Array:
+    """The integers as they are; the caller cuts them to the bounds of the Clip."""
+    return as_real(inputs[0]) if output is None else as_quantized(inputs[0], 0).data
+
+
 def _mean(centred: bool) -> Kernel:
-    """The mean over the two last axes of NCHW."""
+    """The mean over all spatial axes."""
 
     def kernel(
         attributes: Attributes,
@@ -210,8 +222,9 @@ def _mean(centred: bool) -> Kernel:
     ) -> Array:
         operand = as_quantized(inputs[0], 0)
         keep = bool(attributes.get("keepdims", 1))
-        mean = operand.data.astype(np.float64).mean((2, 3), keepdims=keep)
-        return _averaged(mean, operand.params, output, centred)
+        spatial = tuple(range(2, operand.data.ndim))
+        mean = operand.data.astype(np.float64).mean(spatial, keepdims=keep)
+        return _averaged(mean, operand.params, output, centred and len(spatial) < 3)
 
     return kernel
 
@@ -230,7 +243,8 @@ def _average_pool(centred: bool) -> Kernel:
         shifted = KERNELS["AveragePool"](
             attributes, [QuantizedOperand(operand.data, plain)], None, None, None
         )
-        return _averaged(shifted + np.float64(params.zero_point), params, output, centred)
+        mean = shifted + np.float64(params.zero_point)
+        return _averaged(mean, params, output, centred and mean.ndim < 5)
 
     return kernel
 

@@ -1,8 +1,10 @@
 """What torch's quantized engines run in integers: one table, with an overlay per engine.
 
-Every row has a kernel in `kernels.table`. GELU, matrix products of two activations and
+Every row has a kernel in `kernels.table`. Matrix products of two activations, softmax and
 normalisation have kernels that compute in float inside, so they are rows of `NORMALIZATION` only,
-which is off unless asked for: a float island gives the same time and a better result.
+which is off unless asked for: a float island gives the same time and a better result. GELU, PRelu
+and bilinear Resize have kernels that are slower than a float island (docs/torch-engines.md), and no
+row.
 """
 
 from __future__ import annotations
@@ -84,6 +86,12 @@ def _matrix(region: Region) -> str | None:
     return None
 
 
+def _same_rank(region: Region) -> str | None:
+    if len({rank(operand.value) for operand in region.activations}) > 1:
+        return "the kernel takes operands of one rank"
+    return None
+
+
 def _plain_gemm(region: Region) -> str | None:
     attributes = region.anchor.attributes
     scaled = attributes.get_float("alpha", 1.0) != 1.0 or attributes.get_float("beta", 1.0) != 1.0
@@ -129,7 +137,26 @@ def _rows(region: Region) -> str | None:
 
 def _image(region: Region) -> str | None:
     dims = rank(region.activations[0].value)
-    return None if dims == 4 else f"the kernel takes NCHW, this has {dims} dimensions"
+    if dims is not None and 3 <= dims <= 5:
+        return None
+    return f"the kernels have 1 to 3 spatial axes, this has {dims} dimensions"
+
+
+def _constant_clip(region: Region) -> str | None:
+    return None if _constant_bounds(region.anchor) else "its bounds are computed at run time"
+
+
+def planar(region: Region) -> str | None:
+    """qnnpack has no maximum over windows of three axes."""
+    if len(region.anchor.attributes.get_ints("kernel_shape", ())) > 2:
+        return "qnnpack has no kernel for three spatial axes"
+    return None
+
+
+def unpadded(region: Region) -> str | None:
+    """qnnpack counts padding as the integer 0."""
+    padded = any(region.anchor.attributes.get_ints("pads", ()))
+    return "qnnpack counts padding as zeros" if padded else None
 
 
 def _mean_of_image(region: Region) -> str | None:
@@ -176,6 +203,7 @@ FLOAT32 = Constraint("TQ01", float32_data)
 _STORED = Constraint("TQ02", _stored_weight)
 _SPATIAL = Constraint("TQ03", _spatial)
 _MATRIX = Constraint("TQ04", _matrix)
+_SAME_RANK = Constraint("TQ17", _same_rank, "quantized::matmul, qmatmul.cpp")
 _GEMM = Constraint("TQ05", _plain_gemm)
 _PAIR = Constraint("TQ06", _two_activations, "accuracy; constants are per tensor")
 _NARROW = Constraint("TQ14", _narrow_factors, "accuracy; magika: 0.92 to 0.23")
@@ -185,6 +213,7 @@ _MEAN = Constraint("TQ09", _mean_of_image)
 _AVERAGE = Constraint("TQ10", _plain_average)
 _COPIES = Constraint("TQ11", _copying_resize)
 _ROWS = Constraint("TQ15", _rows, "embedding_bag_byte_rowwise_offsets")
+_CLIP = Constraint("TQ16", _constant_clip)
 _SIXTH = Constraint("TQ13", _sixth)
 
 CONV = OpCapability(
@@ -242,6 +271,7 @@ _KEEPING = (
     OpCapability(RegionPattern("GlobalAveragePool"), (KEPT,), (FLOAT32, _IMAGE)),
     OpCapability(RegionPattern("ReduceMean"), (KEPT,), (FLOAT32, _MEAN)),
     OpCapability(RegionPattern("Relu"), (KEPT,), (FLOAT32,)),
+    OpCapability(RegionPattern("Clip"), (KEPT,), (FLOAT32, _FIRST, _CLIP)),
     OpCapability(RegionPattern("Resize"), (KEPT,), (FLOAT32, _COPIES)),
     *(
         OpCapability(RegionPattern(op), (KEPT,), (FLOAT32, _FIRST))
@@ -251,6 +281,11 @@ _KEEPING = (
     ),
 )
 NORMALIZATION = (
+    OpCapability(
+        RegionPattern("MatMul", (BIAS, ACTIVATION)),
+        (PER_CHANNEL, DYNAMIC),
+        (FLOAT32, _MATRIX, _SAME_RANK),
+    ),
     OpCapability(RegionPattern("Softmax"), (UNIT,), (FLOAT32,)),
     *(
         OpCapability(RegionPattern(op), (ELEMENTWISE,), (FLOAT32,))

@@ -22,6 +22,7 @@ from qcompiler.backends.torch_engines.kernels.island import (
     find_island,
     input_levels,
 )
+from qcompiler.backends.torch_engines.kernels.moving import keeps_levels
 from qcompiler.backends.torch_engines.kernels.table import KERNELS, MOVERS
 from qcompiler.backends.torch_engines.ops.table import TABLE
 from qcompiler.backends.torch_engines.special import SPECIAL, Special, find_specials
@@ -177,7 +178,8 @@ class GraphLowering(Writer):
         sources = core.inputs if core.op_type == "Concat" else core.inputs[:1]
         levels = [input_levels(value) for value in sources]
         same = all(each is not None and each.same_as(island.output) for each in levels)
-        return same and not island.bounded and len(core.outputs) == 1 and _keeps_levels(core)
+        plain = same and not island.bounded and len(core.outputs) == 1
+        return plain and keeps_levels(core, self._setting.engine)
 
     # walking
 
@@ -232,7 +234,9 @@ class GraphLowering(Writer):
         sources = node.inputs if node.op_type == "Concat" else node.inputs[:1]
         held = [self._integer.get(value) if value is not None else None for value in sources]
         first = held[0]
-        if first is None or len(node.outputs) != 1 or not _keeps_levels(node):
+        if first is None or len(node.outputs) != 1:
+            return False
+        if not keeps_levels(node, self._setting.engine):
             return False
         return all(each is not None and each.levels.same_as(first.levels) for each in held)
 
@@ -345,22 +349,6 @@ def _to_quantized(integers: torch.Tensor, scale: float, zero_point: int) -> torc
 def _to_signed(integers: torch.Tensor) -> torch.Tensor:
     """uint8 back to the int8 that ONNX has there."""
     return (integers.to(torch.int16) - 128).to(torch.int8)
-
-
-def _keeps_levels(node: ir.Node) -> bool:
-    """Whether a mover's quantized form is exact: padding by constants, resizing by copies."""
-    if node.op_type == "Resize":
-        return (
-            node.attributes.get_string("mode", "nearest") == "nearest"
-            and node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
-            == "asymmetric"
-            and node.attributes.get_string("nearest_mode", "round_prefer_floor") == "floor"
-        )
-    if node.op_type == "Pad":
-        given = node.inputs[2] if len(node.inputs) > 2 else None
-        constant_mode = node.attributes.get_string("mode", "constant") == "constant"
-        return constant_mode and (given is None or array_of(given) is not None)
-    return True
 
 
 def _stem(node: ir.Node) -> str:

@@ -9,7 +9,7 @@ table with `overlay`, it never copies it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from qcompiler.errors import ConfigurationError
@@ -122,6 +122,17 @@ class CapabilityTable:
     def row(self, anchor: str) -> OpCapability | None:
         """The row of an anchor op, None when the target runs it in float only."""
         return self._index.get(anchor)
+
+    def narrowed(self, anchor: str, constraint: Constraint) -> OpCapability:
+        """The row of an anchor op under one more constraint, for an overlay.
+
+        Raises:
+            ConfigurationError: There is no row of that op.
+        """
+        row = self.row(anchor)
+        if row is None:
+            raise ConfigurationError(f"there is no row {anchor} to narrow")
+        return replace(row, constraints=(*row.constraints, constraint))
 
     @property
     def patterns(self) -> tuple[RegionPattern, ...]:

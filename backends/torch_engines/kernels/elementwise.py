@@ -13,7 +13,7 @@ from torch import fx
 from torch.nn import functional
 
 from qcompiler.backends.torch_engines import adapter
-from qcompiler.backends.torch_engines.constants import Levels, array_of, weight_of
+from qcompiler.backends.torch_engines.constants import Levels, array_of
 from qcompiler.backends.torch_engines.kernels.island import (
     Choice,
     Island,
@@ -116,31 +116,6 @@ def leaky_relu(island: Island, setting: Setting) -> Choice:
         kernel = adapter.op("leaky_relu")
         args = (x, slope, False, island.output.scale, island.output.zero_point)
         return finish(island, writer, writer.call(kernel, *args))
-
-    return emit
-
-
-def prelu(island: Island, setting: Setting) -> Choice:
-    """PRelu with a quantized constant slope, per tensor or per channel on axis 1."""
-    del setting
-    x = _operand(island.core, 0)
-    slope = weight_of(island.core.inputs[1])
-    if input_levels(x) is None:
-        return NOT_QUANTIZED
-    if slope is None or slope.scale.ndim or x.shape is None:
-        return Refusal("its slope is not a constant quantized per tensor")
-    rank = len(x.shape)
-    dims = (1,) * (rank - slope.values.ndim) + slope.values.shape
-    if slope.values.size > 1 and (rank < 2 or slope.values.size != dims[1]):
-        return Refusal("its slope lies on another axis than 1")
-
-    def emit(writer: Writer) -> fx.Node:
-        flat = slope.values.reshape(-1)
-        stored = (flat.astype(np.int16) + 128).astype(np.uint8)
-        tensor = adapter.integer_tensor(stored, slope.scale, slope.zero_point + 128)
-        held = writer.attribute("slope", tensor)
-        args = (writer.integer(x), held, island.output.scale, island.output.zero_point)
-        return finish(island, writer, writer.call(adapter.op("prelu"), *args))
 
     return emit
 

@@ -97,11 +97,10 @@ class Island:
         """Whether the activation cuts anything that saturation does not cut already."""
         return self.low > 0 or self.high < 255
 
-    def bounds(self) -> tuple[float | None, float | None]:
-        """The bounds as reals, None where saturation does it."""
+    def bounds(self) -> tuple[float, float]:
+        """The bounds as reals; qnnpack takes no clamp with one bound."""
         s, z = self.output.scale, self.output.zero_point
-        low = (self.low - z) * s if self.low > 0 else None
-        return low, (self.high - z) * s if self.high < 255 else None
+        return (max(self.low, 0) - z) * s, (min(self.high, 255) - z) * s
 
 
 def input_levels(value: ir.Value | None) -> Levels | None:

@@ -31,6 +31,12 @@ _AVERAGE: dict[int, Callable[..., Any]] = {
     2: functional.avg_pool2d,
     3: functional.avg_pool3d,
 }
+_GLOBAL_AVERAGE: dict[int, Callable[..., Any]] = {
+    3: functional.adaptive_avg_pool1d,
+    4: functional.adaptive_avg_pool2d,
+    5: functional.adaptive_avg_pool3d,
+}
+"""By rank of the operand."""
 
 
 def _operand(node: ir.Node, index: int = 0) -> ir.Value:
@@ -76,15 +82,14 @@ def clamp(island: Island, setting: Setting) -> Choice:
         return refused
     if core.op_type == "Relu":
         return lambda writer: writer.call(torch.relu, writer.integer(_operand(core)))
-    bounds: list[float | None] = []
-    for index in (1, 2):
+    s, z = island.output.scale, island.output.zero_point
+    bounds: list[float] = []
+    for index, end in ((1, -z * s), (2, (255 - z) * s)):
         given = core.inputs[index] if index < len(core.inputs) else None
         array = array_of(given)
         if given is not None and (array is None or array.size != 1):
             return Refusal("its bounds are computed at run time")
-        bounds.append(None if array is None else float(array.reshape(())))
-    if bounds == [None, None]:
-        return lambda writer: writer.integer(_operand(core))
+        bounds.append(end if array is None else float(array.reshape(())))
     return lambda writer: writer.call(adapter.op("clamp"), writer.integer(_operand(core)), *bounds)
 
 
@@ -119,18 +124,18 @@ def average_pool(island: Island, setting: Setting) -> Choice:
 
 
 def global_average(island: Island, setting: Setting) -> Choice:
-    """GlobalAveragePool of NCHW."""
+    """GlobalAveragePool over one to three axes."""
     del setting
     refused = same_levels(island)
     x = _operand(island.core)
     if refused is not None:
         return refused
-    if x.shape is None or len(x.shape) != 4:
-        return Refusal("the kernel takes NCHW")
+    kernel = _GLOBAL_AVERAGE.get(len(x.shape)) if x.shape is not None else None
+    if kernel is None:
+        return Refusal("the kernels have 1 to 3 spatial axes")
 
     def emit(writer: Writer) -> fx.Node:
-        pooled = writer.call(functional.adaptive_avg_pool2d, writer.integer(x), 1)
-        return finish(island, writer, pooled)
+        return finish(island, writer, writer.call(kernel, writer.integer(x), 1))
 
     return emit
 
@@ -157,3 +162,21 @@ def reduce_mean(island: Island, setting: Setting) -> Choice:
 
     del setting
     return emit
+
+
+def keeps_levels(node: ir.Node, engine: str) -> bool:
+    """Whether a mover's quantized form is exact and there: constant pads, resizing by copies."""
+    if node.op_type == "Resize":
+        return (
+            node.attributes.get_string("mode", "nearest") == "nearest"
+            and node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
+            == "asymmetric"
+            and node.attributes.get_string("nearest_mode", "round_prefer_floor") == "floor"
+        )
+    if node.op_type == "Pad":
+        given = node.inputs[2] if len(node.inputs) > 2 else None
+        constant_mode = node.attributes.get_string("mode", "constant") == "constant"
+        return constant_mode and (given is None or array_of(given) is not None)
+    if node.op_type == "MaxPool" and engine == "qnnpack":
+        return len(node.attributes.get_ints("kernel_shape", ())) < 3
+    return True

@@ -20,7 +20,6 @@ KERNELS: dict[str, Row] = {
     "Elu": elementwise.unary("elu", alpha=("alpha", 1.0)),
     "Celu": elementwise.unary("celu", alpha=("alpha", 1.0)),
     "LeakyRelu": elementwise.leaky_relu,
-    "PRelu": elementwise.prelu,
     "Softmax": elementwise.softmax,
     "Tanh": elementwise.tanh,
     "HardSigmoid": elementwise.hard_sigmoid,

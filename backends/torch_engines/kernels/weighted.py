@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 from torch import fx
-from torch.nn import functional
 
 from qcompiler.backends.torch_engines import adapter
 from qcompiler.backends.torch_engines.constants import (
@@ -36,6 +35,7 @@ from qcompiler.backends.torch_engines.kernels.island import (
 from qcompiler.backends.torch_engines.kernels.residual import overwriting_objection
 from qcompiler.backends.torch_engines.ops.window import (
     cut_outputs,
+    pad_constant,
     torch_pad,
     window_pads,
 )
@@ -68,7 +68,7 @@ def conv(island: Island, setting: Setting) -> Choice:
     def emit(writer: Writer) -> fx.Node:
         source = x = writer.integer(_given(island.core, 0))
         if pads is not None and any(pads):
-            x = writer.call(functional.pad, x, torch_pad(pads))
+            x = writer.call(pad_constant, x, torch_pad(pads))
         packed = adapter.pack_conv(weight.values, weight.scale, weight.zero_point, bias, window)
         if island.residual is not None:
             return _emit_fused_add(island, writer, x, packed)

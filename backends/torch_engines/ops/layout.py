@@ -15,7 +15,7 @@ from qcompiler.backends.torch_engines.ops.operands import (
     ints,
     torch_dtype,
 )
-from qcompiler.backends.torch_engines.ops.window import torch_pad
+from qcompiler.backends.torch_engines.ops.window import pad_constant, torch_pad
 
 _PAD_MODES = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}
 
@@ -125,7 +125,7 @@ def pad(
         around[axis], around[axis + x.dim()] = given[place], given[place + count]
     if mode == "constant":
         fill = 0.0 if value is None else value.item()
-        return functional.pad(x, torch_pad(around), value=fill)
+        return pad_constant(x, torch_pad(around), fill)
     for axis in range(x.dim()):
         begin, end = around[axis], around[axis + x.dim()]
         if begin or end:

@@ -61,6 +61,23 @@ def torch_pad(pads: Sequence[int]) -> list[int]:
     return [pads[axis + side * rank] for axis in reversed(range(rank)) for side in (0, 1)]
 
 
+def pad_constant(x: Tensor, pads: Sequence[int], value: float = 0.0) -> Tensor:
+    """`functional.pad` with pads in torch's order, for quantized tensors of any layout, too.
+
+    torch copies quantized tensors of five dimensions only if they are contiguous.
+    """
+    if x.is_quantized and x.dim() > 4:
+        x = x.contiguous()
+    return functional.pad(x, list(pads), value=value)
+
+
+def _lowest(x: Tensor) -> float:
+    """What never wins a maximum over elements of x."""
+    if x.is_quantized:
+        return -x.q_zero_point() * x.q_scale()  # the real value of the integer 0
+    return float("-inf") if x.dtype.is_floating_point else torch.iinfo(x.dtype).min
+
+
 def _even(pads: Sequence[int]) -> bool:
     rank = len(pads) // 2
     return list(pads[:rank]) == list(pads[rank:])
@@ -207,8 +224,7 @@ def max_pool(
     kernel = list(kernel_shape)
     if around[:rank] == end and all(2 * p <= k for p, k in zip(end, kernel, strict=True)):
         return _MAX_POOL[rank](x, kernel, stride, around[:rank], dilation)
-    lowest = float("-inf") if x.dtype.is_floating_point else torch.iinfo(x.dtype).min
-    padded = functional.pad(x, torch_pad(around[:rank] + end), value=lowest)
+    padded = pad_constant(x, torch_pad(around[:rank] + end), _lowest(x))
     return _MAX_POOL[rank](padded, kernel, stride, 0, dilation)
 
 

@@ -74,19 +74,15 @@ class IntegerRegion:
             self.weight,
             self.bias,
             None if self.output is None else self.output.params,
-            relu=self.region.activation_node is not None and not self._clipped,
+            relu=is_op(self.region.activation_node, "Relu"),
             kernels={**KERNELS, **self.rules.kernels},
         )
-        return self._cut(result) if self._clipped else result
+        clips = [node for node in self.region.nodes if is_op(node, "Clip")]
+        return self._cut(result, clips[-1]) if clips else result
 
-    @property
-    def _clipped(self) -> bool:
-        return is_op(self.region.activation_node, "Clip")
-
-    def _cut(self, result: Array) -> Array:
+    def _cut(self, result: Array, clip: ir.Node) -> Array:
         """The bounds of a Clip, as integers."""
-        clip = self.region.activation_node
-        if clip is None or self.output is None:
+        if self.output is None:
             return result
         ends = [scalar(value) if value is not None else None for value in clip.inputs[1:3]]
         params = self.output.params

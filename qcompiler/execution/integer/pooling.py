@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -59,6 +59,10 @@ class _Pooling:
             pads.append((before, max(after, needed)))
         return cls(kernel, strides, dilations, tuple(pads), tuple(out))
 
+    def beyond(self, given: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+        """What ceil_mode reads beyond the given pads, which no count includes."""
+        return tuple((0, own[1] - each[1]) for own, each in zip(self.pads, given, strict=True))
+
     def taps(self, values: Array, fill: float) -> Iterator[Array]:
         """For every kernel position in row order, what the windows see there [N, C, *out]."""
         padded = np.pad(values, [(0, 0), (0, 0), *self.pads], constant_values=fill)
@@ -106,11 +110,14 @@ def average_pool(
     total = np.zeros((*real.shape[:2], *plan.out), np.float32)
     for seen in plan.taps(real, 0.0):
         total = total + seen
+    inside = np.ones((1, 1, *real.shape[2:]), np.float32)
     if attributes.get("count_include_pad", 0):
-        counted = np.full(plan.out, np.prod(plan.kernel), np.float32)
-    else:
-        inside = np.ones((1, 1, *real.shape[2:]), np.float32)
-        counted = sum(plan.taps(inside, 0.0), np.zeros((1, 1, *plan.out), np.float32))
+        rank = len(plan.out)
+        flat = integers(attributes, "pads", [0] * (2 * rank))
+        given = list(zip(flat[:rank], flat[rank:], strict=True))
+        inside = np.pad(inside, [(0, 0), (0, 0), *given], constant_values=1.0)
+        plan = replace(plan, pads=plan.beyond(given))
+    counted = sum(plan.taps(inside, 0.0), np.zeros((1, 1, *plan.out), np.float32))
     mean = total / counted
     if output is None or output.space.storage_bits != 8:
         return emit(mean, output)

@@ -311,3 +311,29 @@ def test_t11_per_channel_transposed_runs_in_float_where_it_does_not_exist(
         lowered = lower(g.program(g.quantize(y, 0.5, 128), dtype=2).model, Setting(engine))
         assert bool(lowered.kernels.integer) == exists
         assert exists or "one scale per channel" in next(iter(lowered.kernels.missed.values()))
+
+
+def test_b12_prelu_quantizes_a_one_like_its_slopes() -> None:
+    """Positive elements come out scaled unless the slopes' scale can hold 1, so it is not used."""
+    x = torch.quantize_per_tensor(torch.linspace(-2, 2, 64), 0.02, 128, torch.quint8)
+    for scale, right in ((0.25 / 127, False), (1 / 127, True)):
+        slope = torch.quantize_per_tensor(torch.tensor([0.25]), scale, 128, torch.quint8)
+        got = torch.ops.quantized.prelu(x, slope, 0.02, 128).dequantize()
+        expected = functional.prelu(x.dequantize(), slope.dequantize())
+        assert (float((got - expected).abs().max()) <= 0.5 * 0.02 + 1e-6) is right
+    assert not adapter.has_op("prelu")
+
+
+@pytest.mark.parametrize("engine", adapter.available_engines())
+def test_prelu_between_quantizations_is_right(engine: str, qdq: Any, rng: Any) -> None:
+    g = qdq()
+    stored = rng.integers(-127, 128, (4, 1, 1)).astype(np.int8)
+    slope = g.weight(stored, np.float32(0.002))
+    y = g.node("PRelu", g.pair(g.input([1, 4, 8, 8]), 0.02, 120), slope)
+    lowered = lower(g.program(g.quantize(y, 0.02, 120), dtype=2).model, Setting(engine))
+    q = rng.integers(0, 256, (1, 4, 8, 8))
+    x = ((q - 120) * np.float32(0.02)).astype(np.float32)
+    with adapter.engine_scope(engine), torch.no_grad():
+        got = lowered.module(torch.from_numpy(x))[0].numpy()
+    exact = np.where(q > 120, q - 120, (q - 120) * (stored * np.float32(0.002)))
+    assert np.abs(got - np.clip(exact + 120, 0, 255)).max() <= 0.5 + 1e-3
