@@ -140,6 +140,14 @@ def _rank_4(region: Region) -> str | None:
     return None
 
 
+def _counts_its_cells(region: Region) -> str | None:
+    """QLinearAveragePool divides by the whole window where ceil_mode reads beyond the padding."""
+    attributes = region.anchor.attributes
+    if attributes.get_int("ceil_mode", 0) and attributes.get_int("count_include_pad", 0):
+        return "the kernel counts cells beyond the padding with ceil_mode and count_include_pad"
+    return None
+
+
 def _plain_lstm(region: Region) -> str | None:
     """DynamicQuantizeLSTM has no layout attribute and wants both weights constant."""
     node = region.anchor
@@ -157,6 +165,7 @@ _GEMM = Constraint("ORT04", _plain_gemm, "QGemm schema")
 _PAIR = Constraint("ORT05", _two_activations, "accuracy; constants are per-tensor u8 there")
 _FIRST = Constraint("ORT06", _has_constant_shape_inputs)
 _LSTM = Constraint("ORT08", _plain_lstm, "DynamicQuantizeLSTM, contrib operator schema")
+_COUNTED = Constraint("ORT09", _counts_its_cells, "found by verify; ORT 1.31.1, up to 59 LSB")
 _IMAGES = Constraint("ORT07", _rank_4, "QLinearAveragePool, QLinearGlobalAveragePool")
 
 _WEIGHTED = (
@@ -181,7 +190,7 @@ _ARITHMETIC = (
     OpCapability(RegionPattern("Sigmoid"), (UNIT_OUTPUT,), (_FLOAT32,)),
     OpCapability(RegionPattern("LeakyRelu"), (ELEMENTWISE,), (_FLOAT32,)),
     OpCapability(RegionPattern("Softmax"), (UNIT_OUTPUT,), (_FLOAT32,)),
-    OpCapability(RegionPattern("AveragePool"), (ELEMENTWISE,), (_FLOAT32, _IMAGES)),
+    OpCapability(RegionPattern("AveragePool"), (ELEMENTWISE,), (_FLOAT32, _IMAGES, _COUNTED)),
     OpCapability(RegionPattern("GlobalAveragePool"), (ELEMENTWISE,), (_FLOAT32, _IMAGES)),
     OpCapability(RegionPattern("Concat"), (ELEMENTWISE, SHARED), (_FLOAT32,)),
 )

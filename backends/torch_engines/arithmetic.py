@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import cache
 
 import numpy as np
+from scipy.special import softmax as scipy_softmax
 
 from qcompiler.execution.integer.operand import (
     Array,
@@ -43,9 +44,10 @@ def arithmetic_of(engine: str) -> Arithmetic:
     kernels: dict[str, Kernel] = {op: _weighted(op, integer_bias) for op in _WEIGHTED}
     kernels |= {"Add": _add(integer_bias), "Mul": _mul, "Concat": _concat, "Elu": _elu}
     kernels |= {"AveragePool": _average_pool(integer_bias), "Clip": _kept}
+    kernels["Softmax"] = _softmax
     kernels |= {op: _mean(integer_bias) for op in ("GlobalAveragePool", "ReduceMean")}
     tolerances = dict.fromkeys(
-        ("Sigmoid", "HardSwish", "Elu", "Tanh", "HardSigmoid", "LeakyRelu"), _APPROXIMATE
+        ("Sigmoid", "HardSwish", "Elu", "Tanh", "HardSigmoid", "LeakyRelu", "Softmax"), _APPROXIMATE
     )
     tolerances |= dict.fromkeys(("Mul", "Concat"), Tolerance(1, 0.001))
     tolerances["Add"] = _APPROXIMATE  # the last elements, which fill no vector, have other ties
@@ -197,6 +199,19 @@ def _elu(
     x = as_real(inputs[0])
     real = np.where(x < 0, np.float32(attributes.get("alpha", 1.0)) * np.expm1(x), x)
     return real if output is None else _quantized(real, output)
+
+
+def _softmax(
+    attributes: Attributes,
+    inputs: Sequence[Operand],
+    weight: QuantizedOperand | None,
+    bias: Array | None,
+    output: QParams | None,
+) -> Array:
+    """In float, as the kernel computes it (no table, other than ONNX Runtime's)."""
+    axis = int(attributes.get("axis", -1))
+    real = scipy_softmax(as_real(inputs[0]).astype(np.float64), axis=axis)
+    return np.asarray(real, np.float32) if output is None else _quantized(real, output)
 
 
 def _kept(

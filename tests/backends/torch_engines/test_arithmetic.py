@@ -17,6 +17,7 @@ from qcompiler.backends.torch_engines.eager import EagerArtifact, float_baseline
 from qcompiler.errors import ConfigurationError
 from qcompiler.execution.integer.operand import QuantizedOperand
 from qcompiler.frontends import load
+from qcompiler.pipeline import registry
 from qcompiler.quantization.qspace import U8_AFFINE, QParams
 from qcompiler.target.arithmetic import Tolerance
 
@@ -104,6 +105,31 @@ def test_verify_names_a_layer_that_is_wrong(net: Any, monkeypatch: pytest.Monkey
     failed = compiled.verify(feeds[:1]).failed
     assert failed
     assert all("Conv" in check.ops for check in failed)
+
+
+class Attention(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts = torch.nn.ModuleList(torch.nn.Linear(32, 32) for _ in range(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = (part(x) for part in self.parts)
+        weights: torch.Tensor = torch.softmax(q @ k.transpose(1, 2) / 5, -1)
+        return weights @ v
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_products_of_activations_are_rows_of_the_normalization_option(engine: str) -> None:
+    torch.manual_seed(2)
+    module, feeds = Attention().eval(), [(torch.randn(2, 16, 32),) for _ in range(3)]
+    target = registry.find_target(engine)(normalization=True)
+    compiled = qc.compile(module, target, feeds, scheme="int8", recipe="fast")
+    found = compiled.verify(feeds)
+    assert found.ok, found.text()
+    assert {"MatMul", "Softmax"} <= {check.ops for check in found.checked}
+    assert compiled.kernels.ops["quantized.matmul.default"] == 2
+    plain = qc.compile(module, engine, feeds, scheme="int8", recipe="fast")
+    assert "quantized.matmul.default" not in plain.kernels.ops
 
 
 def test_float_is_the_faster_of_eager_and_lowered(net: Any, monkeypatch: Any) -> None:
