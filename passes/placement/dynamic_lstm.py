@@ -19,8 +19,8 @@ from qcompiler.ir.program import Program, Property
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import constant
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
-from qcompiler.quantization.numerics import quantize, weight_qparams
 from qcompiler.quantization.qspace import QSpace
+from qcompiler.quantization.recurrent import recurrent_weight
 from qcompiler.target.capability import Kernel
 from qcompiler.target.placement import Placed, placed_regions
 
@@ -75,13 +75,7 @@ def _weight(value: ir.Value | None, space: QSpace, rewriter: Rewriter) -> list[i
     array = constant(value)
     if value is None or array is None:
         raise ConfigurationError("the LSTM's weights are not constant")
-    params = [weight_qparams(np.asarray(each, np.float32), space, 0) for each in array]
-    data = np.stack([quantize(each, p).T for each, p in zip(array, params, strict=True)])
-    scale = np.stack([p.scale for p in params]).astype(np.float32)
-    zero = np.zeros(scale.shape, np.int8)
+    parts = recurrent_weight(np.asarray(array, np.float32), space)
     name = value.name or "weight"
-    return [
-        rewriter.constant(np.ascontiguousarray(data), f"{name}_quantized"),
-        rewriter.constant(scale, f"{name}_scale"),
-        rewriter.constant(zero, f"{name}_zero_point"),
-    ]
+    kinds = ("quantized", "scale", "zero_point")
+    return [rewriter.constant(p, f"{name}_{kind}") for kind, p in zip(kinds, parts, strict=True)]

@@ -24,6 +24,7 @@ from qcompiler.ir.walk import Usage, all_nodes, is_observer, is_op, stored_array
 from qcompiler.quantization.numerics import choose_qparams, quantize, weight_qparams
 from qcompiler.quantization.qspace import Granularity, QParams, QSpace
 from qcompiler.search.options import Options
+from qcompiler.search.recurrent_gates import dynamic_lstm, is_dynamic_lstm, lstm_constants
 from qcompiler.target.capability import Implementation, Kernel
 
 FLAGS = "qcompiler.gates"
@@ -133,6 +134,8 @@ class _Builder:
         written: Mapping[str, Region],
         readers: Mapping[tuple[str, Kernel], list[Operand]],
     ) -> list[Gate]:
+        if is_dynamic_lstm(region, form):
+            return self._recurrent(region, form)
         found = []
         for operand in _operands(region, form):
             name = operand.value.name or ""
@@ -188,16 +191,21 @@ class _Builder:
         return gate
 
     def _weights(self, region: Region, space: QSpace) -> list[Gate]:
-        """The gate of the region's weight (both weights of a recurrent one)."""
+        """The gate of the region's weight (of both weights of a recurrent one)."""
         operand = region.weight
         assert operand is not None
-        array = stored_array(operand.value)
         gate = Gate(WEIGHT, region.key, space.name)
         if gate in self._gates:
             return [gate]
-        if array is None or array.ndim < 2:
-            return []
-        axis = _weight_axis(region.anchor, space, array.ndim)
+        second = [Operand(operand.node, 2)] if is_op(operand.node, "LSTM", "GRU", "RNN") else []
+        for each in [operand, *second]:
+            array = stored_array(each.value)
+            if array is not None and array.ndim >= 2:
+                self._weight(gate, each, array, space)
+        return [gate] if gate in self._gates else []
+
+    def _weight(self, gate: Gate, operand: Operand, array: npt.NDArray[Any], space: QSpace) -> None:
+        axis = _weight_axis(operand.node, space, array.ndim)
         space = space.with_granularity(Granularity.TENSOR) if axis is None else space
         params = weight_qparams(np.asarray(array, np.float32), space, axis)
         node = self._nodes[operand.node.name]
@@ -214,6 +222,20 @@ class _Builder:
             layout["block_size"] = space.group_size
         result = ir.node("DequantizeLinear", parts, layout, name=f"{stem}_d")
         self._switch(gate, value, [result], [Usage(node, operand.index)], False)
+
+    def _recurrent(self, region: Region, form: Implementation) -> list[Gate]:
+        """One gate for all that the dynamic kernel rounds: inputs, state and both weights."""
+        gate = Gate(WEIGHT, region.key, form.weight.name if form.weight else "")
+        if gate in self._gates or form.weight is None:
+            return [gate]
+        lstm = self._nodes[region.anchor.name]
+        constants = lstm_constants(lstm, form.weight, self._rewriter)
+        self._rewriter.program.model.opset_imports.setdefault("com.microsoft", 1)
+        for position, value in enumerate(lstm.outputs):
+            stem = self._rewriter.fresh(f"{value.name}_gate")
+            chain = dynamic_lstm(lstm, constants, position, stem)
+            if value.uses() or value.is_graph_output():
+                self._switch(gate, value, chain, list(uses(value)), True)
         return [gate]
 
     def _targets(self, value: ir.Value, only: list[Operand] | None) -> list[Usage]:
@@ -238,7 +260,7 @@ class _Builder:
 
         Targets read `value` or what earlier gates made of it; the switch goes behind those.
         """
-        flag = self._flag(gate)
+        flag = self._gates[gate] if gate in self._gates else self._flag(gate)
         self._gates[gate] = flag
         current = targets[0].node.inputs[targets[0].idx] if targets else value
         assert current is not None
@@ -299,7 +321,9 @@ def _rewire(node: ir.Node, old: ir.Value, new: ir.Value) -> None:
 
 
 def _operands(region: Region, form: Implementation) -> tuple[Operand, ...]:
-    """Activations that the form reads as integers."""
+    """Activations that the form reads as integers, a dynamic LSTM aside."""
+    if is_dynamic_lstm(region, form):
+        return ()
     if form.kernel is Kernel.STATIC and form.activation is not None:
         return form.choose_operands(region.activations)
     return region.activations[:1] if form.kernel is Kernel.DYNAMIC else ()

@@ -1,0 +1,95 @@
+"""What gates predict against what the engine loses, for layers whose noise is inside them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from qcompiler.backends.onnxruntime.target import OnnxRuntime
+from qcompiler.ir.program import Program
+from qcompiler.ir.text import from_text
+from qcompiler.search.candidates import Workshop
+from qcompiler.search.gates import WEIGHT, GateModel, gate_model
+from qcompiler.search.loss import Judge
+from qcompiler.search.options import Options, region_options
+from qcompiler.search.prediction import LossModel
+from qcompiler.search.probing import Prober
+
+Array = npt.NDArray[Any]
+HIDDEN = 16
+TEXT = """g (float[12,2,8] x) => (float[12,{d},2,16] y, float[{d},2,16] last)
+<float[{d},64,8] w, float[{d},64,16] r, float[8,8] m>
+{{ v = MatMul(x, m) [cell] y, last = LSTM<hidden_size = 16, direction = "{way}">(v, w, r) }}"""
+
+
+def weights(directions: int, recurrent: float, rng: np.random.Generator) -> dict[str, Array]:
+    return {
+        "w": 0.3 * rng.standard_normal((directions, 64, 8)).astype(np.float32),
+        "r": recurrent * rng.standard_normal((directions, 64, HIDDEN)).astype(np.float32),
+        "m": rng.standard_normal((8, 8)).astype(np.float32),
+    }
+
+
+def predicted_and_true(program: Program, feeds: list[dict[str, Array]]) -> tuple[float, float]:
+    """Loss of the LSTM in its dynamic form: of its gate, and of the artifact."""
+    target = OnnxRuntime(1)
+    options = region_options(program, target, target.regions(program))
+    model = gate_model(program, options, {})
+    with Prober(model, feeds) as prober:
+        alone = prober.losses([[gate] for gate in model.gates])
+    losses = LossModel(dict(zip(model.gates, alone, strict=True)), model.terms)
+    workshop = Workshop(program, target, options, Judge(feeds, target.lower(program).run))
+    candidate = workshop.measured(workshop.plan({"cell": "int8-dynamic"}))
+    assert candidate is not None
+    assert candidate.loss is not None
+    return losses.of_choice("cell", "int8-dynamic"), candidate.loss
+
+
+@pytest.mark.parametrize("way", ["forward", "bidirectional"])
+def test_an_lstms_gate_is_the_kernel_itself(way: str, rng: np.random.Generator) -> None:
+    directions = 2 if way == "bidirectional" else 1
+    feeds = [{"x": rng.standard_normal((12, 2, 8)).astype(np.float32)} for _ in range(2)]
+    program = from_text(TEXT.format(way=way, d=directions), weights(directions, 0.3, rng))
+    predicted, true = predicted_and_true(program, feeds)
+    assert predicted == pytest.approx(true, rel=1e-3)
+    assert true > 0
+
+
+def test_predicted_losses_of_lstms_rank_as_the_true_ones(rng: np.random.Generator) -> None:
+    """From hardly recurrent to chaotic: the input's weight is the same in all of them."""
+    feeds = [{"x": rng.standard_normal((12, 2, 8)).astype(np.float32)} for _ in range(2)]
+    own = weights(1, 1.0, rng)
+    pairs = []
+    for strength in (0.02, 0.3, 1.0, 3.0):
+        scaled = own | {"r": (strength * own["r"]).astype(np.float32)}
+        program = from_text(TEXT.format(way="forward", d=1), scaled)
+        pairs.append(predicted_and_true(program, feeds))
+    predicted, true = zip(*pairs, strict=True)
+    assert np.argsort(predicted).tolist() == np.argsort(true).tolist()
+    assert max(true) > 3 * min(true)
+
+
+def models(program: Program) -> tuple[list[Options], GateModel]:
+    target = OnnxRuntime(1)
+    options = region_options(program, target, target.regions(program))
+    return options, gate_model(program, options, {})
+
+
+def test_a_product_beside_an_lstm_keeps_a_gate_of_its_own(rng: np.random.Generator) -> None:
+    """Both read x dynamically; only the product's reading is rounded by the dynamic gate."""
+    text = """g (float[12,2,8] x) => (float[12,1,2,16] y, float[12,2,8] z)
+    <float[1,64,8] w, float[1,64,16] r, float[8,8] m>
+    { z = MatMul(x, m) [cell] y = LSTM<hidden_size = 16>(x, w, r) }"""
+    program = from_text(text, weights(1, 0.3, rng))
+    _, model = models(program)
+    (gate,) = model.terms["cell", "int8-dynamic"]
+    assert (gate.kind, gate.name) == (WEIGHT, "cell")
+    feeds = [{"x": rng.standard_normal((12, 2, 8)).astype(np.float32)}]
+    others = [each for each in model.gates if each != gate]
+    with Prober(model, feeds) as prober:
+        alone, rest, both = prober.losses([[gate], others, model.gates])
+    assert min(alone, rest) > 0
+    assert both == pytest.approx(alone + rest, rel=1e-6)  # a mean over two outputs
