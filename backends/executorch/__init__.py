@@ -1,0 +1,1 @@
+"""ExecuTorch with the XNNPACK delegate: `.pte` programs, the successor of qnnpack."""

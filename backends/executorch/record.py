@@ -1,0 +1,144 @@
+"""What a `.pte` says of itself besides its program: calling convention, limits, kernels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnx_ir as ir
+
+from qcompiler.errors import ArtifactError, LoweringError
+from qcompiler.ir.program import OBSERVER_DOMAIN, Program, Provenance
+from qcompiler.ir.signature import Feed, Signature, TensorSpec
+from qcompiler.target.contract import Artifact, KernelCount
+
+if TYPE_CHECKING:
+    from qcompiler.backends.executorch.target import ExecuTorch
+
+METHOD = "qcompiler"
+"""Constant method of the `.pte` that returns the record: JSON as uint8."""
+_VERSION = 1
+_AGAIN = "save it again with Compiled.save"
+
+
+def record_of(program: Program, target: ExecuTorch, kernels: KernelCount) -> dict[str, Any]:
+    """JSON-able content of the record."""
+    signature = program.signature
+    return {
+        "version": _VERSION,
+        "inputs": _rows(signature.inputs),
+        "outputs": _rows(signature.outputs),
+        "convention": signature.convention,
+        "source": program.provenance.source,
+        "batch": target.batch,
+        "length": target.length,
+        "integer": list(kernels.integer),
+        "missed": dict(kernels.missed),
+        "ops": dict(kernels.ops),
+    }
+
+
+class RestoredArtifact(Artifact):
+    """A `.pte` file that runs; its record says what it runs."""
+
+    def __init__(self, pte: bytes, record: Mapping[str, Any], signature: Signature) -> None:
+        from qcompiler.backends.executorch.runtime import ExecuTorchSession
+
+        self._session = ExecuTorchSession(pte, signature, record["batch"], record["length"])
+        self._record = record
+
+    def run(self, feed: Feed) -> list[Any]:
+        return self._session.run(feed)
+
+    @property
+    def nbytes(self) -> int:
+        return len(self._session.pte)
+
+    def save(self, path: Path) -> None:
+        from qcompiler.backends.torch_engines.store import write_atomically
+
+        write_atomically(path, lambda partial: partial.write_bytes(self._session.pte))
+
+    def kernels(self) -> KernelCount:
+        """As counted when the file was written."""
+        kept = self._record
+        return KernelCount(tuple(kept["integer"]), kept["missed"], kept["ops"])
+
+
+def read(path: Path) -> tuple[bytes, dict[str, Any]]:
+    """The file's bytes and its record.
+
+    Raises:
+        ArtifactError: Not readable, not a `.pte`, or without a record that this version knows.
+    """
+    from qcompiler.backends.executorch.runtime import load_program
+
+    try:
+        pte = path.read_bytes()
+        program = load_program(pte)
+    except (OSError, LoweringError) as error:
+        raise ArtifactError(f"cannot read {path}", why=str(error), fix=_AGAIN) from error
+    if METHOD not in program.method_names:
+        raise ArtifactError(
+            f"{path} was not written by qcompiler",
+            why="its calling convention is not in it",
+            fix="run it with executorch.runtime",
+        )
+    text = bytes(program.load_method(METHOD).execute([])[0].numpy())
+    record: dict[str, Any] = json.loads(text)
+    if record.get("version") != _VERSION:
+        raise ArtifactError(f"{path} has record version {record.get('version')}", fix=_AGAIN)
+    return pte, record
+
+
+def signature_of(record: Mapping[str, Any]) -> Signature:
+    """The calling convention that a record keeps."""
+    inputs, outputs = (_specs(record[name]) for name in ("inputs", "outputs"))
+    if record["convention"] is None:
+        return Signature(inputs, outputs)
+    from qcompiler.frontends.torch_calls import Convention
+
+    nested = Convention.parse(record["convention"])
+    return Signature(inputs, outputs, nested.flatten, nested.unflatten, record["convention"])
+
+
+def opaque_program(record: Mapping[str, Any]) -> Program:
+    """A program of one node: a `.pte` does not hold the graph that it was made from."""
+    signature = signature_of(record)
+    inputs = [_value(spec) for spec in signature.inputs]
+    outputs = [_value(spec) for spec in signature.outputs]
+    node = ir.Node(OBSERVER_DOMAIN, "ExecuTorch", inputs, outputs=outputs, name="program")
+    graph = ir.Graph(inputs, outputs, nodes=[node], opset_imports={"": 21}, name="executorch")
+    return Program(ir.Model(graph, ir_version=10), signature, Provenance(record["source"]))
+
+
+def _rows(specs: Sequence[TensorSpec]) -> list[list[Any]]:
+    return [
+        [
+            spec.name,
+            None if spec.dtype is None else int(spec.dtype),
+            None if spec.shape is None else list(spec.shape),
+        ]
+        for spec in specs
+    ]
+
+
+def _specs(rows: Sequence[Sequence[Any]]) -> tuple[TensorSpec, ...]:
+    return tuple(
+        TensorSpec(
+            name,
+            None if dtype is None else ir.DataType(dtype),
+            None if shape is None else tuple(shape),
+        )
+        for name, dtype, shape in rows
+    )
+
+
+def _value(spec: TensorSpec) -> ir.Value:
+    return ir.Value(
+        name=spec.name,
+        type=None if spec.dtype is None else ir.TensorType(spec.dtype),
+        shape=None if spec.shape is None else ir.Shape(spec.shape),
+    )

@@ -1,0 +1,78 @@
+"""The target `executorch`: a `.pte` program whose layers run in XNNPACK."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from qcompiler.backends.executorch.capabilities import ARITHMETIC, TABLE
+from qcompiler.errors import ConfigurationError
+from qcompiler.ir.program import Program
+from qcompiler.target.arithmetic import Arithmetic
+from qcompiler.target.capability import CapabilityTable
+from qcompiler.target.contract import Restored, Target
+
+if TYPE_CHECKING:
+    from qcompiler.backends.executorch.artifact import ExecuTorchArtifact
+
+
+@dataclass(frozen=True)
+class ExecuTorch(Target):
+    """ExecuTorch 1.5 with the XNNPACK delegate.
+
+    Attributes:
+        batch: Largest size of an open axis 0; memory is planned for it.
+        length: Largest size of every other open axis.
+
+    Raises:
+        ConfigurationError: A size is not positive.
+    """
+
+    batch: int = 32
+    length: int = 512
+
+    name: ClassVar[str] = "executorch"
+    placement: ClassVar[str] = (
+        "align-scales,insert-qdq,share-dequantized,quantize-weights,"
+        "insert-dynamic-quantization,dead-code"
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "length"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"{name}={getattr(self, name)} is not positive")
+
+    @property
+    def capabilities(self) -> CapabilityTable:
+        return TABLE
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        return ARITHMETIC
+
+    def lower(self, program: Program) -> ExecuTorchArtifact:
+        from qcompiler.backends.executorch.artifact import ExecuTorchArtifact
+
+        return ExecuTorchArtifact(program, self)
+
+    @classmethod
+    def recognizes(cls, head: bytes) -> bool:
+        return head[4:6] == b"ET"  # the flatbuffer's identifier, followed by its version
+
+    @classmethod
+    def restore(cls, path: Path) -> Restored:
+        """Opens a `.pte` written by `Compiled.save`; it runs, and holds no graph to verify.
+
+        Raises:
+            ArtifactError: Not such a file, or damaged.
+            ConfigurationError: The package `executorch` is not installed.
+        """
+        from qcompiler.backends.executorch import record
+        from qcompiler.backends.executorch.runtime import require
+
+        require()
+        pte, kept = record.read(path)
+        artifact = record.RestoredArtifact(pte, kept, record.signature_of(kept))
+        target = cls(batch=kept["batch"], length=kept["length"])
+        return Restored(target, record.opaque_program(kept), artifact)
