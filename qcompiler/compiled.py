@@ -307,10 +307,13 @@ def _report(
     if engine is not None:
         noted = f"outputs and losses are those of {engine}, in the place of {target.name}"
         found.append(Diagnostic(Severity.INFO, "ENGINE00", noted))
+    if target.time_model is not None and not target.measurable:
+        noted = f"times are modelled by {target.time_model}; nothing was timed"
+        found.append(Diagnostic(Severity.INFO, "TIME00", noted))
     found += [each for report in reports for each in report.diagnostics]
     found += [each for options in selection.options for each in target.objections(options.region)]
     warnings = list(source.provenance.warnings)
-    warnings += _promises(selection)
+    warnings += _promises(selection, target)
     rows = region_rows([each.region for each in selection.options], selection.plan)
     return Report(
         source=source.provenance.source,
@@ -318,26 +321,27 @@ def _report(
         summary=selection.summary,
         regions=rows,
         passes=tuple(replace(row, number=i) for i, row in enumerate(passes, 1)),
-        figures=_figures(selection),
+        figures=_figures(selection, target),
         diagnostics=worst_first(found),
         warnings=tuple(warnings),
         seconds=seconds,
     )
 
 
-def _figures(selection: Selection) -> tuple[Figure, ...]:
+def _figures(selection: Selection, target: Target) -> tuple[Figure, ...]:
     sizes = selection.baseline.nbytes, selection.artifact.nbytes
     figures = [Figure("size", "bytes", float(sizes[0]), float(sizes[1]))]
     timed = selection.latencies.get(selection.chosen)
     base = selection.latencies.get("float")
     if timed is not None and base is not None:
-        figures.insert(0, Figure("latency", "s", base.median, timed.median))
+        name = "latency" if target.measurable else "modelled latency"
+        figures.insert(0, Figure(name, "s", base.median, timed.median))
     if selection.score is not None:
         figures.append(Figure("score", "", *selection.score, better="higher"))
     return tuple(figures)
 
 
-def _promises(selection: Selection) -> list[str]:
+def _promises(selection: Selection, target: Target) -> list[str]:
     """What a fixed scheme does not keep of 'never slower, never broken'."""
     timed = selection.latencies.get(selection.chosen)
     if timed is None or timed.ratio <= 1.03:
@@ -345,4 +349,6 @@ def _promises(selection: Selection) -> list[str]:
     quantized = any(choice.precision != FLOAT for choice in selection.plan.choices.values())
     if not quantized:
         return []
-    return [f"this plan is slower than float ({1 / timed.ratio:.2f}x); scheme='auto' avoids that"]
+    how = "" if target.measurable else f" by {target.time_model}"
+    speed = f"{1 / timed.ratio:.2f}x{how}"
+    return [f"this plan is slower than float ({speed}); scheme='auto' avoids that"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +13,13 @@ import onnx_ir as ir
 
 from qcompiler.backends.tensorrt.gate import WORDING, Gate, GateResult, available
 from qcompiler.backends.tensorrt.lint.run import float_nodes
+from qcompiler.backends.tensorrt.roofline import modelled
 from qcompiler.backends.tensorrt.stand_in import open_stand_in
 from qcompiler.execution.saving import weight_bytes, write_onnx
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.ir.signature import Feed
-from qcompiler.target.contract import Artifact, KernelCount
+from qcompiler.target.contract import Artifact, CostSample, KernelCount
 from qcompiler.target.placement import Placed, placed_regions
 
 if TYPE_CHECKING:
@@ -60,6 +61,14 @@ class TensorRTArtifact(Artifact):
     @property
     def stand_in(self) -> str:
         return self._stand_in.name
+
+    def profile(self, feeds: Sequence[Feed]) -> CostSample | None:
+        """Seconds by the target's roofline model, for the largest feed; nothing is measured."""
+        roofline = self._target.roofline
+        if roofline is None or not feeds:
+            return None
+        largest = max(feeds, key=lambda feed: sum(array.size for array in feed.values()))
+        return modelled(self._program, self._target, roofline, largest)
 
     @property
     def nbytes(self) -> int:

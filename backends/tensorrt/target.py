@@ -15,14 +15,16 @@ from qcompiler.backends.tensorrt.capabilities import (
     deconvolution,
     weight_only,
 )
+from qcompiler.backends.tensorrt.gpus import GPUS
 from qcompiler.backends.tensorrt.lint import Fix, fix, lint
 from qcompiler.backends.tensorrt.lint.run import Model
+from qcompiler.backends.tensorrt.roofline import Roofline
 from qcompiler.errors import ConfigurationError, LoweringError
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.target.capability import CapabilityTable, Implementation, Kernel
-from qcompiler.target.contract import Target
+from qcompiler.target.contract import ConversionCost, Target
 
 Precision = Literal["int8", "fp8", "int4-weights"]
 Base = Literal["float32", "fp16", "bf16"]
@@ -95,6 +97,23 @@ class TensorRT(Target):
     @property
     def preferred(self) -> str:
         return self.precision
+
+    @property
+    def roofline(self) -> Roofline | None:
+        """The model of the GPU, None for a compute capability without one."""
+        gpu = GPUS.get(self.compute_capability)
+        return None if gpu is None else Roofline(gpu, self.base)
+
+    @property
+    def time_model(self) -> str | None:
+        model = self.roofline
+        if model is None:
+            return None
+        return f"a roofline model of SM {self.compute_capability} ({model.gpu.name})"
+
+    def conversion_cost(self) -> ConversionCost | None:
+        model = self.roofline
+        return None if model is None else model.conversion
 
     @property
     def compiled_type(self) -> str:

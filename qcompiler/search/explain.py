@@ -11,9 +11,21 @@ from qcompiler.search.prediction import LossModel
 
 
 def explained(
-    plan: Plan, options: Sequence[Options], costs: CostModel, losses: LossModel | None
+    plan: Plan,
+    options: Sequence[Options],
+    costs: CostModel,
+    losses: LossModel | None,
+    time_model: str | None = None,
 ) -> Plan:
-    """The plan with measured times, losses, alternatives and a reason for every region."""
+    """The plan with times, losses, alternatives and a reason for every region.
+
+    Args:
+        plan: Precision of every region.
+        options: What each might have been.
+        costs: Seconds by region and precision.
+        losses: Sensitivities, if they were measured.
+        time_model: The model that the seconds are of; None where they were measured.
+    """
     choices = {}
     for each in options:
         key = each.region.key
@@ -25,7 +37,7 @@ def explained(
         lost = {name: losses.of_choice(key, name) for name in names} if losses else {}
         choices[key] = Choice(
             precision,
-            _reason(each, precision, measured, lost),
+            _reason(each, precision, measured, lost) + (" (modelled)" if time_model else ""),
             measured.get(precision),
             lost.get(precision),
             {name: seconds for name, seconds in measured.items() if name != precision},

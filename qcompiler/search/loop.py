@@ -315,7 +315,7 @@ class Search:
         loss = math.inf if candidate.loss is None else candidate.loss
         self._note(
             f"{what}: {candidate.quantized} regions quantized, "
-            f"{1e3 * (candidate.seconds or 0):.3f} ms, {sqnr_db(loss):.1f} dB"
+            f"{1e3 * (candidate.seconds or 0):.3f} ms{self._kind}, {sqnr_db(loss):.1f} dB"
             + self._predicted_note(candidate)
         )
         self.progress.advance(1, self.state.log[-1] + self._best_note())
@@ -358,6 +358,11 @@ class Search:
         ]
         best = min(map(self.score, within), default=1.0)
         return f"; best so far {1 / max(best, 1e-9):.2f}x"
+
+    @property
+    def _kind(self) -> str:
+        """Said of times that are not measured."""
+        return "" if self.workshop.target.measurable else " modelled"
 
     def _note(self, line: str) -> None:
         self.state.log.append(line)

@@ -83,7 +83,8 @@ def select(
         pace=Pace(baseline, samples.feeds) if target.measurable else None,
     )
     chooser = _Chooser(source, baseline, workshop, samples, goal, effort, progress, executor)
-    searching = goal.plan is None and goal.scheme.is_auto and target.measurable
+    priced = target.measurable or target.time_model is not None
+    searching = goal.plan is None and goal.scheme.is_auto and priced
     if searching and judge is not None:
         return chooser.search()
     return chooser.fixed()
@@ -164,7 +165,7 @@ class _Chooser:
             self._gates,
             Objective.of(self.goal.objective),
             footprint(options, elements),
-            CostCache.open(repr(self.workshop.target)),
+            self._cache(),
             self.executor,
             self.progress,
         )
@@ -181,11 +182,17 @@ class _Chooser:
         selection = self._selection(
             candidate, chosen, summary, latencies, tuple(state.frontier), tuple(state.log)
         )
-        plan = explained(selection.plan, options, costs, state.losses)
+        model = self.workshop.target.time_model
+        plan = explained(selection.plan, options, costs, state.losses, model)
         predicted = candidate.predicted if candidate else None
         if predicted is None and state.sensitivities is not None:
             predicted = state.sensitivities.of_plan(plan.precisions)
         return replace(selection, plan=plan, predicted=predicted)
+
+    def _cache(self) -> CostCache:
+        """Where measured times are kept; what a model says is computed anew."""
+        target = self.workshop.target
+        return CostCache.open(repr(target)) if target.measurable else CostCache(None)
 
     def _gates(self) -> GateModel:
         """The switchable model, with the scales of the plan that quantizes every region."""
@@ -243,14 +250,34 @@ class _Chooser:
         return named | dict(zip(["rewritten float"], rewritten, strict=False))
 
     def _timed(self, contenders: Mapping[str, Artifact]) -> dict[str, Latency]:
-        if not self.workshop.target.measurable or not self.samples.feeds:
+        if not self.samples.feeds:
             return {}
         feeds = list(self.samples.feeds[:_PROFILE_FEEDS])
+        if not self.workshop.target.measurable:
+            return self._modelled(contenders, feeds)
         runs = {"float": _runner(self.baseline, feeds)}
         runs.update({name: _runner(each, feeds) for name, each in contenders.items()})
         timed = compare_latency(runs, budget_seconds=self.effort.timing, min_rounds=7)
         return {
             name: replace(each, median=each.median / len(feeds)) for name, each in timed.items()
+        }
+
+    def _modelled(
+        self, contenders: Mapping[str, Artifact], feeds: Sequence[Feed]
+    ) -> dict[str, Latency]:
+        """Times by the target's model, relative to float as it is rewritten; none without one."""
+        if self.workshop.target.time_model is None:
+            return {}
+        plain = self.workshop.build(self.workshop.plan({})).artifact
+        samples = {
+            name: each.profile(feeds) for name, each in {"float": plain, **contenders}.items()
+        }
+        seconds = {name: sample.total for name, sample in samples.items() if sample is not None}
+        if "float" not in seconds:
+            return {}
+        ratios = {name: each / seconds["float"] for name, each in seconds.items()}
+        return {
+            name: Latency(seconds[name], ratio, ratio, ratio, 0) for name, ratio in ratios.items()
         }
 
     def _best(
@@ -275,13 +302,15 @@ class _Chooser:
         self, candidate: Candidate | None, latencies: Mapping[str, Latency], chosen: str
     ) -> str:
         total = len(self.workshop.options)
+        model = self.workshop.target.time_model
         if candidate is None:
-            return "float is returned: nothing measured was better within the loss allowed"
-        speed = 1 / latencies[chosen].ratio
+            how = "measured" if model is None else f"that {model} knows of"
+            return f"float is returned: nothing {how} was better within the loss allowed"
+        speed = f"{1 / latencies[chosen].ratio:.2f}x" + (f" by {model}" if model else "")
         quality = f"SQNR {sqnr_db(candidate.loss or 0.0):.1f} dB"
         if not candidate.quantized:
-            return f"float is returned, rewritten: {speed:.2f}x; no quantized form was better"
-        return f"{candidate.quantized} of {total} regions quantized: {speed:.2f}x, {quality}"
+            return f"float is returned, rewritten: {speed}; no quantized form was better"
+        return f"{candidate.quantized} of {total} regions quantized: {speed}, {quality}"
 
     def _selection(
         self,

@@ -186,6 +186,15 @@ class Target(ABC):
         """Precision that the scheme `auto` takes where nothing can be measured."""
         return "int8"
 
+    @property
+    def time_model(self) -> str | None:
+        """The model that profiles and `conversion_cost` are computed by, in words.
+
+        None where they are measured, or unknown. Asked only where nothing of the engine runs
+        (`judged_elsewhere`): the scheme `auto` then minimises modelled time.
+        """
+        return None
+
     @abstractmethod
     def lower(self, program: Program) -> Artifact:
         """Turns a legal program (float or Q/DQ) into something the engine runs.
