@@ -73,13 +73,14 @@ def _translate(exported: torch.export.ExportedProgram) -> ir.Model:
         ExportError: An operator has no translation.
     """
     try:
-        made = torch.onnx.export(
-            exported,
-            dynamo=True,
-            opset_version=WORKING_OPSET,
-            optimize=False,
-            verbose=False,
-        )
+        with _tensor_outputs(exported):
+            made = torch.onnx.export(
+                exported,
+                dynamo=True,
+                opset_version=WORKING_OPSET,
+                optimize=False,
+                verbose=False,
+            )
     except Exception as error:
         raise ExportError(
             "PyTorch's ONNX translation failed",
@@ -90,6 +91,23 @@ def _translate(exported: torch.export.ExportedProgram) -> ir.Model:
     assert made is not None
     model: ir.Model = made.model
     return model
+
+
+@contextlib.contextmanager
+def _tensor_outputs(exported: torch.export.ExportedProgram) -> Iterator[None]:
+    """Hides numbers and strings among the outputs, which the calling convention gives back.
+
+    The translation skips None there and stumbles over everything else that is no node (torch 2.13,
+    onnx/_internal/exporter/_core.py, _handle_output_node).
+    """
+    (last,) = exported.graph.find_nodes(op="output")
+    given = last.args
+    (results,) = given
+    last.args = (tuple(each if isinstance(each, torch.fx.Node) else None for each in results),)
+    try:
+        yield
+    finally:
+        last.args = given
 
 
 def _root_cause(error: BaseException) -> str:

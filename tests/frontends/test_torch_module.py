@@ -300,3 +300,21 @@ def test_a_failed_attempt_leaves_no_marks_behind() -> None:
     program = load(AddsRows(), (example,))
     assert program.signature.inputs[0].shape == (2, 3, 2)
     assert set(vars(example)) == before
+
+
+class Annotated(nn.Module):
+    def forward(self, x: Tensor) -> dict[str, Any]:
+        return {"y": x * 2, "n": 7, "kind": ("name", 1.5, None, True), "columns": x.shape[1]}
+
+
+def test_numbers_and_strings_among_the_results_come_back(run: Any) -> None:
+    x = torch.randn(3, 5)
+    exported = torch.export.export(Annotated(), (x,), strict=False)
+    before = exported.graph.find_nodes(op="output")[0].args
+    for source in (Annotated(), exported):
+        program = load(source, (x,))
+        assert len(program.signature.outputs) == 1
+        found = _call(program, run, x)
+        _close(found.pop("y"), x * 2)
+        assert found == {"n": 7, "kind": ("name", 1.5, None, True), "columns": 5}
+    assert exported.graph.find_nodes(op="output")[0].args == before

@@ -14,6 +14,7 @@ from qcompiler.backends.fbgemm import Fbgemm
 from qcompiler.backends.torch_engines import adapter
 from qcompiler.backends.torch_engines.arithmetic import arithmetic_of
 from qcompiler.backends.torch_engines.eager import EagerArtifact, float_baseline
+from qcompiler.backends.torch_engines.engine import TorchEngine
 from qcompiler.errors import ConfigurationError
 from qcompiler.execution.integer.operand import QuantizedOperand
 from qcompiler.frontends import load
@@ -115,14 +116,17 @@ class Attention(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         q, k, v = (part(x) for part in self.parts)
         weights: torch.Tensor = torch.softmax(q @ k.transpose(1, 2) / 5, -1)
-        return weights @ v
+        result: torch.Tensor = weights @ v
+        return result
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_products_of_activations_are_rows_of_the_normalization_option(engine: str) -> None:
     torch.manual_seed(2)
     module, feeds = Attention().eval(), [(torch.randn(2, 16, 32),) for _ in range(3)]
-    target = registry.find_target(engine)(normalization=True)
+    kind = registry.find_target(engine)
+    assert issubclass(kind, TorchEngine)
+    target = kind(normalization=True)
     compiled = qc.compile(module, target, feeds, scheme="int8", recipe="fast")
     found = compiled.verify(feeds)
     assert found.ok, found.text()
