@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from qcompiler.errors import ConfigurationError
 
-FLOAT_PIPELINE = "canonicalize,fuse-conv-bn,canonicalize,dead-code"
+FLOAT_PIPELINE = "float16-to-float32,canonicalize,fuse-conv-bn,canonicalize,dead-code"
 """Passes before calibration; exact up to float rounding."""
 
 

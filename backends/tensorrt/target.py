@@ -62,6 +62,7 @@ class TensorRT(Target):
     name: ClassVar[str] = "tensorrt"
     measurable: ClassVar[bool] = False
     judged_elsewhere: ClassVar[bool] = True
+    runs_float16: ClassVar[bool] = True
     placement: ClassVar[str] = (
         "align-scales,insert-qdq,fold-qdq,float-movers,quantize-weights,quantize-weight-blocks,"
         "dead-code"

@@ -157,6 +157,8 @@ class Target(ABC):
             measured; False for targets that only write a file.
         judged_elsewhere: Whether artifacts of a target that is not measurable run on a stand-in
             that computes what the graph says, so that loss, but no time, can be measured.
+        runs_float16: Whether the engine has float16 kernels that are worth keeping; elsewhere
+            float16 models are compiled in float32, with Casts at their inputs and outputs.
         tolerance_lsb: Steps by which the engine's integers may differ from the integer reference.
     """
 
@@ -164,6 +166,7 @@ class Target(ABC):
     placement: ClassVar[str] = STATIC_PLACEMENT
     measurable: ClassVar[bool] = True
     judged_elsewhere: ClassVar[bool] = False
+    runs_float16: ClassVar[bool] = False
     tolerance_lsb: ClassVar[int] = 0
 
     def single_threaded(self) -> Target:
