@@ -33,6 +33,8 @@ from qcompiler.target.arithmetic import Arithmetic, Tolerance
 
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _ONEDNN = Tolerance(1, 0.001)
+_SMALLEST_SCALE = float(np.float32(6.1e-5))
+"""SMALL_SCALE_THRESHOLD of QuantUtils.h."""
 _APPROXIMATE = Tolerance(1, 0.02)
 """Kernels that compute in float with approximated functions."""
 
@@ -57,7 +59,24 @@ def arithmetic_of(engine: str) -> Arithmetic:
         tolerances |= dict.fromkeys(_WEIGHTED, Tolerance(0))
     if engine == "qnnpack":
         tolerances |= dict.fromkeys(("GlobalAveragePool", "ReduceMean"), _APPROXIMATE)
-    return Arithmetic(kernels, clips=True, tolerances=tolerances)
+    return Arithmetic(kernels, clips=True, tolerances=tolerances, dynamic=_range)
+
+
+def _range(x: Array) -> tuple[np.float32, int]:
+    """ChooseQuantizationParams in ATen/native/quantized/cpu/QuantUtils.h, for uint8.
+
+    Scales have a floor; the zero point comes from the end of the range that rounds better.
+    """
+    low, high = (float(end) for end in (min(x.min(initial=0.0), 0), max(x.max(initial=0.0), 0)))
+    scale = (high - low) / 255
+    if np.float32(scale) == 0:
+        scale = 0.1
+    elif scale < _SMALLEST_SCALE:
+        widened = _SMALLEST_SCALE / scale
+        low, high, scale = low * widened, high * widened, _SMALLEST_SCALE
+    from_low, from_high = -low / scale, 255 - high / scale
+    better = from_low if abs(low / scale) < 255 + abs(high / scale) else from_high
+    return np.float32(scale), int(np.clip(np.rint(better), 0, 255))
 
 
 def _weighted(op: str, integer_bias: bool) -> Kernel:

@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from qcompiler.errors import VerificationError
-from qcompiler.execution.integer.comparison import Comparison
-from qcompiler.execution.integer.extraction import IntegerRegion, extract
+from qcompiler.execution.integer.comparison import Check, Comparison, StaticCheck
+from qcompiler.execution.integer.dynamic import dynamic_checks
+from qcompiler.execution.integer.extraction import extract
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
-from qcompiler.target.arithmetic import Tolerance
+from qcompiler.target.arithmetic import Arithmetic, Tolerance
 from qcompiler.target.contract import Artifact, KernelCount, Target
 from qcompiler.target.placement import lowered_regions
 
@@ -193,9 +194,9 @@ def verify_artifact(
     checks = [
         RegionCheck(
             key,
-            "+".join(node.op_type for node in ready[key].region.nodes),
+            ready[key].ops,
             lsb,
-            target.arithmetic.tolerances.get(ready[key].region.kind),
+            _tolerance(ready[key], target.arithmetic),
         )
         for key, lsb in comparison.found.items()
     ]
@@ -210,6 +211,11 @@ def verify_artifact(
     )
 
 
+def _tolerance(check: Check, rules: Arithmetic) -> Tolerance | None:
+    """None for what the target's own applies to; a derived bound leaves nothing to tolerate."""
+    return rules.tolerances.get(check.kind) if isinstance(check, StaticCheck) else Tolerance(0)
+
+
 def _problems(count: KernelCount) -> tuple[str, ...]:
     """No integer kernel at all where some were meant is an error, not a diagnostic."""
     if count.missed and not count.integer:
@@ -219,11 +225,12 @@ def _problems(count: KernelCount) -> tuple[str, ...]:
 
 def _quantized(
     program: Program, target: Target, missed: set[str]
-) -> tuple[dict[str, IntegerRegion], dict[str, str]]:
+) -> tuple[dict[str, Check], dict[str, str]]:
     """Regions of the plan that can be compared, and those that cannot with the reason."""
     planned = {} if program.plan is None else program.plan.choices
     keys = {key for key, choice in planned.items() if choice.precision != FLOAT} - missed
-    found: dict[str, IntegerRegion] = {}
+    found: dict[str, Check] = dict(dynamic_checks(program, keys, target.arithmetic.dynamic))
+    keys -= set(found)
     unchecked: dict[str, str] = {}
     for region in lowered_regions(program, target):
         if region.key not in keys:
@@ -233,11 +240,11 @@ def _quantized(
         if isinstance(each, str):
             unchecked[region.key] = each
         else:
-            found[region.key] = each
+            found[region.key] = StaticCheck(each)
     for key in sorted(keys):
         unchecked[key] = "its activations are quantized at run time, inside the kernel"
     return found, unchecked
 
 
-def _is_visible(each: IntegerRegion, program: Program) -> bool:
+def _is_visible(each: Check, program: Program) -> bool:
     return all(value.graph is program.graph for value in each.values)

@@ -14,6 +14,18 @@ from qcompiler.errors import ConfigurationError
 Array = npt.NDArray[Any]
 
 
+DynamicRange = Callable[[Array], tuple[np.float32, int]]
+"""A whole float operand to the scale and zero point it gets as uint8 at run time."""
+
+
+def onnx_range(x: Array) -> tuple[np.float32, int]:
+    """ONNX DynamicQuantizeLinear: the range with 0 in it, 255 steps, in float32."""
+    low = np.minimum(np.float32(x.min(initial=0.0)), np.float32(0))
+    high = np.maximum(np.float32(x.max(initial=0.0)), np.float32(0))
+    scale = np.float32(1.0) if low == high else np.float32((high - low) / np.float32(255))
+    return scale, int(np.clip(np.rint(-low / scale), 0, 255))
+
+
 @dataclass(frozen=True)
 class Tolerance:
     """What the integers of one op may differ by.
@@ -52,8 +64,10 @@ class Arithmetic:
             called like the entries of `execution.integer.reference.KERNELS`.
         clips: Whether a Clip behind a kernel is cut on the integers.
         tolerances: By op, where they differ from the target's `tolerance_lsb`.
+        dynamic: How operands that are quantized at run time get their scale and zero point.
     """
 
     kernels: Mapping[str, Callable[..., Array]] = field(default_factory=dict)
     clips: bool = False
     tolerances: Mapping[str, Tolerance] = field(default_factory=dict)
+    dynamic: DynamicRange = onnx_range

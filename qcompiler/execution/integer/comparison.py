@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+import onnx_ir as ir
 
 from qcompiler.errors import ConfigurationError
 from qcompiler.execution.integer.extraction import IntegerRegion
@@ -23,6 +26,69 @@ _ROW_OPS = frozenset(
 """Ops whose result in row i (axis 0) depends on row i of the operands alone."""
 
 
+class Check(Protocol):
+    """A region with its reference."""
+
+    @property
+    def ops(self) -> str:
+        """What it runs, for messages."""
+
+    @property
+    def kind(self) -> str:
+        """The op that tolerances are listed by."""
+
+    @property
+    def values(self) -> Sequence[ir.Value]:
+        """Everything that the comparison reads from the engine's run."""
+
+    def differences(self, arrays: Mapping[str, Array], rows: int | None) -> dict[int, int]:
+        """Elements by how many steps they differ, any unequal or forbidden one counting.
+
+        Raises:
+            ConfigurationError: The reference cannot compute this.
+        """
+
+    def work(self, arrays: Mapping[str, Array]) -> float:
+        """Multiplications, roughly."""
+
+
+@dataclass(frozen=True, eq=False)
+class StaticCheck:
+    """A region between DequantizeLinear and QuantizeLinear."""
+
+    each: IntegerRegion
+
+    @property
+    def ops(self) -> str:
+        return "+".join(node.op_type for node in self.each.region.nodes)
+
+    @property
+    def kind(self) -> str:
+        return self.each.region.kind
+
+    @property
+    def values(self) -> tuple[ir.Value, ...]:
+        return self.each.values
+
+    def differences(self, arrays: Mapping[str, Array], rows: int | None) -> dict[int, int]:
+        """Elements by steps; only the first rows, where rows are independent."""
+        each = self.each
+        inputs = [arrays[port.value.name or ""] for port in each.inputs]
+        result = arrays[each.result.name or ""]
+        if rows is not None and _rows_are_independent(each, inputs, result):
+            inputs, result = [a[:rows] for a in inputs], result[:rows]
+        return _differences(each, each.compute(inputs), result)
+
+    def work(self, arrays: Mapping[str, Array]) -> float:
+        """Output elements times weights per channel."""
+        size = float(arrays[self.each.result.name or ""].size)
+        weight = self.each.weight
+        if weight is None:
+            return size
+        channels = weight.params.scale.size if weight.params.axis is not None else 1
+        return size * weight.data.size / max(channels, 1)
+
+
 class Comparison:
     """Compares regions on one sample after another.
 
@@ -36,9 +102,7 @@ class Comparison:
         skipped: Regions that could not be compared, with the reason.
     """
 
-    def __init__(
-        self, regions: Mapping[str, IntegerRegion], rows: int | None, seconds: float
-    ) -> None:
+    def __init__(self, regions: Mapping[str, Check], rows: int | None, seconds: float) -> None:
         self.found: dict[str, dict[int, int]] = {}
         self.skipped: dict[str, str] = {}
         self._regions = dict(regions)
@@ -65,7 +129,7 @@ class Comparison:
         self.skipped = {key: why for key, why in self.skipped.items() if key not in self.found}
         self._left = deadline - time.monotonic()
 
-    def _in_order(self, arrays: Mapping[str, Array]) -> Iterator[tuple[str, IntegerRegion]]:
+    def _in_order(self, arrays: Mapping[str, Array]) -> Iterator[tuple[str, Check]]:
         ready = {}
         for key, each in self._regions.items():
             if all(value.name in arrays for value in each.values):
@@ -74,15 +138,11 @@ class Comparison:
                 self.skipped[key] = _HIDDEN
         if math.isinf(self._left):
             return iter(ready.items())
-        return iter(sorted(ready.items(), key=lambda item: _work(item[1], arrays)))
+        return iter(sorted(ready.items(), key=lambda item: item[1].work(arrays)))
 
-    def _compare(self, key: str, each: IntegerRegion, arrays: Mapping[str, Array]) -> None:
-        inputs = [arrays[port.value.name or ""] for port in each.inputs]
-        result = arrays[each.result.name or ""]
-        if self._rows is not None and _rows_are_independent(each, inputs, result):
-            inputs, result = [a[: self._rows] for a in inputs], result[: self._rows]
+    def _compare(self, key: str, each: Check, arrays: Mapping[str, Array]) -> None:
         histogram = self.found.setdefault(key, {})
-        for steps, count in _differences(each, each.compute(inputs), result).items():
+        for steps, count in each.differences(arrays, self._rows).items():
             histogram[steps] = histogram.get(steps, 0) + count
 
 
@@ -110,12 +170,3 @@ def _rows_are_independent(each: IntegerRegion, inputs: list[Array], result: Arra
     if result.ndim < (2 if anchor.op_type == "MatMul" else 1):
         return False  # a scalar has no rows, and the only axis of a vector is summed over
     return anchor.op_type != "MatMul" or each.weight is not None or result.ndim > 2
-
-
-def _work(each: IntegerRegion, arrays: Mapping[str, Array]) -> float:
-    """Multiplications, roughly."""
-    size = float(arrays[each.result.name or ""].size)
-    if each.weight is None:
-        return size
-    channels = each.weight.params.scale.size if each.weight.params.axis is not None else 1
-    return size * each.weight.data.size / max(channels, 1)
