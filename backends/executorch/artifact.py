@@ -12,7 +12,12 @@ import numpy.typing as npt
 from qcompiler.backends.executorch.costs import cost_sample
 from qcompiler.backends.executorch.layers import Layer
 from qcompiler.backends.executorch.record import record_of
-from qcompiler.backends.executorch.runtime import ExecuTorchSession, require
+from qcompiler.backends.executorch.runtime import (
+    ExecuTorchSession,
+    quietly,
+    require,
+    traceable,
+)
 from qcompiler.backends.torch_engines.store import write_atomically
 from qcompiler.ir.origin import REGION_KEY
 from qcompiler.ir.program import Program
@@ -52,7 +57,8 @@ class ExecuTorchArtifact(Artifact):
 
     def __init__(self, program: Program, target: ExecuTorch) -> None:
         require()
-        from qcompiler.backends.executorch.delegation import Limits, delegate
+        with quietly():
+            from qcompiler.backends.executorch.delegation import Limits, delegate
 
         self._program = program
         self._target = target
@@ -81,7 +87,7 @@ class ExecuTorchArtifact(Artifact):
         return self._kernels
 
     def profile(self, feeds: Sequence[Feed]) -> CostSample | None:
-        if not feeds:
+        if not feeds or not traceable():
             return None
         keys = layer_keys(self._target.regions(self._program), self._layers, self._program)
         return cost_sample(self._session.trace(feeds, _PROFILE_SECONDS), self._layers, keys)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import logging
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,8 +11,11 @@ from typing import Any
 
 import onnx_ir as ir
 import torch
+from executorch.backends.xnnpack.partition.config import ALL_PARTITIONER_CONFIGS
+from executorch.backends.xnnpack.partition.config.generic_node_configs import UnsqueezeCopyConfig
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
+from executorch.exir.dialects._ops import ops as exir_ops
 from executorch.exir.passes.sym_shape_eval_pass import ConstraintBasedSymShapeEvalPass
 from torch import fx
 from torch.fx.passes.infra.pass_base import PassResult
@@ -22,8 +23,13 @@ from torch.fx.passes.infra.pass_base import PassResult
 from qcompiler.backends.executorch.graph import edge_module
 from qcompiler.backends.executorch.layers import Layer, layers_of
 from qcompiler.backends.executorch.record import METHOD
+from qcompiler.backends.executorch.runtime import quietly
 from qcompiler.backends.torch_engines.ops.operands import torch_dtype
 from qcompiler.errors import LoweringError
+
+_RESHAPES = ("aten.view_copy", "aten.unsqueeze_copy")
+_PARTITIONED = [each for each in ALL_PARTITIONER_CONFIGS if each is not UnsqueezeCopyConfig]
+"""The partitioner takes an Unsqueeze with two open dimensions, which XNNPACK then refuses."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,9 @@ def delegate(model: ir.Model, limits: Limits | None) -> Lowering:
     with _explained(), _quick():
         exported = torch.export.export(module, examples, dynamic_shapes=dims)
         edge = to_edge_transform_and_lower(
-            exported, transform_passes=[_inferred_shapes], partitioner=[XnnpackPartitioner()]
+            exported,
+            transform_passes=[_inferred_shapes],
+            partitioner=[XnnpackPartitioner(_PARTITIONED)],
         )
         return Lowering(edge, layers_of(edge.exported_program().graph_module))
 
@@ -119,12 +127,14 @@ def _inferred_shapes(module: fx.GraphModule) -> PassResult:
     """Reshapes with one open dimension say -1 there: XNNPACK takes no symbols."""
     changed = False
     for node in module.graph.nodes:
-        if node.op != "call_function" or "view_copy" not in getattr(node.target, "__name__", ""):
+        name = str(getattr(node.target, "__name__", node.target))
+        if node.op != "call_function" or not name.startswith(_RESHAPES):
             continue
         shape = list(node.meta["val"].shape)
-        if sum(not isinstance(size, int) for size in shape) == 1:
+        open_dims = sum(not isinstance(size, int) for size in shape)
+        if open_dims == 1 or (open_dims == 0 and "unsqueeze" in name):
             wanted = [size if isinstance(size, int) else -1 for size in shape]
-            node.args = (node.args[0], wanted)
+            node.target, node.args = exir_ops.edge.aten.view_copy.default, (node.args[0], wanted)
             changed = True
     if changed:
         module.graph.eliminate_dead_code()
@@ -146,12 +156,9 @@ def _quick() -> Iterator[None]:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Errors of torch and ExecuTorch as LoweringError; their warnings are not for users."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    """Errors of torch and ExecuTorch as LoweringError."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quietly():
             yield
     except LoweringError:
         raise
@@ -162,5 +169,3 @@ def _explained() -> Iterator[None]:
             why=text.splitlines()[0] if text else repr(error),
             fix="give the inputs fixed shapes, or choose the target onnxruntime",
         ) from error
-    finally:
-        logging.disable(level)

@@ -16,6 +16,7 @@ import torch
 from torch import fx
 from torch.nn import functional
 
+from qcompiler.backends.executorch import sizes
 from qcompiler.backends.torch_engines.constants import (
     IntegerWeight,
     Levels,
@@ -30,7 +31,7 @@ from qcompiler.backends.torch_engines.ops import window
 from qcompiler.backends.torch_engines.special import DynamicProduct, Special, dynamic_product
 from qcompiler.backends.torch_engines.writer import identifier
 from qcompiler.ir.origin import REGION_KEY
-from qcompiler.ir.walk import is_op, scalar, sole_user, uses
+from qcompiler.ir.walk import is_op, rank, scalar, sole_user, uses
 
 _Q: Any = torch.ops.quantized_decomposed
 _WINDOWS = {"Conv": window.conv, "ConvTranspose": window.conv_transpose}
@@ -58,6 +59,7 @@ class _EdgeLowering(GraphLowering):
 
     def _choose_kernels(self) -> None:
         """No kernels of torch: XNNPACK chooses its own. Products take their bias in."""
+        self._sizes = sizes.size_values(self._graph)
         for node in self._graph:
             special = None
             if is_op(node, "MatMulInteger"):
@@ -78,6 +80,8 @@ class _EdgeLowering(GraphLowering):
         self._real[node.outputs[0]] = call
 
     def real(self, value: ir.Value) -> fx.Node:
+        if value in self._sizes:
+            return self.call(sizes.as_tensor, super().real(value))
         node = value.producer()
         if node is None or not is_op(node, "DequantizeLinear") or array_of(value) is not None:
             return super().real(value)
@@ -87,7 +91,16 @@ class _EdgeLowering(GraphLowering):
         numbers = _numbers(levels, _is_shifted(source, levels))
         return self.call(_Q.dequantize_per_tensor.default, self.real(source), *numbers)
 
+    def operand(self, value: ir.Value | None, plain: bool = False) -> Any:
+        if plain and value is not None and value in self._sizes:
+            return super().real(value)
+        return super().operand(value, plain)
+
     def _float_call(self, node: ir.Node) -> fx.Node:
+        if node.outputs[0] in self._sizes:
+            return self._size_call(node)
+        if is_op(node, "PRelu"):
+            return self._prelu(node)
         if is_op(node, "Clip"):
             return self._clip(node)
         if is_op(node, *_WINDOWS, "MatMul") or _is_linear(node):
@@ -95,6 +108,24 @@ class _EdgeLowering(GraphLowering):
             if held is not None:
                 return self._layer(node, held)
         return super()._float_call(node)
+
+    def _size_call(self, node: ir.Node) -> fx.Node:
+        function = sizes.SOURCES.get(node.op_type)
+        if function is not None:
+            assert node.inputs[0] is not None
+            return self.call(function, self.real(node.inputs[0]), **self._attributes(node))
+        operands = [self.operand(value, plain=True) for value in node.inputs]
+        return self.call(sizes.ARITHMETIC[node.op_type], *operands, **self._attributes(node))
+
+    def _prelu(self, node: ir.Node) -> fx.Node:
+        """torch's own for images with one slope per channel: XNNPACK takes no other rank."""
+        slope, source = array_of(node.inputs[1]), node.inputs[0]
+        if slope is None or source is None or rank(source) != 4:
+            return super()._float_call(node)
+        if slope.ndim not in (3, 4) or slope.shape[-3] != slope.size:
+            return super()._float_call(node)
+        held = self.attribute("slope", torch.from_numpy(np.array(slope.reshape(-1), copy=True)))
+        return self.call(functional.prelu, self.real(source), held)
 
     def _clip(self, node: ir.Node) -> fx.Node:
         """hardtanh where it can: XNNPACK fuses no clamp into an integer layer."""

@@ -93,14 +93,19 @@ def _delegated(node: fx.Node, program: Any, delegate: int) -> Layer:
 
 
 def _objection(node: fx.Node, weighted: bool, dynamic: bool) -> str | None:
-    data = [each for each in node.all_input_nodes if each.op == "call_function"]
+    data = [_unpadded(each) for each in node.all_input_nodes if each.op == "call_function"]
     if not data or not all("dequantize" in _name(each) for each in data):
         return "its data is not quantized"
     if weighted and sum("dequantize" in _name(each) for each in data) < 2:
         return "its weight is not quantized"
-    if not dynamic and not _quantized(node):
+    if not dynamic and _quantized(node) is None:
         return "its result is not quantized"
     return None
+
+
+def _unpadded(node: fx.Node) -> fx.Node:
+    """What is in front of a padding: XNNPACK pads integers if a convolution reads them."""
+    return node.all_input_nodes[0] if _op(node).startswith("constant_pad_nd") else node
 
 
 def _quantized(node: fx.Node) -> fx.Node | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import tempfile
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,12 +46,31 @@ def available() -> bool:
     return importlib.util.find_spec("executorch") is not None
 
 
+def traceable() -> bool:
+    """Whether traces can be read: ExecuTorch's reader imports pandas."""
+    return importlib.util.find_spec("pandas") is not None
+
+
 def require() -> None:
     """Raises ConfigurationError without the package `executorch`."""
     if not available():
         raise ConfigurationError(
             "the package executorch is not installed", fix="see docs/executorch.md, Install"
         )
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keeps back warnings of ExecuTorch and torchao, and the log handler that one adds."""
+    level, handlers = logging.root.manager.disable, list(logging.root.handlers)
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+        logging.root.handlers[:] = handlers
 
 
 class ExecuTorchSession:
@@ -138,8 +159,7 @@ def load_program(pte: bytes, traced: bool = False) -> Any:
     Raises:
         LoweringError: Not a program, or damaged.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quietly():
         from executorch.runtime import Runtime
 
         try:
@@ -164,12 +184,14 @@ def _executed(method: Any, inputs: list[Any]) -> list[Array]:
 
 def _events(program: Any) -> list[OpTime]:
     """Kernels of the last run. XNNPACK's come before the call of the delegate that ran them."""
-    from executorch.devtools.etdump.serialize import deserialize_from_etdump_flatcc
+    with quietly():
+        from executorch.devtools.etdump.serialize import deserialize_from_etdump_flatcc
 
     with tempfile.TemporaryDirectory(prefix="qcompiler-") as folder:
         path = Path(folder) / "trace.etdp"
         program.write_etdump_result_to_file(str(path), str(Path(folder) / "unused.bin"))
-        dump = deserialize_from_etdump_flatcc(path.read_bytes())
+        with quietly():
+            dump = deserialize_from_etdump_flatcc(path.read_bytes())
     found: list[OpTime] = []
     inside: list[tuple[str, float]] = []
     delegates = 0

@@ -99,9 +99,8 @@ def slice_(
     by = ints(steps) if steps is not None else [1] * len(first)
     for start, end, axis, step in zip(first, last, along, by, strict=True):
         size = x.shape[axis]
-        if step > 0:
-            begin, stop, _ = slice(start, end, step).indices(size)
-            x = torch.ops.aten.slice.Tensor(x, axis, begin, max(begin, stop), step)
+        if step > 0:  # clamps by itself, symbols of torch.export included
+            x = torch.ops.aten.slice.Tensor(x, axis, start, end, step)
         else:
             chosen = list(range(*slice(start, max(end, -size - 1), step).indices(size)))
             x = x.index_select(axis, torch.tensor(chosen, dtype=torch.int64))

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 Ints: TypeAlias = "Tensor | Sequence[int] | int"
-"""Integers known when the graph is built (a list), or computed at run time (an int64 tensor)."""
+"""Integers known when the graph is built (a list), or computed at run time (an int64 tensor).
+
+While torch.export traces, integers of a list may be symbols."""
 
 Numbers: TypeAlias = "Tensor | Sequence[float] | float"
 
@@ -45,9 +47,9 @@ def ints(values: Ints) -> list[int]:
     """A list of ints; a scalar gives one."""
     if isinstance(values, Tensor):
         return [int(each) for each in values.reshape(-1).tolist()]
-    if isinstance(values, int):
+    if isinstance(values, (int, torch.SymInt)):
         return [values]
-    return [int(each) for each in values]
+    return [each if isinstance(each, torch.SymInt) else int(each) for each in values]
 
 
 def numbers(values: Numbers) -> list[float]:
