@@ -24,6 +24,7 @@ from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import all_nodes, constant, is_constant, is_op, uses
 
+SIGNED_FAR, MIXED_READERS = "OV-F1", "OV-F2"
 _OFFSET = 128
 _RECURRENT = ("LSTM", "GRU", "RNN")
 _PASSING = (
@@ -64,7 +65,9 @@ def findings(program: Program) -> tuple[Diagnostic, ...]:
             _finding("OV-F1", node, _F1, _F1_HINT) for node in quantizers if _signed_far(node)
         ]
     if any(_is_dynamic(value) for value in program.graph.inputs):
-        found += [_finding("OV-F2", node, _F2, _F2_HINT) for node in quantizers if _mixed(node)]
+        found += [
+            _finding(MIXED_READERS, node, _F2, _F2_HINT) for node in quantizers if _mixed(node)
+        ]
     return tuple(found)
 
 

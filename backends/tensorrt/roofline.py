@@ -5,13 +5,14 @@ what its operations take at the peak rate and what its bytes take at the memory'
 Waterman and Patterson, Roofline, CACM 52(4), 2009), plus a launch. It knows nothing of caches,
 tiles or tactics. It orders plans for the search; no speed may be claimed from it.
 
-What is counted follows TensorRT's fusions (developer guide, Q/DQ networks): a Q is part of the
-kernel that computes its operand, a DQ of the one that reads it; a Q on a graph input or behind a
-mover is a kernel of its own. Reshapes cost nothing.
+What is counted follows TensorRT's fusions (developer guide, Q/DQ networks): a Q moves back through
+ops that only move data and is part of the kernel that computes its operand, a DQ of the one that
+reads it; a Q on a graph input is a kernel of its own. Reshapes cost nothing.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -90,16 +91,38 @@ def modelled(program: Program, target: Target, roofline: Roofline, feed: Feed) -
     conversions = other = 0.0
     for node in shaped.graph:
         if is_op(node, "QuantizeLinear") and not is_constant(node.inputs[0]):
-            producer = node.inputs[0].producer() if node.inputs[0] is not None else None
-            conversions += 0.0 if _absorbs(producer) else count.conversion(node)
+            conversions += 0.0 if _is_computed(node.inputs[0]) else count.conversion(node)
         elif node not in inside and not is_op(node, *_PAIR, *_FREE):
             other += count.loose(node)
     return CostSample(seconds, conversions, other)
 
 
-def _absorbs(producer: ir.Node | None) -> bool:
-    """Whether a Q behind this node is part of its kernel."""
-    return producer is not None and not traits(producer).moves_data
+def _is_computed(value: ir.Value | None) -> bool:
+    """Whether a kernel computes the value, so that it may write it quantized."""
+    producer = value.producer() if value is not None else None
+    while producer is not None and _moves(producer):
+        value = producer.inputs[0]
+        producer = value.producer() if value is not None else None
+    return producer is not None
+
+
+def _moves(node: ir.Node) -> bool:
+    return traits(node).moves_data or is_op(node, *_FREE)
+
+
+def _wanted(value: ir.Value) -> tuple[bool, bool]:
+    """Whether readers behind movers want the value quantized, and whether any wants it plain."""
+    quantized, plain = False, value.is_graph_output()
+    for use in uses(value):
+        if is_op(use.node, "QuantizeLinear"):
+            quantized = True
+        elif _moves(use.node):
+            found = [_wanted(output) for output in use.node.outputs]
+            quantized |= any(each for each, _ in found)
+            plain |= any(each for _, each in found)
+        else:
+            plain = True
+    return quantized, plain or not quantized
 
 
 @dataclass(frozen=True)
@@ -112,6 +135,8 @@ class _Count:
         """Seconds of a region's kernel; nothing for a change of shape."""
         if is_op(region.anchor, *_FREE):
             return 0.0
+        if _moves(region.anchor):
+            return self.roofline.kernel(0.0, 2 * self._written(region.output), math.inf)
         operands = [operand.value for operand in region.activations]
         stored = [] if region.weight is None else [region.weight.value]
         moved = sum(map(self._read, [*operands, *stored])) + self._written(region.output)
@@ -149,12 +174,10 @@ class _Count:
 
     def _written(self, value: ir.Value) -> float:
         """Bytes written of a result: as integers where a Q reads it, in the base for others."""
-        readers = [use.node for use in uses(value)]
-        quantized = any(is_op(node, "QuantizeLinear") for node in readers)
-        plain = value.is_graph_output() or any(
-            not is_op(node, "QuantizeLinear") for node in readers
-        )
-        return _elements(value) * (quantized + self.roofline.width * (plain or not quantized))
+        if _quantized(value) is not None:
+            return _elements(value)  # a mover's or a MaxPool's, behind a DQ
+        quantized, plain = _wanted(value)
+        return _elements(value) * (quantized + self.roofline.width * plain)
 
 
 _NAMES = {
@@ -167,7 +190,7 @@ _NAMES = {
 def _quantized(value: ir.Value | None) -> str | None:
     """The type behind a value that a DQ makes, None for one of the base type."""
     producer = value.producer() if value is not None else None
-    while producer is not None and is_op(producer, *_FREE, "Transpose"):
+    while producer is not None and (_moves(producer) or traits(producer).shares_scale):
         data = producer.inputs[0]
         producer = data.producer() if data is not None else None
     if producer is None or not is_op(producer, "DequantizeLinear"):

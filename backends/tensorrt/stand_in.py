@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 import onnx_ir as ir
 
-from qcompiler.backends.openvino.faults import unsigned
+from qcompiler.backends.openvino.faults import MIXED_READERS, findings, unsigned
 from qcompiler.backends.openvino.session import OpenVinoSession, available
 from qcompiler.errors import LoweringError
 from qcompiler.execution.session import OrtSession
@@ -39,8 +39,8 @@ def open_stand_in(target: TensorRT, program: Program, model: ir.Model) -> StandI
     """The stand-in that the target asks for; `auto` is OpenVINO where that can run the file.
 
     OpenVINO runs this placement on integers, as TensorRT does. It is given the same numbers as
-    uint8, and shapes fixed to those of the feed: see `openvino.faults` for why. ONNX Runtime runs
-    without optimizations what the graph says, in float between Q and DQ.
+    uint8, and where it must be, shapes fixed to those of the feed: see `openvino.faults` for why.
+    ONNX Runtime runs without optimizations what the graph says, in float between Q and DQ.
 
     Args:
         target: Options of the compilation.
@@ -63,7 +63,8 @@ def open_stand_in(target: TensorRT, program: Program, model: ir.Model) -> StandI
 
 def _openvino(program: Program) -> StandIn:
     shown = unsigned(program)
-    session = OpenVinoSession(shown.model, shown.signature, fixed_shapes=True)
+    mixed = any(each.rule == MIXED_READERS for each in findings(shown))
+    session = OpenVinoSession(shown.model, shown.signature, fixed_shapes=mixed)
     return StandIn("OpenVINO (int8 kernels)", session.run_checked)
 
 

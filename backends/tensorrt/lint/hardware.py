@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from qcompiler.backends.tensorrt.lint.rule import Finding, Verdict
-from qcompiler.backends.tensorrt.lint.view import View, both_sides, stored_type
+from qcompiler.backends.tensorrt.lint.view import WEIGHTED, View, both_sides, stored_type
 from qcompiler.ir.walk import is_op
 
 FIRST_CAPABILITY = {
@@ -18,6 +18,7 @@ FIRST_CAPABILITY = {
 """Lowest compute capability that has the type."""
 
 _TURING = 75
+_RECURRENT = ("LSTM", "GRU", "RNN")
 
 
 def needed_capability(view: View) -> Iterator[Finding]:
@@ -31,9 +32,16 @@ def needed_capability(view: View) -> Iterator[Finding]:
 
 
 def missing_kernels(view: View) -> Iterator[Finding]:
-    """T23: at SM 75 TensorRT-RTX has no int8 convolution and no product with float32 results."""
-    for node in view.weighted if view.compute_capability == _TURING else ():
-        product = is_op(node, "MatMul", "Gemm")
+    """T23: at SM 75 TensorRT-RTX has no int8 convolution and no product with float32 results.
+
+    An LSTM, GRU or RNN is decomposed into products.
+    """
+    if view.compute_capability != _TURING:
+        return
+    for node in view.nodes:
+        if not is_op(node, *WEIGHTED, *_RECURRENT):
+            continue
+        product = is_op(node, "MatMul", "Gemm", *_RECURRENT)
         if product and _results_in_float32(node):
             yield Finding(node, "no matrix product with float32 results at SM 75", Verdict.REJECTED)
         elif not product and _int8(node):

@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 
 from benchmarks.tensorrt_cases_placement import hardware
 from benchmarks.tensorrt_cases_scales import scales
+from benchmarks.tensorrt_net import Net
 from qcompiler.backends.tensorrt import gate as gate_module
 from qcompiler.backends.tensorrt.gate import WORDING, Gate, available
+from qcompiler.backends.tensorrt.lint import lint
 from qcompiler.errors import ConfigurationError, LoweringError
 
 needs_wheels = pytest.mark.skipif(
@@ -73,6 +76,22 @@ def test_a_file_with_external_data(
     path = tmp_path / "model.onnx"
     onnx.save(conv_net(), path, save_as_external_data=True, location="w.bin", size_threshold=0)
     assert gate.check(path).built
+
+
+@needs_wheels
+@pytest.mark.parametrize("op", ["LSTM", "GRU", "RNN"])
+@pytest.mark.parametrize("capability", [75, 86])
+def test_recurrent_ops_are_refused_where_the_lint_says_so(op: str, capability: int) -> None:
+    """T23: they are decomposed into float32 products, which SM 75 does not have."""
+    net, gates = Net(), {"LSTM": 4, "GRU": 3, "RNN": 1}[op]
+    parts = [
+        net.const(net.random.normal(0, 0.1, (1, gates * 8, 8)).astype(np.float32)) for _ in "WR"
+    ]
+    model = net.model(net.add(op, net.input((5, 1, 8)), *parts, hidden_size=8))
+    refused = {each.rule for each in lint(model, capability)}
+    assert refused == ({"T23"} if capability == 75 else set())
+    with Gate(capability, timeout=120) as gate:
+        assert gate.check(model).built is not bool(refused)
 
 
 @needs_wheels

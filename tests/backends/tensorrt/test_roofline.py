@@ -78,6 +78,24 @@ def test_an_int8_chain_by_hand() -> None:
     assert sample.conversions == pytest.approx(5 * values / BANDWIDTH + LAUNCH_SECONDS)
 
 
+def test_a_q_behind_a_mover_moves_back_to_the_kernel_that_computes() -> None:
+    """Conv -> Transpose -> Conv in int8: the Q on the graph's input is the only kernel of a Q."""
+    shape = (1, 64, 56, 56)
+    net = Net()
+    weights = [net.const(net.random.normal(0, 0.05, (64, 64, 1, 1)).astype(np.float32))] * 2
+    moved = net.add("Transpose", net.conv(net.input(shape), weights[0]), perm=[0, 1, 3, 2])
+    feed = _feed(shape)
+    program = _placed(net.model(net.conv(moved, weights[1])), feed, A10)
+    sample = modelled(program, A10, _model(A10), feed)
+    values = 64 * 56 * 56
+    assert sample.conversions == pytest.approx(5 * values / BANDWIDTH + LAUNCH_SECONDS)
+    first, transposed, _ = sample.regions.values()
+    operations = 2 * 64 * 56 * 56 * 64
+    written = max(operations / INT8, (2 * values + 64 * 64) / BANDWIDTH) + LAUNCH_SECONDS
+    assert first == pytest.approx(written)
+    assert transposed == pytest.approx(2 * values / BANDWIDTH + LAUNCH_SECONDS)
+
+
 @pytest.mark.parametrize(("dims", "rows"), [((1, 8, 32), 8), ((4, 8, 32), 32)])
 def test_a_product_counts_its_reduction_axis(dims: Shape, rows: int) -> None:
     net = Net()
