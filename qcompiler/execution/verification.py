@@ -14,6 +14,7 @@ from qcompiler.errors import VerificationError
 from qcompiler.execution.integer.comparison import Check, Comparison, StaticCheck
 from qcompiler.execution.integer.dynamic import dynamic_checks
 from qcompiler.execution.integer.extraction import extract
+from qcompiler.execution.integer.recurrent_forms import recurrent_checks
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.program import Program
@@ -229,7 +230,9 @@ def _quantized(
     """Regions of the plan that can be compared, and those that cannot with the reason."""
     planned = {} if program.plan is None else program.plan.choices
     keys = {key for key, choice in planned.items() if choice.precision != FLOAT} - missed
-    found: dict[str, Check] = dict(dynamic_checks(program, keys, target.arithmetic.dynamic))
+    choose = target.arithmetic.dynamic
+    found: dict[str, Check] = dict(dynamic_checks(program, keys, choose))
+    found |= recurrent_checks(program, keys, choose)
     keys -= set(found)
     unchecked: dict[str, str] = {}
     for region in lowered_regions(program, target):
