@@ -158,6 +158,22 @@ def _plain_lstm(region: Region) -> str | None:
     return None
 
 
+def _plain_gru(region: Region) -> str | None:
+    """What `insert-dynamic-gru` takes apart: the form that torch and Keras export."""
+    node = region.anchor
+    stored = [value for value in (*node.inputs[1:3], *node.inputs[3:4]) if value is not None]
+    if any(constant(value) is None for value in stored):
+        return "its weights are computed at run time"
+    if node.attributes.get_int("linear_before_reset", 0) != 1:
+        return "GRU that resets before the recurrent product needs two products a step"
+    other = {"activations", "clip"} & set(node.attributes)
+    if other or node.attributes.get_int("layout", 0) != 0:
+        return "GRU with other activations, clip or batch-first layout"
+    if len(node.inputs) > 4 and node.inputs[4] is not None:
+        return "GRU with sequence lengths"
+    return None
+
+
 _FLOAT32 = Constraint("ORT01", float32_data, "QLinear* type constraints, contrib operator schemas")
 _CONSTANT = Constraint("ORT02", _weight_is_constant, "QDQ selectors need constant weights")
 _MATRIX = Constraint("ORT03", _matrix_weight, "QLinearMatMul schema, b_scale")
@@ -166,6 +182,7 @@ _PAIR = Constraint("ORT05", _two_activations, "accuracy; constants are per-tenso
 _FIRST = Constraint("ORT06", _has_constant_shape_inputs)
 _LSTM = Constraint("ORT08", _plain_lstm, "DynamicQuantizeLSTM, contrib operator schema")
 _COUNTED = Constraint("ORT09", _counts_its_cells, "found by verify; ORT 1.31.1, up to 59 LSB")
+_GRU = Constraint("ORT10", _plain_gru, "the pass insert-dynamic-gru")
 _IMAGES = Constraint("ORT07", _rank_4, "QLinearAveragePool, QLinearGlobalAveragePool")
 
 _WEIGHTED = (
@@ -181,6 +198,7 @@ _WEIGHTED = (
         (_FLOAT32, _MATRIX),
     ),
     OpCapability(RegionPattern("LSTM"), (DYNAMIC,), (_FLOAT32, _LSTM)),
+    OpCapability(RegionPattern("GRU"), (DYNAMIC,), (_FLOAT32, _GRU)),
 )
 _ARITHMETIC = (
     *(

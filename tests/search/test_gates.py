@@ -93,3 +93,17 @@ def test_a_product_beside_an_lstm_keeps_a_gate_of_its_own(rng: np.random.Generat
         alone, rest, both = prober.losses([[gate], others, model.gates])
     assert min(alone, rest) > 0
     assert both == pytest.approx(alone + rest, rel=1e-6)  # a mean over two outputs
+
+
+def test_a_grus_gates_cover_both_weights(rng: np.random.Generator) -> None:
+    """All but the state's rounding, which is as large as that of the recurrent weight."""
+    text = """g (float[12,2,8] x) => (float[12,1,2,16] y) <float[1,48,8] w, float[1,48,16] r>
+    { [cell] y = GRU<hidden_size = 16, linear_before_reset = 1>(x, w, r) }"""
+    own = weights(1, 0.3, rng)
+    own = {"w": own["w"][:, :48], "r": own["r"][:, :48]}
+    feeds = [{"x": rng.standard_normal((12, 2, 8)).astype(np.float32)}]
+    predicted, true = predicted_and_true(from_text(text, own), feeds)
+    assert true / 3 < predicted < 1.5 * true
+    small = own | {"w": own["w"] * np.float32(1e-6)}  # then nothing but the recurrence is left
+    predicted, true = predicted_and_true(from_text(text, small), feeds)
+    assert predicted > true / 10

@@ -71,6 +71,8 @@ COMPUTED: dict[str, Row] = {
         for form in block_forms()
     },
     "MatMul of two": Row("n = Neg(x) [it] y = MatMul(x, n)", "QLinearMatMul", (2, 8, 8), ""),
+    "GRU": Row("[it] y = GRU<hidden_size = 8, linear_before_reset = 1>(x, w, r)", "Scan", (5, 2, 4),
+               "float[1,24,4] w, float[1,24,8] r", "int8-dynamic"),
     "LSTM": Row("[it] y = LSTM<hidden_size = 8>(x, w, r)", "DynamicQuantizeLSTM", (5, 2, 4),
                 "float[1,32,4] w, float[1,32,8] r", "int8-dynamic"),
     "Add": Row("n = Abs(x) [it] y = Add(x, n)", "QLinearAdd", weights=""),
