@@ -165,7 +165,7 @@ class Search:
         other_goals = self.objective.weight(SIZE) or self.objective.weight(ENERGY)
         for number, wanted in enumerate(trials, 1):
             if self.limits.expired:
-                return
+                break  # what was measured is remembered
             if number > 1 and not other_goals and not self.costs.may_pay(wanted):
                 continue
             if all(choice in self.costs.regions for choice in wanted.items()):
