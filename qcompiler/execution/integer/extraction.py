@@ -109,6 +109,8 @@ class IntegerRegion:
 def extract(region: Region, rules: Arithmetic | None = None) -> IntegerRegion | str:
     """The region as the reference takes it, or the reason why it cannot be checked."""
     rules = rules or Arithmetic()
+    if not region.activations:
+        return "it looks up rows of a table that is stored in integers"
     if region.kind not in KERNELS and region.kind not in rules.kernels:
         if traits(region.anchor).moves_data:
             return "it only moves integers"
