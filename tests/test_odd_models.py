@@ -28,7 +28,7 @@ RNG = np.random.default_rng(7)
 BOUND = {"int8": 0.01, "dynamic": 0.01, "int8-weights": 0.01, "int4-weights": 0.06}
 """Noise-to-signal ratio: three layers at 25 dB each, or of 4 bits at about 17 dB each."""
 
-FLOAT_ONLY = {"half precision", "double precision", "nothing to quantize", "no inputs"}
+FLOAT_ONLY = {"double precision", "nothing to quantize", "no inputs"}
 """Nothing in these has an integer form."""
 
 
