@@ -8,6 +8,7 @@ source; each was compiled by TensorRT-RTX 1.7.1 in the type that the row says.
 
 from __future__ import annotations
 
+import numpy as np
 import onnx_ir as ir
 
 from qcompiler.backends.tensorrt.lint.view import COMMUTING
@@ -75,11 +76,24 @@ def _feeds_product(region: Region) -> str | None:
     return "its result enters no matrix product"
 
 
+_FP8_FILTER = 32
+
+
+def _small_filter(region: Region) -> str | None:
+    """TensorRT-RTX compiles float8 convolutions with larger filters in float: 1x32 yes, 1x33 no."""
+    shape = region.weight.value.shape if region.weight is not None else None
+    if shape is None or not shape.is_static():
+        return None
+    area = int(np.prod(shape.numpy()[2:]))
+    return None if area <= _FP8_FILTER else f"its filter has {area} elements, more than 32"
+
+
 FLOAT32 = Constraint("TRT01", float32_data, "base type is set when the program is lowered")
 STORED = Constraint("TRT02", _stored_weight, "developer guide: quantized weights are constants")
 MATRIX = Constraint("TRT03", _matrix, "NvInfer.h, IMatrixMultiplyLayer")
 GEMM = Constraint("TRT04", _plain_gemm, "not measured")
 FIRST = Constraint("TRT05", _data_first)
+FILTER = Constraint("TRT08", _small_filter, "measured; ModelOpt 0.47 has the same limit")
 PRODUCT = Constraint("TRT06", _feeds_product, "ModelOpt 0.47 quantizes Softmax -> MatMul only")
 
 
@@ -108,9 +122,17 @@ def eight_bit(precision: str, activation: QSpace, weight: QSpace) -> CapabilityT
 
 
 INT8_TABLE = eight_bit("int8", S8_SYMMETRIC, S8_SYMMETRIC_PER_CHANNEL)
-FP8_TABLE = eight_bit("fp8", F8, F8.with_granularity(Granularity.CHANNEL)).overlay(
-    without=("AveragePool", "GlobalAveragePool", "MaxPool")
-)
+_FP8 = eight_bit("fp8", F8, F8.with_granularity(Granularity.CHANNEL))
+
+
+def _limited(table: CapabilityTable) -> OpCapability:
+    """The row of Conv under the limit that float8 kernels have."""
+    row = table.row("Conv")
+    assert row is not None
+    return OpCapability(row.pattern, row.implementations, (*row.constraints, FILTER))
+
+
+FP8_TABLE = _FP8.overlay([_limited(_FP8)], without=("AveragePool", "GlobalAveragePool", "MaxPool"))
 """TensorRT has no FP8 pooling: ModelOpt leaves pools out, and MaxPool does not commute."""
 
 

@@ -12,11 +12,13 @@ import pytest
 
 from benchmarks.tensorrt_cases_placement import hardware
 from benchmarks.tensorrt_cases_scales import scales
-from benchmarks.tensorrt_net import Net
+from benchmarks.tensorrt_net import FLOAT8, Net
 from qcompiler.backends.tensorrt import gate as gate_module
 from qcompiler.backends.tensorrt.gate import WORDING, Gate, available
 from qcompiler.backends.tensorrt.lint import lint
+from qcompiler.backends.tensorrt.target import TensorRT
 from qcompiler.errors import ConfigurationError, LoweringError
+from qcompiler.frontends import load
 
 needs_wheels = pytest.mark.skipif(
     not available(), reason="the TensorRT-RTX wheels are absent: qcompiler[tensorrt-check]"
@@ -92,6 +94,24 @@ def test_recurrent_ops_are_refused_where_the_lint_says_so(op: str, capability: i
     assert refused == ({"T23"} if capability == 75 else set())
     with Gate(capability, timeout=120) as gate:
         assert gate.check(model).built is not bool(refused)
+
+
+@needs_wheels
+@pytest.mark.parametrize("size", [32, 33])
+def test_float8_convolutions_have_small_filters(size: int) -> None:
+    """TRT08: the table offers float8 exactly where the builder compiles it."""
+    net = Net()
+    x = net.quantize(net.input((1, 16, 4, 80)), zero=np.zeros((), FLOAT8))
+    built = net.model(net.conv(x, net.weight((16, 16, 1, size), dtype=FLOAT8)))
+    with Gate(89, timeout=120) as gate:
+        result = gate.check(built)
+    (conv,) = [node.name for node in built.graph.node if node.op_type == "Conv"]
+    plain = Net()
+    weight = plain.const(np.ones((16, 16, 1, size), np.float32))
+    program = load(plain.model(plain.conv(plain.input((1, 16, 4, 80)), weight)))
+    target = TensorRT(precision="fp8", compute_capability=89)
+    (region,) = target.regions(program)
+    assert result.runs_in(conv, "FP8") is bool(target.implementations(region)) is (size == 32)
 
 
 @needs_wheels
