@@ -29,6 +29,10 @@ TORCH_AT_TOP = (
     "qcompiler.frontends.torch*",
     "qcompiler.execution.torch*",
     "qcompiler.backends.torch*",
+    "qcompiler.backends.executorch.delegation",
+    "qcompiler.backends.executorch.graph",
+    "qcompiler.backends.executorch.partitioned",
+    "qcompiler.backends.executorch.sizes",
 )
 NETWORKX = ("qcompiler.ir.*", "qcompiler.search.*", "qcompiler.passes.placement.align_scales")
 CONCRETE = ("qcompiler.passes.", "qcompiler.backends.")

@@ -21,7 +21,8 @@ from torch import fx
 from torch.fx.passes.infra.pass_base import PassResult
 
 from qcompiler.backends.executorch.graph import edge_module
-from qcompiler.backends.executorch.layers import Layer, layers_of
+from qcompiler.backends.executorch.layers import Layer
+from qcompiler.backends.executorch.partitioned import layers_of
 from qcompiler.backends.executorch.record import METHOD
 from qcompiler.backends.executorch.runtime import quietly
 from qcompiler.backends.torch_engines.ops.operands import torch_dtype

@@ -127,6 +127,14 @@ def test_products_with_a_bias_behind_them_are_one_layer() -> None:
     assert found.ok, found.text()
 
 
+def test_what_xnnpack_has_no_integer_kernel_for_is_not_counted() -> None:
+    """A sigmoid between two integer layers has Q/DQ on both sides, and runs in float."""
+    text = PRODUCTS.replace("[act] c = Relu(b)", "[act] c = Sigmoid(b)")
+    compiled = build(text, feeds_of((4, 6, 16)))
+    assert compiled.kernels.ops["float sigmoid"] == 1
+    assert "int8 sigmoid" not in compiled.kernels.ops
+
+
 def test_dynamic_products_quantize_every_row_by_itself() -> None:
     """Oracle: numpy, rows of 8 bits over [min, max] with 0 in it, weights as stored."""
     feeds = feeds_of((4, 6, 16))
