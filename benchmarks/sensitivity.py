@@ -3,8 +3,9 @@
     python -m benchmarks.sensitivity --zoo FOLDER [--every] [NAMES...]
 
 Predicted: sums over gates, as the search measures them: group testing with the recipe's limit, down
-to a floor below which a set does not matter under the default bound (a robust network is done after
-three probes, and its regions then rank equal). With `--every`, each gate is measured by itself.
+to a floor below which a set does not matter. The search does this when a plan breaks the bound,
+so the bound is the default one or half the loss of all regions quantized, whichever is lower.
+With `--every`, each gate is measured by itself.
 True: an artifact for ONNX Runtime that quantizes one region, its loss measured on the same samples.
 """
 
@@ -24,16 +25,17 @@ from qcompiler.frontends import load
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.search.candidates import Workshop
+from qcompiler.search.cost import uniform_trials
 from qcompiler.search.gates import gate_model
-from qcompiler.search.loop import gate_groups
+from qcompiler.search.goal import DEFAULT_NSR
+from qcompiler.search.loop import PROBE_FEEDS
 from qcompiler.search.loss import Judge
 from qcompiler.search.options import region_options
 from qcompiler.search.prediction import LossModel
 from qcompiler.search.probing import Prober
-from qcompiler.search.sensitivity import measure_sensitivity
+from qcompiler.search.sensitivity import FLOOR, gate_groups, measure_sensitivity
 
 NAMES = ("mobilenet_v2", "resnet18_mnist", "minilm_l6", "ppocr_v4_rec")
-_MAX_NSR = 0.01
 _NOTHING = 1e-9
 """Losses below this are rounding of float."""
 
@@ -55,14 +57,19 @@ def measure(model: Model, recipe: str, every: bool) -> str:
     """One line of results."""
     effort = RECIPES[recipe]
     workshop, feeds = prepared(model, 4)
+    bound = DEFAULT_NSR
+    whole = workshop.measured(workshop.plan(uniform_trials(workshop.options)[0]))
+    if whole is not None and whole.loss is not None:
+        bound = min(bound, whole.loss / 2)
+    workshop.forget(())
     started = time.perf_counter()
     gates = gate_model(workshop.program, workshop.options, {})
-    with Prober(gates, feeds) as prober:
+    with Prober(gates, feeds[:PROBE_FEEDS]) as prober:
         found = measure_sensitivity(
-            list(gate_groups(gates.gates)),
+            [[gate] for gate in gates.gates] if every else gate_groups(gates.gates, effort.probes),
             prober.losses,
-            0.0 if every else _MAX_NSR / 64,
-            10**6 if every else effort.probes,
+            FLOOR * bound,
+            effort.probes,
         )
     quick = time.perf_counter() - started
     losses = LossModel(found.losses, gates.terms)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
@@ -29,7 +29,7 @@ from qcompiler.search.loss import sqnr_db
 from qcompiler.search.objective import ENERGY, SIZE, Footprint, Objective
 from qcompiler.search.prediction import LossModel
 from qcompiler.search.probing import Prober
-from qcompiler.search.sensitivity import measure_sensitivity
+from qcompiler.search.sensitivity import FLOOR, gate_groups, measure_sensitivity
 
 Accept = Callable[[Candidate], bool]
 """Whether a candidate's quality is within what the user allows."""
@@ -45,7 +45,8 @@ _GRACE = 3
 _SOLVER_SECONDS = 10.0
 _AHEAD = 0.5
 """Share of the time left that workers may take for losses; they may have to start first."""
-_PROBE_FEEDS = 4
+PROBE_FEEDS = 3
+"""Samples of a probe; more rank regions no better."""
 
 
 @dataclass(frozen=True)
@@ -270,11 +271,11 @@ class Search:
             return False
         model = self.gates()
         end = time.monotonic() + 0.5 * self.limits.left  # the rest is for using what was found
-        with Prober(model, judge.feeds[:_PROBE_FEEDS], self.executor) as prober:
+        with Prober(model, judge.feeds[:PROBE_FEEDS], self.executor) as prober:
             found = measure_sensitivity(
-                list(gate_groups(model.gates)),
+                gate_groups(model.gates, self.limits.probes),
                 self._told(prober.losses),
-                self.limits.max_nsr / 64,
+                FLOOR * self.limits.max_nsr,
                 self.limits.probes,
                 lambda: time.monotonic() > end,
             )
@@ -366,10 +367,3 @@ class Search:
 
     def _note(self, line: str) -> None:
         self.state.log.append(line)
-
-
-def gate_groups(gates: Sequence[Gate]) -> Iterator[list[Gate]]:
-    """Gates that are tested together: static values, dynamic ones, weights by space."""
-    kinds = dict.fromkeys((gate.kind, gate.space) for gate in gates)
-    for kind, space in kinds:
-        yield [gate for gate in gates if (gate.kind, gate.space) == (kind, space)]

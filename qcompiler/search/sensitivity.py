@@ -13,9 +13,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from qcompiler.search.gates import Gate
+
 Item = TypeVar("Item")
 BATCH = 4
 """Sets that are split at a time, so that eight probes may run side by side."""
+
+FLOOR = 1 / 64
+"""Share of the allowed loss below which a set needs no closer look."""
+
+_SMALLEST = 8
+"""Gates of a set to begin with, at least."""
 
 LEAST = 24
 """Probes below which a deadline does not count: fewer say next to nothing."""
@@ -71,6 +79,24 @@ def measure_sensitivity(
     for group, loss in pending:
         found.losses.update(_shared(group, loss))
     return found
+
+
+def gate_groups(gates: Sequence[Gate], limit: int) -> list[list[Gate]]:
+    """Sets to begin with: neighbours of one kind (values, dynamic ones, weights by space).
+
+    About a quarter of the probes goes to these sets. Sensitivities are asked for when the whole
+    is too lossy, so halving from the whole would spend them on what is known.
+
+    Args:
+        gates: In graph order.
+        limit: Most probes.
+    """
+    size = max(_SMALLEST, math.ceil(4 * len(gates) / max(limit, 1)))
+    groups = []
+    for kind, space in dict.fromkeys((gate.kind, gate.space) for gate in gates):
+        alike = [gate for gate in gates if (gate.kind, gate.space) == (kind, space)]
+        groups += [alike[start : start + size] for start in range(0, len(alike), size)]
+    return groups
 
 
 def _rank(loss: float) -> float:

@@ -19,10 +19,11 @@ from qcompiler.errors import ConfigurationError
 from qcompiler.execution.timing import Latency
 from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.signature import Feed
+from qcompiler.search.gates import VALUE, WEIGHT, Gate
 from qcompiler.search.objective import Objective
 from qcompiler.search.pace import Pace
 from qcompiler.search.quiet import quiet_stdout
-from qcompiler.search.sensitivity import LEAST, measure_sensitivity
+from qcompiler.search.sensitivity import LEAST, gate_groups, measure_sensitivity
 from qcompiler.target.contract import CostSample
 
 Run = Callable[[Feed], Sequence[Any]]
@@ -255,3 +256,17 @@ def test_group_testing_finds_the_fragile_ones() -> None:
     few = measure_sensitivity([range(128)], measure, 0.0, limit=9)
     assert few.probes <= 9
     assert set(few.losses) == set(range(128))
+
+
+def test_sets_to_begin_with_are_neighbours_of_a_kind() -> None:
+    values = [Gate(VALUE, f"v{number}", "u8") for number in range(100)]
+    weights = [Gate(WEIGHT, f"w{number}", "s8") for number in range(20)]
+    gates = [each for pair in zip(values, weights, strict=False) for each in pair] + values[20:]
+    for limit in (1, 24, 160, 10**6):
+        groups = gate_groups(gates, limit)
+        assert sorted(gate.name for group in groups for gate in group) == sorted(
+            gate.name for gate in gates
+        )
+        assert all(len({(gate.kind, gate.space) for gate in group}) == 1 for group in groups)
+        assert len(groups) <= max(limit / 4, 2) + 2
+    assert len(gate_groups(gates, 10**6)) == 13 + 3
