@@ -2,10 +2,10 @@
 
     python -m benchmarks.sensitivity --zoo FOLDER [--every] [NAMES...]
 
-Predicted: sums over gates, as the search measures them: group testing with the recipe's limit, down
-to a floor below which a set does not matter. The search does this when a plan breaks the bound,
-so the bound is the default one or half the loss of all regions quantized, whichever is lower.
-With `--every`, each gate is measured by itself.
+Predicted: sums over gates, as the search measures them: each by itself where the recipe's number of
+probes allows it, else by group testing down to a floor below which a set does not matter. The
+search does this when a plan breaks the bound, so the bound is the default one or half the loss of
+all regions quantized, whichever is lower. With `--every`, each gate is measured by itself.
 True: an artifact for ONNX Runtime that quantizes one region, its loss measured on the same samples.
 """
 
@@ -33,7 +33,7 @@ from qcompiler.search.loss import Judge
 from qcompiler.search.options import region_options
 from qcompiler.search.prediction import LossModel
 from qcompiler.search.probing import Prober
-from qcompiler.search.sensitivity import FLOOR, gate_groups, measure_sensitivity
+from qcompiler.search.sensitivity import FLOOR, measure_sensitivity
 
 NAMES = ("mobilenet_v2", "resnet18_mnist", "minilm_l6", "ppocr_v4_rec")
 _NOTHING = 1e-9
@@ -66,13 +66,10 @@ def measure(model: Model, recipe: str, every: bool) -> str:
     gates = gate_model(workshop.program, workshop.options, {})
     with Prober(gates, feeds[:PROBE_FEEDS]) as prober:
         found = measure_sensitivity(
-            [[gate] for gate in gates.gates] if every else gate_groups(gates.gates, effort.probes),
-            prober.losses,
-            FLOOR * bound,
-            effort.probes,
+            gates.gates, prober.losses, FLOOR * bound, 10**6 if every else effort.probes
         )
     quick = time.perf_counter() - started
-    losses = LossModel(found.losses, gates.terms)
+    losses = LossModel(gates.losses(found.losses), gates.terms)
     started = time.perf_counter()
     predicted, true = [], []
     for each in workshop.options:

@@ -103,7 +103,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             "mse",
             samples=8,
             rounds=12,
-            probes=160,
+            probes=240,
             seconds=60.0,
             timing=1.5,
             correct_bias=True,

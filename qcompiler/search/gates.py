@@ -9,22 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from qcompiler.execution.packing import PackedModel, pack
-from qcompiler.ir.optraits import weight_channel_axis
 from qcompiler.ir.program import OBSERVER_DOMAIN, Program
 from qcompiler.ir.regions import Operand, Region
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import Usage, all_nodes, is_observer, is_op, stored_array, uses
-from qcompiler.quantization.numerics import choose_qparams, quantize, weight_qparams
-from qcompiler.quantization.qspace import Granularity, QParams, QSpace
+from qcompiler.quantization.numerics import choose_qparams
+from qcompiler.quantization.qspace import QParams, QSpace
 from qcompiler.search.options import Options
 from qcompiler.search.recurrent_gates import dynamic_lstm, is_dynamic_lstm, lstm_constants
+from qcompiler.search.weight_gates import RoundedWeight, rounded_weight, zero_points
 from qcompiler.target.capability import Implementation, Kernel
 
 FLAGS = "qcompiler.gates"
@@ -58,12 +56,24 @@ class GateModel:
         terms: The gates that a region switches on in a precision, by (region key, precision).
         alias: For values that an op only passes on (Reshape, MaxPool, ...): the value behind it,
             whose gate stands for both, by name.
+        scaled: Gates without a switch: another weight space of the same region, with the ratio
+            of their squared rounding errors.
     """
 
     packed: PackedModel
     gates: tuple[Gate, ...]
     terms: Mapping[tuple[str, str], tuple[Gate, ...]]
     alias: Mapping[str, str] = field(default_factory=dict)
+    scaled: Mapping[Gate, tuple[Gate, float]] = field(default_factory=dict)
+
+    def losses(self, measured: Mapping[Gate, float]) -> dict[Gate, float]:
+        """Losses of all gates, by those of the gates with a switch.
+
+        A small change of a weight enters the outputs linearly, so the noise power there is in
+        proportion to its squared rounding error (Widrow & Kollár, Quantization Noise, ch. 1).
+        """
+        ratios = {gate: measured[root] * ratio for gate, (root, ratio) in self.scaled.items()}
+        return {**measured, **ratios}
 
 
 def gate_model(
@@ -86,6 +96,9 @@ class _Builder:
     options: Sequence[Options]
     scales: Mapping[str, QParams]
     _gates: dict[Gate, ir.Value] = field(default_factory=dict)
+    _scaled: dict[Gate, tuple[Gate, float]] = field(default_factory=dict)
+    _switched: dict[str, tuple[Gate, float]] = field(default_factory=dict)
+    """The switched gate of a region's weight and its squared error, by region key."""
 
     def build(self) -> GateModel:
         program = self.source.clone()
@@ -106,7 +119,7 @@ class _Builder:
                 found = self._form_gates(each.region, form, written, readers)
                 terms[each.region.key, form.precision] = tuple(dict.fromkeys(found))
         self._flags.shape = ir.Shape([len(self._gates)])
-        return GateModel(pack(program.model), tuple(self._gates), terms, self._alias)
+        return GateModel(pack(program.model), tuple(self._gates), terms, self._alias, self._scaled)
 
     def _written(self) -> dict[str, Region]:
         """Regions that may write integers, by the name of their output."""
@@ -168,7 +181,7 @@ class _Builder:
         targets = self._targets(value, only)
         parts = [
             self._rewriter.constant(np.asarray(params.scale, np.float32), "gate_scale"),
-            self._rewriter.constant(_zero(params), "gate_zero"),
+            self._rewriter.constant(zero_points(params), "gate_zero"),
         ]
         stem = self._rewriter.fresh(f"{name}_gate")
         quantized = ir.node("QuantizeLinear", [value, *parts], name=f"{stem}_q")
@@ -191,36 +204,43 @@ class _Builder:
         return gate
 
     def _weights(self, region: Region, space: QSpace) -> list[Gate]:
-        """The gate of the region's weight (of both weights of a recurrent one)."""
+        """The gate of the region's weight (of both weights of a recurrent one).
+
+        Only the first space of a weight gets a switch; `GateModel.scaled` tells the others' losses.
+        """
         operand = region.weight
         assert operand is not None
         gate = Gate(WEIGHT, region.key, space.name)
-        if gate in self._gates:
+        if gate in self._gates or gate in self._scaled:
             return [gate]
         second = [Operand(operand.node, 2)] if is_op(operand.node, "LSTM", "GRU", "RNN") else []
-        for each in [operand, *second]:
-            array = stored_array(each.value)
-            if array is not None and array.ndim >= 2:
-                self._weight(gate, each, array, space)
-        return [gate] if gate in self._gates else []
+        arrays = [(each, stored_array(each.value)) for each in (operand, *second)]
+        weights = [
+            (each, rounded_weight(each.node, array, space))
+            for each, array in arrays
+            if array is not None and array.ndim >= 2
+        ]
+        error = sum(each.error for _, each in weights)
+        switched, unit = self._switched.get(region.key, (gate, 0.0))
+        if unit > 0:
+            self._scaled[gate] = switched, error / unit
+            return [gate]
+        for each, weight in weights:
+            self._weight(gate, each, weight)
+        self._switched[region.key] = gate, error
+        return [gate] if weights else []
 
-    def _weight(self, gate: Gate, operand: Operand, array: npt.NDArray[Any], space: QSpace) -> None:
-        axis = _weight_axis(operand.node, space, array.ndim)
-        space = space.with_granularity(Granularity.TENSOR) if axis is None else space
-        params = weight_qparams(np.asarray(array, np.float32), space, axis)
+    def _weight(self, gate: Gate, operand: Operand, weight: RoundedWeight) -> None:
         node = self._nodes[operand.node.name]
         value = node.inputs[operand.index]
         assert value is not None
         stem = self._rewriter.fresh(f"{value.name}_gate")
+        names = (f"{stem}_integers", f"{stem}_scale", f"{stem}_zero")
         parts = [
-            self._rewriter.constant(_integers(quantize(array, params), space), f"{stem}_integers"),
-            self._rewriter.constant(np.asarray(params.scale, np.float32), f"{stem}_scale"),
-            self._rewriter.constant(_zero(params), f"{stem}_zero"),
+            self._rewriter.constant(part, name)
+            for part, name in zip(weight.parts(), names, strict=True)
         ]
-        layout = {} if params.axis is None else {"axis": params.axis}
-        if space.group_size is not None:
-            layout["block_size"] = space.group_size
-        result = ir.node("DequantizeLinear", parts, layout, name=f"{stem}_d")
+        result = ir.node("DequantizeLinear", parts, weight.layout(), name=f"{stem}_d")
         self._switch(gate, value, [result], [Usage(node, operand.index)], False)
 
     def _recurrent(self, region: Region, form: Implementation) -> list[Gate]:
@@ -327,25 +347,6 @@ def _operands(region: Region, form: Implementation) -> tuple[Operand, ...]:
     if form.kernel is Kernel.STATIC and form.activation is not None:
         return form.choose_operands(region.activations)
     return region.activations[:1] if form.kernel is Kernel.DYNAMIC else ()
-
-
-def _weight_axis(node: ir.Node, space: QSpace, rank: int) -> int | None:
-    if space.granularity is Granularity.TENSOR:
-        return None
-    if space.granularity is Granularity.GROUP:
-        transposed = is_op(node, "Gemm") and node.attributes.get_int("transB", 0) == 1
-        return rank - 1 if transposed else rank - 2
-    return 1 if is_op(node, "LSTM", "GRU", "RNN") else weight_channel_axis(node)
-
-
-def _zero(params: QParams) -> ir.TensorProtocol:
-    return _integers(params.zero_point, params.space)
-
-
-def _integers(array: npt.NDArray[Any], space: QSpace) -> ir.TensorProtocol:
-    """In the space's own type, or int8 where opset 21 has none of so few bits."""
-    dtype = ir.DataType.INT8 if space.storage_bits == 2 else space.dtype
-    return ir.Tensor(array.astype(dtype.numpy()), dtype=dtype)
 
 
 def _values(program: Program) -> dict[str, ir.Value]:

@@ -29,7 +29,7 @@ from qcompiler.search.loss import sqnr_db
 from qcompiler.search.objective import ENERGY, SIZE, Footprint, Objective
 from qcompiler.search.prediction import LossModel
 from qcompiler.search.probing import Prober
-from qcompiler.search.sensitivity import FLOOR, gate_groups, measure_sensitivity
+from qcompiler.search.sensitivity import FLOOR, measure_sensitivity
 
 Accept = Callable[[Candidate], bool]
 """Whether a candidate's quality is within what the user allows."""
@@ -273,13 +273,15 @@ class Search:
         end = time.monotonic() + 0.5 * self.limits.left  # the rest is for using what was found
         with Prober(model, judge.feeds[:PROBE_FEEDS], self.executor) as prober:
             found = measure_sensitivity(
-                gate_groups(model.gates, self.limits.probes),
+                model.gates,
                 self._told(prober.losses),
                 FLOOR * self.limits.max_nsr,
                 self.limits.probes,
                 lambda: time.monotonic() > end,
             )
-        self.state.sensitivities = self.state.losses = LossModel(found.losses, model.terms)
+        self.state.sensitivities = self.state.losses = LossModel(
+            model.losses(found.losses), model.terms
+        )
         self._note(
             f"sensitivity: {found.probes} probes for {len(model.gates)} quantizations"
             + ("" if found.complete else ", ended early")

@@ -1,9 +1,10 @@
-"""Sensitivity: how much loss each quantization adds by itself, by group testing.
+"""Sensitivity: how much loss each quantization adds by itself.
 
-Sets of neighbours are switched on together and split in halves as long as the set's loss matters: a
-network with a few fragile spots is understood in about 2 log2(gates) probes per spot instead of
-one per gate. The loss of a set too small to matter is shared equally among its members. The order
-of probes depends on measured losses alone, so it is the same for any number of workers.
+Where the number of probes allows it, each is measured alone. Otherwise by group testing: sets of
+neighbours are switched on together and split in halves as long as the set's loss matters, so a
+network with a few fragile spots is understood in about 2 log2(gates) probes per spot. The loss of
+a set too small to matter is shared equally among its members. The order of probes depends on
+measured losses alone, so it is the same for any number of workers.
 """
 
 from __future__ import annotations
@@ -45,6 +46,46 @@ class Sensitivity(Generic[Item]):
 
 
 def measure_sensitivity(
+    gates: Sequence[Gate],
+    measure: Callable[[Sequence[Sequence[Gate]]], Sequence[float]],
+    floor: float,
+    limit: int,
+    expired: Callable[[], bool] = lambda: False,
+) -> Sensitivity[Gate]:
+    """Losses of all gates in at most about `limit` probes.
+
+    Args:
+        gates: In graph order.
+        measure: Losses of some sets; may run them side by side.
+        floor: Loss of a set that needs no closer look.
+        limit: Most probes.
+        expired: Whether to stop; what is left shares its set's loss.
+    """
+    if len(gates) <= limit:
+        return measure_each(gates, measure, expired)
+    return split_groups(gate_groups(gates, limit), measure, floor, limit, expired)
+
+
+def measure_each(
+    items: Sequence[Item],
+    measure: Callable[[Sequence[Sequence[Item]]], Sequence[float]],
+    expired: Callable[[], bool] = lambda: False,
+) -> Sensitivity[Item]:
+    """Every item by itself; those left when the time is over in one set."""
+    found: Sensitivity[Item] = Sensitivity()
+    left = list(items)
+    while left and not (found.probes >= LEAST and expired()):
+        batch, left = left[: 2 * BATCH], left[2 * BATCH :]
+        found.losses.update(zip(batch, measure([[item] for item in batch]), strict=True))
+        found.probes += len(batch)
+    if left:
+        found.losses.update(_shared(left, measure([left])[0]))
+        found.probes += 1
+        found.complete = False
+    return found
+
+
+def split_groups(
     groups: Sequence[Sequence[Item]],
     measure: Callable[[Sequence[Sequence[Item]]], Sequence[float]],
     floor: float,

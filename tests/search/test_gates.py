@@ -107,3 +107,24 @@ def test_a_grus_gates_cover_both_weights(rng: np.random.Generator) -> None:
     small = own | {"w": own["w"] * np.float32(1e-6)}  # then nothing but the recurrence is left
     predicted, true = predicted_and_true(from_text(text, small), feeds)
     assert predicted > true / 10
+
+
+def test_losses_of_further_weight_spaces_follow_from_the_first(rng: np.random.Generator) -> None:
+    """Oracle: numpy; noise of white inputs is in proportion to the weight's error, here to 10 %."""
+    text = """g (float[512,64] x) => (float[512,64] y) <float[64,64] w>
+    { [product] y = MatMul(x, w) }"""
+    weight = rng.standard_normal((64, 64)).astype(np.float32)
+    x = rng.standard_normal((512, 64)).astype(np.float32)
+    _, model = models(from_text(text, {"w": weight}))
+    (gate,) = [each for each in model.gates if each.kind == WEIGHT]
+    with Prober(model, [{"x": x}]) as prober:
+        losses = model.losses({each: prober.losses([[each]])[0] for each in model.gates})
+    blocks = weight.reshape(2, 32, 64)  # int4 in blocks of 32 along the inputs, -8 to 7
+    low, high = blocks.min(axis=1, keepdims=True), blocks.max(axis=1, keepdims=True)
+    scale = np.maximum(low / -8, high / 7)
+    rounded = (scale * np.clip(np.round(blocks / scale), -8, 7)).reshape(64, 64)
+    true = np.square(x @ (rounded - weight)).sum() / np.square(x @ weight).sum()
+    (four_bits,) = model.terms["product", "int4-weights"]
+    assert four_bits in model.scaled
+    assert losses[four_bits] == pytest.approx(true, rel=0.1)
+    assert losses[four_bits] > 50 * losses[gate]

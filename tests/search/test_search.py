@@ -23,7 +23,7 @@ from qcompiler.search.gates import VALUE, WEIGHT, Gate
 from qcompiler.search.objective import Objective
 from qcompiler.search.pace import Pace
 from qcompiler.search.quiet import quiet_stdout
-from qcompiler.search.sensitivity import LEAST, gate_groups, measure_sensitivity
+from qcompiler.search.sensitivity import LEAST, gate_groups, measure_each, split_groups
 from qcompiler.target.contract import CostSample
 
 Run = Callable[[Feed], Sequence[Any]]
@@ -243,17 +243,17 @@ def test_group_testing_finds_the_fragile_ones() -> None:
         sets.extend(len(group) for group in groups)
         return [sum(true[item] for item in group) for group in groups]
 
-    found = measure_sensitivity([range(128)], measure, floor=1e-3, limit=1000)
+    found = split_groups([range(128)], measure, floor=1e-3, limit=1000)
     assert found.complete
     assert found.losses[17] == pytest.approx(1.0)
     assert found.losses[90] == pytest.approx(0.5)
     assert sum(found.losses.values()) == pytest.approx(1.5)
     assert found.probes == len(sets) <= 1 + 2 * 2 * 7
-    late = measure_sensitivity([range(128)], measure, 0.0, 1000, expired=lambda: True)
+    late = split_groups([range(128)], measure, 0.0, 1000, expired=lambda: True)
     assert not late.complete
     assert LEAST <= late.probes < 128
     assert sum(late.losses.values()) == pytest.approx(1.5)
-    few = measure_sensitivity([range(128)], measure, 0.0, limit=9)
+    few = split_groups([range(128)], measure, 0.0, limit=9)
     assert few.probes <= 9
     assert set(few.losses) == set(range(128))
 
@@ -270,3 +270,18 @@ def test_sets_to_begin_with_are_neighbours_of_a_kind() -> None:
         assert all(len({(gate.kind, gate.space) for gate in group}) == 1 for group in groups)
         assert len(groups) <= max(limit / 4, 2) + 2
     assert len(gate_groups(gates, 10**6)) == 13 + 3
+
+
+def test_each_by_itself_until_the_time_is_over() -> None:
+    true = {number: 1.0 + number for number in range(100)}
+
+    def measure(groups: Sequence[Sequence[int]]) -> list[float]:
+        return [sum(true[item] for item in group) for group in groups]
+
+    found = measure_each(list(true), measure)
+    assert (found.losses, found.probes, found.complete) == (true, 100, True)
+    late = measure_each(list(true), measure, expired=lambda: True)
+    assert LEAST <= late.probes < 40
+    assert not late.complete
+    assert sum(late.losses.values()) == pytest.approx(sum(true.values()))
+    assert all(late.losses[number] == true[number] for number in range(LEAST))
