@@ -14,7 +14,13 @@ from qcompiler.execution.saving import write_onnx
 from qcompiler.execution.session import OrtSession
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
-from qcompiler.target.contract import Artifact, CostSample, KernelCount, Target
+from qcompiler.target.contract import (
+    PROFILE_THREADS,
+    Artifact,
+    CostSample,
+    KernelCount,
+    Target,
+)
 
 _PROFILE_SECONDS = 0.1
 """Least time to run a candidate for a profile."""
@@ -56,7 +62,9 @@ class OrtArtifact(Artifact):
         write_onnx(self._program.model, path)
 
     def profile(self, feeds: Sequence[Feed]) -> CostSample:
-        times = self.session.profile(feeds, seconds=_PROFILE_SECONDS)
+        times = self.session.profile(
+            feeds, seconds=_PROFILE_SECONDS, threads=self._threads or PROFILE_THREADS
+        )
         return cost_sample(self._program, self._target.regions(self._program), times)
 
     def kernels(self) -> KernelCount:

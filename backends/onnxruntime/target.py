@@ -15,7 +15,13 @@ from qcompiler.errors import ArtifactError
 from qcompiler.ir.program import Program, Provenance
 from qcompiler.ir.signature import signature_of
 from qcompiler.target.capability import CapabilityTable
-from qcompiler.target.contract import STATIC_PLACEMENT, ConversionCost, Restored, Target
+from qcompiler.target.contract import (
+    PROFILE_THREADS,
+    STATIC_PLACEMENT,
+    ConversionCost,
+    Restored,
+    Target,
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class OnnxRuntime(Target):
         return TABLE
 
     def conversion_cost(self) -> ConversionCost:
-        return measure_conversions(self.threads)
+        return measure_conversions(self.threads or PROFILE_THREADS)
 
     @classmethod
     def recognizes(cls, head: bytes) -> bool:

@@ -17,6 +17,7 @@ import onnx_ir as ir
 from qcompiler.errors import ConfigurationError, LoweringError
 from qcompiler.execution.feeds import normalize_feed
 from qcompiler.ir.signature import Feed, Signature
+from qcompiler.target.contract import PROFILE_THREADS
 
 Array = npt.NDArray[Any]
 Shapes = dict[str, tuple[int, ...]]
@@ -135,7 +136,9 @@ class OpenVinoSession:
             feeds: Checked feeds; each is run at least three times after a warm-up.
             seconds: Least time to run.
         """
-        compiled = _compiled(self._model, _hints(self._threads) | {"PERF_COUNT": True})
+        compiled = _compiled(
+            self._model, _hints(self._threads or PROFILE_THREADS) | {"PERF_COUNT": True}
+        )
         request, layers = compiled.create_infer_request(), _layers(compiled)
         known = {name for port in compiled.inputs for name in port.names}
         fastest: dict[tuple[str, int], float] = {}

@@ -12,7 +12,7 @@ from qcompiler.backends.openvino.faults import findings
 from qcompiler.ir.diagnostics import Diagnostic
 from qcompiler.ir.program import Program
 from qcompiler.target.capability import CapabilityTable
-from qcompiler.target.contract import ConversionCost, Target
+from qcompiler.target.contract import PROFILE_THREADS, ConversionCost, Target
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class OpenVino(Target):
         return TABLE
 
     def conversion_cost(self) -> ConversionCost:
-        return measure_edges(self.threads)
+        return measure_edges(self.threads or PROFILE_THREADS)
 
     def legality(self, program: Program) -> tuple[Diagnostic, ...]:
         return findings(program)

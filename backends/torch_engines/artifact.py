@@ -21,7 +21,7 @@ from qcompiler.errors import LoweringError
 from qcompiler.execution.packing import pack
 from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.signature import Array, Feed, Signature
-from qcompiler.target.contract import Artifact, CostSample, KernelCount
+from qcompiler.target.contract import PROFILE_THREADS, Artifact, CostSample, KernelCount
 
 _PROFILE_SECONDS = 0.1
 """Least time to run a candidate for a profile."""
@@ -124,13 +124,14 @@ class TorchArtifact(Artifact):
             yield run.found
 
     @contextmanager
-    def running(self) -> Iterator[None]:
-        """Engine, thread count and inference mode of this artifact."""
+    def running(self, threads: int | None = None) -> Iterator[None]:
+        """Engine, thread count (or another one) and inference mode of this artifact."""
         before = torch.get_num_threads()
-        changed = self._threads is not None and self._threads != before
+        wanted = self._threads or threads or before
+        changed = wanted != before
         try:
-            if changed and self._threads is not None:
-                torch.set_num_threads(self._threads)
+            if changed:
+                torch.set_num_threads(wanted)
             with torch.inference_mode(), adapter.engine_scope(self._setting.engine):
                 yield
         finally:
@@ -168,7 +169,7 @@ class TorchArtifact(Artifact):
         if not feeds:
             return None
         watch = Stopwatch(self.module)
-        with self.running():
+        with self.running(PROFILE_THREADS):
             spent = watch.seconds([self.tensors(feed) for feed in feeds], _PROFILE_SECONDS)
         regions: dict[str, float] = defaultdict(float)
         conversions = other = 0.0

@@ -33,6 +33,7 @@ from qcompiler.quantization.qspace import Granularity, QSpace
 from qcompiler.target.arithmetic import Arithmetic
 from qcompiler.target.capability import CapabilityTable, Implementation
 from qcompiler.target.contract import (
+    PROFILE_THREADS,
     STATIC_PLACEMENT,
     Artifact,
     ConversionCost,
@@ -98,7 +99,7 @@ class TorchEngine(Target):
     def conversion_cost(self) -> ConversionCost:
         from qcompiler.backends.torch_engines.costs import measure_conversions
 
-        return measure_conversions(self.threads)
+        return measure_conversions(self.threads or PROFILE_THREADS)
 
     def setting(self) -> Setting:
         """What the lowering needs to know."""

@@ -93,7 +93,12 @@ class OrtSession:
         return dict(zip(wanted, self.run(feed, wanted), strict=True))
 
     def profile(
-        self, feeds: Iterable[Any], warmup: int = 1, repeats: int = 3, seconds: float = 0.0
+        self,
+        feeds: Iterable[Any],
+        warmup: int = 1,
+        repeats: int = 3,
+        seconds: float = 0.0,
+        threads: int | None = None,
     ) -> list[KernelTime]:
         """Seconds per kernel over the feeds, in a session of its own.
 
@@ -102,13 +107,14 @@ class OrtSession:
             warmup: Runs of the first feed that are left out.
             repeats: How often the feeds are run at least; the fastest repetition of each counts.
             seconds: Go on repeating for this long (ten times at most), since short runs are noisy.
+            threads: Threads inside one kernel; None takes those of this session.
 
         Returns:
             One entry per kernel of the optimized graph, in order of first execution.
         """
         checked = [normalize_feed(self.signature, feed) for feed in feeds]
         with tempfile.TemporaryDirectory(prefix="qcompiler-") as folder:
-            options = self._options()
+            options = self._options(threads)
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(folder) / "profile")
             session = self._load(options)
@@ -125,17 +131,8 @@ class OrtSession:
             )
         if not any(each.inside for each in found):
             return found
-        return without_recording(found, self._plain_seconds(checked, max(repeats, 1)))
-
-    def _plain_seconds(self, feeds: Sequence[Feed], repeats: int) -> float:
-        """Time of one run: the fastest repetition of each feed, averaged over the feeds."""
-        fastest = [float("inf")] * len(feeds)
-        for _ in range(repeats):
-            for index, feed in enumerate(feeds):
-                start = time.perf_counter()
-                self._ort.run(None, feed)
-                fastest[index] = min(fastest[index], time.perf_counter() - start)
-        return sum(fastest) / max(len(feeds), 1)
+        plain = self._load(self._options(threads))
+        return without_recording(found, _plain_seconds(plain, checked, max(repeats, 1)))
 
     def optimized_model(self) -> ir.Model:
         """The graph that ONNX Runtime really runs, weights included, free of any file."""
@@ -156,11 +153,12 @@ class OrtSession:
             return source.nbytes
         return len(source) if isinstance(source, bytes) else source.stat().st_size
 
-    def _options(self) -> ort.SessionOptions:
+    def _options(self, threads: int | None = None) -> ort.SessionOptions:
         options = ort.SessionOptions()
         options.log_severity_level = _FATAL
-        if self._threads is not None:
-            options.intra_op_num_threads = self._threads
+        threads = threads or self._threads
+        if threads is not None:
+            options.intra_op_num_threads = threads
         if self._early_outputs:
             options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
             options.enable_mem_pattern = False  # patterns reserve memory as if nothing were freed
@@ -190,6 +188,17 @@ class OrtSession:
             )
         except Exception as error:  # ORT has no common base class
             raise LoweringError("ONNX Runtime cannot load the model", why=_text(error)) from error
+
+
+def _plain_seconds(session: ort.InferenceSession, feeds: Sequence[Feed], repeats: int) -> float:
+    """Time of one run: the fastest repetition of each feed, averaged over the feeds."""
+    fastest = [float("inf")] * len(feeds)
+    for _ in range(repeats):
+        for index, feed in enumerate(feeds):
+            start = time.perf_counter()
+            session.run(None, feed)
+            fastest[index] = min(fastest[index], time.perf_counter() - start)
+    return sum(fastest) / max(len(feeds), 1)
 
 
 def _prepare(model: Source, extra_outputs: Sequence[str]) -> PackedModel | bytes | Path:

@@ -22,28 +22,31 @@ class Pace:
     """Speed of the machine relative to when it was asked for first.
 
     Attributes:
-        reference: What is run, the same all the time.
+        reference: Makes what is run, the same all the time; on one thread, as profiles are taken.
         feeds: What it is run on.
         clock: Seconds, monotonic.
     """
 
-    reference: Artifact
+    reference: Callable[[], Artifact]
     feeds: Sequence[Feed]
     clock: Callable[[], float] = time.perf_counter
+    _artifact: Artifact | None = None
     _first: float | None = None
 
     def factor(self) -> float:
         """Seconds of the reference at first / seconds now; multiplies what is measured now."""
-        now = sum(self._fastest(feed) for feed in self.feeds[:_FEEDS])
+        if self._artifact is None:
+            self._artifact = self.reference()
+        now = sum(self._fastest(self._artifact, feed) for feed in self.feeds[:_FEEDS])
         if self._first is None:
             self._first = now
         return self._first / now if now > 0 else 1.0
 
-    def _fastest(self, feed: Feed) -> float:
+    def _fastest(self, artifact: Artifact, feed: Feed) -> float:
         """Other work only ever adds time, so the fastest repetition counts."""
         taken = []
         for _ in range(_REPEATS):
             start = self.clock()
-            self.reference.run(feed)
+            artifact.run(feed)
             taken.append(self.clock() - start)
         return min(taken)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -48,6 +49,7 @@ __all__ = [
 ]
 
 _FINALISTS = 3
+_REWRITTEN = "rewritten float"
 _PROFILE_FEEDS = 4
 _NOISE = 0.03
 """How much slower than float a result may look where speed is not the objective."""
@@ -80,7 +82,7 @@ def select(
         correct_bias=effort.correct_bias,
         fitting=samples.fitting,
         executor=executor,
-        pace=Pace(baseline, samples.feeds) if target.measurable else None,
+        pace=_pace(source, target, samples) if target.measurable else None,
     )
     chooser = _Chooser(source, baseline, workshop, samples, goal, effort, progress, executor)
     priced = target.measurable or target.time_model is not None
@@ -88,6 +90,11 @@ def select(
     if searching and judge is not None:
         return chooser.search()
     return chooser.fixed()
+
+
+def _pace(source: Program, target: Target, samples: Samples) -> Pace:
+    one = target.single_threaded()
+    return Pace(lambda: one.lower(source), samples.feeds)
 
 
 def _best_ranges(
@@ -247,7 +254,7 @@ class _Chooser:
             self.workshop.refine(each)
         named = {f"candidate {i}": each for i, each in enumerate(good)}
         rewritten = [each for each in within if not each.quantized]
-        return named | dict(zip(["rewritten float"], rewritten, strict=False))
+        return named | dict(zip([_REWRITTEN], rewritten, strict=False))
 
     def _timed(self, contenders: Mapping[str, Artifact]) -> dict[str, Latency]:
         if not self.samples.feeds:
@@ -295,7 +302,8 @@ class _Chooser:
                 continue
             precisions = each.plan.precisions
             ratios = {part: prints.ratio(part, precisions) for part in (SIZE, ENERGY)}
-            scores[name] = objective.score(ratios | {LATENCY: latencies[name].ratio})
+            ratios[LATENCY] = _merit(name, finalists, latencies)
+            scores[name] = objective.score(ratios)
         return min(scores, key=lambda name: scores[name])
 
     def _summary(
@@ -349,6 +357,20 @@ class _Chooser:
         if candidate.score is None:
             candidate.score = float(self.goal.evaluate(candidate.artifact.run))
         return self._float_score, candidate.score
+
+
+def _merit(
+    name: str, finalists: Mapping[str, Candidate], latencies: Mapping[str, Latency]
+) -> float:
+    """Time relative to float: geometric mean of the timing as deployed and of the profile.
+
+    The profile is of one thread, which tells what a plan saves when the other cores are busy, or
+    are the second thread of the same one; then the timing alone would prefer what scales.
+    """
+    own, plain, ratio = finalists[name], finalists.get(_REWRITTEN), latencies[name].ratio
+    if plain is None or not own.seconds or not plain.seconds:
+        return ratio
+    return math.sqrt(ratio * latencies[_REWRITTEN].ratio * own.seconds / plain.seconds)
 
 
 def _runner(artifact: Artifact, feeds: Sequence[Feed]) -> Callable[[], object]:

@@ -40,6 +40,11 @@ class KernelCount:
     ops: Mapping[str, int] = field(default_factory=dict)
 
 
+PROFILE_THREADS = 1
+"""Threads on which regions and conversions are compared, unless the user asks for a number: that
+is the work they are, whatever the other cores do. Results are timed with the deployed number."""
+
+
 @dataclass(frozen=True)
 class CostSample:
     """Where the time of one run goes, measured on the engine.

@@ -20,7 +20,7 @@ def test_a_machine_at_half_speed_halves_what_is_measured(
 ) -> None:
     times = ticks([1.0] * 6 + [2.0] * 6)
     artifact = OnnxRuntime().lower(load(digits_path))
-    pace = Pace(artifact, digits_feeds, clock=lambda: next(times))
+    pace = Pace(lambda: artifact, digits_feeds, clock=lambda: next(times))
     assert pace.factor() == 1.0
     assert pace.factor() == pytest.approx(0.5)
     scaled = CostSample({"a": 2.0}, 1.0, 0.5).scaled(0.5)
@@ -29,7 +29,8 @@ def test_a_machine_at_half_speed_halves_what_is_measured(
 
 def test_one_slow_repetition_does_not_count(digits_path: Path, digits_feeds: list[Feed]) -> None:
     times = ticks([1.0] * 6 + [1.0, 9.0, 1.0, 9.0, 1.0, 9.0])
-    pace = Pace(OnnxRuntime().lower(load(digits_path)), digits_feeds, clock=lambda: next(times))
+    artifact = OnnxRuntime().lower(load(digits_path))
+    pace = Pace(lambda: artifact, digits_feeds, clock=lambda: next(times))
     assert pace.factor() == pace.factor() == 1.0
 
 

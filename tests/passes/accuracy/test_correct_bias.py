@@ -21,8 +21,8 @@ from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.pipeline.registry import find_target
 from qcompiler.search.candidates import Workshop
 from qcompiler.search.loss import Judge
-from qcompiler.search.placing import place
 from qcompiler.search.options import region_options
+from qcompiler.search.placing import place
 
 Array = npt.NDArray[Any]
 
