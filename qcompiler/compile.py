@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
@@ -22,10 +22,9 @@ from qcompiler.pipeline.contract import PassContext, Progress, Silent
 from qcompiler.pipeline.pipeline import Pipeline, PipelineReport
 from qcompiler.pipeline.targets import target_of
 from qcompiler.report.progress import TerminalProgress
+from qcompiler.search.scoring import Evaluate
 from qcompiler.search.select import Goal, Samples, select
 from qcompiler.target.contract import Target
-
-Evaluate = Callable[[Callable[[Feed], Sequence[Any]]], float]
 
 
 def compile(  # noqa: A001 - the project's one verb
@@ -66,7 +65,8 @@ def compile(  # noqa: A001 - the project's one verb
         overrides: Precision by glob over module paths, node names or `op:OpType`.
         plan: A plan to apply as it is, instead of a search.
         recipe: `fast`, `balanced` or `best`.
-        evaluate: Called with `run` (feed -> outputs); returns a score, higher is better.
+        evaluate: Called with `run` (feed -> list of output arrays; feeds in any form that
+            `calibration` takes); returns a score, higher is better.
         max_loss: Largest loss of `evaluate`'s score (0.01 by default); without `evaluate`, largest
             noise-to-signal ratio of the outputs (0.0075, that is 21 dB, by default).
         objective: `latency`, `size`, `energy-proxy` (multiply-accumulates times bits), or a mix
@@ -96,7 +96,7 @@ def compile(  # noqa: A001 - the project's one verb
         budget = effort.search_seconds(time.perf_counter() - started)
     nothing = asked.is_auto and plan is None and not chosen.regions(program)
     asked = SCHEMES["float32"] if nothing else asked
-    goal = Goal(asked, evaluate, max_loss, objective, budget, dict(overrides or {}), plan)
+    goal = Goal(asked, evaluate, max_loss, objective, budget, overrides or {}, plan)
     baseline = chosen.baseline(source, model, kept.feeds)
     selection = select(source, program, chosen, kept, goal, effort, reporter, executor, baseline)
     if nothing:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from numbers import Real
 
 from qcompiler.config import Scheme
 from qcompiler.errors import ConfigurationError
@@ -15,6 +15,7 @@ from qcompiler.ir.signature import Feed
 from qcompiler.search.candidates import Candidate
 from qcompiler.search.objective import Objective
 from qcompiler.search.options import Options
+from qcompiler.search.scoring import Evaluate
 from qcompiler.target.contract import Artifact
 
 DEFAULT_NSR = 0.0075
@@ -48,7 +49,7 @@ class Goal:
     """
 
     scheme: Scheme
-    evaluate: Callable[[Callable[[Feed], Sequence[Any]]], float] | None = None
+    evaluate: Evaluate | None = None
     max_loss: float | None = None
     objective: str | Mapping[str, float] = "latency"
     budget: float | None = None
@@ -57,10 +58,22 @@ class Goal:
 
     def __post_init__(self) -> None:
         Objective.of(self.objective)
-        if self.max_loss is not None and not self.max_loss >= 0:
-            raise ConfigurationError(f"max_loss must not be negative, it is {self.max_loss}")
-        if self.budget is not None and not self.budget >= 0:
-            raise ConfigurationError(f"budget must not be negative, it is {self.budget}")
+        _require_not_negative("max_loss", self.max_loss)
+        _require_not_negative("budget", self.budget)
+        if self.evaluate is not None and not callable(self.evaluate):
+            raise ConfigurationError(
+                f"evaluate must be a function of `run`, it is {self.evaluate!r}",
+                fix="pass a function that runs its argument on labelled feeds and returns a score",
+            )
+        if not isinstance(self.overrides, Mapping):
+            raise ConfigurationError(
+                f"overrides must map globs to precisions, they are {self.overrides!r}",
+                fix="pass a dict such as {'op:Gemm': 'float32'}",
+            )
+        if self.plan is not None and not isinstance(self.plan, Plan):
+            raise ConfigurationError(
+                f"plan must be a Plan, it is {self.plan!r}", fix="read it with qc.Plan.read(path)"
+            )
 
     @property
     def max_nsr(self) -> float:
@@ -73,6 +86,12 @@ class Goal:
     def allowed(self) -> float:
         """Loss of the user's score that is allowed."""
         return DEFAULT_SCORE_LOSS if self.max_loss is None else self.max_loss
+
+
+def _require_not_negative(name: str, value: object) -> None:
+    if value is None or (isinstance(value, Real) and float(value) >= 0):
+        return
+    raise ConfigurationError(f"{name} must be a number and not negative, it is {value!r}")
 
 
 @dataclass(frozen=True, eq=False)

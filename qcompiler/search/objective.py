@@ -56,7 +56,14 @@ class Objective:
         """
         if isinstance(given, str):
             return cls(MappingProxyType({given: 1.0}))
-        return cls(MappingProxyType({name: float(weight) for name, weight in given.items()}))
+        try:
+            weights = {name: float(weight) for name, weight in dict(given).items()}
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(
+                f"{given!r} is no objective",
+                fix="choose a name, or a mix of weights such as {'latency': 1, 'size': 0.2}",
+            ) from error
+        return cls(MappingProxyType(weights))
 
     def weight(self, name: str) -> float:
         return self.weights.get(name, 0.0)

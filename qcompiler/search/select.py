@@ -36,6 +36,7 @@ from qcompiler.search.objective import ENERGY, LATENCY, SIZE, Footprint, Objecti
 from qcompiler.search.options import Options, denials, region_options
 from qcompiler.search.pace import Pace
 from qcompiler.search.ranges import with_best_ranges
+from qcompiler.search.scoring import Scorer
 from qcompiler.target.contract import Artifact, Target
 
 __all__ = [
@@ -229,11 +230,12 @@ class _Chooser:
         """Whether the user's score allows the candidate, computed once on what is returned."""
         if self.goal.evaluate is None:
             return True
+        scorer = Scorer(self.goal.evaluate, self.source.signature)
         if self._float_score is None:
-            self._float_score = float(self.goal.evaluate(self.baseline.run))
+            self._float_score = scorer.reference(self.baseline)
         if candidate.score is None:
             self.workshop.refine(candidate)
-            candidate.score = float(self.goal.evaluate(candidate.artifact.run))
+            candidate.score = scorer.score(candidate.artifact)
         return self._float_score - candidate.score <= self.goal.allowed + 1e-12
 
     def _finalists(self, search: Search) -> dict[str, Candidate]:
@@ -350,12 +352,13 @@ class _Chooser:
         """The user's score of float and of the result."""
         if self.goal.evaluate is None:
             return None
+        scorer = Scorer(self.goal.evaluate, self.source.signature)
         if self._float_score is None:
-            self._float_score = float(self.goal.evaluate(self.baseline.run))
+            self._float_score = scorer.reference(self.baseline)
         if candidate is None:
             return self._float_score, self._float_score
         if candidate.score is None:
-            candidate.score = float(self.goal.evaluate(candidate.artifact.run))
+            candidate.score = scorer.score(candidate.artifact)
         return self._float_score, candidate.score
 
 

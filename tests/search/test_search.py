@@ -168,9 +168,18 @@ def test_size_as_objective_is_smaller_than_latency(
 
 
 @pytest.mark.parametrize(
-    "wrong", ["speed", {"latency": -1.0}, {"latency": 0.0}, {"bytes": 1.0}, {"size": math.nan}]
+    "wrong",
+    [
+        "speed",
+        {"latency": -1.0},
+        {"latency": 0.0},
+        {"bytes": 1.0},
+        {"size": math.nan},
+        {"size": "x"},
+        3,
+    ],
 )
-def test_objectives_that_make_no_sense(wrong: str | Mapping[str, float]) -> None:
+def test_objectives_that_make_no_sense(wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match="objective"):
         Objective.of(wrong)
 

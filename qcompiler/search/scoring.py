@@ -1,0 +1,61 @@
+"""`Scorer`: the user's `evaluate`, asked once per artifact, with feeds in any form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, SupportsFloat
+
+from qcompiler.errors import ConfigurationError
+from qcompiler.execution.feeds import normalize_feed
+from qcompiler.ir.signature import Signature
+from qcompiler.target.contract import Artifact
+
+Evaluate = Callable[[Callable[[Any], Sequence[Any]]], SupportsFloat]
+"""Called with `run` (feed -> output arrays in graph order); returns a score, higher is better."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scorer:
+    """Scores artifacts by the user's function.
+
+    Attributes:
+        evaluate: The function.
+        signature: What the model takes; `run` accepts every form of feed that calibration does.
+    """
+
+    evaluate: Evaluate
+    signature: Signature
+
+    def score(self, artifact: Artifact) -> float:
+        """The score of an artifact; NaN if `evaluate` says so.
+
+        Raises:
+            FeedError: `evaluate` ran a feed that does not fit the model.
+            ConfigurationError: It returned no number.
+        """
+        found = self.evaluate(lambda feed: artifact.run(normalize_feed(self.signature, feed)))
+        try:
+            return float(found)
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(
+                f"evaluate returned {found!r}",
+                why="the score of a model is one number, higher is better",
+                fix="return a float",
+            ) from error
+
+    def reference(self, artifact: Artifact) -> float:
+        """The score of float, which all others are compared with.
+
+        Raises:
+            ConfigurationError: It is no finite number.
+        """
+        score = self.score(artifact)
+        if not math.isfinite(score):
+            raise ConfigurationError(
+                f"evaluate returned {score} for the float model",
+                why="losses are counted from the score of float",
+                fix="check the data and labels that evaluate uses",
+            )
+        return score
