@@ -71,7 +71,8 @@ def compile(  # noqa: A001 - the project's one verb
             noise-to-signal ratio of the outputs (0.0075, that is 21 dB, by default).
         objective: `latency`, `size`, `energy-proxy` (multiply-accumulates times bits), or a mix
             such as `{"latency": 1, "size": 0.2}`, every part relative to float.
-        budget: Seconds of search.
+        budget: Seconds of search, between calibration and the timing that proves the result; what
+            is under way then is finished. By default the recipe says how much is worth while.
         executor: Workers for calibration shards, sensitivity probes and losses of candidates. Times
             are measured in this process, after the workers are done.
         pipeline: Passes (or their text) to run instead of the float rewrites.
@@ -92,13 +93,13 @@ def compile(  # noqa: A001 - the project's one verb
     context = PassContext(chosen, None, reporter, executor, {"checkpoint": checkpoint})
     reports = [_pipeline(pipeline).run(program, context)]
     kept = _calibrated(program, chosen, feeds, asked, effort, context, reports)
-    if budget is None:
-        budget = effort.search_seconds(time.perf_counter() - started)
+    spent = time.perf_counter() - started
+    limited = replace(effort, seconds=effort.search_seconds(spent))
     nothing = asked.is_auto and plan is None and not chosen.regions(program)
     asked = SCHEMES["float32"] if nothing else asked
     goal = Goal(asked, evaluate, max_loss, objective, budget, overrides or {}, plan)
     baseline = chosen.baseline(source, model, kept.feeds)
-    selection = select(source, program, chosen, kept, goal, effort, reporter, executor, baseline)
+    selection = select(source, program, chosen, kept, goal, limited, reporter, executor, baseline)
     if nothing:
         why = f"float: the model has no op that {chosen.name} quantizes"
         selection = replace(selection, summary=why)

@@ -69,7 +69,8 @@ class Recipe:
         samples: Calibration samples kept to judge candidates.
         rounds: Most solve-and-measure rounds.
         probes: Most runs to measure sensitivities when the cheapest plan loses too much.
-        seconds: Budget of the search unless `budget` is given.
+        seconds: Budget of the search unless `budget` is given; the search may overrun this one to
+            use what it has begun to measure.
         share: If set, the search takes at most this multiple of the time that loading and
             calibrating took, but at least a second, and not more than `seconds`.
         timing: Seconds of interleaved timing that prove the result.

@@ -29,7 +29,7 @@ from qcompiler.search.loss import sqnr_db
 from qcompiler.search.objective import ENERGY, SIZE, Footprint, Objective
 from qcompiler.search.prediction import LossModel
 from qcompiler.search.probing import Prober
-from qcompiler.search.sensitivity import FLOOR, measure_sensitivity
+from qcompiler.search.sensitivity import FLOOR, LEAST, measure_sensitivity
 
 Accept = Callable[[Candidate], bool]
 """Whether a candidate's quality is within what the user allows."""
@@ -41,7 +41,7 @@ _WORTH = 0.01
 _SURPRISE = 0.15
 """Relative gap between predicted and profiled time after which a plan is profiled again."""
 _GRACE = 3
-"""Rounds after measuring sensitivities that are spent whatever the budget, until one succeeds."""
+"""Rounds after measuring sensitivities that are spent past a soft deadline, until one succeeds."""
 _SOLVER_SECONDS = 10.0
 _AHEAD = 0.5
 """Share of the time left that workers may take for losses; they may have to start first."""
@@ -59,6 +59,8 @@ class Limits:
         rounds: Most solve-and-measure rounds.
         probes: Most probes of sensitivity; 0 measures none.
         refine_above: Loss above which a solved plan is worth correcting its biases.
+        strict: The deadline is the user's: past it, at most what is under way is finished. A soft
+            one may be overrun until sensitivities are measured and used.
     """
 
     max_nsr: float
@@ -66,6 +68,12 @@ class Limits:
     rounds: int = 8
     probes: int = 100
     refine_above: float = math.inf
+    strict: bool = False
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing new may be begun."""
+        return self.strict and self.expired
 
     @property
     def expired(self) -> bool:
@@ -187,7 +195,7 @@ class Search:
     def _refine(self) -> None:
         """Solves, measures and learns until no cheaper plan is within the bound."""
         bound = LossBound(self.limits.max_nsr)
-        grace = 1  # rounds that use what was learned, budget or not
+        grace = 0 if self.limits.strict else 1  # rounds that may be spent past the deadline
         for _ in range(self.limits.rounds):
             if self.limits.expired:
                 if not grace:
@@ -208,7 +216,7 @@ class Search:
             elif self.state.losses is None:
                 if not self._measure_losses():
                     return None
-                grace = _GRACE
+                grace = 0 if self.limits.strict else _GRACE
             bound.record(candidate.loss or 0.0, good)
             if bound.closed:
                 return None
@@ -267,7 +275,7 @@ class Search:
     def _measure_losses(self) -> bool:
         """Sensitivities of all gates; False when there are none to be had."""
         judge = self.workshop.judge
-        if not self.limits.probes or judge is None:
+        if not self.limits.probes or judge is None or self.limits.over:
             return False
         model = self.gates()
         end = time.monotonic() + 0.5 * self.limits.left  # the rest is for using what was found
@@ -278,6 +286,7 @@ class Search:
                 FLOOR * self.limits.max_nsr,
                 self.limits.probes,
                 lambda: time.monotonic() > end,
+                0 if self.limits.strict else LEAST,
             )
         self.state.sensitivities = self.state.losses = LossModel(
             model.losses(found.losses), model.terms
@@ -327,7 +336,9 @@ class Search:
     def _refine_biases(self, candidate: Candidate, uniform: bool) -> None:
         """Corrects biases where that may decide whether a plan is good (6 dB from the bound)."""
         loss = candidate.loss or 0.0
-        if not uniform and self.limits.refine_above < loss <= 4 * self.limits.max_nsr:
+        if uniform or self.limits.over:
+            return
+        if self.limits.refine_above < loss <= 4 * self.limits.max_nsr:
             self.workshop.refine(candidate)
 
     def _recheck(self, candidate: Candidate, expected: float) -> None:

@@ -163,6 +163,7 @@ class _Chooser:
             self.effort.rounds,
             self.effort.probes,
             refine_above=0.0 if self.goal.evaluate else self.goal.max_nsr,
+            strict=self.goal.budget is not None,
         )
         search = Search(
             self.workshop,
@@ -241,8 +242,10 @@ class _Chooser:
     def _finalists(self, search: Search) -> dict[str, Candidate]:
         """The best good candidates by profile, and the rewritten float program.
 
-        The user's score is computed for as few as it takes, the most promising first.
+        The user's score is computed for as few as it takes, the most promising first. Where the
+        user's budget is spent, the most promising one alone is proved.
         """
+        over = search.limits.over
         within = [
             each
             for each in search.state.frontier
@@ -250,13 +253,13 @@ class _Chooser:
         ]
         good: list[Candidate] = []
         for each in sorted((c for c in within if c.quantized), key=search.score):
-            if len(good) < _FINALISTS and self._accept(each):
+            if len(good) < (1 if over else _FINALISTS) and self._accept(each):
                 good.append(each)
-        for each in good:
+        for each in () if over else good:
             self.workshop.refine(each)
         named = {f"candidate {i}": each for i, each in enumerate(good)}
         rewritten = [each for each in within if not each.quantized]
-        return named | dict(zip([_REWRITTEN], rewritten, strict=False))
+        return named | dict(zip([_REWRITTEN], rewritten, strict=self.goal.budget is not None))
 
     def _timed(self, contenders: Mapping[str, Artifact]) -> dict[str, Latency]:
         if not self.samples.feeds:

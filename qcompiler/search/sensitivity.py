@@ -27,7 +27,7 @@ _SMALLEST = 8
 """Gates of a set to begin with, at least."""
 
 LEAST = 24
-"""Probes below which a deadline does not count: fewer say next to nothing."""
+"""Probes below which a soft deadline does not count: fewer say next to nothing."""
 
 
 @dataclass
@@ -51,6 +51,7 @@ def measure_sensitivity(
     floor: float,
     limit: int,
     expired: Callable[[], bool] = lambda: False,
+    least: int = LEAST,
 ) -> Sensitivity[Gate]:
     """Losses of all gates in at most about `limit` probes.
 
@@ -60,21 +61,23 @@ def measure_sensitivity(
         floor: Loss of a set that needs no closer look.
         limit: Most probes.
         expired: Whether to stop; what is left shares its set's loss.
+        least: Probes that are made in any case.
     """
     if len(gates) <= limit:
-        return measure_each(gates, measure, expired)
-    return split_groups(gate_groups(gates, limit), measure, floor, limit, expired)
+        return measure_each(gates, measure, expired, least)
+    return split_groups(gate_groups(gates, limit), measure, floor, limit, expired, least)
 
 
 def measure_each(
     items: Sequence[Item],
     measure: Callable[[Sequence[Sequence[Item]]], Sequence[float]],
     expired: Callable[[], bool] = lambda: False,
+    least: int = LEAST,
 ) -> Sensitivity[Item]:
     """Every item by itself; those left when the time is over in one set."""
     found: Sensitivity[Item] = Sensitivity()
     left = list(items)
-    while left and not (found.probes >= LEAST and expired()):
+    while left and not (found.probes >= least and expired()):
         batch, left = left[: 2 * BATCH], left[2 * BATCH :]
         found.losses.update(zip(batch, measure([[item] for item in batch]), strict=True))
         found.probes += len(batch)
@@ -91,6 +94,7 @@ def split_groups(
     floor: float,
     limit: int,
     expired: Callable[[], bool] = lambda: False,
+    least: int = LEAST,
 ) -> Sensitivity[Item]:
     """Splits the groups until each set's loss is below `floor`, or it is single.
 
@@ -100,6 +104,7 @@ def split_groups(
         floor: Loss of a set that needs no closer look.
         limit: Most probes.
         expired: Whether to stop splitting; what is left shares its set's loss.
+        least: Probes that are made in any case.
     """
     found: Sensitivity[Item] = Sensitivity()
     start = [list(group) for group in groups if group]
@@ -109,7 +114,7 @@ def split_groups(
         # The worst first, so that the limit costs the least.
         pending.sort(key=lambda item: -_rank(item[1]))
         open_ = [item for item in pending if len(item[0]) > 1 and not item[1] <= floor][:BATCH]
-        late = found.probes >= LEAST and expired()
+        late = found.probes >= least and expired()
         if not open_ or found.probes + 2 * len(open_) > limit or late:
             found.complete = not open_
             break

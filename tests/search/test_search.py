@@ -15,6 +15,7 @@ import pytest
 
 import qcompiler as qc
 from qcompiler.backends.onnxruntime.artifact import OrtArtifact
+from qcompiler.config import Recipe
 from qcompiler.errors import ConfigurationError
 from qcompiler.execution.timing import Latency
 from qcompiler.ir.plan import FLOAT, Plan
@@ -22,6 +23,7 @@ from qcompiler.ir.signature import Feed
 from qcompiler.search.gates import VALUE, WEIGHT, Gate
 from qcompiler.search.objective import Objective
 from qcompiler.search.pace import Pace
+from qcompiler.search.probing import Prober
 from qcompiler.search.quiet import quiet_stdout
 from qcompiler.search.sensitivity import LEAST, gate_groups, measure_each, split_groups
 from qcompiler.target.contract import CostSample
@@ -140,6 +142,49 @@ def test_the_budget_ends_the_search(digits_path: Path, digits_feeds: list[Feed])
     assert len(none.run(digits_feeds[0])) == 1
     with pytest.raises(ConfigurationError, match="budget"):
         qc.compile(digits_path, calibration=digits_feeds, budget=-1.0)
+
+
+class Clock:
+    """`time.monotonic` that moves on with the work: a second per profile or batch of probes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        self._slowed(monkeypatch, OrtArtifact, "profile")
+        self._slowed(monkeypatch, Prober, "losses")
+        monkeypatch.setattr("qcompiler.search.loop.time.monotonic", lambda: self.now)
+
+    def _slowed(self, monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> None:
+        original = getattr(owner, name)
+
+        def slow(*args: Any, **options: Any) -> Any:
+            self.now += 1.0
+            return original(*args, **options)
+
+        monkeypatch.setattr(owner, name, slow)
+
+
+@pytest.mark.usefixtures("integers_win")
+@pytest.mark.parametrize("budget", [0.0, 1.5, 3.0, 4.5, 6.0, 9.0])
+def test_the_users_budget_is_overrun_by_one_step_at_most(
+    digits_path: Path, digits_feeds: list[Feed], monkeypatch: pytest.MonkeyPatch, budget: float
+) -> None:
+    clock = Clock(monkeypatch)
+    compiled = qc.compile(
+        digits_path, calibration=digits_feeds, recipe="fast", max_loss=1e-4, budget=budget
+    )
+    assert clock.now <= budget + 1.0
+    assert all(point.loss is not None for point in compiled.frontier)
+
+
+@pytest.mark.usefixtures("integers_win")
+def test_the_recipes_budget_may_be_overrun_to_use_what_was_measured(
+    digits_path: Path, digits_feeds: list[Feed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Recipe, "search_seconds", lambda self, elapsed: 1.5)
+    clock = Clock(monkeypatch)
+    compiled = qc.compile(digits_path, calibration=digits_feeds, recipe="fast", max_loss=1e-4)
+    assert clock.now > 2.5
+    assert any(line.startswith("sensitivity") for line in compiled.log)
 
 
 def test_every_region_has_a_reason(digits_path: Path, digits_feeds: list[Feed]) -> None:
