@@ -259,7 +259,7 @@ class _Chooser:
             self.workshop.refine(each)
         named = {f"candidate {i}": each for i, each in enumerate(good)}
         rewritten = [each for each in within if not each.quantized]
-        return named | dict(zip([_REWRITTEN], rewritten, strict=self.goal.budget is not None))
+        return named | dict(zip([_REWRITTEN], rewritten, strict=False))
 
     def _timed(self, contenders: Mapping[str, Artifact]) -> dict[str, Latency]:
         if not self.samples.feeds:
