@@ -59,17 +59,20 @@ def lower(model: ir.Model, setting: Setting) -> Lowered:
 
 
 def check_ops(model: ir.Model) -> None:
-    """Every op has a row.
+    """Every op has a row, which computes the form that the node asks for.
 
     Raises:
-        LoweringError: Names each op that has none, and the first node of it.
+        LoweringError: Names each op that has none, or not this form, and the first node of it.
     """
     missing: dict[str, ir.Node] = {}
     for node in all_nodes(model):
-        known = is_op(node, *TABLE, *CONTROL, "Constant")
-        if not known:
+        if not is_op(node, *TABLE, *CONTROL, "Constant"):
             name = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
             missing.setdefault(name, node)
+        elif node.op_type in TABLE:
+            objection = TABLE[node.op_type].objection(node)
+            if objection is not None:
+                missing.setdefault(f"{node.op_type} with {objection}", node)
     if missing:
         raise LoweringError(
             f"no torch lowering for {', '.join(sorted(missing))}",

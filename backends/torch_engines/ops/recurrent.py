@@ -7,23 +7,87 @@ states [directions, batch, hidden]; y [time, directions, batch, hidden].
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TypeAlias, TypedDict, Unpack
 
+import onnx_ir as ir
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 State = tuple[Tensor, ...]
 Step = Callable[[Tensor, State], State]
+Activation: TypeAlias = Callable[..., Tensor]
 
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+_PLAIN: dict[str, Activation] = {
     "Sigmoid": torch.sigmoid,
     "Tanh": torch.tanh,
     "Relu": torch.relu,
     "Softsign": functional.softsign,
     "Softplus": functional.softplus,
-    "HardSigmoid": lambda x: torch.clamp(x * 0.2 + 0.5, 0.0, 1.0),
 }
+_ALPHA: dict[str, tuple[Activation, float]] = {
+    "LeakyRelu": (lambda x, a: torch.where(x < 0, x * a, x), 0.01),
+    "ThresholdedRelu": (lambda x, a: torch.where(x > a, x, 0.0), 1.0),
+    "Elu": (lambda x, a: torch.where(x < 0, torch.expm1(x) * a, x), 1.0),
+}
+"""Activations that consume an element of `activation_alpha`, and its default."""
+_ALPHA_BETA: dict[str, tuple[Activation, float, float]] = {
+    "HardSigmoid": (lambda x, a, b: torch.clamp(x * a + b, 0.0, 1.0), 0.2, 0.5),
+    "ScaledTanh": (lambda x, a, b: a * torch.tanh(b * x), 1.0, 1.0),
+    "Affine": (lambda x, a, b: x * a + b, 1.0, 0.0),
+}
+"""Activations that consume an element of `activation_beta`, too."""
+_DEFAULTS = {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh"), "RNN": ("Tanh",)}
+"""Activations of one direction."""
+
+
+class Options(TypedDict, total=False):
+    """The attributes that all three have; `objection` refuses clip and layout 1."""
+
+    hidden_size: int
+    direction: str
+    activations: Sequence[str]
+    activation_alpha: Sequence[float]
+    activation_beta: Sequence[float]
+    clip: float
+    layout: int
+
+
+def objection(node: ir.Node) -> str | None:
+    """Why a recurrent node is not lowered, None if it is."""
+    attributes = node.attributes
+    if "clip" in attributes or any(map(attributes.get_int, ("input_forget", "layout"))):
+        return "clip, input_forget or layout=1"
+    unknown = set(attributes.get_strings("activations", ())) - {*_PLAIN, *_ALPHA, *_ALPHA_BETA}
+    return f"the activations {', '.join(sorted(unknown))}" if unknown else None
+
+
+def _activations(op: str, directions: int, options: Options) -> list[list[Activation]]:
+    """Per direction; alpha and beta go to the functions that have them, in order (ONNX LSTM)."""
+    defaults = _DEFAULTS[op]
+    names = options.get("activations") or defaults * directions
+    alphas = iter(options.get("activation_alpha") or ())
+    betas = iter(options.get("activation_beta") or ())
+    made = [_activation(name, alphas, betas) for name in names]
+    size = len(defaults)
+    return [made[k * size : (k + 1) * size] for k in range(directions)]
+
+
+def _activation(name: str, alphas: Iterator[float], betas: Iterator[float]) -> Activation:
+    if name in _PLAIN:
+        return _PLAIN[name]
+    if name in _ALPHA:
+        function, alpha = _ALPHA[name]
+        return partial(_with, function, next(alphas, alpha))
+    function, alpha, beta = _ALPHA_BETA[name]
+    return partial(_with, function, next(alphas, alpha), next(betas, beta))
+
+
+def _with(function: Activation, *numbers_and_x: Tensor | float) -> Tensor:
+    *numbers, x = numbers_and_x
+    return function(x, *numbers)
 
 
 def lstm(
@@ -36,25 +100,21 @@ def lstm(
     c0: Tensor | None = None,
     peephole: Tensor | None = None,
     *,
-    hidden_size: int,
-    direction: str = "forward",
-    activations: Sequence[str] | None = None,
-    activation_alpha: Sequence[float] | None = None,
-    activation_beta: Sequence[float] | None = None,
-    clip: float | None = None,
     input_forget: int = 0,
-    layout: int = 0,
+    **options: Unpack[Options],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """LSTM: gates in order i, o, f, c."""
-    del activation_alpha, activation_beta
-    _refuse(clip is not None or input_forget or layout, "LSTM", "clip, input_forget or layout=1")
-    states = [_state(h0, x, w, hidden_size), _state(c0, x, w, hidden_size)]
-    if peephole is None and activations is None and lengths is None:
+    del input_forget  # refused
+    direction = options.get("direction", "forward")
+    states = [_state(given, x, r) for given in (h0, c0)]
+    usual = _DEFAULTS["LSTM"] * w.shape[0]
+    plain = tuple(options.get("activations") or usual) == usual
+    if peephole is None and plain and lengths is None:
         return _library_lstm(x, w, r, b, states, direction)
-    names = list(activations or ["Sigmoid", "Tanh", "Tanh"] * w.shape[0])
+    functions = _activations("LSTM", w.shape[0], options)
 
     def step(k: int) -> Step:
-        f, g, h = (_ACTIVATIONS[name] for name in names[3 * k : 3 * k + 3])
+        f, g, h = functions[k]
         peep = peephole[k].chunk(3) if peephole is not None else [x.new_zeros(())] * 3
 
         def run(gates: Tensor, state: State) -> State:
@@ -65,7 +125,7 @@ def lstm(
 
         return run
 
-    y, last = _run(x, w, b, lengths, states, direction, 4, step)
+    y, last = _run(x, w, b, lengths, states, direction, step)
     return y, last[0], last[1]
 
 
@@ -77,23 +137,14 @@ def gru(
     lengths: Tensor | None = None,
     h0: Tensor | None = None,
     *,
-    hidden_size: int,
-    direction: str = "forward",
-    activations: Sequence[str] | None = None,
-    activation_alpha: Sequence[float] | None = None,
-    activation_beta: Sequence[float] | None = None,
-    clip: float | None = None,
     linear_before_reset: int = 0,
-    layout: int = 0,
+    **options: Unpack[Options],
 ) -> tuple[Tensor, Tensor]:
     """GRU: gates in order z, r, h."""
-    del activation_alpha, activation_beta
-    _refuse(clip is not None or layout, "GRU", "clip or layout=1")
-    names = list(activations or ["Sigmoid", "Tanh"] * w.shape[0])
-    states = [_state(h0, x, w, hidden_size)]
+    functions = _activations("GRU", w.shape[0], options)
 
     def step(k: int) -> Step:
-        f, g = (_ACTIVATIONS[name] for name in names[2 * k : 2 * k + 2])
+        f, g = functions[k]
         rz, rr, rh = r[k].chunk(3)
         bias = b[k].chunk(2)[1].chunk(3)[2] if b is not None else x.new_zeros(())
 
@@ -110,7 +161,8 @@ def gru(
 
         return run
 
-    y, last = _run(x, w, _without_hidden_bias(b), lengths, states, direction, 3, step)
+    direction = options.get("direction", "forward")
+    y, last = _run(x, w, _without_hidden_bias(b), lengths, [_state(h0, x, r)], direction, step)
     return y, last[0]
 
 
@@ -121,36 +173,22 @@ def rnn(
     b: Tensor | None = None,
     lengths: Tensor | None = None,
     h0: Tensor | None = None,
-    *,
-    hidden_size: int,
-    direction: str = "forward",
-    activations: Sequence[str] | None = None,
-    activation_alpha: Sequence[float] | None = None,
-    activation_beta: Sequence[float] | None = None,
-    clip: float | None = None,
-    layout: int = 0,
+    **options: Unpack[Options],
 ) -> tuple[Tensor, Tensor]:
     """RNN with one gate."""
-    del activation_alpha, activation_beta
-    _refuse(clip is not None or layout, "RNN", "clip or layout=1")
-    names = list(activations or ["Tanh"] * w.shape[0])
-    states = [_state(h0, x, w, hidden_size)]
+    functions = _activations("RNN", w.shape[0], options)
 
     def step(k: int) -> Step:
-        f = _ACTIVATIONS[names[k]]
+        (f,) = functions[k]
         return lambda gates, state: (f(gates + functional.linear(state[0], r[k])),)
 
-    y, last = _run(x, w, b, lengths, states, direction, 1, step)
+    direction = options.get("direction", "forward")
+    y, last = _run(x, w, b, lengths, [_state(h0, x, r)], direction, step)
     return y, last[0]
 
 
-def _refuse(asked: object, op: str, what: str) -> None:
-    if asked:
-        raise ValueError(f"{op} with {what} is not lowered")
-
-
-def _state(given: Tensor | None, x: Tensor, w: Tensor, hidden: int) -> Tensor:
-    return x.new_zeros(w.shape[0], x.shape[1], hidden) if given is None else given
+def _state(given: Tensor | None, x: Tensor, r: Tensor) -> Tensor:
+    return x.new_zeros(r.shape[0], x.shape[1], r.shape[2]) if given is None else given
 
 
 def _without_hidden_bias(b: Tensor | None) -> Tensor | None:
@@ -169,7 +207,6 @@ def _run(
     lengths: Tensor | None,
     states: list[Tensor],
     direction: str,
-    gates: int,
     step: Callable[[int], Step],
 ) -> tuple[Tensor, list[Tensor]]:
     """All directions; steps beyond a row's length leave its state and give zeros."""
@@ -179,10 +216,10 @@ def _run(
         projected = functional.linear(x, w[k], bias)
         order = range(x.shape[0])
         backwards = direction == "reverse" or k == 1
-        state: State = tuple(each[k] for each in states)
+        advance, state = step(k), tuple(each[k] for each in states)
         rows: list[Tensor] = [x.new_zeros(())] * x.shape[0]
         for t in reversed(order) if backwards else order:
-            new = step(k)(projected[t], state)
+            new = advance(projected[t], state)
             if lengths is not None:
                 alive = (t < lengths).unsqueeze(-1)
                 rows[t] = torch.where(alive, new[0], torch.zeros_like(new[0]))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import onnx_ir as ir
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -19,6 +20,17 @@ _ROUNDING: dict[str, Callable[[Tensor], Tensor]] = {
     "floor": torch.floor,
     "ceil": torch.ceil,
 }
+
+
+def objection(node: ir.Node) -> str | None:
+    """Why a Resize is not lowered, None if it is."""
+    attributes = node.attributes
+    if attributes.get_int("antialias"):
+        return "antialias"
+    if attributes.get_string("keep_aspect_ratio_policy", "stretch") != "stretch":
+        return "keep_aspect_ratio_policy"
+    transform = attributes.get_string("coordinate_transformation_mode", "half_pixel")
+    return str(transform) if transform == "tf_crop_and_resize" else None
 
 
 def resize(
@@ -37,14 +49,8 @@ def resize(
     mode: str = "nearest",
     nearest_mode: str = "round_prefer_floor",
 ) -> Tensor:
-    """Resize without antialiasing and crop.
-
-    Raises:
-        ValueError: antialias, tf_crop_and_resize or an aspect-ratio policy was asked for.
-    """
-    del roi, extrapolation_value
-    if antialias or keep_aspect_ratio_policy != "stretch":
-        raise ValueError("Resize with antialias or keep_aspect_ratio_policy is not lowered")
+    """Resize in the forms that `objection` lets through."""
+    del roi, extrapolation_value, antialias, keep_aspect_ratio_policy
     along = axes_of(list(axes) if axes is not None else None, x.dim())
     factors, targets = _extent(x, along, scales, sizes)
     transform = coordinate_transformation_mode
@@ -88,9 +94,7 @@ def _positions(size: int, target: int, factor: float, transform: str) -> Tensor:
     if transform == "half_pixel_symmetric":
         adjustment = target / (factor * size)
         return size / 2 * (1 - adjustment) + (index + 0.5) / factor - 0.5
-    if transform in ("half_pixel", "pytorch_half_pixel"):
-        return (index + 0.5) / factor - 0.5
-    raise ValueError(f"Resize with {transform} is not lowered")
+    return (index + 0.5) / factor - 0.5
 
 
 def _take(x: Tensor, axis: int, position: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import onnx_ir as ir
 import torch
 from torch.nn import functional
 
@@ -30,10 +31,12 @@ class OpRow:
     Attributes:
         function: Takes operands by position and attributes by keyword.
         plain: Operand positions that become Python numbers when they are constant.
+        objection: What of a node the function does not compute, None if it is all there.
     """
 
     function: Callable[..., Any]
     plain: tuple[int, ...] = ()
+    objection: Callable[[ir.Node], str | None] = lambda _: None
 
 
 TABLE: dict[str, OpRow] = {
@@ -132,9 +135,9 @@ TABLE: dict[str, OpRow] = {
     "LRN": OpRow(product.lrn),
     "LpNormalization": OpRow(product.lp_norm),
     "MeanVarianceNormalization": OpRow(product.mean_variance_norm),
-    "LSTM": OpRow(recurrent.lstm),
-    "GRU": OpRow(recurrent.gru),
-    "RNN": OpRow(recurrent.rnn),
+    "LSTM": OpRow(recurrent.lstm, objection=recurrent.objection),
+    "GRU": OpRow(recurrent.gru, objection=recurrent.objection),
+    "RNN": OpRow(recurrent.rnn, objection=recurrent.objection),
     # reductions
     "ReduceSum": OpRow(reduction.reduce_sum, plain=(1,)),
     "ReduceMean": OpRow(reduction.reduce_mean, plain=(1,)),
@@ -161,7 +164,7 @@ TABLE: dict[str, OpRow] = {
     "Pad": OpRow(layout.pad, plain=(1, 3)),
     "DepthToSpace": OpRow(layout.depth_to_space),
     "SpaceToDepth": OpRow(layout.space_to_depth),
-    "Resize": OpRow(resize.resize, plain=(2, 3)),
+    "Resize": OpRow(resize.resize, plain=(2, 3), objection=resize.objection),
     "Shape": OpRow(layout.shape),
     "Size": OpRow(layout.size),
     "Range": OpRow(layout.range_),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -45,14 +46,17 @@ def window_pads(
         return list(pads or [0] * 2 * rank)
     if auto_pad == "VALID":
         return [0] * 2 * rank
-    begin, end = [], []
-    for size, k, stride, dilation in zip(sizes, kernel, strides, dilations, strict=True):
-        reach = (k - 1) * dilation + 1
-        total = max((math.ceil(size / stride) - 1) * stride + reach - size, 0)
-        small = total // 2
-        begin.append(small if auto_pad == "SAME_UPPER" else total - small)
-        end.append(total - begin[-1])
-    return begin + end
+    totals = [
+        max((math.ceil(size / stride) - 1) * stride + (k - 1) * dilation + 1 - size, 0)
+        for size, k, stride, dilation in zip(sizes, kernel, strides, dilations, strict=True)
+    ]
+    return _shares(totals, auto_pad)
+
+
+def _shares(totals: Sequence[int], auto_pad: str) -> list[int]:
+    """[begin..., end...]; the odd cell lies at the begin for SAME_LOWER, else at the end."""
+    begin = [t - t // 2 if auto_pad == "SAME_LOWER" else t // 2 for t in totals]
+    return begin + [t - first for t, first in zip(totals, begin, strict=True)]
 
 
 def torch_pad(pads: Sequence[int]) -> list[int]:
@@ -78,6 +82,11 @@ def _lowest(x: Tensor) -> float:
     return float("-inf") if x.dtype.is_floating_point else torch.iinfo(x.dtype).min
 
 
+def _or_ones(given: Sequence[int] | None, rank: int) -> list[int]:
+    """Strides or dilations, which default to 1."""
+    return list(given or [1] * rank)
+
+
 def _even(pads: Sequence[int]) -> bool:
     rank = len(pads) // 2
     return list(pads[:rank]) == list(pads[rank:])
@@ -98,7 +107,7 @@ def conv(
     """Conv in one to three dimensions; uneven pads are made explicit."""
     del kernel_shape
     rank = w.dim() - 2
-    stride, dilation = list(strides or [1] * rank), list(dilations or [1] * rank)
+    stride, dilation = _or_ones(strides, rank), _or_ones(dilations, rank)
     around = window_pads(x.shape[2:], w.shape[2:], stride, dilation, pads, auto_pad)
     if _even(around):
         return _CONV[rank](x, w, b, stride, around[:rank], dilation, group)
@@ -141,20 +150,14 @@ def conv_transpose(
     """ConvTranspose; uneven pads and `output_shape` are cut from the unpadded result."""
     del kernel_shape
     rank = w.dim() - 2
-    stride, dilation = list(strides or [1] * rank), list(dilations or [1] * rank)
+    stride, dilation = _or_ones(strides, rank), _or_ones(dilations, rank)
     extra = list(output_padding or [0] * rank)
     cut = list(pads or [0] * 2 * rank)
     if output_shape or auto_pad.startswith("SAME"):
+        sizes = zip(x.shape[2:], stride, extra, w.shape[2:], dilation, strict=True)
+        full = [(size - 1) * s + more + (k - 1) * d + 1 for size, s, more, k, d in sizes]
         wanted = list(output_shape or [s * t for s, t in zip(x.shape[2:], stride, strict=True)])
-        full = [
-            (size - 1) * s + extra_ + (k - 1) * d + 1
-            for size, s, extra_, k, d in zip(
-                x.shape[2:], stride, extra, w.shape[2:], dilation, strict=True
-            )
-        ]
-        totals = [f - n for f, n in zip(full, wanted[-rank:], strict=True)]
-        begin = [t - t // 2 if auto_pad == "SAME_LOWER" else t // 2 for t in totals]
-        cut = begin + [t - first for t, first in zip(totals, begin, strict=True)]
+        cut = _shares([f - n for f, n in zip(full, wanted[-rank:], strict=True)], auto_pad)
     if (
         _even(cut)
         and all(c >= 0 for c in cut)
@@ -175,6 +178,61 @@ def _bias_in_new(y: Tensor, b: Tensor, extra: Sequence[int], cut: Sequence[int])
             tail = y.narrow(axis + 2, y.shape[axis + 2] - new, new)
             tail.copy_(b.reshape([1, -1] + [1] * (y.dim() - 2)).expand_as(tail))
     return y
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """The windows of a pooling; lists have an element per spatial axis.
+
+    Attributes:
+        kernel: Sizes.
+        stride: Steps between windows.
+        dilation: Steps inside a window.
+        pads: [begin..., end...].
+        extra: Cells at each end beyond the pads, which only ceil mode reads.
+    """
+
+    kernel: list[int]
+    stride: list[int]
+    dilation: list[int]
+    pads: list[int]
+    extra: list[int]
+
+    @classmethod
+    def of(
+        cls,
+        x: Tensor,
+        kernel_shape: Sequence[int],
+        strides: Sequence[int] | None,
+        dilations: Sequence[int] | None,
+        pads: Sequence[int] | None,
+        auto_pad: str,
+        ceil_mode: int,
+    ) -> _Pool:
+        """From the attributes, with ONNX's defaults, for an operand."""
+        rank = len(kernel_shape)
+        stride, dilation = _or_ones(strides, rank), _or_ones(dilations, rank)
+        around = window_pads(x.shape[2:], kernel_shape, stride, dilation, pads, auto_pad)
+        extra = _pool_end(x, kernel_shape, stride, dilation, around, ceil_mode)
+        return cls(list(kernel_shape), stride, dilation, around, extra)
+
+    @property
+    def rank(self) -> int:
+        """Number of spatial axes."""
+        return len(self.kernel)
+
+    @property
+    def around(self) -> list[int]:
+        """Pads with the extra cells, [begin..., end...]."""
+        end = [a + e for a, e in zip(self.pads[self.rank :], self.extra, strict=True)]
+        return self.pads[: self.rank] + end
+
+    def sums(self, x: Tensor, around: Sequence[int]) -> Tensor:
+        """Sum of each window, with zeros around x."""
+        padded = functional.pad(x, torch_pad(around)).flatten(0, 1).unsqueeze(1)
+        ones = torch.ones([1, 1, *self.kernel], dtype=x.dtype)
+        total = _CONV[self.rank](padded, ones, None, self.stride, 0, self.dilation)
+        return total.reshape(*x.shape[:2], *total.shape[2:])
 
 
 def _pool_end(
@@ -216,16 +274,13 @@ def max_pool(
 ) -> Tensor:
     """MaxPool (first output); padding never wins."""
     del storage_order
-    rank = len(kernel_shape)
-    stride, dilation = list(strides or [1] * rank), list(dilations or [1] * rank)
-    around = window_pads(x.shape[2:], kernel_shape, stride, dilation, pads, auto_pad)
-    extra = _pool_end(x, kernel_shape, stride, dilation, around, ceil_mode)
-    end = [a + e for a, e in zip(around[rank:], extra, strict=True)]
-    kernel = list(kernel_shape)
-    if around[:rank] == end and all(2 * p <= k for p, k in zip(end, kernel, strict=True)):
-        return _MAX_POOL[rank](x, kernel, stride, around[:rank], dilation)
-    padded = pad_constant(x, torch_pad(around[:rank] + end), _lowest(x))
-    return _MAX_POOL[rank](padded, kernel, stride, 0, dilation)
+    pool = _Pool.of(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
+    kernel, stride, dilation, around = pool.kernel, pool.stride, pool.dilation, pool.around
+    begin = around[: pool.rank]
+    if _even(around) and all(2 * p <= k for p, k in zip(begin, kernel, strict=True)):
+        return _MAX_POOL[pool.rank](x, kernel, stride, begin, dilation)
+    padded = pad_constant(x, torch_pad(around), _lowest(x))
+    return _MAX_POOL[pool.rank](padded, kernel, stride, 0, dilation)
 
 
 def average_pool(
@@ -240,29 +295,14 @@ def average_pool(
     strides: Sequence[int] | None = None,
 ) -> Tensor:
     """AveragePool; cells that only ceil mode adds are never counted."""
-    rank = len(kernel_shape)
-    stride, kernel = list(strides or [1] * rank), list(kernel_shape)
-    dilation = list(dilations or [1] * rank)
-    around = window_pads(x.shape[2:], kernel, stride, dilation, pads, auto_pad)
-    extra = _pool_end(x, kernel, stride, dilation, around, ceil_mode)
-    if not any(around) and not any(extra) and set(dilation) == {1}:
-        return _AVG_POOL[rank](x, kernel, stride)
-    ones = torch.ones_like(x[:1, :1])
+    pool = _Pool.of(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
+    if not any(pool.around) and set(pool.dilation) == {1}:
+        return _AVG_POOL[pool.rank](x, pool.kernel, pool.stride)
+    inside, beyond = torch.ones_like(x[:1, :1]), pool.around
     if count_include_pad:
-        ones = functional.pad(ones, torch_pad(around), value=1.0)
-        counted = functional.pad(ones, torch_pad([0] * rank + extra))
-    else:
-        counted = functional.pad(ones, torch_pad(_joined(around, extra)))
-    padded = functional.pad(x, torch_pad(_joined(around, extra)))
-    weight = torch.ones([1, 1, *kernel], dtype=x.dtype)
-    total = _CONV[rank](padded.flatten(0, 1).unsqueeze(1), weight, None, stride, 0, dilation)
-    cells = _CONV[rank](counted, weight, None, stride, 0, dilation)
-    return (total / cells).reshape(*x.shape[:2], *total.shape[2:])
-
-
-def _joined(around: Sequence[int], extra: Sequence[int]) -> list[int]:
-    rank = len(extra)
-    return [*around[:rank], *(a + e for a, e in zip(around[rank:], extra, strict=True))]
+        inside = functional.pad(inside, torch_pad(pool.pads), value=1.0)
+        beyond = [0] * pool.rank + pool.extra
+    return pool.sums(x, pool.around) / pool.sums(inside, beyond)
 
 
 def lp_pool(
@@ -276,19 +316,9 @@ def lp_pool(
     pads: Sequence[int] | None = None,
     strides: Sequence[int] | None = None,
 ) -> Tensor:
-    """LpPool: (sum |x|^p)^(1/p) over each window."""
-    cells = float(math.prod(kernel_shape))
-    mean = average_pool(
-        x.abs() ** p,
-        kernel_shape=kernel_shape,
-        auto_pad=auto_pad,
-        ceil_mode=ceil_mode,
-        count_include_pad=1,
-        dilations=dilations,
-        pads=pads,
-        strides=strides,
-    )
-    return (mean * cells) ** (1.0 / p)
+    """LpPool: (sum |x|^p)^(1/p) over the elements in each window."""
+    pool = _Pool.of(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
+    return pool.sums(x.abs() ** p, pool.around) ** (1.0 / p)
 
 
 def _spatial(x: Tensor) -> list[int]:

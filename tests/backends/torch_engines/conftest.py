@@ -9,9 +9,12 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from qcompiler.backends.torch_engines.kernels.island import Setting
+from qcompiler.backends.torch_engines.lowering import lower
 from qcompiler.frontends.onnx_file import program_from_proto
 from qcompiler.ir.program import Program
 
@@ -88,14 +91,28 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture
-def oracle() -> Callable[..., Any]:
-    """(op, operands, attributes, constants stored?) to a one-node model, its feed, its outputs."""
+def row_agrees() -> Callable[..., None]:
+    """(op, operands, attributes, constants stored?): fails unless the row computes the oracle's."""
 
-    def run(op: str, operands: Sequence[Any], attributes: dict[str, Any], constant: bool) -> Any:
-        model, feed = _model(op, operands, attributes, constant)
-        return model, feed, _oracle(model, feed)
+    def check(op: str, operands: Sequence[Any], attributes: dict[str, Any], stored: bool) -> None:
+        model, feed = _model(op, operands, attributes, stored)
+        expected = _oracle(model, feed)
+        lowered = lower(program_from_proto(model).model, Setting("fbgemm"))
+        with torch.no_grad():
+            got = lowered.module(*(torch.from_numpy(np.array(each)) for each in feed.values()))
+        assert len(got) == len(expected)
+        for ours, theirs in zip(got, expected, strict=True):
+            assert ours.shape == np.shape(theirs)
+            assert ours.numpy().dtype == np.asarray(theirs).dtype
+            np.testing.assert_allclose(ours.numpy(), theirs, rtol=2e-5, atol=2e-5)
 
-    return run
+    return check
+
+
+@pytest.fixture
+def one_node() -> Callable[..., Any]:
+    """(op, operands, attributes, constants stored?) to a one-node model and its feed."""
+    return _model
 
 
 def _model(

@@ -1,0 +1,94 @@
+"""Less usual forms of operators: activations of recurrent layers, and forms that are refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qcompiler.backends.torch_engines.kernels.island import Setting
+from qcompiler.backends.torch_engines.lowering import lower
+from qcompiler.errors import LoweringError
+from qcompiler.frontends.onnx_file import program_from_proto
+
+_GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+_RNG = np.random.default_rng(3)
+
+
+def f(*shape: int) -> np.ndarray[Any, Any]:
+    return _RNG.uniform(-2.0, 2.0, shape).astype(np.float32)
+
+
+def recurrent(op: str, directions: int = 1) -> list[Any]:
+    rows = _GATES[op] * 5
+    return [f(4, 2, 3), f(directions, rows, 3), f(directions, rows, 5)]
+
+
+@pytest.mark.parametrize(
+    ("op", "names", "alphas", "betas"),
+    [
+        ("GRU", ["HardSigmoid", "LeakyRelu"], [0.5, 0.3], [0.1]),
+        ("GRU", ["LeakyRelu", "HardSigmoid"], [0.3, 0.5], [0.1]),
+        ("LSTM", ["HardSigmoid", "Elu", "HardSigmoid"], [0.3, 0.7, 0.4], [0.2, 0.6]),
+        ("LSTM", ["Sigmoid", "Tanh", "Tanh"], [], []),
+        ("RNN", ["Relu"], [], []),
+        ("RNN", ["Elu"], [0.7], []),
+        ("RNN", ["ThresholdedRelu"], [0.4], []),
+        ("RNN", ["ScaledTanh"], [0.8], [1.3]),
+        ("RNN", ["Affine"], [0.1], [0.2]),
+        ("RNN", ["HardSigmoid"], [], []),
+        ("RNN", ["LeakyRelu"], [], []),
+        ("RNN", ["Softsign"], [], []),
+    ],
+)
+@pytest.mark.parametrize("directions", [1, 2])
+def test_activations_take_their_alpha_and_beta_in_order(
+    op: str,
+    names: list[str],
+    alphas: list[float],
+    betas: list[float],
+    directions: int,
+    row_agrees: Any,
+) -> None:
+    attributes: dict[str, Any] = {"hidden_size": 5, "outputs": 2, "activations": names * directions}
+    # The second direction has others, to tell who consumes which.
+    other = [0.5 * each for each in alphas], [0.5 * each for each in betas]
+    for name, own, more in zip(("alpha", "beta"), (alphas, betas), other, strict=True):
+        if own:
+            attributes[f"activation_{name}"] = own + more * (directions - 1)
+    attributes |= {"direction": "bidirectional"} if directions == 2 else {}
+    row_agrees(op, recurrent(op, directions), attributes, True)
+
+
+_SCALES = np.array([1, 1, 2, 2], np.float32)
+_CROP = np.array([0, 0, 0.2, 0.2, 1, 1, 0.8, 0.8], np.float32)
+_SIZES = np.array([1, 2, 8, 8], np.int64)
+
+
+@pytest.mark.parametrize(
+    ("op", "operands", "attributes"),
+    [
+        ("LSTM", recurrent("LSTM"), {"hidden_size": 5, "layout": 1}),
+        ("LSTM", recurrent("LSTM"), {"hidden_size": 5, "input_forget": 1}),
+        ("GRU", recurrent("GRU"), {"hidden_size": 5, "clip": 0.5}),
+        ("RNN", recurrent("RNN"), {"hidden_size": 5, "activations": ["Sine"]}),
+        ("Resize", [f(1, 2, 4, 5), None, _SCALES], {"mode": "linear", "antialias": 1}),
+        (
+            "Resize",
+            [f(1, 2, 4, 5), None, None, _SIZES],
+            {"keep_aspect_ratio_policy": "not_larger"},
+        ),
+        (
+            "Resize",
+            [f(1, 2, 4, 5), _CROP, _SCALES],
+            {"coordinate_transformation_mode": "tf_crop_and_resize"},
+        ),
+    ],
+)
+def test_forms_without_a_lowering_are_named_before_anything_is_built(
+    op: str, operands: list[Any], attributes: dict[str, Any], one_node: Any
+) -> None:
+    model, _ = one_node(op, operands, attributes, True)
+    with pytest.raises(LoweringError, match=f"no torch lowering for {op} with "):
+        lower(program_from_proto(model).model, Setting("fbgemm"))
