@@ -15,14 +15,21 @@ from dataclasses import replace
 from functools import cache
 
 import numpy as np
-from scipy.special import softmax as scipy_softmax
 
+from qcompiler.execution.integer.elementwise import (
+    concat_kernel,
+    elu,
+    multiply_add,
+    real_softmax,
+    unary_kernel,
+)
 from qcompiler.execution.integer.operand import (
     Array,
     Attributes,
     Kernel,
     Operand,
     QuantizedOperand,
+    along_channels,
     as_quantized,
     as_real,
 )
@@ -44,9 +51,9 @@ def arithmetic_of(engine: str) -> Arithmetic:
     """Kernels and tolerances of `fbgemm`, `qnnpack`, `onednn` or `x86`."""
     integer_bias = engine == "qnnpack"
     kernels: dict[str, Kernel] = {op: _weighted(op, integer_bias) for op in _WEIGHTED}
-    kernels |= {"Add": _add(integer_bias), "Mul": _mul, "Concat": _concat, "Elu": _elu}
+    kernels |= {"Add": _add(integer_bias), "Mul": _mul, "Concat": concat_kernel(_emit)}
+    kernels |= {"Elu": unary_kernel(elu, _emit), "Softmax": unary_kernel(real_softmax, _emit)}
     kernels |= {"AveragePool": _average_pool(integer_bias), "Clip": _kept}
-    kernels["Softmax"] = _softmax
     kernels |= {op: _mean(integer_bias) for op in ("GlobalAveragePool", "ReduceMean")}
     tolerances = dict.fromkeys(
         ("Sigmoid", "HardSwish", "Elu", "Tanh", "HardSigmoid", "LeakyRelu", "Softmax"), _APPROXIMATE
@@ -95,11 +102,10 @@ def _weighted(op: str, integer_bias: bool) -> Kernel:
         step = bias_scale(left.params.scale, weight.params.scale)
         whole, real = _split_bias(bias, step, integer_bias)
         sums = KERNELS[op](attributes, [_unscaled(left)], _unscaled(weight), whole, None)
-        spatial = weight.data.ndim - 2 if op.startswith("Conv") else 0
-        along = (-1,) + (1,) * spatial
-        step = step.reshape(along) if step.ndim else step
+        axis = 1 - weight.data.ndim if op.startswith("Conv") else -1
         if real is not None:
-            sums = sums + (real / step.reshape(-1) if step.ndim else real / step).reshape(along)
+            sums = sums + along_channels(real / step, axis)
+        step = along_channels(step, axis)
         if len(inputs) > 1:
             return _quantized(sums * step + as_real(inputs[1]), output)
         # qnnpack multiplies by the inverse (generate_requantization_scales, QnnpackUtils.h).
@@ -130,6 +136,11 @@ def _unscaled(operand: QuantizedOperand) -> QuantizedOperand:
     return QuantizedOperand(operand.data, replace(params, scale=np.ones_like(params.scale)))
 
 
+def _emit(values: Array, output: QParams | None) -> Array:
+    narrow = np.asarray(values, np.float32)
+    return narrow if output is None else _quantized(narrow, output)
+
+
 def _quantized(values: Array, output: QParams) -> Array:
     """torch.quantize_per_tensor: rint(x * (1 / scale)) + zero point, in float32."""
     steps = np.asarray(values, np.float32) * (np.float32(1.0) / output.scale)
@@ -158,9 +169,9 @@ def _add(fixed_point: bool) -> Kernel:
 
 def _fused_real(operand: QuantizedOperand) -> Array:
     """scale * q + (-scale * zero point), rounded once: the product is exact in float64."""
-    scale = np.float64(operand.params.scale)
-    offset = np.float64(np.float32(-scale * np.float64(operand.params.zero_point)))
-    return np.asarray(operand.data.astype(np.float64) * scale + offset, np.float32)
+    scale = operand.params.scale
+    offset = multiply_add(-scale, operand.params.zero_point, np.zeros(()))
+    return multiply_add(operand.data, scale, offset)
 
 
 def _fixed_point_sum(a: QuantizedOperand, b: QuantizedOperand, output: QParams) -> Array:
@@ -193,44 +204,6 @@ def _mul(
     product = (a.centred * b.centred).astype(np.float32)
     ratio = (a.params.scale * b.params.scale) / output.scale
     return round_saturate(product * ratio, output.zero_point, output.space)
-
-
-def _concat(
-    attributes: Attributes,
-    inputs: Sequence[Operand],
-    weight: QuantizedOperand | None,
-    bias: Array | None,
-    output: QParams | None,
-) -> Array:
-    """Every operand is brought to the output's parameters by itself."""
-    reals = [as_real(each) for each in inputs]
-    parts = reals if output is None else [_quantized(each, output) for each in reals]
-    return np.concatenate(parts, axis=int(attributes["axis"]))
-
-
-def _elu(
-    attributes: Attributes,
-    inputs: Sequence[Operand],
-    weight: QuantizedOperand | None,
-    bias: Array | None,
-    output: QParams | None,
-) -> Array:
-    x = as_real(inputs[0])
-    real = np.where(x < 0, np.float32(attributes.get("alpha", 1.0)) * np.expm1(x), x)
-    return real if output is None else _quantized(real, output)
-
-
-def _softmax(
-    attributes: Attributes,
-    inputs: Sequence[Operand],
-    weight: QuantizedOperand | None,
-    bias: Array | None,
-    output: QParams | None,
-) -> Array:
-    """In float, as the kernel computes it (no table, other than ONNX Runtime's)."""
-    axis = int(attributes.get("axis", -1))
-    real = scipy_softmax(as_real(inputs[0]).astype(np.float64), axis=axis)
-    return np.asarray(real, np.float32) if output is None else _quantized(real, output)
 
 
 def _kept(

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 from scipy.special import erf, expit
+from scipy.special import softmax as scipy_softmax
 
 from qcompiler.execution.integer.operand import (
     Array,
@@ -29,6 +30,8 @@ from qcompiler.quantization.qspace import FloatArray, QParams
 
 Formula = Callable[[FloatArray, Attributes], Array]
 Binary = Callable[[FloatArray, FloatArray], Array]
+Emit = Callable[[Array, QParams | None], Array]
+"""How float results become the output's integers (float32 without parameters)."""
 
 
 def emit(values: Array, output: QParams | None) -> Array:
@@ -55,10 +58,10 @@ def add(
     first, second = pair[::-1] if _repeats_inside(pair[0].data, pair[1].data) else pair
     ratio_a, ratio_b = (item.params.scale / output.scale for item in (first, second))
     zero_a, zero_b = (item.params.zero_point.astype(np.float32) for item in (first, second))
-    inner = _multiply_add(ratio_a, zero_a, ratio_b * zero_b)
+    inner = multiply_add(ratio_a, zero_a, ratio_b * zero_b)
     fixed = output.zero_point.astype(np.float32) - inner
     a, b = first.data.astype(np.float32), second.data.astype(np.float32)
-    sums = _multiply_add(a, ratio_a, _multiply_add(b, ratio_b, fixed))
+    sums = multiply_add(a, ratio_a, multiply_add(b, ratio_b, fixed))
     return round_saturate(sums, np.int64(0), output.space)
 
 
@@ -77,18 +80,6 @@ def mul(
     ratio = (pair[0].params.scale * pair[1].params.scale) / output.scale
     shifted = product * ratio + output.zero_point.astype(np.float32)
     return round_saturate(shifted, np.int64(0), output.space)
-
-
-def concat(
-    attributes: Attributes,
-    inputs: Sequence[Operand],
-    weight: QuantizedOperand | None,
-    bias: Array | None,
-    output: QParams | None,
-) -> Array:
-    """QLinearConcat: every operand is brought to the output's parameters by itself."""
-    parts = [emit(as_real(item), output) for item in inputs]
-    return np.concatenate(parts, axis=int(attributes["axis"]))
 
 
 def softmax(
@@ -110,9 +101,7 @@ def softmax(
         or output.space.storage_bits != 8
         or not isinstance(operand, QuantizedOperand)
     ):
-        wide = as_real(operand).astype(np.float64)
-        powers = np.exp(wide - wide.max(axis=axis, keepdims=True))
-        return emit(powers / powers.sum(axis=axis, keepdims=True), output)
+        return emit(real_softmax(as_real(operand), attributes), output)
     data = operand.data.astype(np.int64)
     table = _exponentials(float(operand.params.scale), data.shape[axis])
     terms = table[data - data.max(axis=axis, keepdims=True) + 255]
@@ -122,6 +111,18 @@ def softmax(
     whole = np.rint((terms * levels) / total).astype(np.int64) + output.zero_point
     clamped = np.clip(whole, output.space.qmin, output.space.qmax)
     return np.asarray(clamped.astype(output.space.dtype.numpy()))
+
+
+def real_softmax(values: FloatArray, attributes: Attributes) -> Array:
+    """Softmax along `axis`, in float64."""
+    wide = values.astype(np.float64)
+    return np.asarray(scipy_softmax(wide, axis=int(attributes.get("axis", -1))))
+
+
+def elu(values: FloatArray, attributes: Attributes) -> Array:
+    """Elu in float32."""
+    alpha = np.float32(attributes.get("alpha", 1.0))
+    return np.where(values < 0, alpha * np.expm1(values), values)
 
 
 def _exponentials(scale: float, length: int) -> npt.NDArray[np.float32]:
@@ -176,7 +177,7 @@ _BINARY: dict[str, Binary] = {
 }
 
 
-def _unary_kernel(formula: Formula) -> Kernel:
+def unary_kernel(formula: Formula, emit: Emit = emit) -> Kernel:
     """Q(f(DQ(x))), which is what a kernel's lookup table holds."""
 
     def kernel(
@@ -187,6 +188,22 @@ def _unary_kernel(formula: Formula) -> Kernel:
         output: QParams | None,
     ) -> Array:
         return emit(formula(as_real(inputs[0]), attributes), output)
+
+    return kernel
+
+
+def concat_kernel(emit: Emit = emit) -> Kernel:
+    """QLinearConcat: every operand is brought to the output's parameters by itself."""
+
+    def kernel(
+        attributes: Attributes,
+        inputs: Sequence[Operand],
+        weight: QuantizedOperand | None,
+        bias: Array | None,
+        output: QParams | None,
+    ) -> Array:
+        parts = [emit(as_real(item), output) for item in inputs]
+        return np.concatenate(parts, axis=int(attributes["axis"]))
 
     return kernel
 
@@ -209,9 +226,9 @@ def _binary_kernel(function: Binary) -> Kernel:
 ELEMENTWISE: dict[str, Kernel] = {
     "Add": add,
     "Mul": mul,
-    "Concat": concat,
+    "Concat": concat_kernel(),
     "Softmax": softmax,
-    **{op: _unary_kernel(formula) for op, formula in _UNARY.items()},
+    **{op: unary_kernel(formula) for op, formula in _UNARY.items()},
     **{op: _binary_kernel(function) for op, function in _BINARY.items()},
 }
 """Op to kernel, for the ops of this module."""
@@ -239,7 +256,7 @@ def _repeats_inside(first: Array, second: Array) -> bool:
     return False
 
 
-def _multiply_add(a: Array, b: Array, c: Array) -> FloatArray:
+def multiply_add(a: Array, b: Array, c: Array) -> FloatArray:
     """A * b + c rounded once to float32: the product of two float32 is exact in float64."""
     wide = np.asarray(a, np.float64) * np.asarray(b, np.float64) + np.asarray(c, np.float64)
     return np.asarray(wide, np.float32)

@@ -106,18 +106,21 @@ def finish(
         output: Per tensor.
         channel_axis: Where the channels lie in the accumulator, counted from the end (negative).
     """
-    spread = (-1,) + (1,) * (-channel_axis - 1)
     step = bias_scale(left.scale, right.scale)
     total = accumulator.astype(np.int64)
     if bias is not None:
         whole = bias if bias.dtype == np.int32 else quantize_bias(bias, left.scale, right.scale)
-        total = total + (whole.reshape(spread) if whole.ndim == 1 else whole).astype(np.int64)
+        total = total + along_channels(whole, channel_axis).astype(np.int64)
     sums = total.astype(np.int32)
     if output is None:
-        return np.asarray(sums.astype(np.float32) * (step.reshape(spread) if step.ndim else step))
-    multiplier = step / output.scale
-    multiplier = multiplier.reshape(spread) if multiplier.ndim else multiplier
+        return np.asarray(sums.astype(np.float32) * along_channels(step, channel_axis))
+    multiplier = along_channels(np.asarray(step / output.scale), channel_axis)
     return requantize(sums, multiplier, int(output.zero_point), output.space)
+
+
+def along_channels(values: Array, channel_axis: int) -> Array:
+    """Values per channel, shaped for an axis that is counted from the end; others as they are."""
+    return values.reshape((-1,) + (1,) * (-channel_axis - 1)) if values.ndim == 1 else values
 
 
 def integers(attributes: Attributes, name: str, default: Sequence[int]) -> tuple[int, ...]:
