@@ -1,8 +1,10 @@
 """Constant folding and shape arithmetic.
 
 Arithmetic is folded while it is small; ops that only lay data out anew, or convert it, fold at any
-size, so that a weight behind Identity, Transpose, Reshape or Cast becomes a plain constant. Q/DQ
-of an already quantized model is never folded, and a large tensor with other users is not copied.
+size, so that a weight behind Identity, Transpose, Reshape or Cast becomes a plain constant. So does
+a weight that is cut into parts and put together in another order, as torch exports the gates of
+LSTM and GRU. Q/DQ of an already quantized model is never folded, and a large tensor with other
+users is not copied.
 """
 
 from __future__ import annotations
@@ -91,6 +93,8 @@ def _worth_folding(node: ir.Node, operands: list[Array | None]) -> bool:
     arrays = [operand for operand in operands if operand is not None]
     if any(array.dtype.str[1:] not in _DTYPES for array in arrays):
         return False
+    if _is_part(node) or _is_whole(node):
+        return True
     if node.op_type not in _LAYOUT:
         result = static_dims(node.outputs[0])
         size = 8 * int(np.prod(result)) if result is not None else _bound(node, arrays)
@@ -98,6 +102,30 @@ def _worth_folding(node: ir.Node, operands: list[Array | None]) -> bool:
     data = node.inputs[0]
     assert data is not None
     return arrays[0].nbytes <= _SMALL_BYTES or len(uses(data)) == 1
+
+
+def _is_part(node: ir.Node) -> bool:
+    """Whether all that reads the operand are slices, together no larger than it."""
+    data = node.inputs[0]
+    if node.op_type != "Slice" or data is None or data.is_graph_output():
+        return False
+    whole, total = static_dims(data), 0
+    for use in uses(data):
+        part = static_dims(use.node.outputs[0])
+        if use.node.op_type != "Slice" or use.idx != 0 or part is None:
+            return False
+        total += int(np.prod(part))
+    return whole is not None and total <= int(np.prod(whole))
+
+
+def _is_whole(node: ir.Node) -> bool:
+    """Whether a Concat is all that reads its operands."""
+    if node.op_type != "Concat":
+        return False
+    return all(
+        part is not None and len(uses(part)) == 1 and not part.is_graph_output()
+        for part in node.inputs
+    )
 
 
 def _bound(node: ir.Node, arrays: list[Array]) -> int:

@@ -195,6 +195,29 @@ def test_a_large_weight_with_two_readers_is_not_copied(rewrite: Rewrite) -> None
     assert found.ops == ("Transpose", "MatMul", "Gather")
 
 
+def test_a_large_weight_in_parts_in_another_order_becomes_one_constant(rewrite: Rewrite) -> None:
+    text = """g (float[2,300] x) => (float[2,256] y) <float[300,256] w,
+        int64[1] zero = {0}, int64[1] middle = {128}, int64[1] end = {256}, int64[1] one = {1}> {
+        a = Slice(w, zero, middle, one) b = Slice(w, middle, end, one)
+        c = Concat<axis=1>(b, a) y = MatMul(x, c) }"""
+    found = rewrite(text, Canonicalize(), tolerance=300 * 2.0**-24)
+    assert found.ops == ("MatMul",)
+
+
+@pytest.mark.parametrize(("end", "more"), [(200, ""), (128, "z = Abs(w)")])
+def test_parts_that_overlap_or_a_weight_that_is_read_whole_are_not_copied(
+    rewrite: Rewrite, end: int, more: str
+) -> None:
+    outputs = "float y, float z" if more else "float y"
+    text = f"""g (float[2,300] x) => ({outputs}) <float[300,256] w,
+        int64[1] zero = {{0}}, int64[1] a_end = {{{end}}}, int64[1] b_start = {{128}},
+        int64[1] b_end = {{256}}, int64[1] one = {{1}}> {{
+        a = Slice(w, zero, a_end, one) b = Slice(w, b_start, b_end, one)
+        c = Concat<axis=1>(b, a) y = MatMul(x, c) {more} }}"""
+    found = rewrite(text, Canonicalize(), tolerance=300 * 2.0**-24)
+    assert found.ops.count("Slice") == 2
+
+
 def test_quantized_weights_stay_quantized(rewrite: Rewrite) -> None:
     text = """g (float[1,4] x) => (float[1,2] y) <int8[4,2] w = {1,2,3,4,5,6,7,8}, float s = {0.5},
         int8 z = {0}> { d = DequantizeLinear(w, s, z) y = MatMul(x, d) }"""

@@ -1,4 +1,4 @@
-"""The dynamic form of GRU, taken apart, against the reference evaluator of ONNX."""
+"""The dynamic form of GRU, taken apart, against the reference evaluator of ONNX and torch."""
 
 from __future__ import annotations
 
@@ -91,3 +91,17 @@ def test_the_last_state_alone_is_enough(rng: np.random.Generator) -> None:
 def test_other_grus_stay_float(more: str, rng: np.random.Generator) -> None:
     assert runs_dynamic(program_of(rng, more=", linear_before_reset = 1"))
     assert not runs_dynamic(program_of(rng, more=more))
+
+
+@pytest.mark.parametrize("cell", ["GRU", "LSTM"])
+def test_recurrent_weights_of_torch_modules_are_quantized(cell: str) -> None:
+    """torch exports the gates as slices put in another order; 96 hidden units make them large."""
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    module = getattr(torch.nn, cell)(48, 96, batch_first=True).eval()
+    feeds = [(torch.randn(2, 5, 48),) for _ in range(3)]
+    compiled = qc.compile(module, OnnxRuntime(1), feeds, scheme="dynamic", recipe="fast")
+    assert set(compiled.plan.precisions.values()) >= {"int8-dynamic"}
+    wanted = module(*feeds[0])[0].detach().numpy()
+    found = compiled.run(feeds[0])[0]
+    assert 0 < np.square(found - wanted).sum() < 1e-3 * np.square(wanted).sum()
