@@ -62,7 +62,7 @@ def findings(program: Program) -> tuple[Diagnostic, ...]:
     found = []
     if any(_concatenates(node) for node in nodes):
         found += [
-            _finding("OV-F1", node, _F1, _F1_HINT) for node in quantizers if _signed_far(node)
+            _finding(SIGNED_FAR, node, _F1, _F1_HINT) for node in quantizers if _signed_far(node)
         ]
     if any(_is_dynamic(value) for value in program.graph.inputs):
         found += [

@@ -12,6 +12,7 @@ import torch
 import qcompiler as qc
 from qcompiler.compiled import Compiled
 from qcompiler.execution.integer.dynamic import DynamicProduct, dynamic_checks
+from qcompiler.execution.integer.histogram import FAR
 from qcompiler.ir.program import Program
 from qcompiler.pipeline import registry
 from qcompiler.target.arithmetic import onnx_range
@@ -71,6 +72,11 @@ def test_the_bound_catches_one_weight_and_one_step(pair: Program, target: str) -
         for wrong in (_heavier(check), _coarser(check)):
             found = wrong.differences(arrays, None)
             assert sum(found[steps] for steps in found if steps) > 5
+        for lost in (np.nan, np.inf):
+            result = arrays[check.result.name or ""].copy()
+            result[0, 0, 0] = lost
+            found = check.differences({**arrays, check.result.name or "": result}, None)
+            assert found[FAR] == 1
 
 
 def _heavier(check: DynamicProduct) -> DynamicProduct:

@@ -11,6 +11,7 @@ import torch
 
 import qcompiler as qc
 from qcompiler.compiled import Compiled
+from qcompiler.execution.integer.histogram import FAR
 from qcompiler.execution.integer.recurrent import RecurrentCheck
 from qcompiler.execution.integer.recurrent_forms import recurrent_checks
 from qcompiler.ir.program import Program
@@ -73,6 +74,9 @@ def test_the_bound_catches_small_mistakes(
     for wrong in (_heavier(check, "inputs"), _heavier(check, "recurrent"), _coarser(check)):
         found = wrong.differences(arrays, None)
         assert sum(found[steps] for steps in found if steps) >= 5
+    result = arrays[check.y.name or ""].copy()
+    result[-1, 0, 0, 0] = np.nan  # the last step of the forward direction feeds no other
+    assert check.differences({**arrays, check.y.name or "": result}, None)[FAR] == 1
 
 
 def _heavier(check: RecurrentCheck, which: str) -> RecurrentCheck:

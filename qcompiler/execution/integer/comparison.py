@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from qcompiler.errors import ConfigurationError
 from qcompiler.execution.integer.extraction import IntegerRegion
+from qcompiler.execution.integer.histogram import by_steps
 from qcompiler.execution.integer.operand import Array
 
 _NO_TIME = "the time for verification was up"
@@ -152,13 +153,8 @@ def _differences(each: IntegerRegion, wanted: Array, found: Array) -> dict[int, 
         raise ConfigurationError(
             f"the reference gives shape {list(wanted.shape)}, the engine {list(found.shape)}"
         )
-    if each.output is not None:
-        steps = np.abs(wanted.astype(np.int64) - found.astype(np.int64))
-    else:
-        apart = np.abs(wanted.astype(np.float64) - found.astype(np.float64))
-        steps = np.ceil(apart / each.float_step()).astype(np.int64)
-    values, counts = np.unique(steps, return_counts=True)
-    return {int(value): int(count) for value, count in zip(values, counts, strict=True)}
+    apart = np.abs(wanted.astype(np.float64) - found.astype(np.float64))
+    return by_steps(apart, 1.0 if each.output is not None else each.float_step())
 
 
 def _rows_are_independent(each: IntegerRegion, inputs: list[Array], result: Array) -> bool:

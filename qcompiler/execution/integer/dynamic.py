@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from qcompiler.execution.integer.histogram import by_steps
 from qcompiler.execution.integer.operand import Array
 from qcompiler.ir.origin import REGION_KEY
 from qcompiler.ir.program import Program
@@ -69,11 +70,8 @@ class DynamicProduct:
         if rows is not None and x.ndim == found.ndim > 1:
             x, found = x[:rows], found[:rows]
         wanted, allowed = self.expected(x, scale, zero)
-        beyond = np.abs(wanted - found) - allowed
-        step = np.broadcast_to(float(scale) * self.scale.astype(np.float64), beyond.shape)
-        steps = np.ceil(np.maximum(beyond, 0.0) / step).astype(np.int64)
-        values, counts = np.unique(steps, return_counts=True)
-        return {int(value): int(count) for value, count in zip(values, counts, strict=True)}
+        step = float(scale) * self.scale.astype(np.float64)
+        return by_steps(np.abs(wanted - found) - allowed, step)
 
     def expected(self, x: Array, scale: np.float32, zero: int) -> tuple[Array, Array]:
         """The product in float64 for activations quantized so, and its bound."""

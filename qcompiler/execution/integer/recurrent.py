@@ -8,6 +8,7 @@ state of an LSTM, which is not visible and carries its bound along.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ import onnx_ir as ir
 from scipy.special import expit
 
 from qcompiler.execution.integer.dynamic import quantized_rows
+from qcompiler.execution.integer.histogram import by_steps
 from qcompiler.execution.integer.operand import Array
 from qcompiler.target.arithmetic import DynamicRange
 
@@ -112,15 +114,13 @@ class RecurrentCheck:
         """The same, if h is quantized for `size` rows at a time."""
         x, y = arrays[self.x.name or ""], arrays[self.y.name or ""]
         starts = [None if each is None else arrays[each.name or ""] for each in self.states]
-        counts: dict[int, int] = {}
+        counts: Counter[int] = Counter()
         for direction in range(len(self.inputs)):
             zeros = np.zeros(y.shape[2:])
             h, c = (zeros if each is None else each[direction] for each in starts)
             found = y[:, direction]
             for (wanted, allowed), got in self._steps(direction, x, found, h, c, size):
-                beyond = np.maximum(np.abs(wanted - got) - allowed, 0.0)
-                for steps in np.ceil(beyond / _STEP).astype(np.int64).reshape(-1).tolist():
-                    counts[steps] = counts.get(steps, 0) + 1
+                counts.update(by_steps(np.abs(wanted - got) - allowed, _STEP))
         return counts
 
     def _steps(
