@@ -21,7 +21,7 @@ from qcompiler.target.capability import (
     Kernel,
     OpCapability,
 )
-from qcompiler.target.constraints import float32_data
+from qcompiler.target.constraints import float32_data, stored_weight, two_activations
 
 
 def _fusible(node: ir.Node) -> bool:
@@ -42,10 +42,6 @@ _WEIGHTED = Implementation(
 _DYNAMIC = Implementation("int8-dynamic", kernel=Kernel.DYNAMIC, weight=S8_SYMMETRIC_PER_CHANNEL)
 _ELEMENTWISE = Implementation("int8", activation=S8_AFFINE, output=S8_AFFINE)
 _KEPT = Implementation("int8", activation=S8_AFFINE, output=S8_AFFINE, shares_scale=True)
-
-
-def _stored_weight(region: Region) -> str | None:
-    return None if region.weight is not None else "its weight is computed at run time"
 
 
 def _spatial(region: Region) -> str | None:
@@ -81,10 +77,6 @@ def _plain_gemm(region: Region) -> str | None:
     return None
 
 
-def _two_activations(region: Region) -> str | None:
-    return None if len(region.activations) == 2 else "one operand is a constant"
-
-
 def _overlapping_window(region: Region) -> str | None:
     attributes = region.anchor.attributes
     kernel = list(attributes.get_ints("kernel_shape", ()))
@@ -101,12 +93,12 @@ def _overlapping_window(region: Region) -> str | None:
 
 
 FLOAT32 = Constraint("ET01", float32_data)
-_STORED = Constraint("ET02", _stored_weight)
+_STORED = Constraint("ET02", stored_weight)
 _SPATIAL = Constraint("ET03", _spatial, "ConvolutionConfig.check_constraints")
 _IMAGE = Constraint("ET04", _image, "MeanDimConfig, MaxPool2dConfig")
 _MATRIX = Constraint("ET05", _matrix)
 _GEMM = Constraint("ET06", _plain_gemm)
-_PAIR = Constraint("ET07", _two_activations, "accuracy; constants are per tensor")
+_PAIR = Constraint("ET07", two_activations, "accuracy; constants are per tensor")
 _WINDOW = Constraint("ET08", _overlapping_window, "MaxPool2dConfig.check_constraints")
 _UNGROUPED = Constraint("ET09", _ungrouped, "ConvolutionConfig.check_constraints")
 

@@ -9,7 +9,7 @@ none at the outputs of weighted ops.
 from __future__ import annotations
 
 from qcompiler.backends.tensorrt.capabilities import FLOAT32, deconvolution, eight_bit
-from qcompiler.ir.regions import Epilogue, Region, RegionPattern, Stage
+from qcompiler.ir.regions import Epilogue, RegionPattern, Stage
 from qcompiler.quantization.qspace import S8_SYMMETRIC_PER_CHANNEL, U8_AFFINE
 from qcompiler.target.capability import (
     CapabilityTable,
@@ -17,15 +17,12 @@ from qcompiler.target.capability import (
     Implementation,
     OpCapability,
 )
+from qcompiler.target.constraints import two_activations
 
 ACTIVATION = Epilogue(Stage.ACTIVATION, frozenset({"Relu"}))
 
 
-def _two_activations(region: Region) -> str | None:
-    return None if len(region.activations) > 1 else "one operand is a constant"
-
-
-PAIR = Constraint("OV01", _two_activations, "constants are folded into scales and offsets")
+PAIR = Constraint("OV01", two_activations, "constants are folded into scales and offsets")
 _ALIKE = eight_bit("int8", U8_AFFINE, S8_SYMMETRIC_PER_CHANNEL)
 
 

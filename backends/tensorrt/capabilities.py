@@ -30,7 +30,7 @@ from qcompiler.target.capability import (
     Kernel,
     OpCapability,
 )
-from qcompiler.target.constraints import float32_data
+from qcompiler.target.constraints import float32_data, stored_weight
 
 F8 = QSpace(ir.DataType.FLOAT8E4M3FN, symmetric=True)
 _UNIT = Range(0.0, 1.0)
@@ -42,10 +42,6 @@ _POOLS = ("AveragePool", "GlobalAveragePool")
 _MOVERS = tuple(
     op for op in COMMUTING if op in TRAITS and TRAITS[op].shares_scale and op != "Split"
 )
-
-
-def _stored_weight(region: Region) -> str | None:
-    return None if region.weight is not None else "its weight is computed at run time"
 
 
 def _matrix(region: Region) -> str | None:
@@ -89,7 +85,7 @@ def _small_filter(region: Region) -> str | None:
 
 
 FLOAT32 = Constraint("TRT01", float32_data, "base type is set when the program is lowered")
-STORED = Constraint("TRT02", _stored_weight, "developer guide: quantized weights are constants")
+STORED = Constraint("TRT02", stored_weight, "developer guide: quantized weights are constants")
 MATRIX = Constraint("TRT03", _matrix, "NvInfer.h, IMatrixMultiplyLayer")
 GEMM = Constraint("TRT04", _plain_gemm, "not measured")
 FIRST = Constraint("TRT05", _data_first)

@@ -35,7 +35,7 @@ from qcompiler.target.capability import (
     Kernel,
     OpCapability,
 )
-from qcompiler.target.constraints import float32_data
+from qcompiler.target.constraints import float32_data, stored_weight, two_activations
 
 
 def _constant_bounds(node: ir.Node) -> bool:
@@ -67,10 +67,6 @@ TABLE_8, TABLE_4 = (
 KEPT = Implementation("int8", activation=U8_AFFINE, output=U8_AFFINE, shares_scale=True)
 
 
-def _stored_weight(region: Region) -> str | None:
-    return None if region.weight is not None else "its weight is computed at run time"
-
-
 def _spatial(region: Region) -> str | None:
     dims = rank(region.weight.value) if region.weight is not None else None
     if dims is not None and not 3 <= dims <= 5:
@@ -99,12 +95,6 @@ def _plain_gemm(region: Region) -> str | None:
         return "Gemm with alpha, beta or transA"
     if len(region.anchor.inputs) > 2 and region.anchor.inputs[2] is not None and not region.bias:
         return "the bias is computed at run time"
-    return None
-
-
-def _two_activations(region: Region) -> str | None:
-    if len(region.activations) < 2:
-        return "one operand is a constant, which would be quantized with the data"
     return None
 
 
@@ -200,12 +190,12 @@ def _sixth(region: Region) -> str | None:
 
 
 FLOAT32 = Constraint("TQ01", float32_data)
-_STORED = Constraint("TQ02", _stored_weight)
+_STORED = Constraint("TQ02", stored_weight)
 _SPATIAL = Constraint("TQ03", _spatial)
 _MATRIX = Constraint("TQ04", _matrix)
 _SAME_RANK = Constraint("TQ17", _same_rank, "quantized::matmul, qmatmul.cpp")
 _GEMM = Constraint("TQ05", _plain_gemm)
-_PAIR = Constraint("TQ06", _two_activations, "accuracy; constants are per tensor")
+_PAIR = Constraint("TQ06", two_activations, "accuracy; constants are per tensor")
 _NARROW = Constraint("TQ14", _narrow_factors, "accuracy; magika: 0.92 to 0.23")
 _FIRST = Constraint("TQ07", _data_first)
 _IMAGE = Constraint("TQ08", _image)

@@ -23,6 +23,16 @@ def float32_data(region: Region) -> str | None:
     return None
 
 
+def stored_weight(region: Region) -> str | None:
+    """Weights are packed when a program is lowered."""
+    return None if region.weight is not None else "its weight is computed at run time"
+
+
+def two_activations(region: Region) -> str | None:
+    """A stored operand would be quantized per tensor, with a scale of its own."""
+    return None if len(region.activations) > 1 else "one operand is a constant"
+
+
 def weight_above_scale_floor(region: Region) -> str | None:
     """A scale is at least 2^-62, so that products of scales stay normal float32 numbers."""
     array = None if region.weight is None else constant(region.weight.value)
