@@ -15,6 +15,7 @@ from qcompiler.execution.verification import Verification, verify_artifact
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.program import Program
+from qcompiler.ir.regions import Region
 from qcompiler.ir.signature import Feed
 from qcompiler.pipeline import registry
 from qcompiler.pipeline.pipeline import PipelineReport
@@ -65,6 +66,7 @@ class Compiled:
     _candidates: tuple[Candidate, ...] = ()
     _feeds: tuple[Feed, ...] = ()
     _source: Program | None = None
+    _regions: tuple[Region, ...] = ()
     log: tuple[str, ...] = ()
 
     @classmethod
@@ -102,6 +104,7 @@ class Compiled:
             selection.frontier,
             feeds,
             source,
+            tuple(each.region for each in selection.options),
             selection.log,
         )
 
@@ -209,11 +212,21 @@ class Compiled:
             )
         chosen = self._candidates[index]
         summary = f"frontier point {index}: {chosen.quantized} regions quantized"
-        rows = region_rows(self.target.regions(chosen.program), chosen.plan)
+        rows = region_rows(
+            self._regions,
+            chosen.plan,
+            chosen.sample.regions if chosen.sample else None,
+            self._float_seconds(),
+        )
         report = replace(self.report, summary=summary, regions=rows, figures=())
         return replace(
             self, program=chosen.program, plan=chosen.plan, report=report, artifact=chosen.artifact
         )
+
+    def _float_seconds(self) -> Mapping[str, float] | None:
+        """Seconds by region of the first candidate, which is float rewritten."""
+        first = self._candidates[0]
+        return first.sample.regions if first.sample and not first.quantized else None
 
 
 def _has_tensors(*given: Any) -> bool:

@@ -97,6 +97,9 @@ def test_points_of_the_frontier_can_be_had(fast: Any, digits_feeds: Feeds) -> No
         other = compiled.at(point.index)
         quantized = [c for c in other.plan.choices.values() if c.precision != FLOAT]
         assert len(quantized) == point.quantized
+        counts = other.report.counts()
+        assert sum(counts.values()) == len(other.plan.choices)
+        assert sum(counts.values()) - counts.get(FLOAT, 0) == point.quantized
         assert other.run(digits_feeds[0])[0].shape == compiled.run(digits_feeds[0])[0].shape
     with pytest.raises(ConfigurationError):
         compiled.at(10_000)
