@@ -56,7 +56,7 @@ def compile(  # noqa: A001 - the command's name
     save_plan: Annotated[Path | None, typer.Option(help="Where to write the precisions.")] = None,
     report: Annotated[Path | None, typer.Option(help="Report as .html, .json or text.")] = None,
     pipeline: Annotated[str | None, typer.Option(help="Passes to run instead.")] = None,
-    objective: Annotated[str, typer.Option(help="latency or size.")] = "latency",
+    objective: Annotated[str, typer.Option(help="latency, size or energy-proxy.")] = "latency",
     max_loss: Annotated[float | None, typer.Option(help="Loss of accuracy allowed.")] = None,
     budget: Annotated[float | None, typer.Option(help="Seconds to search for.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of the target.")] = None,
