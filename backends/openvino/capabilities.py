@@ -9,7 +9,8 @@ none at the outputs of weighted ops.
 from __future__ import annotations
 
 from qcompiler.backends.tensorrt.capabilities import FLOAT32, deconvolution, eight_bit
-from qcompiler.ir.regions import Epilogue, RegionPattern, Stage
+from qcompiler.ir.regions import Epilogue, Region, RegionPattern, Stage
+from qcompiler.ir.walk import rank
 from qcompiler.quantization.qspace import S8_SYMMETRIC_PER_CHANNEL, U8_AFFINE
 from qcompiler.target.capability import (
     CapabilityTable,
@@ -23,6 +24,16 @@ ACTIVATION = Epilogue(Stage.ACTIVATION, frozenset({"Relu"}))
 
 
 PAIR = Constraint("OV01", two_activations, "constants are folded into scales and offsets")
+
+
+def _no_vector(region: Region) -> str | None:
+    """OV-F3 of `faults`: the product of an integer vector comes back as a matrix."""
+    if any(rank(operand.value) == 1 for operand in region.activations):
+        return "the result of an integer vector would be a matrix of one row"
+    return None
+
+
+MATRICES = Constraint("OV02", _no_vector, "OV-F3, measured with OpenVINO 2026.4.1")
 _ALIKE = eight_bit("int8", U8_AFFINE, S8_SYMMETRIC_PER_CHANNEL)
 
 
@@ -31,7 +42,7 @@ def _stored_weights_only(table: CapabilityTable) -> OpCapability:
     row = table.row("MatMul")
     assert row is not None
     forms = tuple(form for form in row.implementations if form.weight is not None)
-    return OpCapability(row.pattern, forms, row.constraints)
+    return OpCapability(row.pattern, forms, (*row.constraints, MATRICES))
 
 
 _ELEMENTWISE = Implementation("int8", activation=U8_AFFINE)

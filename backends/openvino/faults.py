@@ -11,6 +11,8 @@ low-precision transformations that are at fault). Minimal graphs: tests/backends
 - OV-F2: a model with a dynamic dimension, where an integer convolution's result is read both by a
   QuantizeLinear and in float: the quantized branch is wrong. With shapes fixed it is right, and
   where float readers read the dequantized copy (pass `share-dequantized`).
+- OV-F3: a vector from Q/DQ times a matrix with a scale per channel: the result keeps a leading
+  dimension of 1. With one scale for the matrix, or a float vector, it is a vector.
 """
 
 from __future__ import annotations
@@ -22,9 +24,9 @@ from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.origin import source_line
 from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.walk import all_nodes, constant, is_constant, is_op, uses
+from qcompiler.ir.walk import all_nodes, constant, is_constant, is_op, rank, uses
 
-SIGNED_FAR, MIXED_READERS = "OV-F1", "OV-F2"
+SIGNED_FAR, MIXED_READERS, VECTOR = "OV-F1", "OV-F2", "OV-F3"
 _OFFSET = 128
 _RECURRENT = ("LSTM", "GRU", "RNN")
 _PASSING = (
@@ -56,7 +58,7 @@ def unsigned(program: Program) -> Program:
 
 
 def findings(program: Program) -> tuple[Diagnostic, ...]:
-    """OV-F1 and OV-F2 in a program with explicit Q/DQ pairs, as warnings."""
+    """OV-F1 to OV-F3 in a program with explicit Q/DQ pairs, as warnings."""
     nodes = list(all_nodes(program.model))
     quantizers = [node for node in nodes if is_op(node, "QuantizeLinear")]
     found = []
@@ -68,13 +70,17 @@ def findings(program: Program) -> tuple[Diagnostic, ...]:
         found += [
             _finding(MIXED_READERS, node, _F2, _F2_HINT) for node in quantizers if _mixed(node)
         ]
-    return tuple(found)
+    vectors = (node for node in nodes if is_op(node, "MatMul") and _integer_vector(node))
+    return (*found, *(_finding(VECTOR, node, _F3, _F3_HINT) for node in vectors))
 
 
 _F1 = "OpenVINO rounds this int8 value to whole numbers, since the model has a Concat"
 _F1_HINT = "store it as uint8 with a zero point higher by 128"
 _F2 = "OpenVINO mixes up the quantized and the float reading of it in a model of dynamic shape"
 _F2_HINT = "fix the shapes of the inputs, or let all readers read the dequantized copy"
+
+_F3 = "OpenVINO returns a matrix of one row for this integer product of a vector"
+_F3_HINT = "leave it in float, or make the vector a matrix of one row"
 
 
 def _finding(rule: str, node: ir.Node, message: str, hint: str) -> Diagnostic:
@@ -136,6 +142,14 @@ def _signed_far(quantize: ir.Node) -> bool:
                 pending += [(each, True) for each in use.node.outputs if each not in seen]
                 seen.update(use.node.outputs)
     return False
+
+
+def _integer_vector(product: ir.Node) -> bool:
+    """A MatMul of a dequantized vector and a weight with a scale per channel."""
+    pairs = [value.producer() for value in product.inputs if value is not None]
+    if rank(product.inputs[0]) != 1 or not all(is_op(each, "DequantizeLinear") for each in pairs):
+        return False
+    return any(each is not None and (rank(each.inputs[1]) or 0) > 0 for each in pairs)
 
 
 def _is_dynamic(value: ir.Value) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 import onnx_ir as ir
 
-from qcompiler.backends.openvino.faults import MIXED_READERS, findings, unsigned
+from qcompiler.backends.openvino.faults import MIXED_READERS, VECTOR, findings, unsigned
 from qcompiler.backends.openvino.session import OpenVinoSession, available
 from qcompiler.errors import LoweringError
 from qcompiler.execution.session import OrtSession
@@ -53,7 +53,8 @@ def open_stand_in(target: TensorRT, program: Program, model: ir.Model) -> StandI
     """
     if target.stand_in == OPENVINO:
         return _openvino(program)
-    if target.stand_in == ORT or not _fits_openvino(target):
+    vectors = any(each.rule == VECTOR for each in findings(program))
+    if target.stand_in == ORT or not _fits_openvino(target) or vectors:
         return _onnxruntime(target, program, model)
     try:
         return _openvino(program)

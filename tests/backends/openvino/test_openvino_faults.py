@@ -1,4 +1,4 @@
-"""OpenVINO's two faults on minimal graphs: they are there, are found, and are avoided.
+"""OpenVINO's three faults on minimal graphs: they are there, are found, and are avoided.
 
 ONNX Runtime without optimizations is the oracle. A fault that OpenVINO has mended makes the first
 assertion of its test fail: then rule and rewrite may go.
@@ -155,3 +155,52 @@ def test_a_session_with_fixed_shapes_takes_feeds_of_other_shapes() -> None:
         feed: dict[str, Any] = {"x": np.repeat(FEED["x"], count, axis=0)}
         for found, wanted in zip(session.run(feed), reference.run(feed), strict=True):
             np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-3)
+
+
+def _vector_product(channels: int) -> onnx.ModelProto:
+    """Q/DQ of x[64] times int8[64, 64] with one scale, or one per channel."""
+    net = Net()
+    net.input((64,))
+    rng = np.random.default_rng(0)
+    stored = net.const(rng.integers(-127, 128, (64, 64)).astype(np.int8))
+    scales = np.linspace(0.01, 0.02, channels, dtype=np.float32)
+    scale = net.const(scales if channels > 1 else scales[0])
+    weight = net.add("DequantizeLinear", stored, scale, axis=1)
+    return net.model(net.add("MatMul", net.quantize("x"), weight))
+
+
+@needs_openvino
+@pytest.mark.parametrize("channels", [1, 64])
+def test_a_vector_times_a_matrix(channels: int) -> None:
+    program = load(_vector_product(channels))
+    feed = {"x": np.random.default_rng(1).uniform(-6, 6, 64).astype(np.float32)}
+    found = OpenVinoSession(program.model, program.signature).run(feed)[0]
+    faulty = channels > 1
+    assert found.shape == ((1, 64) if faulty else (64,))
+    assert _rules(program) == ({"OV-F3"} if faulty else set())
+
+
+@needs_openvino
+@pytest.mark.parametrize("target", ["openvino", "tensorrt"])
+def test_vectors_keep_their_shape(target: str) -> None:
+    """OpenVINO leaves the product in float, TensorRT's stand-in is another."""
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    g (float[64] x, float[4,64] z) => (float[64] y, float[4,64] u) <float[64,64] w>
+    { y = MatMul(x, w) u = MatMul(z, w) }"""
+    model = onnx.parser.parse_model(text)
+    rng = np.random.default_rng(0)
+    del model.graph.initializer[:]
+    weight = rng.standard_normal((64, 64)).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
+    feeds = [
+        {
+            "x": rng.standard_normal(64).astype(np.float32),
+            "z": rng.standard_normal((4, 64)).astype(np.float32),
+        }
+        for _ in range(4)
+    ]
+    compiled = qc.compile(model, target, feeds, scheme="int8", recipe="fast")
+    y, u = compiled(feeds[0])
+    assert (y.shape, u.shape) == ((64,), (4, 64))
+    for found, wanted in ((y, feeds[0]["x"] @ weight), (u, feeds[0]["z"] @ weight)):
+        assert np.square(found - wanted).sum() < 1e-2 * np.square(wanted).sum()
