@@ -8,6 +8,7 @@ from dataclasses import dataclass
 _MARGIN = 0.97
 """Predictions may be this much of the limit: they are right to a few percent at best."""
 _TIGHTER = 0.8
+_LEAST_STEP = 0.3
 _CLOSE = 1.08
 """Ratio of rejected to accepted loss at which the two have met."""
 _STEP = 3.0
@@ -29,12 +30,19 @@ class LossBound:
     rejected: float = math.inf
     _factor: float = _MARGIN
 
-    def record(self, loss: float, good: bool) -> None:
-        """Takes over how a plan of this loss was judged."""
+    def record(self, loss: float, good: bool, predicted: bool = True) -> None:
+        """Takes over how a plan of this loss was judged.
+
+        Where a plan breaks the limit that was predicted within it, the next one gets that much
+        less, until a plan is good again.
+        """
         if good:
             self.accepted = max(self.accepted, loss)
+            self._factor = _MARGIN
         elif loss <= self.limit:
             self.rejected = min(self.rejected, loss)
+        elif predicted:
+            self._factor *= max(_TIGHTER * self.limit / loss, _LEAST_STEP)
 
     def tighten(self) -> None:
         """Asks for less, after a plan that is known to be bad was proposed again."""

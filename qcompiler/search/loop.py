@@ -217,7 +217,7 @@ class Search:
                 if not self._measure_losses():
                     return None
                 grace = 0 if self.limits.strict else _GRACE
-            bound.record(candidate.loss or 0.0, good)
+            bound.record(candidate.loss or 0.0, good, candidate.predicted is not None)
             if bound.closed:
                 return None
             self._learn_losses()

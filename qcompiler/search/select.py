@@ -52,6 +52,7 @@ __all__ = [
 _FINALISTS = 3
 _REWRITTEN = "rewritten float"
 _PROFILE_FEEDS = 4
+_LEAST_ROUNDS = 7
 _NOISE = 0.03
 """How much slower than float a result may look where speed is not the objective."""
 
@@ -267,12 +268,21 @@ class _Chooser:
         feeds = list(self.samples.feeds[:_PROFILE_FEEDS])
         if not self.workshop.target.measurable:
             return self._modelled(contenders, feeds)
-        runs = {"float": _runner(self.baseline, feeds)}
-        runs.update({name: _runner(each, feeds) for name, each in contenders.items()})
-        timed = compare_latency(runs, budget_seconds=self.effort.timing, min_rounds=7)
+        artifacts = {"float": self.baseline, **contenders}
+        feeds = feeds[: self._affordable(feeds[0], len(artifacts))]
+        runs = {name: _runner(each, feeds) for name, each in artifacts.items()}
+        timed = compare_latency(runs, self.effort.timing, _LEAST_ROUNDS)
         return {
             name: replace(each, median=each.median / len(feeds)) for name, each in timed.items()
         }
+
+    def _affordable(self, feed: Feed, contenders: int) -> int:
+        """Feeds of a round, so that the least number of rounds takes about the time allowed."""
+        self.baseline.run(feed)
+        started = time.perf_counter()
+        self.baseline.run(feed)
+        round_trip = 2 * contenders * (time.perf_counter() - started)  # every other run is untimed
+        return max(1, int(self.effort.timing / (_LEAST_ROUNDS * round_trip)))
 
     def _modelled(
         self, contenders: Mapping[str, Artifact], feeds: Sequence[Feed]

@@ -32,10 +32,19 @@ def plan(*keys: str) -> dict[str, str]:
 
 def test_without_a_score_the_bound_stays_at_the_limit() -> None:
     bound = LossBound(0.01)
-    bound.record(0.05, good=False)
-    bound.record(0.004, good=True)
+    bound.record(0.05, good=False, predicted=False)  # nothing was known of that plan
     assert 0.9 * 0.01 < bound.value <= 0.01
     assert not bound.closed
+
+
+def test_a_plan_that_surprises_makes_the_next_one_careful() -> None:
+    bound = LossBound(0.01)
+    bound.record(0.02, good=False)
+    assert 0.003 < bound.value < 0.005
+    bound.record(0.012, good=False)
+    assert 0.002 < bound.value < 0.004
+    bound.record(0.004, good=True)
+    assert 0.9 * 0.01 < bound.value <= 0.01
 
 
 def test_a_score_narrows_the_bound_until_it_is_closed() -> None:

@@ -41,7 +41,7 @@ def integers_win(monkeypatch: pytest.MonkeyPatch) -> None:
         costs = {k: 1e-4 if p == FLOAT else 4e-5 for k, p in plan.precisions.items()}
         return CostSample(costs, 0.0, 0.0)
 
-    def timed(runs: Mapping[str, object], **options: float) -> dict[str, Latency]:
+    def timed(runs: Mapping[str, object], *options: float) -> dict[str, Latency]:
         ratios = {name: 1.0 if "float" in name else 0.5 for name in runs}
         return {name: Latency(1e-3 * r, r, r, r, 11) for name, r in ratios.items()}
 
