@@ -32,10 +32,14 @@ from qcompiler.pipeline.registry import find_target
 
 
 def session(path: Path, threads: int = 0) -> ort.InferenceSession:
-    """A session with default options, but quiet; `threads` other than 0 limits its pool."""
+    """A session with default options, but quiet; `threads` other than 0 limits its pool.
+
+    Its threads stop spinning when a run ends: else they take the cores of the model timed next.
+    """
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 

@@ -121,8 +121,7 @@ def _warm_up(run: Run, clock: Callable[[], float]) -> int:
 def _sample(run: Run, repeats: int, clock: Callable[[], float]) -> float:
     """Seconds per run, behind one that does not count.
 
-    That one brings the candidate's data and threads back; the threads of the one before it may
-    still be spinning on the same cores.
+    That one brings the candidate's data and threads back.
     """
     run()
     start = clock()
