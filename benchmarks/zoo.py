@@ -124,6 +124,16 @@ def loss(row: dict[str, Any], model: Model, name: str) -> float:
     return float(change if model.higher_is_better else -change)
 
 
+def _line(row: dict[str, Any]) -> str:
+    alone = row.get("qcompiler_speed_1")
+    return (
+        f"{row['model']:20s} {row['qcompiler_speed']:5.2f}x  "
+        + (f"1 thread {alone:5.2f}x  " if alone else "")
+        + f"loss {row['loss']:+.4f}  SQNR {row.get('qcompiler_sqnr_db', math.nan):5.1f} dB  "
+        f"compile {row['compile_s']:5.1f} s  {row['summary']}"
+    )
+
+
 def main() -> None:
     """Prints one line per model and the geometric mean."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -146,14 +156,7 @@ def main() -> None:
             row = measure(model, given, Path(folder))
             row["loss"] = loss(row, model, "qcompiler")
             rows.append(row)
-            print(
-                f"{model.name:20s} {row['qcompiler_speed']:5.2f}x  "
-                f"1 thread {row.get('qcompiler_speed_1', math.nan):5.2f}x  "
-                f"loss {row['loss']:+.4f}  "
-                f"SQNR {row.get('qcompiler_sqnr_db', math.nan):5.1f} dB  "
-                f"compile {row['compile_s']:5.1f} s  {row['summary']}",
-                flush=True,
-            )
+            print(_line(row), flush=True)
     for key in ("qcompiler_speed", "qcompiler_speed_1"):
         if all(key in row for row in rows):
             speed = np.exp(np.mean([math.log(row[key]) for row in rows]))
