@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
 from qcompiler.backends.executorch.costs import cost_sample
 from qcompiler.backends.executorch.layers import Layer
-from qcompiler.backends.executorch.record import record_of
+from qcompiler.backends.executorch.record import PteArtifact, record_of
 from qcompiler.backends.executorch.runtime import (
     ExecuTorchSession,
     quietly,
     require,
     traceable,
 )
-from qcompiler.backends.torch_engines.store import write_atomically
 from qcompiler.ir.origin import REGION_KEY
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.ir.signature import Feed
 from qcompiler.target.capability import Kernel
-from qcompiler.target.contract import Artifact, CostSample, KernelCount
+from qcompiler.target.contract import CostSample, KernelCount
 from qcompiler.target.placement import placed_regions
 
 if TYPE_CHECKING:
@@ -43,7 +41,7 @@ _EDGE_OPS = {
 """What ops without a weight are called in ExecuTorch's graph."""
 
 
-class ExecuTorchArtifact(Artifact):
+class ExecuTorchArtifact(PteArtifact):
     """A `.pte` program.
 
     Args:
@@ -72,16 +70,6 @@ class ExecuTorchArtifact(Artifact):
     def session(self) -> ExecuTorchSession:
         """The loaded program."""
         return self._session
-
-    def run(self, feed: Feed) -> list[npt.NDArray[Any]]:
-        return self._session.run(feed)
-
-    @property
-    def nbytes(self) -> int:
-        return len(self._session.pte)
-
-    def save(self, path: Path) -> None:
-        write_atomically(path, lambda partial: partial.write_bytes(self._session.pte))
 
     def kernels(self) -> KernelCount:
         return self._kernels

@@ -15,6 +15,7 @@ from qcompiler.ir.signature import Feed, Signature, TensorSpec
 from qcompiler.target.contract import Artifact, KernelCount
 
 if TYPE_CHECKING:
+    from qcompiler.backends.executorch.runtime import ExecuTorchSession
     from qcompiler.backends.executorch.target import ExecuTorch
 
 METHOD = "qcompiler"
@@ -40,14 +41,10 @@ def record_of(program: Program, target: ExecuTorch, kernels: KernelCount) -> dic
     }
 
 
-class RestoredArtifact(Artifact):
-    """A `.pte` file that runs; its record says what it runs."""
+class PteArtifact(Artifact):
+    """What runs, and is saved as, the bytes of a `.pte`; its session is set by its kinds."""
 
-    def __init__(self, pte: bytes, record: Mapping[str, Any], signature: Signature) -> None:
-        from qcompiler.backends.executorch.runtime import ExecuTorchSession
-
-        self._session = ExecuTorchSession(pte, signature, record["batch"], record["length"])
-        self._record = record
+    _session: ExecuTorchSession
 
     def run(self, feed: Feed) -> list[Any]:
         return self._session.run(feed)
@@ -60,6 +57,16 @@ class RestoredArtifact(Artifact):
         from qcompiler.backends.torch_engines.store import write_atomically
 
         write_atomically(path, lambda partial: partial.write_bytes(self._session.pte))
+
+
+class RestoredArtifact(PteArtifact):
+    """A `.pte` file that runs; its record says what it runs."""
+
+    def __init__(self, pte: bytes, record: Mapping[str, Any], signature: Signature) -> None:
+        from qcompiler.backends.executorch.runtime import ExecuTorchSession
+
+        self._session = ExecuTorchSession(pte, signature, record["batch"], record["length"])
+        self._record = record
 
     def kernels(self) -> KernelCount:
         """As counted when the file was written."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import cache, partial
 
 import torch
 
+from qcompiler.execution.timing import fastest
 from qcompiler.target.contract import ConversionCost
 
 _SIZES = ((1, 16, 16, 16), (1, 64, 64, 64))
@@ -33,7 +33,7 @@ def measure_conversions(threads: int | None) -> ConversionCost:
 
 
 def _slope(made: Callable[[tuple[int, ...]], Callable[[], object]]) -> float:
-    small, large = (_seconds(made(shape)) for shape in _SIZES)
+    small, large = (fastest(made(shape), _ROUNDS) for shape in _SIZES)
     elements = [torch.Size(shape).numel() for shape in _SIZES]
     return max(large - small, 0.0) / (elements[1] - elements[0])
 
@@ -46,13 +46,3 @@ def _quantize(shape: tuple[int, ...]) -> Callable[[], object]:
 def _dequantize(shape: tuple[int, ...]) -> Callable[[], object]:
     x = torch.quantize_per_tensor(torch.rand(shape), 0.01, 0, torch.quint8)
     return x.contiguous(memory_format=torch.channels_last).dequantize
-
-
-def _seconds(run: Callable[[], object]) -> float:
-    """The fastest of some rounds: other work only ever adds time."""
-    found = []
-    for _ in range(_ROUNDS):
-        started = time.perf_counter()
-        run()
-        found.append(time.perf_counter() - started)
-    return min(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from qcompiler.errors import LoweringError
 from qcompiler.execution.feeds import normalize_feed
 from qcompiler.execution.packing import PackedModel, pack, pack_proto
 from qcompiler.execution.profile import KernelTime, read_profile, without_recording
+from qcompiler.execution.timing import fastest
 from qcompiler.ir.signature import Feed, Signature, TensorSpec
 
 Array = npt.NDArray[Any]
@@ -197,13 +199,8 @@ class OrtSession:
 
 def _plain_seconds(session: ort.InferenceSession, feeds: Sequence[Feed], repeats: int) -> float:
     """Time of one run: the fastest repetition of each feed, averaged over the feeds."""
-    fastest = [float("inf")] * len(feeds)
-    for _ in range(repeats):
-        for index, feed in enumerate(feeds):
-            start = time.perf_counter()
-            session.run(None, feed)
-            fastest[index] = min(fastest[index], time.perf_counter() - start)
-    return sum(fastest) / max(len(feeds), 1)
+    spent = [fastest(partial(session.run, None, feed), repeats) for feed in feeds]
+    return sum(spent) / max(len(feeds), 1)
 
 
 def _prepare(model: Source, extra_outputs: Sequence[str]) -> PackedModel | bytes | Path:

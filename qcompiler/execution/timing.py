@@ -95,6 +95,16 @@ def compare_latency(
     return {name: _latency(times[name], times[reference]) for name in names}
 
 
+def fastest(run: Run, repeats: int, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Seconds of the fastest of some runs: other work on the machine only ever adds time."""
+    taken = []
+    for _ in range(repeats):
+        start = clock()
+        run()
+        taken.append(clock() - start)
+    return min(taken)
+
+
 def median_interval(
     samples: Sequence[float], confidence: float = CONFIDENCE
 ) -> tuple[float, float]:

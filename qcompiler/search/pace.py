@@ -9,7 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
+from qcompiler.execution.timing import fastest
 from qcompiler.ir.signature import Feed
 from qcompiler.target.contract import Artifact
 
@@ -37,16 +39,8 @@ class Pace:
         """Seconds of the reference at first / seconds now; multiplies what is measured now."""
         if self._artifact is None:
             self._artifact = self.reference()
-        now = sum(self._fastest(self._artifact, feed) for feed in self.feeds[:_FEEDS])
+        run = self._artifact.run
+        now = sum(fastest(partial(run, feed), _REPEATS, self.clock) for feed in self.feeds[:_FEEDS])
         if self._first is None:
             self._first = now
         return self._first / now if now > 0 else 1.0
-
-    def _fastest(self, artifact: Artifact, feed: Feed) -> float:
-        """Other work only ever adds time, so the fastest repetition counts."""
-        taken = []
-        for _ in range(_REPEATS):
-            start = self.clock()
-            artifact.run(feed)
-            taken.append(self.clock() - start)
-        return min(taken)

@@ -46,7 +46,7 @@ class LossModel:
         Args:
             measured: Plans as precision by region key, with the loss that each showed.
         """
-        losses = {gate: min(loss, _BROKEN) for gate, loss in self.gates.items()}
+        losses = {gate: self._loss(gate) for gate in self.gates}
         plans = [(self._gates_of(precisions), loss) for precisions, loss in measured if loss > 0]
         for _ in range(_SWEEPS):
             for gates, loss in plans:
