@@ -18,8 +18,14 @@ from typer.testing import CliRunner, Result
 
 from qcompiler.calibration.feed_files import FeedFiles
 from qcompiler.cli import app
-from qcompiler.errors import CalibrationError, ConfigurationError, QCompilerError
+from qcompiler.errors import (
+    CalibrationError,
+    ConfigurationError,
+    QCompilerError,
+    RegistryError,
+)
 from qcompiler.ir.plan import Choice, Plan
+from qcompiler.pipeline.registry import PASSES, TARGETS, Registry
 from qcompiler.report.report import RegionRow, Report
 
 
@@ -311,3 +317,13 @@ class TestFeedFiles:
     def test_batch_below_one(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match="1 or more"):
             FeedFiles(_feeds(tmp_path / "f.npz"), 0)
+
+
+@pytest.mark.parametrize("registry", [PASSES, TARGETS], ids=["passes", "targets"])
+def test_an_unknown_name_points_at_a_command_that_is_there(registry: Registry[Any]) -> None:
+    with pytest.raises(RegistryError) as caught:
+        registry.find("0")
+    assert caught.value.fix is not None
+    command = caught.value.fix.split("`")[1].split()
+    assert command[0] == "qcompiler"
+    assert CliRunner().invoke(app, command[1:]).exit_code == 0

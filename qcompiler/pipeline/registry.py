@@ -130,6 +130,11 @@ class Registry(Generic[T]):
         except RegistryError as error:
             return f"({error.what}: {error.why})"
 
+    @property
+    def _listing(self) -> str:
+        """The command that lists them: `passes` or `targets`."""
+        return f"{self.kind}es" if self.kind.endswith("s") else f"{self.kind}s"
+
     def _entry(self, name: str) -> Entry:
         if name in self.entries():
             return self.entries()[name]
@@ -137,7 +142,7 @@ class Registry(Generic[T]):
         raise RegistryError(
             f"there is no {self.kind} '{name}'",
             why=f"known are: {', '.join(self.names()) or 'none'}",
-            fix=f"did you mean '{near[0]}'?" if near else f"see `qcompiler {self.group[10:]}`",
+            fix=f"did you mean '{near[0]}'?" if near else f"see `qcompiler {self._listing}`",
         )
 
     def _load(self, entry: Entry) -> type[T]:
