@@ -1,13 +1,15 @@
 """Every ```python block of the documentation runs, in order, one namespace per file.
 
-A block whose info string says `no-run: REASON` is only compiled. Blocks see what a reader has at
-hand: the files of examples/digits as model.onnx and data.npz in the working folder, and the names
-`model` and `feeds`.
+A block whose info string says `no-run: REASON` is only compiled; one that says `needs: MODULE`
+runs where the extra with that module is installed, and where it is not, the test is skipped with
+the reason after the other blocks ran. Blocks see what a reader has at hand: the files of
+examples/digits as model.onnx and data.npz in the working folder, and the names `model` and `feeds`.
 """
 
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 import shutil
 import sys
@@ -26,12 +28,26 @@ LINK = re.compile(r"\]\((?!https?:|#|mailto:)(?P<path>[^)#\s]+)")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its language, why it is not run (or None), its first line and its text."""
+    """A fenced block.
+
+    Attributes:
+        language: The first word of the info string.
+        skipped: Why it is never run, or None.
+        needs: The module of an extra that it takes, or None.
+        line: Its first line in the document.
+        text: What is in it.
+    """
 
     language: str
     skipped: str | None
     line: int
     text: str
+    needs: str | None = None
+
+    @property
+    def absent(self) -> bool:
+        """Whether the extra that it takes is not installed."""
+        return self.needs is not None and importlib.util.find_spec(self.needs) is None
 
 
 def blocks(markdown: str) -> list[Block]:
@@ -39,8 +55,9 @@ def blocks(markdown: str) -> list[Block]:
     for match in FENCE.finditer(markdown):
         language, _, rest = match["info"].strip().partition(" ")
         skipped = rest.partition("no-run")[2].lstrip(": ").strip() if "no-run" in rest else None
+        needs = re.search(r"needs: (\w+)", rest)
         line = markdown.count("\n", 0, match.start("body")) + 1
-        found.append(Block(language, skipped, line, match["body"]))
+        found.append(Block(language, skipped, line, match["body"], needs and needs[1]))
     return found
 
 
@@ -78,10 +95,18 @@ def reader(
 
 @pytest.mark.parametrize("path", documents(), ids=name_of)
 def test_python_blocks_run(path: Path, reader: dict[str, object]) -> None:
-    for block in python_blocks(path):
+    run_blocks(path, python_blocks(path), reader)
+
+
+def run_blocks(path: Path, found: list[Block], namespace: dict[str, object]) -> None:
+    """Runs the blocks in order; skips, with the reason, once all that can run here did."""
+    for block in found:
         code = compiled_block(path, block)
-        if block.skipped is None:
-            exec(code, reader)
+        if block.skipped is None and not block.absent:
+            exec(code, namespace)
+    absent = {f"line {b.line} needs {b.needs}, which is not installed" for b in found if b.absent}
+    if absent:
+        pytest.skip(f"{name_of(path)}: {'; '.join(sorted(absent))}")
 
 
 @pytest.mark.parametrize("path", documents(), ids=name_of)
@@ -132,14 +157,32 @@ y = 2
 ```sh
 z
 ```
+```python needs: no_such_module
+raise RuntimeError
+```
 """
 
 
 def test_blocks_are_found_with_their_lines() -> None:
-    first, second, third = blocks(SAMPLE)
+    first, second, third, fourth = blocks(SAMPLE)
     assert (first.language, first.skipped, first.line, first.text) == ("python", None, 3, "x = 1\n")
     assert second.skipped == "needs a GPU that is not here"
     assert third.language == "sh"
+    assert (fourth.needs, fourth.absent) == ("no_such_module", True)
+
+
+def test_a_block_without_its_extra_is_skipped_with_the_reason() -> None:
+    found = [block for block in blocks(SAMPLE) if block.language == "python"]
+    namespace: dict[str, object] = {}
+    with pytest.raises(pytest.skip.Exception, match="needs no_such_module, which is not installed"):
+        run_blocks(ROOT / "made-up.md", found, namespace)
+    assert namespace["x"] == 1
+
+
+def test_a_block_with_its_extra_runs() -> None:
+    block = Block("python", None, 1, "raise KeyError\n", needs="json")
+    with pytest.raises(KeyError):
+        run_blocks(ROOT / "made-up.md", [block], {})
 
 
 def test_a_failing_block_fails_with_the_line_of_the_document() -> None:
