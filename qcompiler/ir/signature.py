@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from qcompiler.ir.sizes import SizeRule
+
 Array = npt.NDArray[Any]
 Feed = dict[str, Array]
 """One call's inputs by name."""
@@ -41,6 +43,10 @@ class Signature:
         flatten: (args, kwargs) -> leaves in the order of `inputs`; None for flat ONNX models.
         unflatten: Output arrays in order -> what the source returns; None for a flat list.
         convention: Both as text, for artifacts that are to keep them; None when they cannot be.
+        rules: What the capture assumed of the sizes of inputs, each checked at every call. With a
+            tuple, even an empty one, the symbols of the shapes hold too: a symbol has one size in
+            all inputs, and a dimension such as `2*s0` follows. None for files, whose symbols are
+            but names.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -48,6 +54,7 @@ class Signature:
     flatten: Callable[[Sequence[Any], Mapping[str, Any]], Sequence[Any]] | None = None
     unflatten: Callable[[Sequence[Any]], Any] | None = None
     convention: str | None = None
+    rules: tuple[SizeRule, ...] | None = None
 
     @property
     def input_names(self) -> tuple[str, ...]:

@@ -1,0 +1,44 @@
+"""Feeds: names, dtypes, shapes, and the sizes that a capture assumed."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from qcompiler.errors import FeedError
+from qcompiler.execution.feeds import normalize_feed
+from qcompiler.ir.signature import Signature, TensorSpec
+from qcompiler.ir.sizes import SizeRule
+
+FLOAT = ir.DataType.FLOAT
+
+
+def _captured(*rules: SizeRule) -> Signature:
+    inputs = (TensorSpec("x", FLOAT, ("n", 2)), TensorSpec("y", FLOAT, ("2*n",)))
+    return Signature(inputs, (), rules=rules)
+
+
+def _feed(x: int, y: int) -> dict[str, np.ndarray]:
+    return {"x": np.zeros((x, 2), np.float32), "y": np.zeros(y, np.float32)}
+
+
+def test_sizes_that_fit_pass() -> None:
+    assert set(normalize_feed(_captured(SizeRule("n <= 4")), _feed(4, 8))) == {"x", "y"}
+
+
+def test_a_size_outside_the_capture_names_input_and_line() -> None:
+    with pytest.raises(FeedError, match="n <= 4") as caught:
+        normalize_feed(_captured(SizeRule("n <= 4", "net.py:7")), _feed(5, 10))
+    assert "n = 5 (input 'x')" in str(caught.value)
+    assert "net.py:7" in str(caught.value)
+
+
+def test_sizes_of_one_symbol_agree() -> None:
+    with pytest.raises(FeedError, match="axis 0 of input 'y' has size 9, it has to be 8"):
+        normalize_feed(_captured(), _feed(4, 9))
+
+
+def test_symbols_of_a_file_are_but_names() -> None:
+    inputs = _captured().inputs
+    normalize_feed(Signature(inputs, ()), _feed(4, 9))
