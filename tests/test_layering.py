@@ -35,6 +35,10 @@ TORCH_AT_TOP = (
     "qcompiler.backends.executorch.sizes",
 )
 NETWORKX = ("qcompiler.ir.*", "qcompiler.search.*", "qcompiler.passes.placement.align_scales")
+# Inheritance that stands until torch's lowering of a program is no backend's own.
+BACKENDS_TOGETHER = {("executorch", "torch_engines")}
+# One class per quantized engine of torch: thin files over a shared folder.
+TORCH_FAMILY = {"fbgemm", "onednn", "qnnpack", "x86", "torch_engines"}
 CONCRETE = ("qcompiler.passes.", "qcompiler.backends.")
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "misc", "common"}
 MAX_FILE_LINES = 400
@@ -84,6 +88,22 @@ def layer_of(module: str) -> int | None:
 
 def matches(module: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatchcase(module, pattern) for pattern in patterns)
+
+
+def backend_of(module: str) -> str | None:
+    """Which target a module belongs to: the file or folder under `backends`."""
+    parts = module.split(".")
+    if parts[:2] != ["qcompiler", "backends"] or len(parts) < 3:
+        return None
+    return "torch_engines" if parts[2] in TORCH_FAMILY else parts[2]
+
+
+def judge_backends(module: str, item: Import) -> Iterator[str]:
+    own, other = backend_of(module), backend_of(item.name)
+    if own is None or other is None or own == other:
+        return
+    if (own, other) not in BACKENDS_TOGETHER:
+        yield f"imports {item.name}: a backend knows no other, move down what they share"
 
 
 def judge_import(module: str, item: Import) -> Iterator[str]:
@@ -150,7 +170,8 @@ def violations(module: str, source: str) -> list[str]:
     tree = ast.parse(source)
     found = [*judge_text(module, tree), *judge_sizes(source, tree)]
     for item in imports_in(tree):
-        found += [f"line {item.line}: {text}" for text in judge_import(module, item)]
+        for judge in (judge_import, judge_backends):
+            found += [f"line {item.line}: {text}" for text in judge(module, item)]
         if item.name.startswith("torch.ao"):
             found.append(f"line {item.line}: imports torch.ao")
     if set(module.split(".")) & BANNED_NAMES:
@@ -201,6 +222,10 @@ BAD = {
     ),
     "the package from below": ("qcompiler.ir.bad", "import qcompiler"),
     "concrete pass": ("qcompiler.compile", "from qcompiler.passes.fold_qdq import FoldQdq"),
+    "another backend": (
+        "qcompiler.backends.openvino.bad",
+        "def f():\n    from qcompiler.backends.tensorrt.gate import Gate",
+    ),
     "concrete target, as text": ("qcompiler.cli", "NAME = 'qcompiler.backends.fbgemm:Fbgemm'"),
     "torch at the top": ("qcompiler.ir.bad", "import torch"),
     "torch in try": ("qcompiler.ir.bad", "try:\n    import torch\nexcept ImportError:\n    x = 1"),
@@ -217,6 +242,10 @@ GOOD = {
     "lazy torch": ("qcompiler.ir.good", "def f():\n    import torch"),
     "torch front end": ("qcompiler.frontends.torch", "import torch"),
     "a pass names a pass": ("qcompiler.passes.good", "from qcompiler.passes.x import X"),
+    "a backend names itself": (
+        "qcompiler.backends.fbgemm",
+        "from qcompiler.backends.torch_engines.engine import Engine",
+    ),
     "long docstring": ("qcompiler.ir.good", 'def f():\n    """A' + "\n" * 80 + '    """\n'),
     "docstring": ("qcompiler.cli", '"""Never torch.ao."""'),
 }

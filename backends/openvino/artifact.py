@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from qcompiler.backends.openvino.costs import cost_sample
 from qcompiler.backends.openvino.kernels import count_kernels
-from qcompiler.backends.openvino.session import OpenVinoSession
+from qcompiler.execution.openvino.session import OpenVinoSession
 from qcompiler.execution.saving import weight_bytes, write_onnx
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed

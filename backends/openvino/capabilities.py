@@ -8,7 +8,6 @@ none at the outputs of weighted ops.
 
 from __future__ import annotations
 
-from qcompiler.backends.tensorrt.capabilities import FLOAT32, deconvolution, eight_bit
 from qcompiler.ir.regions import Epilogue, Region, RegionPattern, Stage
 from qcompiler.ir.walk import rank
 from qcompiler.quantization.qspace import S8_SYMMETRIC_PER_CHANNEL, U8_AFFINE
@@ -19,6 +18,7 @@ from qcompiler.target.capability import (
     OpCapability,
 )
 from qcompiler.target.constraints import two_activations
+from qcompiler.target.explicit_qdq import FLOAT32, deconvolution, eight_bit
 
 ACTIVATION = Epilogue(Stage.ACTIVATION, frozenset({"Relu"}))
 

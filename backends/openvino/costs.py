@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from qcompiler.backends.openvino.session import LayerTime
+from qcompiler.execution.openvino.session import LayerTime
 from qcompiler.ir.regions import Region
 from qcompiler.target.contract import CostSample
 

@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 import onnx_ir as ir
 
-from qcompiler.backends.openvino.session import OpenVinoSession
+from qcompiler.execution.openvino.session import OpenVinoSession
 from qcompiler.ir.signature import signature_of
 from qcompiler.target.contract import ConversionCost
 

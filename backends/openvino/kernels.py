@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from qcompiler.backends.openvino.session import RuntimeLayer
+from qcompiler.execution.openvino.session import RuntimeLayer
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.target.contract import KernelCount, Target

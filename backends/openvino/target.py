@@ -8,7 +8,7 @@ from typing import ClassVar
 from qcompiler.backends.openvino.artifact import OpenVinoArtifact
 from qcompiler.backends.openvino.capabilities import TABLE
 from qcompiler.backends.openvino.edges import measure_edges
-from qcompiler.backends.openvino.faults import findings
+from qcompiler.execution.openvino.faults import findings
 from qcompiler.ir.diagnostics import Diagnostic
 from qcompiler.ir.program import Program
 from qcompiler.target.capability import CapabilityTable

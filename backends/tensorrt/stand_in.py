@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 import onnx_ir as ir
 
-from qcompiler.backends.openvino.faults import MIXED_READERS, VECTOR, findings, unsigned
-from qcompiler.backends.openvino.session import OpenVinoSession, available
 from qcompiler.errors import LoweringError
+from qcompiler.execution.openvino.faults import MIXED_READERS, VECTOR, findings, unsigned
+from qcompiler.execution.openvino.session import OpenVinoSession, available
 from qcompiler.execution.session import OrtSession
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed

@@ -12,7 +12,6 @@ from qcompiler.backends.tensorrt.base_type import with_base_type
 from qcompiler.backends.tensorrt.capabilities import (
     FP8_TABLE,
     INT8_TABLE,
-    deconvolution,
     weight_only,
 )
 from qcompiler.backends.tensorrt.gpus import GPUS
@@ -25,6 +24,7 @@ from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.target.capability import CapabilityTable, Implementation, Kernel
 from qcompiler.target.contract import ConversionCost, Target
+from qcompiler.target.explicit_qdq import deconvolution
 
 Precision = Literal["int8", "fp8", "int4-weights"]
 Base = Literal["float32", "fp16", "bf16"]

@@ -8,7 +8,6 @@ import onnx_ir as ir
 
 from qcompiler.backends.tensorrt.lint.rule import Finding, Verdict
 from qcompiler.backends.tensorrt.lint.view import (
-    COMMUTING,
     Quantization,
     View,
     both_sides,
@@ -17,6 +16,7 @@ from qcompiler.backends.tensorrt.lint.view import (
     stored_type,
 )
 from qcompiler.ir.walk import constant, is_constant, is_op, sole_user, uses
+from qcompiler.target.explicit_qdq import COMMUTING
 
 _READERS = ("Add", "Conv", "MatMul", "Gemm")
 """Ops that may read a quantized result of a weighted op; for Add see `residual_adds`."""

@@ -14,38 +14,10 @@ import numpy as np
 import onnx_ir as ir
 
 from qcompiler.ir.walk import Array, all_nodes, constant, is_constant, is_op, rank
+from qcompiler.target.explicit_qdq import COMMUTING
 
 WEIGHTED = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 """Ops that TensorRT runs in integers when both operands are dequantized."""
-
-COMMUTING: dict[str, tuple[int, ...] | None] = {
-    "MaxPool": (0,),
-    "GlobalMaxPool": (0,),
-    "ReduceMax": (0,),
-    "Transpose": (0,),
-    "Reshape": (0,),
-    "Flatten": (0,),
-    "Squeeze": (0,),
-    "Unsqueeze": (0,),
-    "Expand": (0,),
-    "Tile": (0,),
-    "Gather": (0,),
-    "GatherElements": (0,),
-    "Slice": (0,),
-    "Split": (0,),
-    "Pad": (0,),
-    "DepthToSpace": (0,),
-    "SpaceToDepth": (0,),
-    "Identity": (0,),
-    "Dropout": (0,),
-    "Max": None,
-    "Where": (1, 2),
-    "Concat": None,
-}
-"""Ops that DQ moves forward through, with their data operands (None: all of them).
-
-Source: TensorRT developer guide, Q/DQ networks; each row measured with TensorRT-RTX 1.7.1.
-"""
 
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 _INTEGERS_ONLY = ("MaxPool",)

@@ -12,10 +12,10 @@ import onnx_ir as ir
 import pytest
 
 from benchmarks.tensorrt_net import Net, image
-from qcompiler.backends.openvino import session as session_module
-from qcompiler.backends.openvino.session import OpenVinoSession, available
 from qcompiler.backends.openvino.target import OpenVino
 from qcompiler.errors import ConfigurationError, FeedError, LoweringError
+from qcompiler.execution.openvino import session as session_module
+from qcompiler.execution.openvino.session import OpenVinoSession, available
 from qcompiler.execution.session import OrtSession
 from qcompiler.frontends import load
 from qcompiler.ir.program import Program

@@ -10,8 +10,8 @@ import pytest
 import qcompiler as qc
 from benchmarks.tensorrt_net import Net, Recipe, image
 from qcompiler.backends.openvino.costs import cost_sample
-from qcompiler.backends.openvino.session import LayerTime, RuntimeLayer, available
 from qcompiler.backends.openvino.target import OpenVino
+from qcompiler.execution.openvino.session import LayerTime, RuntimeLayer, available
 from qcompiler.execution.session import OrtSession
 from qcompiler.frontends import load
 from qcompiler.ir.program import Program

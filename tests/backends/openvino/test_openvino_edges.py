@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from qcompiler.backends.openvino.edges import edge_model
-from qcompiler.backends.openvino.session import OpenVinoSession, available
 from qcompiler.backends.openvino.target import OpenVino
+from qcompiler.execution.openvino.session import OpenVinoSession, available
 from qcompiler.execution.session import OrtSession
 from qcompiler.ir.signature import signature_of
 

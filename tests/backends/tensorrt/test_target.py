@@ -13,13 +13,13 @@ import onnx_ir as ir
 import pytest
 
 import qcompiler as qc
-from qcompiler.backends.openvino.session import available as openvino_available
 from qcompiler.backends.tensorrt import stand_in
 from qcompiler.backends.tensorrt.base_type import with_base_type
 from qcompiler.backends.tensorrt.gate import available
 from qcompiler.backends.tensorrt.lint import lint
 from qcompiler.backends.tensorrt.target import TensorRT
 from qcompiler.errors import ConfigurationError, LoweringError
+from qcompiler.execution.openvino.session import available as openvino_available
 from qcompiler.execution.session import OrtSession
 from qcompiler.frontends import load
 from qcompiler.ir.diagnostics import Severity

@@ -15,9 +15,9 @@ import pytest
 
 import qcompiler as qc
 from benchmarks.tensorrt_net import Net
-from qcompiler.backends.openvino.faults import findings, unsigned
-from qcompiler.backends.openvino.session import OpenVinoSession, available
 from qcompiler.backends.openvino.target import OpenVino
+from qcompiler.execution.openvino.faults import findings, unsigned
+from qcompiler.execution.openvino.session import OpenVinoSession, available
 from qcompiler.execution.session import OrtSession
 from qcompiler.frontends import load
 from qcompiler.ir.program import Program

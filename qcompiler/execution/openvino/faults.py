@@ -34,7 +34,7 @@ _PASSING = (
     "Flatten", "Relu",
 )  # fmt: skip
 _WEIGHTED = ("Conv", "ConvTranspose", "MatMul", "Gemm")
-_WHERE = "qcompiler.backends.openvino.faults; measured with OpenVINO 2026.4.1"
+_WHERE = "qcompiler.execution.openvino.faults; measured with OpenVINO 2026.4.1"
 
 
 def unsigned(program: Program) -> Program:
