@@ -114,7 +114,7 @@ def _all_activations(program: Program) -> list[ir.Value]:
         positions = activation_positions(node)
         if positions or traits(node).activations is None:
             found.update(v for i in positions if (v := node.inputs[i]) is not None)
-            found.update(output for output in node.outputs if output.name)
+            found.update(node.outputs)
     return [value for value in _values_in_order(program) if value in found]
 
 
@@ -123,7 +123,7 @@ def _values_in_order(program: Program) -> Iterator[ir.Value]:
         yield from graph.inputs
         for node in graph:
             for output in node.outputs:
-                if not is_constant(output):
+                if output.name and not is_constant(output):  # an omitted output has no name
                     yield output
 
 

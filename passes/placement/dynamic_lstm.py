@@ -53,7 +53,7 @@ def _rewrite(placed: Placed, rewriter: Rewriter) -> None:
     recurrent = _weight(lstm.inputs[2], space, rewriter)
     operands: list[ir.Value | None] = [*lstm.inputs, *[None] * (8 - len(lstm.inputs))]
     operands[1], operands[2] = weight[0], recurrent[0]
-    names = [output.name or "" for output in lstm.outputs]
+    names = [output.name or f"{lstm.name}_omitted" for output in lstm.outputs]
     quantized = rewriter.insert(
         "DynamicQuantizeLSTM",
         [*operands, *weight[1:], *recurrent[1:]],

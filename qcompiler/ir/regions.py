@@ -79,7 +79,7 @@ class Region:
         activations: Operands computed at run time, the residual operand last; none of a look-up.
         weight: The stored weight operand (constant, or constant behind Q/DQ).
         bias: The stored bias operand (of the anchor or of a bias Add).
-        output: The last node's first output.
+        output: The last node's first output that is not omitted: `("", Y_h)` of an LSTM gives `Y_h`.
     """
 
     nodes: tuple[ir.Node, ...]
@@ -151,7 +151,12 @@ def _grow(anchor: ir.Node, pattern: RegionPattern, taken: set[ir.Node]) -> Regio
             activations.append(extra)
         nodes.append(user)
     weight = _operand_of(anchor, weight_of(anchor))
-    return Region(tuple(nodes), tuple(activations), weight, bias, nodes[-1].outputs[0])
+    return Region(tuple(nodes), tuple(activations), weight, bias, _written(nodes[-1]))
+
+
+def _written(node: ir.Node) -> ir.Value:
+    """The first output that exists. An omitted one has no name, and nothing may ask for it."""
+    return next((each for each in node.outputs if each.name), node.outputs[0])
 
 
 def _absorb(user: ir.Node, value: ir.Value, epilogue: Epilogue, anchor: ir.Node) -> Operand | None:
