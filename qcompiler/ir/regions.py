@@ -79,7 +79,7 @@ class Region:
         activations: Operands computed at run time, the residual operand last; none of a look-up.
         weight: The stored weight operand (constant, or constant behind Q/DQ).
         bias: The stored bias operand (of the anchor or of a bias Add).
-        output: The last node's first output that is not omitted: `("", Y_h)` of an LSTM gives `Y_h`.
+        output: The last node's first output that is not omitted (of an LSTM it can be `Y_h`).
     """
 
     nodes: tuple[ir.Node, ...]
