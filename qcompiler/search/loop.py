@@ -279,7 +279,8 @@ class Search:
             return False
         model = self.gates()
         end = time.monotonic() + 0.5 * self.limits.left  # the rest is for using what was found
-        with Prober(model, judge.feeds[:PROBE_FEEDS], self.executor) as prober:
+        probed = judge.feeds[:PROBE_FEEDS]
+        with Prober(model, probed, self.executor, judge.slices) as prober:
             found = measure_sensitivity(
                 model.gates,
                 self._told(prober.losses),

@@ -18,15 +18,17 @@ from qcompiler.execution.shipping import Crew, Shipment
 from qcompiler.ir.signature import Feed
 from qcompiler.search.gates import FLAGS, Gate, GateModel
 from qcompiler.search.loss import noise_to_signal
+from qcompiler.search.slices import OutputSlices
 
 
 @dataclass(frozen=True, eq=False)
 class Payload:
-    """What a worker needs once: the switchable model, the samples, the number of gates."""
+    """What a worker needs once: the switchable model, samples, number of gates, how to judge."""
 
     packed: PackedModel
     feeds: tuple[Feed, ...]
     gates: int
+    slices: tuple[OutputSlices, ...] | None = None
 
 
 class _Runner:
@@ -38,7 +40,7 @@ class _Runner:
         self._reference = self._outputs(())
 
     def loss(self, on: Sequence[int]) -> float:
-        return noise_to_signal(self._reference, self._outputs(on))
+        return noise_to_signal(self._reference, self._outputs(on), self._payload.slices)
 
     def _outputs(self, on: Sequence[int]) -> list[list[np.ndarray]]:
         flags = np.zeros(self._payload.gates, bool)
@@ -58,13 +60,19 @@ class Prober:
         model: The switchable model.
         feeds: Samples.
         executor: Workers; None uses threads of this process, one per core.
+        slices: How outputs are judged, of at least these samples; each as a whole if absent.
     """
 
     def __init__(
-        self, model: GateModel, feeds: Sequence[Feed], executor: Executor | None = None
+        self,
+        model: GateModel,
+        feeds: Sequence[Feed],
+        executor: Executor | None = None,
+        slices: Sequence[OutputSlices] | None = None,
     ) -> None:
         self._index = {gate: i for i, gate in enumerate(model.gates)}
-        payload = Payload(model.packed, tuple(feeds), len(model.gates))
+        first = None if slices is None else tuple(each.first(len(feeds)) for each in slices)
+        payload = Payload(model.packed, tuple(feeds), len(model.gates), first)
         self._crew = Crew(payload, model.packed.digest, executor)
         self.count = 0
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import partial
 
 from qcompiler.config import Recipe
 from qcompiler.errors import LegalityError, LoweringError
@@ -35,6 +36,7 @@ from qcompiler.search.loss import Judge, sqnr_db
 from qcompiler.search.objective import ENERGY, LATENCY, SIZE, Footprint, Objective, footprint
 from qcompiler.search.options import Options, denials, region_options
 from qcompiler.search.pace import Pace
+from qcompiler.search.parts import output_slices
 from qcompiler.search.ranges import with_best_ranges
 from qcompiler.search.scoring import Scorer
 from qcompiler.target.contract import Artifact, Target
@@ -73,7 +75,7 @@ def select(
     baseline = baseline or target.lower(source)
     judge = None
     if (target.measurable or target.judged_elsewhere) and samples.feeds:
-        judge = Judge(samples.feeds, baseline.run)
+        judge = Judge(samples.feeds, baseline.run, partial(output_slices, source))
     if judge is not None and effort.choose_ranges and goal.scheme.observer is None:
         program = _best_ranges(program, target, options, judge)
     workshop = Workshop(

@@ -1,0 +1,317 @@
+"""Where the elements of an output come from: a shadow of the graph that carries origins, not data.
+
+Behind the last computations of an output stand ops that only move elements (Concat, Reshape,
+Transpose, Gather, Where, ...) or treat each by itself (Sigmoid, Mul by a constant). The shadow runs
+the movers on numbers of origins in the place of the data, with the real shapes, indices and
+conditions, so whichever way parts are joined, every element's origin is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from qcompiler.errors import LoweringError
+from qcompiler.execution.session import OrtSession
+from qcompiler.ir.optraits import traits
+from qcompiler.ir.program import Program
+from qcompiler.ir.rewriter import Rewriter
+from qcompiler.ir.signature import Feed
+from qcompiler.ir.walk import constant
+from qcompiler.search.slices import OutputSlices, plain_slices, slices_by_data, slices_by_origin
+
+Array = npt.NDArray[Any]
+
+_DATA: dict[str, tuple[int, ...] | None] = {
+    "Concat": None,
+    "Where": (1, 2),
+    "ScatterND": (0, 2),
+    "ScatterElements": (0, 2),
+    **dict.fromkeys(
+        (
+            "Reshape Transpose Squeeze Unsqueeze Flatten Slice Gather GatherElements GatherND "
+            "Expand Tile Split Pad Identity Compress ReverseSequence Trilu"
+        ).split(),
+        (0,),
+    ),
+}
+"""Ops that place elements of these operands (None: all) and compute nothing."""
+_EACH = frozenset(
+    "Cast CastLike Round Floor Ceil Sign QuantizeLinear DequantizeLinear Dropout Not IsNaN".split()
+)
+"""Ops that treat each element of the first operand by itself, besides those of the traits table."""
+_SCALING = frozenset(("Mul", "Div", "Add", "Sub"))
+_DECADES = 64
+"""Room for powers of ten of a constant's elements in the number of an origin."""
+
+Origin = int | ir.Value
+"""Of a value: one number for all of its elements, or a value of the shadow that holds them."""
+
+
+def output_slices(
+    program: Program, feeds: Sequence[Feed], reference: Sequence[Sequence[Any]]
+) -> list[OutputSlices]:
+    """How every output is judged.
+
+    Args:
+        program: The program whose outputs these are; not changed.
+        feeds: The samples.
+        reference: What float gives for them.
+    """
+    found = plain_slices(reference)
+    if not reference:
+        return found
+    shadow = _Shadow(program)
+    origins = shadow.run(feeds)
+    for position, name in enumerate(program.signature.output_names[: len(found)]):
+        samples = [outputs[position] for outputs in reference]
+        if not all(isinstance(each, np.ndarray) and each.dtype.kind in "fiub" for each in samples):
+            continue
+        of_output = [each.get(name) for each in origins]
+        whole = shadow.whole.get(name)
+        if samples[0].dtype.kind == "b" or (whole is not None and shadow.labels[whole]):
+            found[position] = OutputSlices((True,), (None,) * len(samples))
+        elif _fit(of_output, samples):
+            given = [each for each in of_output if each is not None]
+            found[position] = slices_by_origin(samples, given, shadow.labels_of(given))
+        elif whole is not None or samples[0].dtype.kind == "f":
+            found[position] = slices_by_data(samples)
+    return found
+
+
+def _fit(origins: Sequence[Array | None], samples: Sequence[Array]) -> bool:
+    pairs = zip(origins, samples, strict=True)
+    return all(origin is not None and origin.shape == each.shape for origin, each in pairs)
+
+
+@dataclass(eq=False)
+class _Shadow:
+    """The program with origins of its outputs.
+
+    Attributes:
+        labels: By origin, whether it gives labels; origin 0 is padding.
+        whole: Outputs with a single origin, by name.
+    """
+
+    program: Program
+    labels: dict[int, bool] = field(default_factory=lambda: {0: False})
+    whole: dict[str, int] = field(default_factory=dict)
+    _known: dict[ir.Value, Origin] = field(default_factory=dict)
+    _shown: dict[str, ir.Value] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._copy = self.program.clone()
+        self._rewriter = Rewriter(self._copy)
+        graph = self._copy.graph
+        self._first = next(iter(graph), None)
+        outputs = list(graph.outputs)
+        carried = _carried(outputs)
+        for node in [each for each in graph if each in carried]:
+            for output in node.outputs:
+                self._known[output] = self._carry(node, output)
+        for value in outputs:
+            origin = self._origin(value)
+            if isinstance(origin, int):
+                self.whole[value.name or ""] = origin
+            else:
+                self._shown[value.name or ""] = origin
+
+    def run(self, feeds: Sequence[Feed]) -> list[dict[str, Array]]:
+        """Origins by output, per sample; empty where there are none or the graph does not run."""
+        if not self._shown:
+            return [{} for _ in feeds]
+        graph = self._copy.graph
+        graph.outputs.clear()
+        graph.outputs.extend(self._shown.values())
+        try:
+            session = OrtSession(self._copy.model)
+            found = [session.run_checked(feed) for feed in feeds]
+        except LoweringError:
+            return [{} for _ in feeds]  # an op that ONNX Runtime lacks: the data tell
+        return [dict(zip(self._shown, each, strict=True)) for each in found]
+
+    def labels_of(self, origins: Sequence[Array]) -> dict[int, bool]:
+        """Whether an origin gives labels, for all that occur."""
+        present = {int(each) for origin in origins for each in np.unique(origin)}
+        return {each: self.labels[_root(each, self.labels)] for each in present}
+
+    def _origin(self, value: ir.Value) -> Origin:
+        if value not in self._known:
+            self._known[value] = self._leaf(value)
+        return self._known[value]
+
+    def _leaf(self, value: ir.Value) -> int:
+        number = len(self.labels) * _DECADES
+        is_number = value.dtype is None or value.dtype.is_floating_point()
+        self.labels[number] = not is_number
+        return number
+
+    def _carry(self, node: ir.Node, output: ir.Value) -> Origin:
+        if node.op_type in _DATA:
+            return self._moved(node, output)
+        if _is_each(node):
+            assert node.inputs[0] is not None
+            return self._origin(node.inputs[0])
+        return self._combined(node, output)
+
+    def _moved(self, node: ir.Node, output: ir.Value) -> Origin:
+        positions = _positions(node)
+        operands = [node.inputs[i] for i in positions]
+        origins = [self._origin(each) for each in operands if each is not None]
+        alike = {each if isinstance(each, int) else id(each) for each in origins}
+        if len(alike) == 1 and isinstance(origins[0], int):
+            return origins[0]
+        inputs = list(node.inputs)
+        for position, origin in zip(positions, origins, strict=True):
+            value = inputs[position]
+            assert value is not None
+            inputs[position] = self._filled(origin, value)
+        if node.op_type == "Pad":
+            inputs[2:3] = [None]  # the number that is padded with has the data's type
+        names = [f"{each.name}_origin" for each in node.outputs]
+        made = self._rewriter.insert(
+            node.op_type,
+            inputs,
+            after=node,
+            attributes=dict(node.attributes),
+            outputs=names,
+            dtype=ir.DataType.INT64,
+        )
+        self._known.update(zip(node.outputs, made.outputs, strict=True))
+        return self._known[output]
+
+    def _combined(self, node: ir.Node, output: ir.Value) -> Origin:
+        """Of two operands: the one with several origins, scaled by a constant or not."""
+        operands = [each for each in node.inputs if each is not None]
+        constants = [constant(each) for each in operands]
+        data = [each for each, c in zip(operands, constants, strict=True) if c is None]
+        if len(data) == 1 and node.op_type in _SCALING:
+            factor = next(c for c in constants if c is not None)
+            return self._scaled(factor, data[0], output, node)
+        several = [each for each in data if not isinstance(self._origin(each), int)]
+        if several:
+            return self._spread(self._filled(self._origin(several[0]), several[0]), output)
+        if len(data) == 1:
+            return self._origin(data[0])
+        return self._leaf(output)
+
+    def _scaled(self, factor: Array, data: ir.Value, output: ir.Value, node: ir.Node) -> Origin:
+        """A constant whose elements differ by powers of ten divides what it scales."""
+        origin = self._origin(data)
+        powers = _powers(factor)
+        if powers.max(initial=0) == 0:
+            if isinstance(origin, int):
+                return origin
+            return self._spread(origin, output)
+        added = self._rewriter.constant(powers, "origin_power")
+        filled = self._filled(origin, data)
+        made = self._rewriter.insert(
+            "Add", [filled, added], after=node, outputs=["origin_scaled"], dtype=ir.DataType.INT64
+        )
+        return made.outputs[0]
+
+    def _spread(self, origin: ir.Value, output: ir.Value) -> ir.Value:
+        """Origins in the shape of the output, which may be broadcast."""
+        shape = self._shape(output)
+        made = self._rewriter.insert(
+            "Expand",
+            [origin, shape],
+            after=shape.producer(),
+            outputs=["origins"],
+            dtype=ir.DataType.INT64,
+        )
+        return made.outputs[0]
+
+    def _filled(self, origin: Origin, value: ir.Value) -> ir.Value:
+        """The origins of a value as a tensor of its shape."""
+        if not isinstance(origin, int):
+            return origin
+        shape = self._shape(value)
+        made = self._rewriter.insert(
+            "ConstantOfShape",
+            [shape],
+            after=shape.producer(),
+            attributes={"value": ir.Tensor(np.asarray([origin], np.int64))},
+            outputs=["origin"],
+            dtype=ir.DataType.INT64,
+        )
+        return made.outputs[0]
+
+    def _shape(self, value: ir.Value) -> ir.Value:
+        """The shape of a value, computed right behind it."""
+        producer = value.producer()
+        made = self._rewriter.insert(
+            "Shape",
+            [value],
+            after=producer,
+            before=self._first if producer is None else None,
+            outputs=["origin_shape"],
+            dtype=ir.DataType.INT64,
+        )
+        return made.outputs[0]
+
+
+def _carried(outputs: Sequence[ir.Value]) -> set[ir.Node]:
+    """Nodes between the outputs and the origins of their elements."""
+    found: set[ir.Node] = set()
+    pending = list(outputs)
+    while pending:
+        node = pending.pop().producer()
+        if node is None or node in found or not _is_carrier(node):
+            continue
+        found.add(node)
+        pending.extend(_sources(node))
+    return found
+
+
+def _is_carrier(node: ir.Node) -> bool:
+    if node.domain not in ("", "ai.onnx"):
+        return False
+    if node.op_type in ("ScatterND", "ScatterElements"):
+        reduction = node.attributes.get("reduction")
+        return reduction is None or reduction.as_string() == "none"
+    return node.op_type in _DATA or _is_each(node) or _is_pair(node)
+
+
+def _is_each(node: ir.Node) -> bool:
+    return node.op_type in _EACH or traits(node).unary
+
+
+def _is_pair(node: ir.Node) -> bool:
+    return traits(node).elementwise and not traits(node).unary
+
+
+def _positions(node: ir.Node) -> list[int]:
+    given = _DATA[node.op_type]
+    return [*range(len(node.inputs))] if given is None else list(given)
+
+
+def _sources(node: ir.Node) -> Iterator[ir.Value]:
+    every = range(len(node.inputs))
+    positions = _positions(node) if node.op_type in _DATA else [0] if _is_each(node) else every
+    for position in positions:
+        value = node.inputs[position]
+        if value is not None:
+            yield value
+
+
+def _powers(factor: Array) -> Array:
+    """Powers of ten of a constant's elements, counted from the smallest; 0 for zeros."""
+    size = np.abs(factor.astype(np.float64)) if factor.dtype.kind in "fiu" else np.zeros(())
+    some = size[(size > 0) & np.isfinite(size)]
+    if not some.size:
+        return np.zeros(np.shape(factor), np.int64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        powers = np.round(np.log10(size / some.min()))
+    kept = np.where(np.isfinite(powers), powers, 0)
+    return np.clip(kept, 0, _DECADES - 1).astype(np.int64)
+
+
+def _root(origin: int, known: dict[int, bool]) -> int:
+    """The origin without the powers of constants on top of it."""
+    return origin if origin in known else origin - origin % _DECADES
