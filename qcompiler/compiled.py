@@ -325,8 +325,7 @@ def _report(
         found.append(Diagnostic(Severity.INFO, "TIME00", noted))
     found += [each for report in reports for each in report.diagnostics]
     found += [each for options in selection.options for each in target.objections(options.region)]
-    warnings = list(source.provenance.warnings)
-    warnings += _promises(selection, target)
+    warnings = [*selection.warnings, *source.provenance.warnings, *_promises(selection, target)]
     rows = region_rows([each.region for each in selection.options], selection.plan)
     return Report(
         source=source.provenance.source,

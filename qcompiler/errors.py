@@ -15,6 +15,8 @@ QCompilerError                 what, where, why, fix
 ├── CalibrationError           no calibration data, NaN or Inf in it, a damaged checkpoint
 ├── LegalityError              the target cannot run what was asked for (carries `diagnostics`)
 ├── LoweringError              an op has no lowering, or the engine refused the artifact
+├── LossError                  what was asked for loses more than `max_loss`
+├── SourceError                the float program differs from its source
 ├── VerificationError          the artifact differs from the integer reference
 └── ArtifactError              an artifact cannot be written or read
 ```
@@ -141,6 +143,14 @@ class LegalityError(_WithDiagnostics):
 
 class LoweringError(QCompilerError):
     """An op has no lowering, or the engine refused the artifact."""
+
+
+class LossError(QCompilerError):
+    """A scheme or plan that was asked for loses more than `max_loss` allows."""
+
+
+class SourceError(QCompilerError):
+    """The program computes something else in float than the model that it was made from."""
 
 
 class VerificationError(_WithDiagnostics):

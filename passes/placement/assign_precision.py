@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import onnx_ir as ir
@@ -55,26 +55,55 @@ class AssignPrecision(Pass):
 
 
 def checked_plan(plan: Plan, options: Sequence[Options], target: Target) -> Plan:
-    """The plan with entries for exactly these regions; unknown keys and forms are errors.
+    """The plan with entries for exactly these regions; overrides come before its own choices.
 
     Raises:
-        ConfigurationError: The plan names a region or precision that does not exist here.
+        ConfigurationError: The plan is of another target, or names a region or precision that does
+            not exist here.
     """
+    if plan.target != target.name:
+        raise ConfigurationError(
+            f"the plan is for {plan.target!r}, the target is {target.name!r}",
+            why="precisions and regions are those of a target",
+            fix=f"compile for {plan.target!r}, or make a plan for {target.name!r}",
+        )
     known = {each.region.key: each for each in options}
-    for key, choice in plan.choices.items():
-        if key not in known:
-            raise ConfigurationError(
-                f"the plan names the region {key!r}, which this model does not have",
-                fix="make a plan from this model, or remove the entry",
-            )
-        if choice.precision != FLOAT and known[key].named(choice.precision) is None:
-            raise ConfigurationError(
-                f"the plan gives {choice.precision!r} to {known[key].region}",
-                why="; ".join(known[key].reasons) or f"{target.name} has no such form",
-                fix="change the entry to float32",
-            )
-    missing = {key: Choice(FLOAT, "not in the plan") for key in known if key not in plan.choices}
-    return Plan(plan.target, {**plan.choices, **missing})
+    unknown = [key for key in plan.choices if key not in known]
+    if unknown:
+        raise ConfigurationError(
+            f"the plan names the region {unknown[0]!r}, which this model does not have",
+            where=f"{len(unknown)} of {len(plan.choices)} entries: {_listed(unknown)}",
+            why=f"regions without an entry: {_listed([k for k in known if k not in plan.choices])}",
+            fix="make a plan from this model, or remove the entry",
+        )
+    choices = {key: _kept(plan.choices.get(key), each, target) for key, each in known.items()}
+    return replace(plan, choices=choices)
+
+
+def _kept(choice: Choice | None, options: Options, target: Target) -> Choice:
+    """The plan's choice for a region; an override's, and float without an entry.
+
+    Raises:
+        ConfigurationError: The target has no form of that name.
+    """
+    if options.pinned is not None:
+        return Choice(options.pinned, "override")
+    if choice is None:
+        return Choice(FLOAT, "not in the plan")
+    if choice.precision == FLOAT or options.named(choice.precision) is not None:
+        return choice
+    legal = [form.precision for form in (*options.implementations, *options.others)]
+    raise ConfigurationError(
+        f"the plan gives {choice.precision!r} to {options.region}",
+        why="; ".join(options.reasons) or f"{target.name} has no such form",
+        fix=f"change the entry to one of {', '.join([FLOAT, *legal])}",
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first few names."""
+    shown = ", ".join(repr(name) for name in names[:5])
+    return (shown + (", ..." if len(names) > 5 else "")) or "none"
 
 
 def uniform_plan(scheme: str, options: Sequence[Options], target: str) -> Plan:

@@ -33,15 +33,30 @@ class Choice:
 
 @dataclass(frozen=True)
 class Plan:
-    """Choices by region key (the name of the region's anchor node)."""
+    """Choices by region key (the name of the region's anchor node).
+
+    Attributes:
+        target: Name of the target that the choices are of.
+        choices: Precision of every region, and why.
+        rewritten: Whether the float rewrites are kept; False is the source as it came, which only
+            a plan without quantized regions can be.
+        corrected: Whether biases are corrected; None decides by the loss.
+    """
 
     target: str
     choices: Mapping[str, Choice]
+    rewritten: bool = True
+    corrected: bool | None = None
 
     def precision(self, key: str) -> str:
         """The precision of a region; `float32` for one the plan does not name."""
         choice = self.choices.get(key)
         return choice.precision if choice else FLOAT
+
+    @property
+    def is_source(self) -> bool:
+        """Whether this is the source itself, neither rewritten nor quantized."""
+        return not self.rewritten and set(self.precisions.values()) <= {FLOAT}
 
     @property
     def precisions(self) -> dict[str, str]:
@@ -51,7 +66,12 @@ class Plan:
     def to_json(self) -> str:
         """Sorted, indented JSON, stable under diff."""
         body = {key: asdict(self.choices[key]) for key in sorted(self.choices)}
-        return json.dumps({"target": self.target, "choices": body}, indent=2) + "\n"
+        head = {
+            "target": self.target,
+            "rewritten": self.rewritten,
+            "corrected": self.corrected,
+        }
+        return json.dumps({**head, "choices": body}, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
@@ -63,7 +83,13 @@ class Plan:
         try:
             data = json.loads(text)
             choices = {key: Choice(**fields) for key, fields in data["choices"].items()}
-            return cls(str(data["target"]), choices)
+            corrected = data.get("corrected")
+            return cls(
+                str(data["target"]),
+                choices,
+                bool(data.get("rewritten", True)),
+                None if corrected is None else bool(corrected),
+            )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigurationError("this is not a plan", why=str(error)) from error
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from qcompiler.ir.diagnostics import Severity
 from qcompiler.report.report import Figure, PassRow, RegionRow, Report
 
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
@@ -17,15 +18,19 @@ _BYTES = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B"))
 
 
 def render_text(report: Report, width: int) -> str:
-    """The whole report for a terminal `width` columns wide."""
+    """The whole report for a terminal `width` columns wide, what is wrong first."""
     console = Console(file=io.StringIO(), width=width, color_system=None, highlight=False)
+    told = [each for each in report.diagnostics if each.severity > Severity.INFO]
+    for line in [*(f"warning: {each}" for each in report.warnings), *map(str, told)]:
+        console.print(escape(line), soft_wrap=True)
     console.print(f"{escape(report.source)} → {escape(report.target)}")
     if report.summary:
         console.print(escape(report.summary))
     for table in _tables(report):
         console.print(table)
-    for line in [*report.warnings, *map(str, report.diagnostics)]:
-        console.print(escape(line), soft_wrap=True)
+    for found in report.diagnostics:
+        if found.severity is Severity.INFO:
+            console.print(escape(str(found)), soft_wrap=True)
     file = console.file
     assert isinstance(file, io.StringIO)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
-from qcompiler.errors import LoweringError
+from qcompiler.errors import QCompilerError
 from qcompiler.ir.plan import FLOAT, Choice, Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
@@ -42,6 +42,7 @@ class Candidate:
         sample: Where the time goes.
         refined: Whether correcting its biases was tried.
         predicted: Loss expected of it before it was built; None without sensitivities.
+        corrected: Whether its biases were corrected.
     """
 
     plan: Plan
@@ -54,6 +55,7 @@ class Candidate:
     sample: CostSample | None = None
     refined: bool = False
     predicted: float | None = None
+    corrected: bool = False
 
     @property
     def quantized(self) -> int:
@@ -88,6 +90,7 @@ class Workshop:
     pace: Pace | None = None
     _built: dict[_Key, Candidate] = field(default_factory=dict)
     _foreseen: dict[_Key, float] = field(default_factory=dict)
+    _refused: dict[_Key, str] = field(default_factory=dict)
 
     def plan(self, precisions: Mapping[str, str], reason: str = "") -> Plan:
         """A plan for all regions; those not named are float (or pinned)."""
@@ -139,11 +142,23 @@ class Workshop:
         return None
 
     def measured(self, plan: Plan, feeds: Sequence[Feed] = ()) -> Candidate | None:
-        """Builds a plan and measures its loss, and its time over `feeds`; None if it is refused."""
+        """Builds a plan and measures its loss, and its time over `feeds`; None if that fails.
+
+        Whatever a pass or an engine raises on the way, this plan is none; `refusal` tells why.
+        """
         try:
-            candidate = self.build(plan)
-        except LoweringError:
+            return self._measured(plan, feeds)
+        except Exception as error:  # noqa: BLE001 - engines raise what they like; it is logged
+            self._refused[_key(plan)] = failure(error)
+            self._built.pop(_key(plan), None)
             return None
+
+    def refusal(self, plan: Plan) -> str:
+        """Why `measured` gave None for this plan; empty if it did not."""
+        return self._refused.get(_key(plan), "")
+
+    def _measured(self, plan: Plan, feeds: Sequence[Feed]) -> Candidate:
+        candidate = self.build(plan)
         if self.judge is not None and candidate.loss is None:
             known = self._foreseen.get(_key(plan))
             candidate.loss = self.judge.loss(candidate.artifact.run) if known is None else known
@@ -163,25 +178,39 @@ class Workshop:
     def refine(self, candidate: Candidate) -> None:
         """Corrects the candidate's biases, if that lowers its loss; its speed stays as it is.
 
-        The corrected program takes the place of the other one under the same plan.
+        The corrected program takes the place of the other one under the same plan, which says so.
         """
-        if not self.correct_bias or self.judge is None or not candidate.loss:
+        asked = candidate.plan.corrected
+        wanted = self.correct_bias if asked is None else asked
+        if not wanted or self.judge is None or not candidate.loss:
             return
         if candidate.refined or not candidate.quantized:
             return
         candidate.refined = True
         program = candidate.program.clone()
-        asked = {"samples": self.fitting or self.judge.feeds, "reference": self.program}
-        context = PassContext(target=self.target, options=asked)
+        given = {"samples": self.fitting or self.judge.feeds, "reference": self.program}
+        context = PassContext(target=self.target, options=given)
         try:
             report = Pipeline.parse("correct-bias").run(program, context)
             artifact = self.target.lower(program)
-        except LoweringError:
-            return  # the candidate is whole without it
-        loss = self.judge.loss(artifact.run)
+            loss = self.judge.loss(artifact.run)
+        except Exception as error:  # noqa: BLE001 - the candidate is whole without it
+            self._refused[_key(candidate.plan)] = f"biases not corrected: {failure(error)}"
+            return
         if loss < candidate.loss:
             candidate.program, candidate.artifact, candidate.loss = program, artifact, loss
+            candidate.corrected = True
             both = (candidate.report, report)
             candidate.report = PipelineReport(
                 sum((each.reports for each in both), ()), sum((each.runs for each in both), ())
             )
+
+
+def failure(error: Exception) -> str:
+    """What went wrong, in one line: what and why of an error of ours, else its type and text."""
+    if isinstance(error, QCompilerError):
+        parts = [error.what, error.why or ""]
+    else:
+        parts = [type(error).__name__, str(error)]
+    lines = [part.strip().splitlines()[0] for part in parts if part.strip()]
+    return ": ".join(lines)

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from qcompiler.errors import LoweringError
 from qcompiler.execution.packing import PackedModel, pack, unpack
 from qcompiler.execution.shipping import Crew, Shipment
 from qcompiler.ir.plan import Plan
@@ -76,13 +75,16 @@ class _Bench:
 
 
 def plan_loss(shipment: Shipment[Payload], plan: Plan) -> float | None:
-    """NSR of the plan on the judge's samples; None if the engine refuses it. Runs in a worker."""
+    """NSR of the plan on the judge's samples; None if that fails. Runs in a worker.
+
+    Why it fails is told by the process that builds the plan again to time it.
+    """
     bench = shipment.resident(_Bench.of)
     try:
         artifact = bench.target.lower(place(bench.program, bench.target, plan)[0])
-    except LoweringError:
+        return bench.judge.loss(artifact.run)
+    except Exception:  # noqa: BLE001 - engines raise what they like
         return None
-    return bench.judge.loss(artifact.run)
 
 
 def plan_losses(
@@ -93,7 +95,7 @@ def plan_losses(
     executor: Executor,
     seconds: float | None = None,
 ) -> list[float | None]:
-    """Loss of each plan, in order; None for plans that the engine refuses or that take too long.
+    """Loss of each plan, in order; None for plans that fail or take too long.
 
     Args:
         program: Canonical and calibrated.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from qcompiler.ir.plan import FLOAT, Choice, Plan
 from qcompiler.search.cost import CostModel
@@ -42,7 +43,7 @@ def explained(
             lost.get(precision),
             {name: seconds for name, seconds in measured.items() if name != precision},
         )
-    return Plan(plan.target, choices)
+    return replace(plan, choices=choices)
 
 
 def _reason(

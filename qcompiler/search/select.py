@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
 
 from qcompiler.config import Recipe
-from qcompiler.errors import LegalityError, LoweringError
-from qcompiler.execution.timing import Latency, compare_latency
-from qcompiler.ir.plan import FLOAT, Plan
+from qcompiler.execution.timing import Latency
 from qcompiler.ir.program import Program, Property
-from qcompiler.ir.signature import Feed
 from qcompiler.pipeline.contract import PassContext, Progress
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.quantization.qspace import QParams
+from qcompiler.search.asked import asked_plan, built, over_bound, over_score
 from qcompiler.search.cache import CostCache
 from qcompiler.search.candidates import Candidate, Workshop
 from qcompiler.search.cost import CostModel, elements_per_run, uniform_trials
@@ -31,14 +28,16 @@ from qcompiler.search.goal import (
     Samples,
     Selection,
 )
-from qcompiler.search.loop import Limits, Search
+from qcompiler.search.loop import Search
 from qcompiler.search.loss import Judge, sqnr_db
-from qcompiler.search.objective import ENERGY, LATENCY, SIZE, Footprint, Objective, footprint
-from qcompiler.search.options import Options, denials, region_options
+from qcompiler.search.objective import Objective, footprint
+from qcompiler.search.options import Options, region_options
 from qcompiler.search.pace import Pace
 from qcompiler.search.parts import output_slices
+from qcompiler.search.proof import PROFILE_FEEDS, REWRITTEN, Proof, choose
 from qcompiler.search.ranges import with_best_ranges
 from qcompiler.search.scoring import Scorer
+from qcompiler.search.state import Limits
 from qcompiler.target.contract import Artifact, Target
 
 __all__ = [
@@ -52,11 +51,6 @@ __all__ = [
 ]
 
 _FINALISTS = 3
-_REWRITTEN = "rewritten float"
-_PROFILE_FEEDS = 4
-_LEAST_ROUNDS = 7
-_NOISE = 0.03
-"""How much slower than float a result may look where speed is not the objective."""
 
 
 def select(
@@ -109,10 +103,7 @@ def _best_ranges(
     if not trials or not program.observations:
         return program
     plan = Workshop(program, target, options).plan(trials[0])
-    try:
-        return with_best_ranges(program, target, plan, judge)[0]
-    except LoweringError:
-        return program  # the search tries other plans
+    return with_best_ranges(program, target, plan, judge)[0]
 
 
 @dataclass(eq=False)
@@ -129,30 +120,22 @@ class _Chooser:
 
     def fixed(self) -> Selection:
         """One plan, as asked: a given one, or one precision wherever it is legal."""
-        plan = self.goal.plan or self._uniform()
-        self._require_quantized(plan)
-        candidate = self.workshop.build(plan)
-        if self.workshop.judge is not None:
-            candidate.loss = self.workshop.judge.loss(candidate.artifact.run)
-            self.workshop.refine(candidate)
-        latencies = self._timed({"compiled": candidate.artifact})
+        plan = asked_plan(self.workshop, self.goal)
+        if plan.is_source:
+            summary = "float is returned, as the plan has it"
+            return replace(self._selection(None, "float", summary, {}, (), ()), plan=plan)
+        candidate = built(self.workshop, plan)
+        self.workshop.refine(candidate)
+        latencies = self._proof.timed({"compiled": candidate.artifact})
         summary = f"{candidate.quantized} of {len(self.workshop.options)} regions as asked"
-        return self._selection(candidate, "compiled", summary, latencies, (candidate,), ())
+        chosen = self._selection(candidate, "compiled", summary, latencies, (candidate,), ())
+        over = over_bound(self.workshop, candidate, self.goal)
+        over += over_score(chosen.score, self.goal) if chosen.score else []
+        return replace(chosen, warnings=tuple(over))
 
-    def _require_quantized(self, plan: Plan) -> None:
-        """A fixed scheme that nothing in the model can take is a mistake, not a wish for float."""
-        wanted = self.goal.scheme
-        if self.goal.plan is not None or wanted.is_auto or wanted.precision == FLOAT:
-            return
-        if any(choice.precision != FLOAT for choice in plan.choices.values()):
-            return
-        target, options = self.workshop.target, self.workshop.options
-        raise LegalityError(
-            f"no region of this model can run as {wanted.precision!r} on {target.name}",
-            denials(target, options, wanted.precision),
-            why=None if options else "it has no op that the target quantizes",
-            fix="choose another scheme, or scheme='auto', which returns float and says why",
-        )
+    @property
+    def _proof(self) -> Proof:
+        return Proof(self.baseline, self.workshop, self.samples.feeds, self.effort.timing)
 
     def search(self) -> Selection:
         """Searches under the goal, then times the best few against float."""
@@ -173,7 +156,7 @@ class _Chooser:
             costs,
             limits,
             self._accept,
-            self.samples.feeds[:_PROFILE_FEEDS],
+            self.samples.feeds[:PROFILE_FEEDS],
             self._gates,
             Objective.of(self.goal.objective),
             footprint(options, elements),
@@ -183,12 +166,13 @@ class _Chooser:
         )
         state = search.run()
         finalists = self._finalists(search)
-        latencies = self._timed({name: each.artifact for name, each in finalists.items()})
-        chosen = self._best(finalists, latencies, search.prints)
+        latencies = self._proof.timed({name: each.artifact for name, each in finalists.items()})
+        objective = search.objective
+        chosen = choose(objective, finalists, latencies, search.prints)
         candidate = finalists.get(chosen)
         while candidate is not None and not self._accept(candidate):
             del finalists[chosen]  # float rewritten, whose rounding the user's score minds
-            chosen = self._best(finalists, latencies, search.prints)
+            chosen = choose(objective, finalists, latencies, search.prints)
             candidate = finalists.get(chosen)
         summary = self._summary(candidate, latencies, chosen)
         selection = self._selection(
@@ -218,17 +202,6 @@ class _Chooser:
             Pipeline.parse("align-scales").run(program, PassContext(target=workshop.target))
             scales = program.scales
         return gate_model(workshop.program, workshop.options, scales)
-
-    def _uniform(self) -> Plan:
-        asked = self.goal.scheme
-        name = self.workshop.target.preferred if asked.is_auto else asked.precision
-        program = self.workshop.program.clone()
-        context = PassContext(
-            self.workshop.target, options={"overrides": dict(self.goal.overrides)}
-        )
-        Pipeline.parse(f"assign-precision{{scheme={name}}}").run(program, context)
-        assert program.plan is not None
-        return program.plan
 
     def _accept(self, candidate: Candidate) -> bool:
         """Whether the user's score allows the candidate, computed once on what is returned."""
@@ -262,66 +235,7 @@ class _Chooser:
             self.workshop.refine(each)
         named = {f"candidate {i}": each for i, each in enumerate(good)}
         rewritten = [each for each in within if not each.quantized]
-        return named | dict(zip([_REWRITTEN], rewritten, strict=False))
-
-    def _timed(self, contenders: Mapping[str, Artifact]) -> dict[str, Latency]:
-        if not self.samples.feeds:
-            return {}
-        feeds = list(self.samples.feeds[:_PROFILE_FEEDS])
-        if not self.workshop.target.measurable:
-            return self._modelled(contenders, feeds)
-        artifacts = {"float": self.baseline, **contenders}
-        feeds = feeds[: self._affordable(feeds[0], len(artifacts))]
-        runs = {name: _runner(each, feeds) for name, each in artifacts.items()}
-        timed = compare_latency(runs, self.effort.timing, _LEAST_ROUNDS)
-        return {
-            name: replace(each, median=each.median / len(feeds)) for name, each in timed.items()
-        }
-
-    def _affordable(self, feed: Feed, contenders: int) -> int:
-        """Feeds of a round, so that the least number of rounds takes about the time allowed."""
-        self.baseline.run(feed)
-        started = time.perf_counter()
-        self.baseline.run(feed)
-        round_trip = 2 * contenders * (time.perf_counter() - started)  # every other run is untimed
-        return max(1, int(self.effort.timing / (_LEAST_ROUNDS * round_trip)))
-
-    def _modelled(
-        self, contenders: Mapping[str, Artifact], feeds: Sequence[Feed]
-    ) -> dict[str, Latency]:
-        """Times by the target's model, relative to float as it is rewritten; none without one."""
-        if self.workshop.target.time_model is None:
-            return {}
-        plain = self.workshop.build(self.workshop.plan({})).artifact
-        samples = {
-            name: each.profile(feeds) for name, each in {"float": plain, **contenders}.items()
-        }
-        seconds = {name: sample.total for name, sample in samples.items() if sample is not None}
-        if "float" not in seconds:
-            return {}
-        ratios = {name: each / seconds["float"] for name, each in seconds.items()}
-        return {
-            name: Latency(seconds[name], ratio, ratio, ratio, 0) for name, ratio in ratios.items()
-        }
-
-    def _best(
-        self,
-        finalists: Mapping[str, Candidate],
-        latencies: Mapping[str, Latency],
-        prints: Footprint,
-    ) -> str:
-        """The contender with the lowest score that is not slower than float; float if none is."""
-        objective = Objective.of(self.goal.objective)
-        slack = 0.0 if objective.weight(LATENCY) else _NOISE
-        scores = {"float": 1.0}
-        for name, each in finalists.items():
-            if latencies[name].ratio >= 1.0 + slack:
-                continue
-            precisions = each.plan.precisions
-            ratios = {part: prints.ratio(part, precisions) for part in (SIZE, ENERGY)}
-            ratios[LATENCY] = _merit(name, finalists, latencies)
-            scores[name] = objective.score(ratios)
-        return min(scores, key=lambda name: scores[name])
+        return named | dict(zip([REWRITTEN], rewritten, strict=False))
 
     def _summary(
         self, candidate: Candidate | None, latencies: Mapping[str, Latency], chosen: str
@@ -346,7 +260,10 @@ class _Chooser:
         frontier: tuple[Candidate, ...],
         log: tuple[str, ...],
     ) -> Selection:
-        plan = candidate.plan if candidate else self.workshop.plan({}, "float is faster")
+        plan = self.workshop.plan({}, "float is faster")
+        plan = replace(plan, rewritten=False)
+        if candidate is not None:
+            plan = replace(candidate.plan, rewritten=True, corrected=candidate.corrected)
         return Selection(
             artifact=candidate.artifact if candidate else self.baseline,
             program=candidate.program if candidate else self.source,
@@ -375,27 +292,3 @@ class _Chooser:
         if candidate.score is None:
             candidate.score = scorer.score(candidate.artifact)
         return self._float_score, candidate.score
-
-
-def _merit(
-    name: str, finalists: Mapping[str, Candidate], latencies: Mapping[str, Latency]
-) -> float:
-    """Time relative to float: geometric mean of the timing as deployed and of the profile.
-
-    The profile is of one thread, which tells what a plan saves when the other cores are busy, or
-    are the second thread of the same one; then the timing alone would prefer what scales.
-    """
-    own, plain, ratio = finalists[name], finalists.get(_REWRITTEN), latencies[name].ratio
-    if plain is None or not own.seconds or not plain.seconds:
-        return ratio
-    return math.sqrt(ratio * latencies[_REWRITTEN].ratio * own.seconds / plain.seconds)
-
-
-def _runner(artifact: Artifact, feeds: Sequence[Feed]) -> Callable[[], object]:
-    """Runs the feeds in turn, one round over all of them per call."""
-
-    def run() -> None:
-        for feed in feeds:
-            artifact.run(feed)
-
-    return run

@@ -32,12 +32,13 @@ from qcompiler.search.candidates import Candidate, Workshop
 from qcompiler.search.cost import CostModel, elements_per_run, uniform_trials
 from qcompiler.search.evaluation import plan_loss, plan_losses
 from qcompiler.search.gates import FLAGS, Gate, GateModel, gate_model
-from qcompiler.search.loop import Limits, Search, SearchState
+from qcompiler.search.loop import Search
 from qcompiler.search.loss import Judge, noise_to_signal
 from qcompiler.search.objective import Objective, footprint
 from qcompiler.search.options import Options, region_options
 from qcompiler.search.prediction import LossModel
 from qcompiler.search.probing import Prober
+from qcompiler.search.state import Limits, SearchState
 from qcompiler.target.contract import CostSample
 
 

@@ -47,7 +47,7 @@ def integers_win(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(OrtArtifact, "profile", profile)
     monkeypatch.setattr(Pace, "factor", lambda self: 1.0)
-    monkeypatch.setattr("qcompiler.search.select.compare_latency", timed)
+    monkeypatch.setattr("qcompiler.search.proof.compare_latency", timed)
 
 
 class Score:

@@ -1,0 +1,164 @@
+"""What a user asked for by name: one precision wherever it is legal, or a plan as it is."""
+
+from __future__ import annotations
+
+from qcompiler.errors import LegalityError, LossError, LoweringError, QCompilerError
+from qcompiler.ir.origin import describe
+from qcompiler.ir.plan import FLOAT, Plan
+from qcompiler.pipeline.contract import PassContext
+from qcompiler.pipeline.pipeline import Pipeline
+from qcompiler.search.candidates import Candidate, Workshop, failure
+from qcompiler.search.goal import Goal
+from qcompiler.search.loss import sqnr_db
+from qcompiler.search.options import denials
+
+
+def asked_plan(workshop: Workshop, goal: Goal) -> Plan:
+    """The plan of the goal, checked against the model, or its scheme for every region.
+
+    Raises:
+        ConfigurationError: The plan does not fit the model or the target.
+        LegalityError: No region has the scheme's form.
+    """
+    target = workshop.target
+    name = target.preferred if goal.scheme.is_auto else goal.scheme.precision
+    program = workshop.program.clone()
+    options = {"overrides": dict(goal.overrides), "plan": goal.plan}
+    Pipeline.parse(f"assign-precision{{scheme={name}}}").run(
+        program, PassContext(target, options=options)
+    )
+    assert program.plan is not None
+    if goal.plan is None and not goal.scheme.is_auto:
+        _require_quantized(workshop, goal, program.plan)
+    return program.plan
+
+
+def built(workshop: Workshop, plan: Plan) -> Candidate:
+    """The candidate of a plan that was asked for, its loss measured.
+
+    Raises:
+        QCompilerError: It cannot be built or does not run; names the region that it fails by.
+    """
+    try:
+        return _run(workshop, plan)
+    except Exception as error:  # whatever an engine raises, the user is told by us
+        if isinstance(error, QCompilerError) and error.where is not None:
+            raise
+        found = _culprit(workshop, plan)
+        if isinstance(error, QCompilerError):
+            error.where = found
+            raise
+        raise LoweringError(
+            f"what was asked for does not run on {workshop.target.name}",
+            where=found,
+            why=failure(error),
+            fix="keep the region float by an override, or take scheme='auto', and report the model",
+        ) from error
+
+
+def over_bound(workshop: Workshop, candidate: Candidate, goal: Goal) -> list[str]:
+    """What a candidate that was asked for loses beyond the bound, in sentences.
+
+    Raises:
+        LossError: It loses more than a `max_loss` that was given.
+    """
+    judge = workshop.judge
+    if goal.evaluate is not None or not candidate.quantized:
+        return []
+    if judge is None or candidate.loss is None:
+        if goal.max_loss is None:
+            return []
+        return ["max_loss was not checked: there are no samples to measure the loss on"]
+    if candidate.loss <= goal.max_nsr:
+        return []
+    names = workshop.program.signature.output_names
+    losses = judge.losses(candidate.artifact.run)
+    over = [
+        f"'{name}' keeps {sqnr_db(loss):.1f} dB"
+        for name, loss in zip(names, losses, strict=False)
+        if loss > goal.max_nsr
+    ]
+    bound = f"{sqnr_db(goal.max_nsr):.1f} dB"
+    told = f"this plan loses more than the {bound} allowed: {', '.join(over)}"
+    told += "".join(f"; {each}" for each in _mixed(candidate, goal.max_nsr))
+    if goal.max_loss is None:
+        return [f"{told}; scheme='auto' keeps the bound"]
+    raise LossError(
+        f"what was asked for loses more than max_loss={goal.max_loss:g} allows",
+        why=told,
+        fix="take scheme='auto', which keeps the bound, or leave max_loss out to get this plan",
+    )
+
+
+def over_score(scores: tuple[float, float], goal: Goal) -> list[str]:
+    """The same of a user's score of (float, candidate).
+
+    Raises:
+        LossError: It loses more than a `max_loss` that was given.
+    """
+    plain, own = scores
+    if plain - own <= goal.allowed + 1e-12:
+        return []
+    told = f"the score falls from {plain:.4g} to {own:.4g}, by more than {goal.allowed:g}"
+    if goal.max_loss is None:
+        return [f"this plan loses too much: {told}; scheme='auto' keeps the bound"]
+    raise LossError(
+        f"what was asked for loses more than max_loss={goal.max_loss:g} allows",
+        why=told,
+        fix="take scheme='auto', which keeps the bound, or leave max_loss out to get this plan",
+    )
+
+
+def _mixed(candidate: Candidate, bound: float) -> list[str]:
+    """Concats whose operands differ so much in size that one scale drowns the smallest."""
+    predicted = candidate.report.details("align-scales").get("concat losses", {})
+    keys = [key for key, loss in predicted.items() if min(loss["shared"], loss["separate"]) > bound]
+    return [
+        f"the Concat '{key}' joins operands of very different size in one scale" for key in keys
+    ]
+
+
+def _require_quantized(workshop: Workshop, goal: Goal, plan: Plan) -> None:
+    """A fixed scheme that nothing in the model can take is a mistake, not a wish for float."""
+    wanted = goal.scheme
+    if wanted.precision == FLOAT:
+        return
+    if any(choice.precision != FLOAT for choice in plan.choices.values()):
+        return
+    raise LegalityError(
+        f"no region of this model can run as {wanted.precision!r} on {workshop.target.name}",
+        denials(workshop.target, workshop.options, wanted.precision),
+        why=None if workshop.options else "it has no op that the target quantizes",
+        fix="choose another scheme, or scheme='auto', which returns float and says why",
+    )
+
+
+def _run(workshop: Workshop, plan: Plan) -> Candidate:
+    candidate = workshop.build(plan)
+    if workshop.judge is not None and candidate.loss is None:
+        candidate.loss = workshop.judge.loss(candidate.artifact.run)
+    return candidate
+
+
+def _culprit(workshop: Workshop, plan: Plan) -> str | None:
+    """The region by which a plan begins to fail, found by halving; None if float fails too."""
+    quantized = [
+        each.region for each in workshop.options if plan.precision(each.region.key) != FLOAT
+    ]
+    low, high = 0, len(quantized)
+    while low < high:
+        middle = (low + high) // 2
+        keys = {region.key: plan.precision(region.key) for region in quantized[:middle]}
+        if _works(workshop, workshop.plan(keys)):
+            low = middle + 1
+        else:
+            high = middle
+    return describe(quantized[low - 1].anchor) if 0 < low <= len(quantized) else None
+
+
+def _works(workshop: Workshop, plan: Plan) -> bool:
+    try:
+        _run(workshop, plan)
+    except Exception:  # noqa: BLE001 - the question is only whether it fails
+        return False
+    return True

@@ -1,0 +1,122 @@
+"""The proof: contenders timed against float as they will be deployed, and the choice among them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from qcompiler.execution.timing import Latency, compare_latency
+from qcompiler.ir.signature import Feed
+from qcompiler.search.candidates import Candidate, Workshop
+from qcompiler.search.objective import ENERGY, LATENCY, SIZE, Footprint, Objective
+from qcompiler.target.contract import Artifact
+
+REWRITTEN = "rewritten float"
+"""Name of the contender that is float after the float rewrites."""
+PROFILE_FEEDS = 4
+_LEAST_ROUNDS = 7
+_NOISE = 0.03
+"""How much slower than float a result may look where speed is not the objective."""
+
+
+@dataclass(frozen=True, eq=False)
+class Proof:
+    """Times contenders against the baseline.
+
+    Attributes:
+        baseline: The source in float on the same engine.
+        workshop: Where contenders come from.
+        feeds: Samples to run.
+        seconds: How long to time.
+    """
+
+    baseline: Artifact
+    workshop: Workshop
+    feeds: Sequence[Feed]
+    seconds: float
+
+    def timed(self, contenders: Mapping[str, Artifact]) -> dict[str, Latency]:
+        """Times by contender, `float` is the baseline; empty where nothing can be said."""
+        if not self.feeds:
+            return {}
+        feeds = list(self.feeds[:PROFILE_FEEDS])
+        if not self.workshop.target.measurable:
+            return self._modelled(contenders, feeds)
+        artifacts = {"float": self.baseline, **contenders}
+        feeds = feeds[: self._affordable(feeds[0], len(artifacts))]
+        runs = {name: _runner(each, feeds) for name, each in artifacts.items()}
+        timed = compare_latency(runs, self.seconds, _LEAST_ROUNDS)
+        return {
+            name: replace(each, median=each.median / len(feeds)) for name, each in timed.items()
+        }
+
+    def _affordable(self, feed: Feed, contenders: int) -> int:
+        """Feeds of a round, so that the least number of rounds takes about the time allowed."""
+        self.baseline.run(feed)
+        started = time.perf_counter()
+        self.baseline.run(feed)
+        round_trip = 2 * contenders * (time.perf_counter() - started)  # every other run is untimed
+        return max(1, int(self.seconds / (_LEAST_ROUNDS * round_trip)))
+
+    def _modelled(
+        self, contenders: Mapping[str, Artifact], feeds: Sequence[Feed]
+    ) -> dict[str, Latency]:
+        """Times by the target's model, relative to float as it is rewritten; none without one."""
+        if self.workshop.target.time_model is None:
+            return {}
+        plain = self.workshop.build(self.workshop.plan({})).artifact
+        samples = {
+            name: each.profile(feeds) for name, each in {"float": plain, **contenders}.items()
+        }
+        seconds = {name: sample.total for name, sample in samples.items() if sample is not None}
+        if "float" not in seconds:
+            return {}
+        ratios = {name: each / seconds["float"] for name, each in seconds.items()}
+        return {
+            name: Latency(seconds[name], ratio, ratio, ratio, 0) for name, ratio in ratios.items()
+        }
+
+
+def choose(
+    objective: Objective,
+    finalists: Mapping[str, Candidate],
+    latencies: Mapping[str, Latency],
+    prints: Footprint,
+) -> str:
+    """The contender with the lowest score that is not slower than float; float if none is."""
+    slack = 0.0 if objective.weight(LATENCY) else _NOISE
+    scores = {"float": 1.0}
+    for name, each in finalists.items():
+        if latencies[name].ratio >= 1.0 + slack:
+            continue
+        precisions = each.plan.precisions
+        ratios = {part: prints.ratio(part, precisions) for part in (SIZE, ENERGY)}
+        ratios[LATENCY] = _merit(name, finalists, latencies)
+        scores[name] = objective.score(ratios)
+    return min(scores, key=lambda name: scores[name])
+
+
+def _merit(
+    name: str, finalists: Mapping[str, Candidate], latencies: Mapping[str, Latency]
+) -> float:
+    """Time relative to float: geometric mean of the timing as deployed and of the profile.
+
+    The profile is of one thread, which tells what a plan saves when the other cores are busy, or
+    are the second thread of the same one; then the timing alone would prefer what scales.
+    """
+    own, plain, ratio = finalists[name], finalists.get(REWRITTEN), latencies[name].ratio
+    if plain is None or not own.seconds or not plain.seconds:
+        return ratio
+    return math.sqrt(ratio * latencies[REWRITTEN].ratio * own.seconds / plain.seconds)
+
+
+def _runner(artifact: Artifact, feeds: Sequence[Feed]) -> Callable[[], object]:
+    """Runs the feeds in turn, one round over all of them per call."""
+
+    def run() -> None:
+        for feed in feeds:
+            artifact.run(feed)
+
+    return run

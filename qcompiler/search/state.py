@@ -1,0 +1,63 @@
+"""How far a search goes, and what it knows so far."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+
+from qcompiler.search.candidates import Candidate
+from qcompiler.search.prediction import LossModel
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How far the search goes.
+
+    Attributes:
+        max_nsr: Bound on the noise-to-signal ratio.
+        deadline: `time.monotonic()` value to stop at.
+        rounds: Most solve-and-measure rounds.
+        probes: Most probes of sensitivity; 0 measures none.
+        refine_above: Loss above which a solved plan is worth correcting its biases.
+        strict: The deadline is the user's: past it, at most what is under way is finished. A soft
+            one may be overrun until sensitivities are measured and used.
+    """
+
+    max_nsr: float
+    deadline: float = math.inf
+    rounds: int = 8
+    probes: int = 100
+    refine_above: float = math.inf
+    strict: bool = False
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing new may be begun."""
+        return self.strict and self.expired
+
+    @property
+    def expired(self) -> bool:
+        return time.monotonic() > self.deadline
+
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline, never negative."""
+        return max(self.deadline - time.monotonic(), 0.0)
+
+
+@dataclass
+class SearchState:
+    """What the search knows; `frontier` holds every measured candidate.
+
+    Attributes:
+        frontier: All candidates measured, float first.
+        sensitivities: Losses of single quantizations as probed, once that was done.
+        losses: The same, fitted to the plans measured since.
+        log: One line per step, for the report.
+    """
+
+    frontier: list[Candidate] = field(default_factory=list)
+    sensitivities: LossModel | None = None
+    losses: LossModel | None = None
+    log: list[str] = field(default_factory=list)
