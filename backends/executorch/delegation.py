@@ -25,7 +25,7 @@ from qcompiler.backends.executorch.layers import Layer
 from qcompiler.backends.executorch.partitioned import layers_of
 from qcompiler.backends.executorch.record import METHOD
 from qcompiler.backends.executorch.runtime import quietly
-from qcompiler.backends.torch_engines.ops.operands import torch_dtype
+from qcompiler.backends.torch_engines.element_types import torch_dtype
 from qcompiler.errors import LoweringError
 
 _RESHAPES = ("aten.view_copy", "aten.unsqueeze_copy")

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -13,6 +14,7 @@ import torch
 from torch import fx
 
 from qcompiler.backends.torch_engines import adapter, store
+from qcompiler.backends.torch_engines.element_types import array_from, tensor_of
 from qcompiler.backends.torch_engines.guard import guard
 from qcompiler.backends.torch_engines.kernels.island import Setting
 from qcompiler.backends.torch_engines.lowering import lower
@@ -95,7 +97,9 @@ class TorchArtifact(Artifact):
         Raises:
             LoweringError: The engine refused a call; the node is named.
         """
-        return [each.numpy() for each in self.call(*self.tensors(feed))]
+        ends = self._model.graph.outputs
+        found = self.call(*self.tensors(feed))
+        return [_plain(each, end.dtype) for each, end in zip(found, ends, strict=True)]
 
     def call(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Tensors in, tensors out, under the engine and thread count of this artifact.
@@ -185,10 +189,25 @@ class TorchArtifact(Artifact):
 
     def tensors(self, feed: Feed) -> list[torch.Tensor]:
         """A feed as the module's arguments."""
-        return [
-            torch.from_numpy(np.require(feed[name], requirements=["C", "W"]))
-            for name in self._signature.input_names
-        ]
+        return [_fed(feed[name]) for name in self._signature.input_names]
+
+
+def _fed(given: Any) -> Any:
+    """An array, a sequence of arrays, or an omitted optional, as the module takes it."""
+    if given is None:
+        return None
+    if isinstance(given, (list, tuple)):
+        return [_fed(each) for each in given]
+    return tensor_of(np.require(given, requirements=["C", "W"]))
+
+
+def _plain(found: Any, dtype: ir.DataType | None) -> Any:
+    """What the module gives, in arrays."""
+    if found is None:
+        return None
+    if isinstance(found, (list, tuple)):
+        return [_plain(each, dtype) for each in found]
+    return array_from(found, dtype)
 
 
 def _is_conversion(node: fx.Node) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import onnx_ir as ir
 import torch
 from torch import Tensor, fx
 
-from qcompiler.errors import LoweringError
-from qcompiler.ir.origin import describe
+from qcompiler.backends.torch_engines.element_types import torch_dtype
 from qcompiler.ir.walk import bodies, constant
 
 LowerBody = Callable[[ir.Graph, Sequence[ir.Value]], fx.GraphModule]
@@ -31,14 +31,23 @@ class IfBlock(torch.nn.Module):
 
 
 class LoopBlock(torch.nn.Module):
-    """ONNX Loop: (trip count, condition, carried...) -> (carried..., stacked scan outputs...)."""
+    """ONNX Loop: (trip count, condition, carried...) -> (carried..., stacked scan outputs...).
 
-    def __init__(self, body: fx.GraphModule, carried: int) -> None:
+    Args:
+        body: (step, condition, carried..., captured...) -> (condition, carried..., rows...).
+        carried: How many values are carried.
+        rows: Shape and type of a row of each scan output, for a loop that never runs.
+    """
+
+    def __init__(
+        self, body: fx.GraphModule, carried: int, rows: Sequence[tuple[list[int], torch.dtype]]
+    ) -> None:
         super().__init__()
         self.body = body
         self.carried = carried
+        self.rows = rows
 
-    def forward(self, operands: list[Tensor | None], captured: list[Tensor]) -> Any:
+    def forward(self, operands: list[Any], captured: list[Any]) -> Any:
         """Runs the body until the count or the condition ends it."""
         limit = int(operands[0]) if operands[0] is not None else None
         going = bool(operands[1]) if operands[1] is not None else True
@@ -51,37 +60,83 @@ class LoopBlock(torch.nn.Module):
             state = list(outputs[1 : 1 + self.carried])
             rows.append(list(outputs[1 + self.carried :]))
             step += 1
-        stacked = [torch.stack(column) for column in zip(*rows, strict=True)]
-        return (*state, *stacked)
+        return (*state, *_stacked(rows, self.rows))
+
+
+def _stacked(
+    rows: list[list[Tensor]], empty: Sequence[tuple[list[int], torch.dtype]]
+) -> list[Tensor]:
+    """Rows put together along a new axis 0, of size 0 where there are none."""
+    if not rows:
+        return [torch.empty([0, *shape], dtype=dtype) for shape, dtype in empty]
+    return [torch.stack(column) for column in zip(*rows, strict=True)]
+
+
+@dataclass(frozen=True)
+class ScanLayout:
+    """Axes and directions of a Scan, one per scanned operand or output; True is backwards."""
+
+    input_axes: Sequence[int]
+    input_backwards: Sequence[bool]
+    output_axes: Sequence[int]
+    output_backwards: Sequence[bool]
+
+    @classmethod
+    def of(cls, node: ir.Node, scanned: int, results: int) -> ScanLayout:
+        """From a node's attributes."""
+
+        def given(name: str, count: int) -> list[int]:
+            return list(node.attributes.get_ints(name, ())) or [0] * count
+
+        return cls(
+            given("scan_input_axes", scanned),
+            [bool(each) for each in given("scan_input_directions", scanned)],
+            given("scan_output_axes", results),
+            [bool(each) for each in given("scan_output_directions", results)],
+        )
 
 
 class ScanBlock(torch.nn.Module):
-    """ONNX Scan over axis 0, forward."""
+    """ONNX Scan (opset 9 and later): (states..., sequences...) -> (states..., stacked rows...)."""
 
-    def __init__(self, body: fx.GraphModule, scanned: int) -> None:
+    def __init__(
+        self,
+        body: fx.GraphModule,
+        layout: ScanLayout,
+        rows: Sequence[tuple[list[int], torch.dtype]],
+    ) -> None:
         super().__init__()
         self.body = body
-        self.scanned = scanned
+        self.layout = layout
+        self.rows = rows
 
-    def forward(self, operands: list[Tensor], captured: list[Tensor]) -> Any:
+    def forward(self, operands: list[Tensor], captured: list[Any]) -> Any:
         """Runs the body once per slice of the scanned operands."""
-        states = len(operands) - self.scanned
-        state, sequences = list(operands[:states]), operands[states:]
+        layout = self.layout
+        states = len(operands) - len(layout.input_axes)
+        state = list(operands[:states])
+        sequences = [
+            torch.flip(x.movedim(axis, 0), [0]) if backwards else x.movedim(axis, 0)
+            for x, axis, backwards in zip(
+                operands[states:], layout.input_axes, layout.input_backwards, strict=True
+            )
+        ]
         rows: list[list[Tensor]] = []
         for step in range(sequences[0].shape[0]):
             outputs = self.body(*state, *(each[step] for each in sequences), *captured)
             state = list(outputs[:states])
             rows.append(list(outputs[states:]))
-        stacked = [torch.stack(column) for column in zip(*rows, strict=True)]
-        return (*state, *stacked)
+        found = [
+            (torch.flip(y, [0]) if backwards else y).movedim(0, axis)
+            for y, axis, backwards in zip(
+                _stacked(rows, self.rows), layout.output_axes, layout.output_backwards, strict=True
+            )
+        ]
+        return (*state, *found)
 
 
 def control_module(node: ir.Node, lower_body: LowerBody) -> tuple[torch.nn.Module, list[ir.Value]]:
-    """The module of a control-flow node and the outer values its bodies read.
-
-    Raises:
-        LoweringError: A Scan with directions or axes other than forward along axis 0.
-    """
+    """The module of a control-flow node and the outer values its bodies read."""
     captured = captured_values(node)
     if node.op_type == "If":
         then = lower_body(node.attributes["then_branch"].as_graph(), captured)
@@ -89,18 +144,20 @@ def control_module(node: ir.Node, lower_body: LowerBody) -> tuple[torch.nn.Modul
         return IfBlock(then, other), captured
     body = node.attributes["body"].as_graph()
     if node.op_type == "Loop":
-        return LoopBlock(lower_body(body, captured), len(node.inputs) - 2), captured
-    for name in (
-        "scan_input_axes", "scan_output_axes", "scan_input_directions", "scan_output_directions"
-    ):  # fmt: skip
-        if any(node.attributes.get_ints(name, ())):
-            raise LoweringError(
-                f"Scan with {name} is not lowered",
-                where=describe(node),
-                fix="transpose or reverse the sequences outside the Scan",
-            )
-    count = node.attributes.get_int("num_scan_inputs", 1)
-    return ScanBlock(lower_body(body, captured), count), captured
+        carried = len(node.inputs) - 2
+        rows = [_row(value) for value in body.outputs[1 + carried :]]
+        return LoopBlock(lower_body(body, captured), carried, rows), captured
+    scanned = node.attributes.get_int("num_scan_inputs", 1)
+    states = len(node.inputs) - scanned
+    rows = [_row(value) for value in body.outputs[states:]]
+    layout = ScanLayout.of(node, scanned, len(rows))
+    return ScanBlock(lower_body(body, captured), layout, rows), captured
+
+
+def _row(value: ir.Value) -> tuple[list[int], torch.dtype]:
+    """Shape, with 0 for sizes that are not known, and type."""
+    shape = [] if value.shape is None else [d if isinstance(d, int) else 0 for d in value.shape]
+    return shape, torch_dtype((value.dtype or ir.DataType.FLOAT).value)
 
 
 def captured_values(node: ir.Node) -> list[ir.Value]:

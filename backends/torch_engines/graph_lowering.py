@@ -13,6 +13,7 @@ from torch import fx
 
 from qcompiler.backends.torch_engines import adapter
 from qcompiler.backends.torch_engines.constants import Levels, array_of, levels_of
+from qcompiler.backends.torch_engines.element_types import tensor_of
 from qcompiler.backends.torch_engines.kernels.island import (
     Island,
     Kernel,
@@ -24,8 +25,10 @@ from qcompiler.backends.torch_engines.kernels.island import (
 )
 from qcompiler.backends.torch_engines.kernels.moving import keeps_levels
 from qcompiler.backends.torch_engines.kernels.table import KERNELS, MOVERS
-from qcompiler.backends.torch_engines.ops.table import TABLE
-from qcompiler.backends.torch_engines.special import SPECIAL, Special, find_specials
+from qcompiler.backends.torch_engines.ops import unsigned
+from qcompiler.backends.torch_engines.ops.row import asks_more, is_read
+from qcompiler.backends.torch_engines.ops.table import TABLE, row_of
+from qcompiler.backends.torch_engines.special import Special, find_specials
 from qcompiler.backends.torch_engines.writer import GraphWriter, identifier
 from qcompiler.errors import LoweringError
 from qcompiler.ir.origin import describe, module_path
@@ -178,7 +181,7 @@ class GraphLowering(Writer):
         sources = core.inputs if core.op_type == "Concat" else core.inputs[:1]
         levels = [input_levels(value) for value in sources]
         same = all(each is not None and each.same_as(island.output) for each in levels)
-        plain = same and not island.bounded and len(core.outputs) == 1
+        plain = same and not island.bounded and not asks_more(core) and not is_op(core, "Split")
         return plain and keeps_levels(core, self._setting.engine)
 
     # walking
@@ -234,7 +237,7 @@ class GraphLowering(Writer):
         sources = node.inputs if node.op_type == "Concat" else node.inputs[:1]
         held = [self._integer.get(value) if value is not None else None for value in sources]
         first = held[0]
-        if first is None or len(node.outputs) != 1:
+        if first is None or asks_more(node) or is_op(node, "Split"):
             return False
         if not keeps_levels(node, self._setting.engine):
             return False
@@ -268,18 +271,30 @@ class GraphLowering(Writer):
         return [rest[0], held, *rest[2:]]
 
     def _float_call(self, node: ir.Node) -> fx.Node:
-        row = TABLE[node.op_type]
+        row = row_of(node)
+        assert row is not None, "`check_ops` lets no other node through"
         operands = [self.operand(v, i in row.plain) for i, v in enumerate(node.inputs)]
-        return self.call(row.function, *operands, **self._attributes(node))
+        function = row.function
+        if row.unsigned is not None and _is_unsigned(node):
+            function = row.unsigned
+        elif row.several is not None and asks_more(node):
+            function = row.several
+        return self.call(function, *operands, **{**self._attributes(node), **row.facts(node)})
 
     def _bind(self, node: ir.Node, result: fx.Node) -> None:
-        """Gives a call's results to the node's outputs."""
-        if len(node.outputs) == 1 and node.op_type not in SPECIAL.tuples:
+        """Gives a call's results to the outputs that are read."""
+        if not self._gives_tuple(node):
             self._real[node.outputs[0]] = result
             return
         for index, value in enumerate(node.outputs):
-            if value.name:
+            if value.name and is_read(value):
                 self._real[value] = self.out.method("__getitem__", result, index)
+
+    def _gives_tuple(self, node: ir.Node) -> bool:
+        if node in self._specials:
+            return is_op(node, "LSTM", "GRU")
+        row = row_of(node)
+        return is_op(node, *CONTROL) or (row is not None and row.gives_tuple(node))
 
     def _make_real(self, value: ir.Value) -> fx.Node:
         held = self._integer.get(value)
@@ -288,7 +303,7 @@ class GraphLowering(Writer):
         array = array_of(value)
         if array is not None:
             before, self.out.stem = self.out.stem, value.name or "constant"
-            made = self.attribute("", torch.from_numpy(np.array(array, order="C", copy=True)))
+            made = self.attribute("", tensor_of(np.array(array, order="C", copy=True)))
             self.out.stem = before
             return made
         node = value.producer()
@@ -321,7 +336,7 @@ class GraphLowering(Writer):
 
     def _attribute(self, given: ir.Attr) -> Any:
         if given.type == ir.AttributeType.TENSOR:
-            return self.attribute(given.name, torch.from_numpy(given.as_tensor().numpy().copy()))
+            return self.attribute(given.name, tensor_of(given.as_tensor().numpy().copy()))
         if given.type in (ir.AttributeType.INTS, ir.AttributeType.FLOATS, ir.AttributeType.STRINGS):
             return list(given.value)
         return given.value
@@ -337,6 +352,11 @@ class GraphLowering(Writer):
         return self.out.module(
             self.out.stem, module, operands, [self.real(value) for value in captured]
         )
+
+
+def _is_unsigned(node: ir.Node) -> bool:
+    """Whether the node computes with unsigned integers that torch only stores."""
+    return any(value is not None and value.dtype in unsigned.TYPES for value in node.inputs)
 
 
 def _to_quantized(integers: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:

@@ -16,11 +16,13 @@ import torch
 from torch import fx
 
 from qcompiler.backends.torch_engines import adapter
+from qcompiler.backends.torch_engines.element_types import is_known
 from qcompiler.backends.torch_engines.graph_lowering import CONTROL, GraphLowering, Held, Record
 from qcompiler.backends.torch_engines.kernels.island import (
     Setting,
 )
-from qcompiler.backends.torch_engines.ops.table import TABLE
+from qcompiler.backends.torch_engines.ops.row import asks_more
+from qcompiler.backends.torch_engines.ops.table import row_of
 from qcompiler.errors import LoweringError
 from qcompiler.ir.origin import describe
 from qcompiler.ir.walk import all_nodes, is_op
@@ -66,19 +68,33 @@ def check_ops(model: ir.Model) -> None:
     """
     missing: dict[str, ir.Node] = {}
     for node in all_nodes(model):
-        if not is_op(node, *TABLE, *CONTROL, "Constant"):
-            name = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
+        name = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
+        kind = _unknown_type(node)
+        if kind is not None:
+            missing.setdefault(f"{name} with elements of type {kind}, which torch has not", node)
+        if is_op(node, *CONTROL, "Constant"):
+            continue
+        row = row_of(node)
+        objection = row.objection(node) if row is not None else None
+        if row is None:
             missing.setdefault(name, node)
-        elif node.op_type in TABLE:
-            objection = TABLE[node.op_type].objection(node)
-            if objection is not None:
-                missing.setdefault(f"{node.op_type} with {objection}", node)
+        elif objection is not None:
+            missing.setdefault(f"{name} with {objection}", node)
+        elif asks_more(node) and row.several is None and not row.is_tuple:
+            missing.setdefault(f"{name} with more outputs than one", node)
     if missing:
         raise LoweringError(
             f"no torch lowering for {', '.join(sorted(missing))}",
             where="; ".join(describe(node) for node in missing.values()),
             fix="choose the target onnxruntime, or take the op out of the model",
         )
+
+
+def _unknown_type(node: ir.Node) -> str | None:
+    """A type of the node's values, or of what it casts to, that torch cannot hold."""
+    kinds = [value.dtype for value in (*node.inputs, *node.outputs) if value is not None]
+    kinds += [ir.DataType(node.attributes.get_int(name, 1)) for name in ("to",)]
+    return next((k.name for k in kinds if k is not None and not is_known(k)), None)
 
 
 def _target_name(node: fx.Node) -> str:

@@ -18,16 +18,6 @@ from qcompiler.backends.torch_engines.recurrent_weights import recurrent_objecti
 from qcompiler.ir.walk import is_op, sole_user
 
 
-class SPECIAL:
-    """Facts about ops that the generic walk needs."""
-
-    tuples = frozenset(
-        {"Split", "LSTM", "GRU", "RNN", "TopK", "DynamicQuantizeLinear", "Dropout",
-         "If", "Loop", "Scan"}
-    )  # fmt: skip
-    """Ops whose torch function gives a tuple even when the node names one output."""
-
-
 @dataclass(frozen=True, eq=False)
 class Special:
     """A pattern that becomes one call.

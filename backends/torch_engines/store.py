@@ -19,6 +19,7 @@ import onnx_ir as ir
 import torch
 
 from qcompiler.backends.torch_engines import adapter
+from qcompiler.backends.torch_engines.element_types import array_from, tensor_of
 from qcompiler.backends.torch_engines.kernels.island import Setting
 from qcompiler.errors import ArtifactError
 from qcompiler.execution.packing import pack
@@ -82,7 +83,7 @@ def packed_tensors(model: ir.Model) -> tuple[torch.Tensor, dict[str, torch.Tenso
     """The graph as uint8 and its large constants by name."""
     packed = pack(model)
     tensors = {
-        name: torch.from_numpy(np.array(array, copy=True)) for name, array in packed.weights.items()
+        name: tensor_of(np.array(array, copy=True)) for name, array in packed.weights.items()
     }
     return torch.frombuffer(bytearray(packed.graph), dtype=torch.uint8), tensors
 
@@ -131,7 +132,8 @@ def unpacked_model(graph: torch.Tensor, tensors: dict[str, torch.Tensor]) -> ir.
     proto = onnx.ModelProto.FromString(graph.numpy().tobytes())
     model = ir.from_proto(proto)
     for name, tensor in tensors.items():
-        model.graph.initializers[name].const_value = ir.Tensor(tensor.numpy(), name=name)
+        held = model.graph.initializers[name]
+        held.const_value = ir.Tensor(array_from(tensor, held.dtype), name=name)
     assert isinstance(model, ir.Model)
     return model
 

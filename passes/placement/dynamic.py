@@ -60,10 +60,11 @@ class _Writer:
         self._rewriter = rewriter
         self._activations: dict[tuple[ir.Value, ir.Graph | None], ir.Node] = {}
         self._weights: dict[tuple[ir.Value, bool], _IntegerWeight] = {}
+        self._turned: dict[tuple[ir.Value, ir.Graph | None], ir.Value] = {}
 
     def rewrite(self, placed: Placed) -> None:
         anchor = placed.region.anchor
-        source = placed.region.activations[0].value
+        source = self._rows(placed.region.activations[0].value, anchor)
         weight = self._weight(placed)
         activation = self._activation(source, anchor)
         quantized, scale, zero = activation.outputs
@@ -78,11 +79,27 @@ class _Writer:
         cast = self._add("Cast", [product], anchor, f"{stem}_sum", to=ir.DataType.FLOAT)
         scales = self._add("Mul", [scale, weight.scale], anchor, f"{stem}_scales")
         result = self._add("Mul", [cast, scales], anchor, f"{stem}_product")
-        if anchor.op_type == "Gemm" and len(anchor.inputs) > 2 and anchor.inputs[2] is not None:
-            result = self._add("Add", [result, anchor.inputs[2]], anchor, f"{stem}_biased")
+        if anchor.op_type == "Gemm":
+            result = self._gemm_rest(result, anchor, stem)
         result.shape = anchor.outputs[0].shape
         self._rewriter.replace_uses(anchor.outputs[0], result)
         self._rewriter.erase_dead(anchor)
+
+    def _gemm_rest(self, product: ir.Value, anchor: ir.Node, stem: str) -> ir.Value:
+        """alpha * product + beta * C."""
+        result = self._scaled(product, "alpha", anchor, f"{stem}_scaled")
+        bias = anchor.inputs[2] if len(anchor.inputs) > 2 else None
+        if bias is None:
+            return result
+        bias = self._scaled(bias, "beta", anchor, f"{stem}_bias")
+        return self._add("Add", [result, bias], anchor, f"{stem}_biased")
+
+    def _scaled(self, value: ir.Value, factor: str, anchor: ir.Node, name: str) -> ir.Value:
+        by = anchor.attributes.get_float(factor, 1.0)
+        if by == 1.0:
+            return value
+        held = self._rewriter.constant(np.asarray(by, np.float32), f"{name}_{factor}")
+        return self._add("Mul", [value, held], anchor, name)
 
     def _add(
         self,
@@ -104,6 +121,19 @@ class _Writer:
         )
         node.metadata_props[REGION_KEY] = anchor.name or ""
         return node.outputs[0]
+
+    def _rows(self, source: ir.Value, anchor: ir.Node) -> ir.Value:
+        """The activations as [rows, inputs]: MatMulInteger has no `transA`."""
+        if anchor.op_type != "Gemm" or not anchor.attributes.get_int("transA", 0):
+            return source
+        key = (source, anchor.graph)
+        if key not in self._turned:
+            node = self._rewriter.insert(
+                "Transpose", [source], before=anchor, attributes={"perm": [1, 0]},
+                outputs=[f"{source.name}_turned"], origin=[anchor], dtype=ir.DataType.FLOAT,
+            )  # fmt: skip
+            self._turned[key] = node.outputs[0]
+        return self._turned[key]
 
     def _activation(self, source: ir.Value, anchor: ir.Node) -> ir.Node:
         key = (source, anchor.graph)

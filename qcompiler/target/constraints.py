@@ -46,9 +46,26 @@ def weight_above_scale_floor(region: Region) -> str | None:
     return None
 
 
+def has_elements(region: Region) -> str | None:
+    """Kernels divide by sizes and read first elements; a sum over nothing is left uninitialised."""
+    if any(0 in _sizes(value) for value in _data(region)):
+        return "a dimension of its data or weight is 0"
+    return None
+
+
+def _data(region: Region) -> list[ir.Value]:
+    weight = [] if region.weight is None else [region.weight.value]
+    return [*(each.value for each in region.activations), *weight, *region.anchor.outputs]
+
+
+def _sizes(value: ir.Value) -> tuple[int | ir.SymbolicDim, ...]:
+    return () if value.shape is None else tuple(value.shape)
+
+
 COMMON = (
     Constraint(
         "Q01", weight_above_scale_floor, "scales of subnormal size lose their bits; IEEE 754, 3.4"
     ),
+    Constraint("Q02", has_elements, "onnxruntime 1.31: MatMulInteger with K = 0"),
 )
 """What holds for every target."""

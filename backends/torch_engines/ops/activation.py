@@ -71,9 +71,6 @@ def hardmax(x: Tensor, *, axis: int = -1) -> Tensor:
     return torch.zeros_like(x).scatter_(axis, best, 1)
 
 
-def dropout(
-    x: Tensor, ratio: Tensor | None = None, training: Tensor | None = None, *, seed: int = 0
-) -> tuple[Tensor, Tensor]:
-    """Dropout at inference: the operand and an all-true mask."""
-    del ratio, training, seed
-    return x, torch.ones_like(x, dtype=torch.bool)
+def swish(x: Tensor, *, alpha: float = 1.0) -> Tensor:
+    """Swish: x * sigmoid(alpha * x)."""
+    return x * torch.sigmoid(x * alpha)

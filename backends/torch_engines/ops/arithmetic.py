@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import Any, TypeAlias
 
+import onnx_ir as ir
 import torch
 from torch import Tensor
 
-from qcompiler.backends.torch_engines.ops.operands import torch_dtype
+from qcompiler.backends.torch_engines.element_types import FLOAT8, NARROW, torch_dtype
 
 
 def divide(a: Tensor, b: Tensor) -> Tensor:
@@ -76,16 +77,45 @@ def clip(x: Tensor, low: Bound = None, high: Bound = None) -> Tensor:
     return torch.clamp(x, _only(low), _only(high))
 
 
-def cast(x: Tensor, *, to: int, saturate: int = 1) -> Tensor:
-    """Cast; `saturate` concerns float8 only."""
-    del saturate
-    return x.to(torch_dtype(to))
+def cast(x: Tensor, *, to: int, saturate: int = 1, round_mode: str = "up") -> Tensor:
+    """Cast; `saturate` concerns float8 only, `round_mode` no type that torch has."""
+    del round_mode
+    dtype = torch_dtype(to)
+    if dtype in FLOAT8:
+        return to_float8(x, dtype, bool(saturate))
+    if x.dtype.is_complex and not dtype.is_complex:
+        x = x.real
+    if x.dtype in FLOAT8 and not dtype.is_floating_point:
+        x = x.to(torch.float32)
+    return narrowed(x.to(dtype), to)
 
 
-def cast_like(x: Tensor, like: Tensor, *, saturate: int = 1) -> Tensor:
-    """CastLike."""
-    del saturate
-    return x.to(like.dtype)
+def to_float8(x: Tensor, dtype: torch.dtype, saturate: bool) -> Tensor:
+    """float8; what is too large becomes the largest number, or NaN or infinity."""
+    wide = x.to(torch.float32)
+    if not saturate:
+        return wide.to(dtype)
+    largest = torch.finfo(dtype).max
+    return wide.clamp(-largest, largest).to(dtype)
+
+
+def narrowed(x: Tensor, code: int) -> Tensor:
+    """Integers of 4 and 2 bits, held in 8: the bits beyond are dropped."""
+    kind = NARROW.get(ir.DataType(code))
+    if kind is None:
+        return x
+    bits, signed = kind
+    low = x & ((1 << bits) - 1)
+    half = 1 << (bits - 1)
+    return (low ^ half) - half if signed else low
+
+
+def cast_like(
+    x: Tensor, like: Tensor, *, to: int, saturate: int = 1, round_mode: str = "up"
+) -> Tensor:
+    """CastLike, whose type `to` is known when the graph is built."""
+    del like
+    return cast(x, to=to, saturate=saturate, round_mode=round_mode)
 
 
 def is_inf(x: Tensor, *, detect_negative: int = 1, detect_positive: int = 1) -> Tensor:

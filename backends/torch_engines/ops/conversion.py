@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import onnx_ir as ir
 import torch
 from torch import Tensor
 
-from qcompiler.backends.torch_engines.ops.operands import torch_dtype
+from qcompiler.backends.torch_engines.element_types import FLOAT8, NARROW, torch_dtype
+from qcompiler.backends.torch_engines.ops.arithmetic import to_float8
 
 
 def _along(parameter: Tensor, x: Tensor, axis: int, block_size: int) -> Tensor:
     """The parameter broadcast to `x`: per tensor, per axis or per block of `axis`."""
-    if parameter.dim() == 0 or parameter.numel() == 1:
+    if parameter.numel() == 1:
         return parameter.reshape(())
     if block_size:
         return parameter.repeat_interleave(block_size, dim=axis).narrow(axis, 0, x.shape[axis])
@@ -28,15 +30,30 @@ def quantize_linear(
     saturate: int = 1,
     precision: int = 0,
 ) -> Tensor:
-    """QuantizeLinear: clamp(round_half_even(x / scale) + zero point)."""
-    del saturate, precision
+    """QuantizeLinear: clamp(round_half_even(x / scale) + zero point).
+
+    `output_dtype` is the ONNX type of the result, which tells 4 bits from 8.
+    """
+    del precision
     dtype = zero_point.dtype if zero_point is not None else torch.uint8
     dtype = torch_dtype(output_dtype) if output_dtype else dtype
-    y = torch.round(x / _along(scale, x, axis, block_size))
+    steps = x / _along(scale, x, axis, block_size)
+    if dtype in FLOAT8:
+        return to_float8(steps, dtype, bool(saturate))
+    y = torch.round(steps)
     if zero_point is not None:
         y = y + _along(zero_point.to(torch.float32), x, axis, block_size)
-    limits = torch.iinfo(dtype)
-    return y.clamp(limits.min, limits.max).to(torch.int32).to(dtype)
+    low, high = _limits(dtype, output_dtype)
+    return y.clamp(low, high).to(torch.int32).to(dtype)
+
+
+def _limits(dtype: torch.dtype, code: int) -> tuple[int, int]:
+    kind = NARROW.get(ir.DataType(code)) if code else None
+    if kind is None:
+        limits = torch.iinfo(dtype)
+        return limits.min, limits.max
+    bits, signed = kind
+    return (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
 
 
 def dequantize_linear(
@@ -49,11 +66,12 @@ def dequantize_linear(
     output_dtype: int = 0,
 ) -> Tensor:
     """DequantizeLinear: (x - zero point) * scale."""
-    del output_dtype
-    y = x.to(torch.int32)
+    wide = torch.float32 if x.dtype.is_floating_point else torch.int32
+    y = x.to(wide)
     if zero_point is not None:
-        y = y - _along(zero_point.to(torch.int32), x, axis, block_size)
-    return y.to(scale.dtype) * _along(scale, x, axis, block_size)
+        y = y - _along(zero_point.to(wide), x, axis, block_size)
+    real = y.to(scale.dtype) * _along(scale, x, axis, block_size)
+    return real.to(torch_dtype(output_dtype)) if output_dtype else real
 
 
 def dynamic_quantize_linear(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from qcompiler.backends.torch_engines.element_types import torch_dtype
 from qcompiler.backends.torch_engines.ops.operands import (
     Ints,
+    Numbers,
     axes_of,
-    integer,
     ints,
-    torch_dtype,
+    numbers,
 )
 from qcompiler.backends.torch_engines.ops.window import pad_constant, torch_pad
 
@@ -182,9 +183,9 @@ def eye_like(x: Tensor, *, dtype: int | None = None, k: int = 0) -> Tensor:
     return made.to(x.dtype if dtype is None else torch_dtype(dtype))
 
 
-def one_hot(indices: Tensor, depth: Ints, values: Tensor, *, axis: int = -1) -> Tensor:
-    """OneHot; indices in [-depth, depth), others give all `off`."""
-    count = integer(depth)
+def one_hot(indices: Tensor, depth: Numbers, values: Tensor, *, axis: int = -1) -> Tensor:
+    """OneHot; indices in [-depth, depth), others give all `off`. All three may be floats."""
+    (count,) = (int(each) for each in numbers(depth))
     index = indices.to(torch.int64)
     index = torch.where(index < 0, index + count, index)
     places = torch.arange(count)

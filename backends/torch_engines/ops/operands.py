@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-import onnx_ir as ir
 import torch
 from torch import Tensor
 
@@ -15,32 +14,6 @@ Ints: TypeAlias = "Tensor | Sequence[int] | int"
 While torch.export traces, integers of a list may be symbols."""
 
 Numbers: TypeAlias = "Tensor | Sequence[float] | float"
-
-_DTYPES: dict[ir.DataType, torch.dtype] = {
-    ir.DataType.FLOAT: torch.float32,
-    ir.DataType.DOUBLE: torch.float64,
-    ir.DataType.FLOAT16: torch.float16,
-    ir.DataType.BFLOAT16: torch.bfloat16,
-    ir.DataType.UINT8: torch.uint8,
-    ir.DataType.INT8: torch.int8,
-    ir.DataType.UINT16: torch.uint16,
-    ir.DataType.INT16: torch.int16,
-    ir.DataType.UINT32: torch.uint32,
-    ir.DataType.INT32: torch.int32,
-    ir.DataType.UINT64: torch.uint64,
-    ir.DataType.INT64: torch.int64,
-    ir.DataType.BOOL: torch.bool,
-    ir.DataType.COMPLEX64: torch.complex64,
-}
-
-
-def torch_dtype(code: int) -> torch.dtype:
-    """The torch type of an ONNX element type number.
-
-    Raises:
-        KeyError: torch has no such type (strings, 4-bit integers).
-    """
-    return _DTYPES[ir.DataType(code)]
 
 
 def ints(values: Ints) -> list[int]:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from qcompiler.backends.torch_engines.element_types import torch_dtype
+
 
 def gemm(
     a: Tensor,
@@ -31,6 +33,16 @@ def einsum(*operands: Tensor, equation: str) -> Tensor:
     return torch.einsum(equation.replace(" ", ""), *operands)
 
 
+def rms_norm(
+    x: Tensor, scale: Tensor, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1
+) -> Tensor:
+    """RMSNormalization over the axes from `axis` on."""
+    stash = x.to(torch_dtype(stash_type))
+    axes = list(range(axis % x.dim(), x.dim()))
+    root = torch.rsqrt((stash * stash).mean(axes, keepdim=True) + epsilon)
+    return (stash * root).to(x.dtype) * scale
+
+
 def matmul_integer(
     a: Tensor, b: Tensor, a_zero: Tensor | None = None, b_zero: Tensor | None = None
 ) -> Tensor:
@@ -54,9 +66,41 @@ def batch_norm(
     momentum: float = 0.9,
     training_mode: int = 0,
 ) -> Tensor:
-    """BatchNormalization at inference, channels on axis 1."""
-    del momentum, training_mode
+    """BatchNormalization, channels on axis 1; `training_mode` takes the batch's own statistics."""
+    if training_mode:
+        return batch_norm_statistics(
+            x, scale, bias, mean, variance, epsilon=epsilon, momentum=momentum
+        )[0]
+    scale, bias = scale.to(x.dtype), bias.to(x.dtype)
+    mean, variance = mean.to(x.dtype), variance.to(x.dtype)
     return functional.batch_norm(x, mean, variance, scale, bias, False, 0.0, epsilon)
+
+
+def batch_norm_statistics(
+    x: Tensor,
+    scale: Tensor,
+    bias: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    *,
+    epsilon: float = 1e-5,
+    momentum: float = 0.9,
+    training_mode: int = 1,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """BatchNormalization in training: y, running mean and (population) variance."""
+    if not training_mode:
+        y = batch_norm(x, scale, bias, mean, variance, epsilon=epsilon)
+        return y, mean, variance
+    axes = [axis for axis in range(x.dim()) if axis != 1]
+    own, spread = x.mean(axes), x.var(axes, correction=0)
+    y = functional.batch_norm(
+        x, own.to(x.dtype), spread.to(x.dtype), scale.to(x.dtype), bias.to(x.dtype), False, 0.0,
+        epsilon,
+    )  # fmt: skip
+    kept = 1 - momentum
+    running_mean = mean * momentum + own.to(mean.dtype) * kept
+    running_variance = variance * momentum + spread.to(variance.dtype) * kept
+    return y, running_mean, running_variance
 
 
 def instance_norm(x: Tensor, scale: Tensor, bias: Tensor, *, epsilon: float = 1e-5) -> Tensor:
@@ -80,6 +124,23 @@ def layer_norm(
     return functional.layer_norm(
         x, shape, weight, None if bias is None else bias.expand(shape), epsilon
     )
+
+
+def layer_norm_statistics(
+    x: Tensor,
+    scale: Tensor,
+    bias: Tensor | None = None,
+    *,
+    axis: int = -1,
+    epsilon: float = 1e-5,
+    stash_type: int = 1,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """LayerNormalization with the mean and the inverse deviation, in `stash_type`."""
+    stash = x.to(torch_dtype(stash_type))
+    axes = list(range(axis % x.dim(), x.dim()))
+    mean = stash.mean(axes, keepdim=True)
+    inverse = torch.rsqrt(((stash - mean) ** 2).mean(axes, keepdim=True) + epsilon)
+    return layer_norm(x, scale, bias, axis=axis, epsilon=epsilon), mean, inverse
 
 
 def group_norm(
@@ -108,9 +169,9 @@ def lrn(
 
 
 def lp_norm(x: Tensor, *, axis: int = -1, p: int = 2) -> Tensor:
-    """LpNormalization along one axis."""
+    """LpNormalization along one axis; a row of zeros stays."""
     length: Tensor = torch.linalg.vector_norm(x, ord=p, dim=axis, keepdim=True)
-    return x / length
+    return x / torch.where(length == 0, torch.ones_like(length), length)
 
 
 def mean_variance_norm(x: Tensor, *, axes: tuple[int, ...] = (0, 2, 3)) -> Tensor:

@@ -44,7 +44,7 @@ _DEFAULTS = {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh"), "R
 
 
 class Options(TypedDict, total=False):
-    """The attributes that all three have; `objection` refuses clip and layout 1."""
+    """The attributes that all three have."""
 
     hidden_size: int
     direction: str
@@ -57,10 +57,8 @@ class Options(TypedDict, total=False):
 
 def objection(node: ir.Node) -> str | None:
     """Why a recurrent node is not lowered, None if it is."""
-    attributes = node.attributes
-    if "clip" in attributes or any(map(attributes.get_int, ("input_forget", "layout"))):
-        return "clip, input_forget or layout=1"
-    unknown = set(attributes.get_strings("activations", ())) - {*_PLAIN, *_ALPHA, *_ALPHA_BETA}
+    names = node.attributes.get_strings("activations", ())
+    unknown = set(names) - {*_PLAIN, *_ALPHA, *_ALPHA_BETA}
     return f"the activations {', '.join(sorted(unknown))}" if unknown else None
 
 
@@ -71,6 +69,9 @@ def _activations(op: str, directions: int, options: Options) -> list[list[Activa
     alphas = iter(options.get("activation_alpha") or ())
     betas = iter(options.get("activation_beta") or ())
     made = [_activation(name, alphas, betas) for name in names]
+    limit = options.get("clip")
+    if limit is not None:
+        made = [partial(_clipped, each, limit) for each in made]
     size = len(defaults)
     return [made[k * size : (k + 1) * size] for k in range(directions)]
 
@@ -83,6 +84,10 @@ def _activation(name: str, alphas: Iterator[float], betas: Iterator[float]) -> A
         return partial(_with, function, next(alphas, alpha))
     function, alpha, beta = _ALPHA_BETA[name]
     return partial(_with, function, next(alphas, alpha), next(betas, beta))
+
+
+def _clipped(function: Activation, limit: float, x: Tensor) -> Tensor:
+    return function(torch.clamp(x, -limit, limit))
 
 
 def _with(function: Activation, *numbers_and_x: Tensor | float) -> Tensor:
@@ -104,13 +109,13 @@ def lstm(
     **options: Unpack[Options],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """LSTM: gates in order i, o, f, c."""
-    del input_forget  # refused
     direction = options.get("direction", "forward")
+    x, (h0, c0) = _time_first(options, x, h0, c0)
     states = [_state(given, x, r) for given in (h0, c0)]
     usual = _DEFAULTS["LSTM"] * w.shape[0]
-    plain = tuple(options.get("activations") or usual) == usual
-    if peephole is None and plain and lengths is None:
-        return _library_lstm(x, w, r, b, states, direction)
+    plain = tuple(options.get("activations") or usual) == usual and "clip" not in options
+    if peephole is None and plain and lengths is None and not input_forget:
+        return _batch_first(options, *_library_lstm(x, w, r, b, states, direction))  # type: ignore[return-value]
     functions = _activations("LSTM", w.shape[0], options)
 
     def step(k: int) -> Step:
@@ -119,14 +124,15 @@ def lstm(
 
         def run(gates: Tensor, state: State) -> State:
             i, o, forget, c = (gates + functional.linear(state[0], r[k])).chunk(4, dim=-1)
-            i, forget = f(i + peep[0] * state[1]), f(forget + peep[2] * state[1])
+            i = f(i + peep[0] * state[1])
+            forget = 1 - i if input_forget else f(forget + peep[2] * state[1])
             cell = forget * state[1] + i * g(c)
             return f(o + peep[1] * cell) * h(cell), cell
 
         return run
 
     y, last = _run(x, w, b, lengths, states, direction, step)
-    return y, last[0], last[1]
+    return _batch_first(options, y, *last)  # type: ignore[return-value]
 
 
 def gru(
@@ -142,6 +148,7 @@ def gru(
 ) -> tuple[Tensor, Tensor]:
     """GRU: gates in order z, r, h."""
     functions = _activations("GRU", w.shape[0], options)
+    x, (h0,) = _time_first(options, x, h0)
 
     def step(k: int) -> Step:
         f, g = functions[k]
@@ -163,7 +170,7 @@ def gru(
 
     direction = options.get("direction", "forward")
     y, last = _run(x, w, _without_hidden_bias(b), lengths, [_state(h0, x, r)], direction, step)
-    return y, last[0]
+    return _batch_first(options, y, *last)  # type: ignore[return-value]
 
 
 def rnn(
@@ -177,6 +184,7 @@ def rnn(
 ) -> tuple[Tensor, Tensor]:
     """RNN with one gate."""
     functions = _activations("RNN", w.shape[0], options)
+    x, (h0,) = _time_first(options, x, h0)
 
     def step(k: int) -> Step:
         (f,) = functions[k]
@@ -184,7 +192,24 @@ def rnn(
 
     direction = options.get("direction", "forward")
     y, last = _run(x, w, b, lengths, [_state(h0, x, r)], direction, step)
-    return y, last[0]
+    return _batch_first(options, y, *last)  # type: ignore[return-value]
+
+
+def _time_first(
+    options: Options, x: Tensor, *states: Tensor | None
+) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+    """Operands of layout 1 (batch first) as those of layout 0."""
+    if not options.get("layout"):
+        return x, states
+    turned = (each if each is None else each.transpose(0, 1) for each in states)
+    return x.transpose(0, 1), tuple(turned)
+
+
+def _batch_first(options: Options, y: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+    """Results as the layout asked for has them."""
+    if not options.get("layout"):
+        return y, *states
+    return y.permute(2, 0, 1, 3), *(each.transpose(0, 1) for each in states)
 
 
 def _state(given: Tensor | None, x: Tensor, r: Tensor) -> Tensor:

@@ -28,6 +28,25 @@ def _product(x: Tensor, axes: list[int], keep: bool) -> Tensor:
     return x
 
 
+def _extreme(x: Tensor, axes: list[int], keep: bool, sign: int) -> Tensor:
+    """Maximum (sign 1) or minimum; over no elements the end of the type's range."""
+    if all(x.shape[axis] for axis in axes):
+        return x.amax(axes, keep) if sign > 0 else x.amin(axes, keep)
+    shape = [1 if axis in axes else size for axis, size in enumerate(x.shape)]
+    if not keep:
+        shape = [size for axis, size in enumerate(x.shape) if axis not in axes]
+    return torch.full(shape, _worst(x.dtype, sign), dtype=x.dtype)
+
+
+def _worst(dtype: torch.dtype, sign: int) -> float | int | bool:
+    if dtype.is_floating_point:
+        return -sign * float("inf")
+    if dtype == torch.bool:
+        return sign < 0
+    limits = torch.iinfo(dtype)
+    return limits.min if sign > 0 else limits.max
+
+
 def _sum(x: Tensor, axes: list[int], keep: bool) -> Tensor:
     return x.sum(dim=axes, keepdim=keep, dtype=x.dtype)
 
@@ -53,7 +72,7 @@ def reduce_max(
 ) -> Tensor:
     """ReduceMax."""
     return _reduce(
-        x, axes, keepdims, noop_with_empty_axes, lambda y, along, keep: y.amax(along, keep)
+        x, axes, keepdims, noop_with_empty_axes, lambda y, along, keep: _extreme(y, along, keep, 1)
     )
 
 
@@ -62,7 +81,7 @@ def reduce_min(
 ) -> Tensor:
     """ReduceMin."""
     return _reduce(
-        x, axes, keepdims, noop_with_empty_axes, lambda y, along, keep: y.amin(along, keep)
+        x, axes, keepdims, noop_with_empty_axes, lambda y, along, keep: _extreme(y, along, keep, -1)
     )
 
 

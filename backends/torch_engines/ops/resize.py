@@ -5,9 +5,10 @@ Common 4-D cases go to `torch.nn.functional.interpolate`, which computes the sam
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
-import onnx_ir as ir
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -22,20 +23,9 @@ _ROUNDING: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def objection(node: ir.Node) -> str | None:
-    """Why a Resize is not lowered, None if it is."""
-    attributes = node.attributes
-    if attributes.get_int("antialias"):
-        return "antialias"
-    if attributes.get_string("keep_aspect_ratio_policy", "stretch") != "stretch":
-        return "keep_aspect_ratio_policy"
-    transform = attributes.get_string("coordinate_transformation_mode", "half_pixel")
-    return str(transform) if transform == "tf_crop_and_resize" else None
-
-
 def resize(
     x: Tensor,
-    roi: Tensor | None = None,
+    roi: Numbers | None = None,
     scales: Numbers | None = None,
     sizes: Ints | None = None,
     *,
@@ -49,37 +39,92 @@ def resize(
     mode: str = "nearest",
     nearest_mode: str = "round_prefer_floor",
 ) -> Tensor:
-    """Resize in the forms that `objection` lets through."""
-    del roi, extrapolation_value, antialias, keep_aspect_ratio_policy
+    """Resize; `tf_crop_and_resize` takes its region from `roi`."""
     along = axes_of(list(axes) if axes is not None else None, x.dim())
-    factors, targets = _extent(x, along, scales, sizes)
+    factors, targets = _extent(x, along, scales, sizes, keep_aspect_ratio_policy)
     transform = coordinate_transformation_mode
     fast = _fast(x, along, factors, targets, transform, mode, nearest_mode)
-    if fast is not None:
+    if fast is not None and not antialias:
         return fast
-    for axis, factor, target in zip(along, factors, targets, strict=True):
-        if target == x.shape[axis] and factor == 1.0:
+    crop = transform == "tf_crop_and_resize"
+    region = numbers(roi) if crop and roi is not None else [0.0] * len(along) + [1.0] * len(along)
+    for place, (axis, factor, target) in enumerate(zip(along, factors, targets, strict=True)):
+        if target == x.shape[axis] and factor == 1.0 and not crop:
             continue
-        position = _positions(x.shape[axis], target, factor, transform)
+        source = x.shape[axis]
+        if crop:
+            ends = region[place], region[place + len(along)]
+            position = _cropped(source, target, *ends)
+        else:
+            position = _positions(source, target, factor, transform)
         if mode == "nearest":
             x = _take(x, axis, _ROUNDING[nearest_mode](position))
+        elif antialias and factor < 1.0:
+            x = _smoothed(x, axis, position, factor, mode, cubic_coeff_a, bool(exclude_outside))
         elif mode == "linear":
             x = _linear(x, axis, position)
         else:
             x = _cubic(x, axis, position, cubic_coeff_a, bool(exclude_outside))
+        if crop:
+            outside = _along((position < 0) | (position > source - 1), axis, x.dim())
+            x = torch.where(outside, torch.full_like(x, extrapolation_value), x)
     return x
 
 
+def _cropped(size: int, target: int, start: float, end: float) -> Tensor:
+    """Source coordinates of `tf_crop_and_resize`."""
+    if target == 1:
+        return torch.full((1,), 0.5 * (start + end) * (size - 1))
+    step = (end - start) * (size - 1) / (target - 1)
+    return start * (size - 1) + torch.arange(target, dtype=torch.float32) * step
+
+
+def _smoothed(
+    x: Tensor, axis: int, position: Tensor, factor: float, mode: str, a: float, exclude: bool
+) -> Tensor:
+    """Antialiased: the filter is stretched by 1 / factor; taps outside repeat the edge or go."""
+    size = x.shape[axis]
+    reach = math.ceil(2 / factor) + 1
+    taps = torch.arange(-reach, size + reach, dtype=torch.float32)
+    d = ((taps.unsqueeze(0) - position.unsqueeze(1)) * factor).abs()
+    spread = torch.clamp(1 - d, min=0) if mode == "linear" else _keys(d, a)
+    weights = spread[:, reach : reach + size].clone()
+    if not exclude:
+        weights[:, 0] += spread[:, :reach].sum(1)
+        weights[:, -1] += spread[:, reach + size :].sum(1)
+    weights = (weights / weights.sum(1, keepdim=True)).to(x.dtype)
+    found: Tensor = torch.tensordot(x, weights, dims=([axis], [1]))
+    return found.movedim(-1, axis)
+
+
+def _keys(d: Tensor, a: float) -> Tensor:
+    """Keys' cubic filter at distances d."""
+    near = ((a + 2) * d - (a + 3)) * d * d + 1
+    far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+    return torch.where(d <= 1, near, torch.where(d < 2, far, torch.zeros_like(d)))
+
+
 def _extent(
-    x: Tensor, axes: list[int], scales: Numbers | None, sizes: Ints | None
+    x: Tensor, axes: list[int], scales: Numbers | None, sizes: Ints | None, policy: str
 ) -> tuple[list[float], list[int]]:
-    """Scale and output size of each axis."""
+    """Scale and output size of each axis. Sizes are rounded down from float32 products."""
     if sizes is not None and len(ints(sizes)):
         targets = ints(sizes)
-        return [t / x.shape[a] for t, a in zip(targets, axes, strict=True)], targets
+        factors = [t / x.shape[a] for t, a in zip(targets, axes, strict=True)]
+        if policy == "stretch":
+            return factors, targets
+        factor = min(factors) if policy == "not_larger" else max(factors)
+        return [factor] * len(axes), [math.floor(factor * x.shape[a] + 0.5) for a in axes]
     assert scales is not None
     factors = numbers(scales)
-    return factors, [int(x.shape[a] * f) for a, f in zip(axes, factors, strict=True)]
+    return factors, [_floor_product(x.shape[a], f) for a, f in zip(axes, factors, strict=True)]
+
+
+def _floor_product(size: int, factor: float) -> int:
+    """floor(size * factor) in float32, as ONNX Runtime computes it."""
+    if factor == 1.0:
+        return size
+    return int(np.float32(size) * np.float32(factor))
 
 
 def _positions(size: int, target: int, factor: float, transform: str) -> Tensor:
@@ -118,9 +163,7 @@ def _cubic(x: Tensor, axis: int, position: Tensor, a: float, exclude: bool) -> T
     taps, weights = [], []
     for offset in (-1, 0, 1, 2):
         d = (position - (low + offset)).abs()
-        near = ((a + 2) * d - (a + 3)) * d * d + 1
-        far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
-        weight = torch.where(d <= 1, near, torch.where(d < 2, far, torch.zeros_like(d)))
+        weight = _keys(d, a)
         if exclude:
             place = low + offset
             weight = torch.where((place < 0) | (place >= x.shape[axis]), 0.0, weight)

@@ -152,32 +152,45 @@ def conv_transpose(
     rank = w.dim() - 2
     stride, dilation = _or_ones(strides, rank), _or_ones(dilations, rank)
     extra = list(output_padding or [0] * rank)
-    cut = list(pads or [0] * 2 * rank)
-    if output_shape or auto_pad.startswith("SAME"):
-        sizes = zip(x.shape[2:], stride, extra, w.shape[2:], dilation, strict=True)
-        full = [(size - 1) * s + more + (k - 1) * d + 1 for size, s, more, k, d in sizes]
-        wanted = list(output_shape or [s * t for s, t in zip(x.shape[2:], stride, strict=True)])
-        cut = _shares([f - n for f, n in zip(full, wanted[-rank:], strict=True)], auto_pad)
+    geometry = (x.shape[2:], w.shape[2:], stride, dilation, extra)
+    cut = transposed_cut(*geometry, pads, auto_pad, output_shape)
     if (
         _even(cut)
         and all(c >= 0 for c in cut)
-        and all(e < s for e, s in zip(extra, stride, strict=True))
+        and all(e < max(s, d) for e, s, d in zip(extra, stride, dilation, strict=True))
     ):
         return _CONV_TRANSPOSE[rank](x, w, b, stride, cut[:rank], extra, group, dilation)
-    full_result = _CONV_TRANSPOSE[rank](x, w, b, stride, 0, 0, group, dilation)
+    full = _CONV_TRANSPOSE[rank](x, w, None, stride, 0, 0, group, dilation)
     grow = [-c for c in cut[:rank]] + [e - c for e, c in zip(extra, cut[rank:], strict=True)]
-    grown = functional.pad(full_result, torch_pad(grow))
-    return grown if b is None or not any(extra) else _bias_in_new(grown, b, extra, cut[rank:])
+    grown = functional.pad(full, torch_pad(grow))
+    return grown if b is None else grown + b.reshape([-1] + [1] * rank)
 
 
-def _bias_in_new(y: Tensor, b: Tensor, extra: Sequence[int], cut: Sequence[int]) -> Tensor:
-    """Puts the bias where padding added rows beyond the computed result."""
-    for axis, (more, less) in enumerate(zip(extra, cut, strict=True)):
-        new = more - less
-        if new > 0:
-            tail = y.narrow(axis + 2, y.shape[axis + 2] - new, new)
-            tail.copy_(b.reshape([1, -1] + [1] * (y.dim() - 2)).expand_as(tail))
-    return y
+def transposed_cut(
+    sizes: Sequence[int],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    output_padding: Sequence[int],
+    pads: Sequence[int] | None,
+    auto_pad: str,
+    output_shape: Sequence[int] | None,
+) -> list[int]:
+    """[begin..., end...] cells that ConvTranspose takes off its full result.
+
+    With an output shape the odd cell lies at the end for SAME_UPPER only (ONNX ConvTranspose-22).
+    """
+    rank = len(kernel)
+    same = auto_pad.startswith("SAME")
+    if not output_shape and not same:
+        return [0] * 2 * rank if auto_pad == "VALID" else list(pads or [0] * 2 * rank)
+    steps = zip(sizes, strides, output_padding, kernel, dilations, strict=True)
+    full = [(size - 1) * s + more + (k - 1) * d + 1 for size, s, more, k, d in steps]
+    wanted = list(output_shape or [size * s for size, s in zip(sizes, strides, strict=True)])
+    totals = [f - n for f, n in zip(full, wanted[-rank:], strict=True)]
+    shared = _shares([max(t, 0) for t in totals], auto_pad if same else "SAME_LOWER")
+    spare = [min(t, 0) for t in totals]  # what is asked for beyond the full result: at the end
+    return shared[:rank] + [e + t for e, t in zip(shared[rank:], spare, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -281,6 +294,36 @@ def max_pool(
         return _MAX_POOL[pool.rank](x, kernel, stride, begin, dilation)
     padded = pad_constant(x, torch_pad(around), _lowest(x))
     return _MAX_POOL[pool.rank](padded, kernel, stride, 0, dilation)
+
+
+def max_pool_indices(
+    x: Tensor,
+    *,
+    kernel_shape: Sequence[int],
+    auto_pad: str = "NOTSET",
+    ceil_mode: int = 0,
+    dilations: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None,
+    storage_order: int = 0,
+    strides: Sequence[int] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """MaxPool with the place of each maximum in the whole operand, by rows or by columns."""
+    pool = _Pool.of(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
+    wide = x if x.dtype.is_floating_point else x.to(torch.float64)
+    padded = functional.pad(wide, torch_pad(pool.around), value=float("-inf"))
+    y, place = _MAX_POOL[pool.rank](
+        padded, pool.kernel, pool.stride, 0, pool.dilation, return_indices=True
+    )
+    coordinates = []
+    for axis in reversed(range(2, x.dim())):
+        coordinates.append(place % padded.shape[axis] - pool.pads[axis - 2])
+        place = place // padded.shape[axis]
+    spatial = list(zip(reversed(coordinates), x.shape[2:], strict=True))
+    flat = torch.zeros_like(place)
+    for where, size in reversed(spatial) if storage_order else spatial:
+        flat = flat * size + where
+    images = torch.arange(x.shape[0] * x.shape[1]).reshape(*x.shape[:2], *[1] * pool.rank)
+    return y.to(x.dtype), flat + images * math.prod(x.shape[2:])
 
 
 def average_pool(
