@@ -1,4 +1,4 @@
-"""If, Loop and Scan: their bodies are GraphModules called by small modules."""
+"""If, Loop, Scan and SequenceMap: their bodies are GraphModules called by small modules."""
 
 from __future__ import annotations
 
@@ -135,6 +135,24 @@ class ScanBlock(torch.nn.Module):
         return (*state, *found)
 
 
+class SequenceMapBlock(torch.nn.Module):
+    """ONNX SequenceMap: a body over the elements of sequences, tensors being given whole."""
+
+    def __init__(self, body: fx.GraphModule, results: int) -> None:
+        super().__init__()
+        self.body = body
+        self.results = results
+
+    def forward(self, operands: list[Any], captured: list[Any]) -> Any:
+        """One sequence per output of the body."""
+        made: list[list[Any]] = [[] for _ in range(self.results)]
+        for place in range(len(operands[0])):
+            given = [each[place] if isinstance(each, list) else each for each in operands]
+            for found, result in zip(made, self.body(*given, *captured), strict=True):
+                found.append(result)
+        return tuple(made)
+
+
 def control_module(node: ir.Node, lower_body: LowerBody) -> tuple[torch.nn.Module, list[ir.Value]]:
     """The module of a control-flow node and the outer values its bodies read."""
     captured = captured_values(node)
@@ -147,6 +165,8 @@ def control_module(node: ir.Node, lower_body: LowerBody) -> tuple[torch.nn.Modul
         carried = len(node.inputs) - 2
         rows = [_row(value) for value in body.outputs[1 + carried :]]
         return LoopBlock(lower_body(body, captured), carried, rows), captured
+    if node.op_type == "SequenceMap":
+        return SequenceMapBlock(lower_body(body, captured), len(node.outputs)), captured
     scanned = node.attributes.get_int("num_scan_inputs", 1)
     states = len(node.inputs) - scanned
     rows = [_row(value) for value in body.outputs[states:]]

@@ -35,7 +35,7 @@ from qcompiler.ir.origin import describe, module_path
 from qcompiler.ir.walk import is_op
 
 _BYTES = (ir.DataType.UINT8, ir.DataType.INT8)
-CONTROL = ("If", "Loop", "Scan")
+CONTROL = ("If", "Loop", "Scan", "SequenceMap")
 """Ops with bodies."""
 
 
@@ -356,7 +356,8 @@ class GraphLowering(Writer):
 
 def _is_unsigned(node: ir.Node) -> bool:
     """Whether the node computes with unsigned integers that torch only stores."""
-    return any(value is not None and value.dtype in unsigned.TYPES for value in node.inputs)
+    first = node.inputs[0]
+    return first is not None and first.dtype in unsigned.TYPES
 
 
 def _to_quantized(integers: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:

@@ -69,25 +69,33 @@ def check_ops(model: ir.Model) -> None:
     missing: dict[str, ir.Node] = {}
     for node in all_nodes(model):
         name = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
-        kind = _unknown_type(node)
-        if kind is not None:
-            missing.setdefault(f"{name} with elements of type {kind}, which torch has not", node)
-        if is_op(node, *CONTROL, "Constant"):
-            continue
-        row = row_of(node)
-        objection = row.objection(node) if row is not None else None
-        if row is None:
-            missing.setdefault(name, node)
-        elif objection is not None:
-            missing.setdefault(f"{name} with {objection}", node)
-        elif asks_more(node) and row.several is None and not row.is_tuple:
-            missing.setdefault(f"{name} with more outputs than one", node)
+        objection = _objection(node)
+        if objection is not None:
+            missing.setdefault(f"{name}{objection}", node)
     if missing:
         raise LoweringError(
             f"no torch lowering for {', '.join(sorted(missing))}",
             where="; ".join(describe(node) for node in missing.values()),
             fix="choose the target onnxruntime, or take the op out of the model",
         )
+
+
+def _objection(node: ir.Node) -> str | None:
+    """What of a node is not lowered, as words behind its name; empty when none of it is."""
+    kind = _unknown_type(node)
+    if kind is not None:
+        return f" with elements of type {kind}, which torch has not"
+    if is_op(node, *CONTROL, "Constant"):
+        return None
+    row = row_of(node)
+    if row is None:
+        return ""
+    found = row.objection(node)
+    if found is not None:
+        return f" with {found}"
+    if asks_more(node) and row.several is None and not row.is_tuple:
+        return " with more outputs than one"
+    return None
 
 
 def _unknown_type(node: ir.Node) -> str | None:

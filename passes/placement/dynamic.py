@@ -79,27 +79,11 @@ class _Writer:
         cast = self._add("Cast", [product], anchor, f"{stem}_sum", to=ir.DataType.FLOAT)
         scales = self._add("Mul", [scale, weight.scale], anchor, f"{stem}_scales")
         result = self._add("Mul", [cast, scales], anchor, f"{stem}_product")
-        if anchor.op_type == "Gemm":
-            result = self._gemm_rest(result, anchor, stem)
+        if anchor.op_type == "Gemm" and len(anchor.inputs) > 2 and anchor.inputs[2] is not None:
+            result = self._add("Add", [result, anchor.inputs[2]], anchor, f"{stem}_biased")
         result.shape = anchor.outputs[0].shape
         self._rewriter.replace_uses(anchor.outputs[0], result)
         self._rewriter.erase_dead(anchor)
-
-    def _gemm_rest(self, product: ir.Value, anchor: ir.Node, stem: str) -> ir.Value:
-        """alpha * product + beta * C."""
-        result = self._scaled(product, "alpha", anchor, f"{stem}_scaled")
-        bias = anchor.inputs[2] if len(anchor.inputs) > 2 else None
-        if bias is None:
-            return result
-        bias = self._scaled(bias, "beta", anchor, f"{stem}_bias")
-        return self._add("Add", [result, bias], anchor, f"{stem}_biased")
-
-    def _scaled(self, value: ir.Value, factor: str, anchor: ir.Node, name: str) -> ir.Value:
-        by = anchor.attributes.get_float(factor, 1.0)
-        if by == 1.0:
-            return value
-        held = self._rewriter.constant(np.asarray(by, np.float32), f"{name}_{factor}")
-        return self._add("Mul", [value, held], anchor, name)
 
     def _add(
         self,

@@ -11,6 +11,7 @@ from qcompiler.search.candidates import Candidate, Workshop, failure
 from qcompiler.search.goal import Goal
 from qcompiler.search.loss import sqnr_db
 from qcompiler.search.options import denials
+from qcompiler.target.constraints import has_elements
 
 
 def asked_plan(workshop: Workshop, goal: Goal) -> Plan:
@@ -125,6 +126,9 @@ def _require_quantized(workshop: Workshop, goal: Goal, plan: Plan) -> None:
         return
     if any(choice.precision != FLOAT for choice in plan.choices.values()):
         return
+    options = workshop.options
+    if options and all(has_elements(each.region) is not None for each in options):
+        return  # there is nothing to quantize
     raise LegalityError(
         f"no region of this model can run as {wanted.precision!r} on {workshop.target.name}",
         denials(workshop.target, workshop.options, wanted.precision),

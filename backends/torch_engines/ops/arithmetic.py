@@ -90,12 +90,18 @@ def cast(x: Tensor, *, to: int, saturate: int = 1, round_mode: str = "up") -> Te
     return narrowed(x.to(dtype), to)
 
 
+_E4M3_END = 464.0
+"""Half a step above 448, the largest number of float8e4m3fn."""
+
+
 def to_float8(x: Tensor, dtype: torch.dtype, saturate: bool) -> Tensor:
     """float8; what is too large becomes the largest number, or NaN or infinity."""
     wide = x.to(torch.float32)
-    if not saturate:
-        return wide.to(dtype)
     largest = torch.finfo(dtype).max
+    if not saturate:
+        if dtype == torch.float8_e4m3fn:  # torch saturates; ties at the end are rounded down
+            wide = torch.where(wide.abs() > _E4M3_END, float("nan"), wide)
+        return wide.to(dtype)
     return wide.clamp(-largest, largest).to(dtype)
 
 

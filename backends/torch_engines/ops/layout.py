@@ -13,6 +13,7 @@ from qcompiler.backends.torch_engines.ops.operands import (
     Ints,
     Numbers,
     axes_of,
+    integer,
     ints,
     numbers,
 )
@@ -194,9 +195,9 @@ def one_hot(indices: Tensor, depth: Numbers, values: Tensor, *, axis: int = -1) 
     return chosen.movedim(-1, axis if axis >= 0 else chosen.dim() + axis)
 
 
-def trilu(x: Tensor, k: Tensor | None = None, *, upper: int = 1) -> Tensor:
+def trilu(x: Tensor, k: Ints | None = None, *, upper: int = 1) -> Tensor:
     """Trilu: the upper or lower triangle."""
-    diagonal = 0 if k is None else int(k.item())
+    diagonal = 0 if k is None else integer(k)
     return torch.triu(x, diagonal) if upper else torch.tril(x, diagonal)
 
 

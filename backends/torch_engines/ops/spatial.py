@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,8 +39,9 @@ def col2im(
     counts = [(size - (k - 1) * d - 1) // s + 1 for size, k, s, d in axes]
     columns = x.reshape(x.shape[0], -1, *block, *counts)
     total = x.new_zeros(x.shape[0], columns.shape[1], *padded)
-    for place in product(*(range(k) for k in block)):
-        where: list[slice] = [
+    for tap in product(*(range(k) for k in block)):
+        place: list[Any] = list(tap)
+        where: list[Any] = [
             slice(p * d, p * d + (n - 1) * s + 1, s)
             for p, (_, _, s, d), n in zip(place, axes, counts, strict=True)
         ]

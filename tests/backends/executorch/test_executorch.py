@@ -88,8 +88,8 @@ class TestExecuTorch(TargetContract):
         assert sample.total > 0
 
     def test_an_op_without_a_row_is_named(self) -> None:
-        text = "odd (float[2] x) => (float[2] y) { y = Det(x) }"
-        with pytest.raises(LoweringError, match="Det"):
+        text = "odd (uint8[9] x) => (uint8[H,W,C] y) { y = ImageDecoder(x) }"
+        with pytest.raises(LoweringError, match="ImageDecoder"):
             ExecuTorch().lower(from_text(text))
 
 

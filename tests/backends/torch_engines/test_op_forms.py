@@ -62,33 +62,49 @@ def test_activations_take_their_alpha_and_beta_in_order(
 
 
 _SCALES = np.array([1, 1, 2, 2], np.float32)
+_LESS = np.array([1, 1, 0.6, 0.7], np.float32)
 _CROP = np.array([0, 0, 0.2, 0.2, 1, 1, 0.8, 0.8], np.float32)
-_SIZES = np.array([1, 2, 8, 8], np.int64)
+_PAST = np.array([0, 0, -0.2, 0.2, 1, 1, 1.3, 0.8], np.float32)
+_SIZES = np.array([7, 8], np.int64)
+_TF = {"coordinate_transformation_mode": "tf_crop_and_resize"}
 
 
 @pytest.mark.parametrize(
     ("op", "operands", "attributes"),
     [
-        ("LSTM", recurrent("LSTM"), {"hidden_size": 5, "layout": 1}),
-        ("LSTM", recurrent("LSTM"), {"hidden_size": 5, "input_forget": 1}),
-        ("GRU", recurrent("GRU"), {"hidden_size": 5, "clip": 0.5}),
-        ("RNN", recurrent("RNN"), {"hidden_size": 5, "activations": ["Sine"]}),
+        *(
+            (op, recurrent(op), {"hidden_size": 5, "outputs": 2, **form})
+            for op in _GATES
+            for form in ({"layout": 1}, {"clip": 0.5}, {"clip": 0.5, "direction": "reverse"})
+        ),
+        ("LSTM", recurrent("LSTM"), {"hidden_size": 5, "outputs": 3, "input_forget": 1}),
+        *(
+            ("Resize", [f(1, 2, 6, 7), None, _LESS], {"mode": mode, "antialias": 1, **form})
+            for mode in ("linear", "cubic")
+            for form in ({}, {"exclude_outside": 1})
+        ),
         ("Resize", [f(1, 2, 4, 5), None, _SCALES], {"mode": "linear", "antialias": 1}),
-        (
-            "Resize",
-            [f(1, 2, 4, 5), None, None, _SIZES],
-            {"keep_aspect_ratio_policy": "not_larger"},
+        *(
+            (
+                "Resize",
+                [f(1, 2, 4, 5), None, None, _SIZES],
+                {"keep_aspect_ratio_policy": policy, "axes": [2, 3], "mode": mode},
+            )
+            for policy in ("not_larger", "not_smaller")
+            for mode in ("nearest", "linear")
         ),
-        (
-            "Resize",
-            [f(1, 2, 4, 5), _CROP, _SCALES],
-            {"coordinate_transformation_mode": "tf_crop_and_resize"},
-        ),
+        ("Resize", [f(1, 2, 4, 5), _CROP, _SCALES], _TF),
+        ("Resize", [f(1, 2, 4, 5), _PAST, _SCALES], {**_TF, "extrapolation_value": 3.0}),
     ],
 )
-def test_forms_without_a_lowering_are_named_before_anything_is_built(
-    op: str, operands: list[Any], attributes: dict[str, Any], one_node: Any
+def test_rare_attributes_agree(
+    op: str, operands: list[Any], attributes: dict[str, Any], row_agrees: Any
 ) -> None:
-    model, _ = one_node(op, operands, attributes, True)
-    with pytest.raises(LoweringError, match=f"no torch lowering for {op} with "):
+    row_agrees(op, operands, attributes, True)
+
+
+def test_forms_without_a_lowering_are_named_before_anything_is_built(one_node: Any) -> None:
+    attributes = {"hidden_size": 5, "activations": ["Sine"]}
+    model, _ = one_node("RNN", recurrent("RNN"), attributes, True)
+    with pytest.raises(LoweringError, match="no torch lowering for RNN with the activations Sine"):
         lower(program_from_proto(model).model, Setting("fbgemm"))

@@ -113,3 +113,19 @@ def test_avoid_skip_layer_norm_spells_the_add_as_a_sum(
     found = place(text, "avoid-skip-layer-norm")
     assert found.reports["avoid-skip-layer-norm"].details == {"sums": 1 if written else 0}
     assert found.lines[0] == (written or "y_in = Mul (x, z)")
+
+
+def test_a_dynamic_gemm_keeps_trans_a(place: Place) -> None:
+    """MatMulInteger does not know it: the activations are turned."""
+    found = place(
+        """g (float[2,3] x) => (float[3,4] y)
+        <float[2,4] w, float[4] c = {1, 2, 3, 4}>
+        { [mm] y = Gemm<transA = 1>(x, w, c) }""",
+        "assign-precision,insert-dynamic-quantization",
+        {},
+        {"mm": "int8-dynamic"},
+        {"w": np.ones((2, 4), np.float32)},
+    )
+    assert found.lines[0] == "x_turned = Transpose <perm: ints = [1, 0]> (x)"
+    assert "DynamicQuantizeLinear (x_turned)" in found.lines[1]
+    assert found.lines[-1] == "y = Add (y_product, c)"
