@@ -36,7 +36,7 @@ _LISTED = """
 def _cases() -> list[Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of the expected overflows
-        found = collect_testcases(None)  # type: ignore[arg-type]
+        found: list[Any] = list(collect_testcases(None))
     chosen: dict[str, list[Any]] = defaultdict(list)
     for case in found:
         nodes = case.model.graph.node
@@ -98,5 +98,7 @@ def _compare(ours: Any, theirs: Any) -> None:
     assert ours.shape == np.shape(theirs)
     narrow = ours.dtype.itemsize < 4
     wide = np.float32 if ours.dtype.kind in "fV" and narrow else ours.dtype
-    tolerance = {"rtol": 1e-2, "atol": 1e-3} if narrow else {"rtol": 1e-3, "atol": 1e-5}
-    np.testing.assert_allclose(ours.astype(wide), np.asarray(theirs).astype(wide), **tolerance)
+    relative, absolute = (1e-2, 1e-3) if narrow else (1e-3, 1e-5)
+    np.testing.assert_allclose(
+        ours.astype(wide), np.asarray(theirs).astype(wide), rtol=relative, atol=absolute
+    )

@@ -402,7 +402,8 @@ _ELSEWHERE = {
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_every_row_has_a_case_and_every_case_a_row() -> None:
-    suite = {node.op_type for each in collect_testcases(None) for node in each.model.graph.node}
+    cases: list[Any] = list(collect_testcases(None))
+    suite = {node.op_type for each in cases for node in each.model.graph.node}
     assert set(CASES) <= set(TABLE)
     assert set(TABLE) <= set(CASES) | suite | _ELSEWHERE
 
