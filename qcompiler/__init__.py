@@ -10,6 +10,12 @@ print(compiled.report.text())
 ```
 """
 
+import os
+
+# ONNX Runtime writes files of telemetry, and looks for its server, as soon as it is imported.
+# Whoever wants that sets the variable to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 # The package is loaded first: a first import later on would put it over the function `passes`.
 import qcompiler.passes as _passes_package  # noqa: F401
 from qcompiler import errors

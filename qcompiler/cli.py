@@ -7,8 +7,10 @@ error, results to standard output. Files appear whole or not at all.
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -70,15 +72,27 @@ def compile(  # noqa: A001 - the command's name
     with _reported():
         from qcompiler.calibration.feed_files import FeedFiles
         from qcompiler.compile import compile as compile_model
-        from qcompiler.execution.saving import require_folder, write_text
+        from qcompiler.files.writing import write_text
         from qcompiler.ir.plan import Plan
 
-        for file in filter(None, (output, save_plan, report, checkpoint)):
-            require_folder(file)
+        feeds = FeedFiles(calibration, batch) if calibration else None
+        _check_files(
+            {
+                "--output": output,
+                "--save-plan": save_plan,
+                "--report": report,
+                "--checkpoint": checkpoint,
+            },
+            {
+                "the model": [model],
+                "the calibration data": feeds.files if feeds else [],
+                "the plan": [plan] if plan else [],
+            },
+        )
         compiled = compile_model(
             model,
             target=_target(target, threads),
-            calibration=FeedFiles(calibration, batch) if calibration else None,
+            calibration=feeds,
             scheme=scheme,
             overrides=_overrides(override or []),
             plan=Plan.read(plan) if plan else None,
@@ -130,11 +144,12 @@ def inspect(
     with _reported():
         from qcompiler.frontends.load import load
         from qcompiler.ir.text import to_text
+        from qcompiler.printable import printable
         from qcompiler.report.inspection import facts, show_facts
 
         program = load(model)
         if text:
-            typer.echo(to_text(program), nl=False)
+            typer.echo(printable(to_text(program)), nl=False)
             return
         found = facts(program, _target(target, None))
         typer.echo(json.dumps(found, indent=2) if as_json else show_facts(found), nl=as_json)
@@ -182,6 +197,7 @@ def run_pipeline(
         from qcompiler.report.report import pass_rows
         from qcompiler.report.tables import pass_table
 
+        _check_files({"--output": output}, {"the model": [model]})
         built = Pipeline.parse(pipeline, (IRDump(dump),) if dump else ())
         program = load(model)
         done = built.run(program)
@@ -202,11 +218,43 @@ def _reported() -> Iterator[None]:
     try:
         yield
     except QCompilerError as error:
-        typer.echo(f"error: {error}", err=True)
+        _complain(str(error))
         raise typer.Exit(2 if isinstance(error, ConfigurationError) else 1) from error
     except KeyboardInterrupt as error:
-        typer.echo("interrupted", err=True)
+        _complain("interrupted", "")
         raise typer.Exit(130) from error
+    except MemoryError as error:
+        _complain("there is not enough memory")
+        raise typer.Exit(1) from error
+    except BrokenPipeError:
+        raise  # whoever read the output has enough; click ends quietly
+    except OSError as error:  # of a file, our own errors say more
+        _abandon_output()
+        _complain(f"cannot write the output: {error.strerror or error}")
+        raise typer.Exit(1) from error
+
+
+def _complain(text: str, kind: str = "error: ") -> None:
+    with suppress(OSError):
+        typer.echo(f"{kind}{text}", err=True)
+
+
+def _abandon_output() -> None:
+    """Standard output takes no more: what is still buffered would fail again at exit."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _check_files(outputs: dict[str, Path | None], inputs: dict[str, list[Path]]) -> None:
+    """Refuses, before any work, to write what cannot be written or is read."""
+    from qcompiler.files.conflicts import check_outputs
+    from qcompiler.frontends.weight_files import model_files
+
+    given = {name: path for name, path in outputs.items() if path is not None}
+    check_outputs(given, inputs)
+    if any(os.path.lexists(path) for path in given.values()):
+        weights = [file for path in inputs["the model"] for file in model_files(path)]
+        check_outputs(given, {"the model's weights": weights})
 
 
 def _target(written: str, threads: int | None) -> Target:
@@ -243,14 +291,16 @@ def _rendered(report: Report, suffix: str) -> str:
 def _fix(target: Target, model: Path, output: Path | None) -> None:
     from qcompiler.execution.saving import write_onnx
     from qcompiler.lint import Linter
+    from qcompiler.printable import one_line
 
     if output is None:
         raise ConfigurationError("--fix needs a file to write", fix="add -o fixed.onnx")
     if not isinstance(target, Linter):
         raise ConfigurationError(f"target '{target.name}' has no fixes")
+    _check_files({"--output": output}, {"the model": [model]})
     fixed, done = target.fix(model)
     write_onnx(fixed, output)
-    typer.echo("\n".join(map(str, done)) or "nothing to fix")
+    typer.echo("\n".join(one_line(str(each)) for each in done) or "nothing to fix")
 
 
 def _print_names(names: dict[str, str], as_json: bool) -> None:

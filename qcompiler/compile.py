@@ -10,10 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from qcompiler.calibration.feed_files import FeedFiles
 from qcompiler.calibration.keeper import Keeper
 from qcompiler.compiled import Compiled
 from qcompiler.config import FLOAT_PIPELINE, RECIPES, SCHEMES, Recipe, Scheme, recipe_of, scheme_of
-from qcompiler.errors import CalibrationError
+from qcompiler.errors import CalibrationError, ConfigurationError
 from qcompiler.frontends import load
 from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program
@@ -84,11 +85,16 @@ def compile(  # noqa: A001 - the project's one verb
         QCompilerError: See `qcompiler.errors` for what can go wrong; nothing is half done then.
     """
     started = time.perf_counter()
+    if checkpoint is not None and not isinstance(checkpoint, (str, Path)):
+        raise ConfigurationError(f"checkpoint must be a path, it is {checkpoint!r}")
     effort, asked = recipe_of(recipe), scheme_of(scheme)
     chosen = target_of(target)
     first, feeds = _peeked(calibration)
     source = load(model, first if example_inputs is None else example_inputs)
     reporter = _reporter(progress)
+    if isinstance(calibration, FeedFiles):
+        files = (*source.provenance.files, *(each.absolute() for each in calibration.files))
+        source.provenance = replace(source.provenance, files=files)
     program = source.clone()
     context = PassContext(chosen, None, reporter, executor, {"checkpoint": checkpoint})
     reports = [_pipeline(pipeline).run(program, context)]
@@ -131,6 +137,11 @@ def _peeked(calibration: Iterable[Any] | None) -> tuple[Any, Iterable[Any] | Non
 def _pipeline(given: Pipeline | str | None) -> Pipeline:
     if isinstance(given, Pipeline):
         return given
+    if given is not None and not isinstance(given, str):
+        raise ConfigurationError(
+            f"pipeline must be a Pipeline or a text, it is {given!r}",
+            fix="pass a text such as 'canonicalize,fuse-conv-bn'",
+        )
     return Pipeline.parse(FLOAT_PIPELINE if given is None else given)
 
 

@@ -10,8 +10,10 @@ from typing import Any
 
 from qcompiler.errors import ArtifactError, ConfigurationError
 from qcompiler.execution.feeds import normalize_feed
-from qcompiler.execution.saving import require_folder
 from qcompiler.execution.verification import Verification, verify_artifact
+from qcompiler.files.conflicts import refuse_inputs
+from qcompiler.files.reading import Door
+from qcompiler.files.writing import check_destination
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.program import Program
@@ -138,11 +140,17 @@ class Compiled:
     def save(self, path: Path | str) -> Path:
         """Writes the runtime's own format, atomically, and returns the path.
 
+        Links are followed, and the permission bits of an existing file are kept.
+
         Raises:
-            ArtifactError: The folder is missing or cannot be written to.
+            ArtifactError: The folder is missing or cannot be written to, or what is there is no
+                regular file.
+            ConfigurationError: The model or its calibration data was read from this file.
         """
         destination = Path(path)
-        require_folder(destination)
+        source = self._source or self.program
+        refuse_inputs("save", destination, {"what was compiled": source.provenance.files})
+        check_destination(destination)
         self.artifact.save(destination)
         return destination
 
@@ -258,11 +266,9 @@ def load_compiled(path: Path | str, target: str | None = None) -> Compiled:
         ConfigurationError: No target of that name.
     """
     file = Path(path)
-    try:
-        with file.open("rb") as opened:
-            head = opened.read(16)
-    except OSError as error:
-        raise ArtifactError(f"cannot read {file}", why=error.strerror or str(error)) from error
+    _ARTIFACT.require_file(file)
+    with _ARTIFACT.reading(file), file.open("rb") as opened:
+        head = opened.read(16)
     names = registry.targets() if target is None else [target]
     kinds = [registry.find_target(name) for name in names]
     reader = next((kind for kind in kinds if target or kind.recognizes(head)), None)
@@ -271,7 +277,8 @@ def load_compiled(path: Path | str, target: str | None = None) -> Compiled:
             f"{file} is no artifact of a known target",
             fix=f"give the target it was saved for; there are {', '.join(names)}",
         )
-    restored = reader.restore(file)
+    with _ARTIFACT.reading(file):
+        restored = reader.restore(file)
     plan = restored.program.plan or Plan(restored.target.name, {})
     report = Report(
         restored.program.provenance.source,
@@ -280,6 +287,9 @@ def load_compiled(path: Path | str, target: str | None = None) -> Compiled:
         region_rows(lowered_regions(restored.program, restored.target), plan),
     )
     return Compiled(restored.program, restored.target, plan, report, restored.artifact)
+
+
+_ARTIFACT = Door("the artifact", ArtifactError, fix="save it again with Compiled.save")
 
 
 def _dominates(a: FrontierPoint, b: FrontierPoint) -> bool:

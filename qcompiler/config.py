@@ -132,7 +132,7 @@ def scheme_of(given: str | Scheme) -> Scheme:
     """
     if isinstance(given, Scheme):
         return given
-    if given not in SCHEMES:
+    if not isinstance(given, str) or given not in SCHEMES:
         raise ConfigurationError(
             f"there is no scheme {given!r}", fix=f"choose one of {', '.join(SCHEMES)}"
         )
@@ -145,7 +145,7 @@ def recipe_of(name: str) -> Recipe:
     Raises:
         ConfigurationError: No recipe of that name.
     """
-    if name not in RECIPES:
+    if not isinstance(name, str) or name not in RECIPES:
         raise ConfigurationError(
             f"there is no recipe {name!r}", fix=f"choose one of {', '.join(RECIPES)}"
         )

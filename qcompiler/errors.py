@@ -27,6 +27,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from qcompiler.printable import printable
+
 if TYPE_CHECKING:
     from qcompiler.ir.diagnostics import Diagnostic
 
@@ -71,7 +73,7 @@ class QCompilerError(Exception):
             ("to fix", self.fix),
         ]
         lines = [self.what] + [f"  {label}: {text}" for label, text in parts if text]
-        return "\n".join(lines)
+        return printable("\n".join(lines))
 
 
 class _WithDiagnostics(QCompilerError):

@@ -19,9 +19,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {"qcompiler": "qcompiler", "passes": "qcompiler.passes", "backends": "qcompiler.backends"}
 LAYERS = (
-    "errors", "quantization", "ir", "config", "frontends", "target", "execution", "pipeline",
-    "calibration", "search", "report", "passes", "backends", "compiled", "compile", "lint",
-    "compare", "cli",
+    "printable", "errors", "files", "quantization", "ir", "config", "frontends", "target",
+    "execution", "pipeline", "calibration", "search", "report", "passes", "backends", "compiled",
+    "compile", "lint", "compare", "cli",
 )  # fmt: skip
 TYPE_ONLY_UPWARD = {("qcompiler.errors", "qcompiler.ir.diagnostics")}
 # These modules are imported only when a torch source or engine is used.

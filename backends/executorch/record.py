@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir as ir
 
 from qcompiler.errors import ArtifactError, LoweringError
+from qcompiler.files.writing import replace_file
 from qcompiler.ir.program import OBSERVER_DOMAIN, Program, Provenance
 from qcompiler.ir.signature import Feed, Signature, TensorSpec
 from qcompiler.target.contract import Artifact, KernelCount
@@ -54,9 +55,7 @@ class PteArtifact(Artifact):
         return len(self._session.pte)
 
     def save(self, path: Path) -> None:
-        from qcompiler.backends.torch_engines.store import write_atomically
-
-        write_atomically(path, lambda partial: partial.write_bytes(self._session.pte))
+        replace_file(path, lambda new: new.write_bytes(self._session.pte))
 
 
 class RestoredArtifact(PteArtifact):

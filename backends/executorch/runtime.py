@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from qcompiler.errors import ConfigurationError, FeedError, LoweringError
+from qcompiler.files.scratch import scratch_folder
 from qcompiler.ir.signature import Feed, Signature
 
 Array = npt.NDArray[Any]
@@ -187,9 +186,9 @@ def _events(program: Any) -> list[OpTime]:
     with quietly():
         from executorch.devtools.etdump.serialize import deserialize_from_etdump_flatcc
 
-    with tempfile.TemporaryDirectory(prefix="qcompiler-") as folder:
-        path = Path(folder) / "trace.etdp"
-        program.write_etdump_result_to_file(str(path), str(Path(folder) / "unused.bin"))
+    with scratch_folder() as folder:
+        path = folder / "trace.etdp"
+        program.write_etdump_result_to_file(str(path), str(folder / "unused.bin"))
         with quietly():
             dump = deserialize_from_etdump_flatcc(path.read_bytes())
     found: list[OpTime] = []

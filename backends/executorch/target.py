@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from qcompiler.backends.executorch.capabilities import ARITHMETIC, TABLE
-from qcompiler.errors import ConfigurationError
 from qcompiler.ir.program import Program
 from qcompiler.target.arithmetic import Arithmetic
 from qcompiler.target.capability import CapabilityTable
 from qcompiler.target.contract import Restored, Target
+from qcompiler.target.limits import require_whole
 
 if TYPE_CHECKING:
     from qcompiler.backends.executorch.artifact import ExecuTorchArtifact
+
+_LARGEST = 1 << 20
+"""Of an axis: ExecuTorch plans memory for the product of all of them."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class ExecuTorch(Target):
         length: Largest size of every other open axis.
 
     Raises:
-        ConfigurationError: A size is not positive.
+        ConfigurationError: A size is not positive, or beyond what memory is planned for.
     """
 
     batch: int = 32
@@ -40,8 +43,7 @@ class ExecuTorch(Target):
 
     def __post_init__(self) -> None:
         for name in ("batch", "length"):
-            if getattr(self, name) < 1:
-                raise ConfigurationError(f"{name}={getattr(self, name)} is not positive")
+            require_whole(self.name, name, getattr(self, name), 1, _LARGEST)
 
     @property
     def capabilities(self) -> CapabilityTable:

@@ -22,6 +22,7 @@ from qcompiler.target.contract import (
     Restored,
     Target,
 )
+from qcompiler.target.limits import require_threads
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class OnnxRuntime(Target):
 
     Attributes:
         threads: Threads inside one kernel; None leaves the choice to ONNX Runtime.
+
+    Raises:
+        ConfigurationError: A number of threads that makes no sense.
     """
 
     threads: int | None = None
@@ -39,6 +43,9 @@ class OnnxRuntime(Target):
         f"{STATIC_PLACEMENT},insert-dynamic-lstm,insert-dynamic-gru,insert-two-bit-products,"
         "quantize-weight-blocks{fusible=true},avoid-skip-layer-norm"
     )
+
+    def __post_init__(self) -> None:
+        require_threads(self.name, self.threads)
 
     @property
     def capabilities(self) -> CapabilityTable:

@@ -13,6 +13,7 @@ from qcompiler.ir.diagnostics import Diagnostic
 from qcompiler.ir.program import Program
 from qcompiler.target.capability import CapabilityTable
 from qcompiler.target.contract import PROFILE_THREADS, ConversionCost, Target
+from qcompiler.target.limits import require_threads
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,9 @@ class OpenVino(Target):
 
     Attributes:
         threads: Threads of one inference; None leaves the choice to OpenVINO.
+
+    Raises:
+        ConfigurationError: A number of threads that makes no sense.
     """
 
     threads: int | None = None
@@ -29,6 +33,9 @@ class OpenVino(Target):
     placement: ClassVar[str] = (
         "align-scales,insert-qdq,share-dequantized,fold-qdq,float-movers,quantize-weights,dead-code"
     )
+
+    def __post_init__(self) -> None:
+        require_threads(self.name, self.threads)
 
     @property
     def capabilities(self) -> CapabilityTable:

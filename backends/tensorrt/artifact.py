@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from qcompiler.backends.tensorrt.lint.run import float_nodes
 from qcompiler.backends.tensorrt.roofline import modelled
 from qcompiler.backends.tensorrt.stand_in import open_stand_in
 from qcompiler.execution.saving import weight_bytes, write_onnx
+from qcompiler.files.scratch import scratch_folder
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.ir.signature import Feed
@@ -85,8 +85,8 @@ class TensorRTArtifact(Artifact):
             LoweringError: The builder did not answer in time.
         """
         if self._gate is None:
-            with tempfile.TemporaryDirectory(prefix="qcompiler-") as folder:
-                path = Path(folder) / "model.onnx"
+            with scratch_folder() as folder:
+                path = folder / "model.onnx"
                 write_onnx(self._model, path)
                 with Gate(self._target.compute_capability) as gate:
                     self._gate = gate.check(path)

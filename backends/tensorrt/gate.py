@@ -15,7 +15,6 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +28,7 @@ from qcompiler.backends.tensorrt import builder_process
 from qcompiler.backends.tensorrt.builder_process import MODULES
 from qcompiler.backends.tensorrt.layers import CompiledLayer, compiled_types, parse_layers
 from qcompiler.errors import ConfigurationError, LoweringError
+from qcompiler.files.scratch import scratch_folder
 
 WORDING = "accepted by NVIDIA's parser and compiled ahead of time by TensorRT-RTX"
 CAPABILITIES = (75, 80, 86, 89, 120, 121)
@@ -164,8 +164,8 @@ class Gate:
         capability = compute_capability or self.compute_capability
         if isinstance(model, (Path, str)):
             return self._ask(Path(model).resolve(), capability, shapes or {})
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model.onnx"
+        with scratch_folder() as folder:
+            path = folder / "model.onnx"
             if isinstance(model, ir.Model):
                 ir.save(model, path)
             else:

@@ -25,6 +25,7 @@ from qcompiler.ir.regions import Region
 from qcompiler.target.capability import CapabilityTable, Implementation, Kernel
 from qcompiler.target.contract import ConversionCost, Target
 from qcompiler.target.explicit_qdq import deconvolution
+from qcompiler.target.limits import require_whole
 
 Precision = Literal["int8", "fp8", "int4-weights"]
 Base = Literal["float32", "fp16", "bf16"]
@@ -75,6 +76,7 @@ class TensorRT(Target):
             )
         if self.base not in ("float32", "fp16", "bf16"):
             raise ConfigurationError(f"{self.base!r} is no base type of TensorRT")
+        require_whole(self.name, "compute_capability", self.compute_capability, 1, 999)
         if self.compute_capability < _LOWEST[self.precision]:
             raise ConfigurationError(
                 f"{self.precision} needs compute capability {_LOWEST[self.precision]}",

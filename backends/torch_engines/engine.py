@@ -40,6 +40,7 @@ from qcompiler.target.contract import (
     Restored,
     Target,
 )
+from qcompiler.target.limits import require_threads
 from qcompiler.target.placement import lowered_regions
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class TorchEngine(Target):
         normalization: Also quantize softmax and normalisation layers.
 
     Raises:
-        ConfigurationError: An unknown `cpu`.
+        ConfigurationError: An unknown `cpu`, or a number of threads that makes no sense.
     """
 
     cpu: str = "native"
@@ -76,6 +77,7 @@ class TorchEngine(Target):
     def __post_init__(self) -> None:
         if self.cpu not in CPUS:
             raise ConfigurationError(f"cpu={self.cpu!r} is not one of {', '.join(CPUS)}")
+        require_threads(self.name, self.threads)
 
     @property
     def capabilities(self) -> CapabilityTable:

@@ -18,7 +18,8 @@ from qcompiler.backends.torch_engines import adapter
 from qcompiler.backends.torch_engines.artifact import TorchArtifact
 from qcompiler.backends.torch_engines.kernels.island import Setting
 from qcompiler.backends.torch_engines.lowering import lower
-from qcompiler.backends.torch_engines.store import packed_tensors, unpacked_model, write_atomically
+from qcompiler.backends.torch_engines.store import packed_tensors, unpacked_model
+from qcompiler.files.writing import replace_file
 from qcompiler.ir.signature import Feed
 
 _LOWERED: dict[tuple[int, str, bool], tuple[Any, Tensor]] = {}
@@ -94,9 +95,9 @@ def save_exported(artifact: TorchArtifact, path: Path, feed: Feed) -> None:
     """
     module = ExportableProgram(artifact, feed)
     exported = torch.export.export(module, tuple(artifact.tensors(feed)))
-    write_atomically(path, lambda partial: _save(exported, partial))
+    replace_file(path, lambda new: _save(exported, new))
 
 
-def _save(exported: torch.export.ExportedProgram, partial: Path) -> None:
-    with partial.open("wb") as file:
+def _save(exported: torch.export.ExportedProgram, new: Path) -> None:
+    with new.open("wb") as file:
         torch.export.save(exported, file)

@@ -10,8 +10,8 @@ from torch.jit._trace import TracerWarning
 
 from qcompiler.backends.torch_engines import adapter
 from qcompiler.backends.torch_engines.artifact import TorchArtifact
-from qcompiler.backends.torch_engines.store import write_atomically
 from qcompiler.errors import ArtifactError
+from qcompiler.files.writing import replace_file
 from qcompiler.ir.signature import Feed
 
 ENGINE_FILE = "engine.txt"
@@ -52,6 +52,6 @@ def save_torchscript(artifact: TorchArtifact, path: Path, feed: Feed) -> tuple[s
     extra = {ENGINE_FILE: engine}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        write_atomically(path, lambda partial: traced.save(str(partial), _extra_files=extra))
+        replace_file(path, lambda new: traced.save(str(new), _extra_files=extra))
     fixed = (w for w in heard if issubclass(w.category, TracerWarning))
     return tuple(dict.fromkeys(str(w.message).splitlines()[0] for w in fixed))

@@ -6,9 +6,7 @@ file outlives torch's packed formats and gives equal bits in every process on th
 
 from __future__ import annotations
 
-import os
 import pickle
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from qcompiler.backends.torch_engines.element_types import array_from, tensor_of
 from qcompiler.backends.torch_engines.kernels.island import Setting
 from qcompiler.errors import ArtifactError
 from qcompiler.execution.packing import pack
+from qcompiler.files.writing import replace_file
 from qcompiler.ir.plan import Plan
 
 FORMAT = "qcompiler-torch-engines"
@@ -70,12 +69,12 @@ def save(path: Path, stored: Stored) -> None:
         "graph": graph,
         "tensors": tensors,
     }
-    write_atomically(path, lambda partial: _write(content, partial))
+    replace_file(path, lambda new: _write(content, new))
 
 
-def _write(content: dict[str, Any], partial: Path) -> None:
+def _write(content: dict[str, Any], new: Path) -> None:
     """Through a file object: given a path, torch writes its name into the archive."""
-    with partial.open("wb") as file:
+    with new.open("wb") as file:
         torch.save(content, file)
 
 
@@ -141,21 +140,3 @@ def unpacked_model(graph: torch.Tensor, tensors: dict[str, torch.Tensor]) -> ir.
 def first_line(error: BaseException) -> str:
     """What an error says, in one line."""
     return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
-    """Lets `write` fill a temporary file beside `path` and renames it.
-
-    Raises:
-        ArtifactError: The folder is missing or cannot be written to.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        write(partial)
-        partial.replace(path)
-    except (OSError, RuntimeError) as error:
-        raise ArtifactError(
-            f"cannot write {path}", why=first_line(error), fix="choose another folder"
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)

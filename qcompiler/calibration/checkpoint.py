@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +14,15 @@ import numpy.typing as npt
 
 from qcompiler.calibration.instrument import FloatModel
 from qcompiler.calibration.recorder import Observations
-from qcompiler.errors import ArtifactError, CalibrationError
+from qcompiler.errors import CalibrationError
+from qcompiler.files.reading import Door, Kind, cause
+from qcompiler.files.writing import replace_file
 from qcompiler.ir.signature import Feed
-from qcompiler.quantization.observers import observer_from_state
+from qcompiler.quantization.observers import Observer, observer_from_state
 
-_FORMAT = 1
+_FORMAT = 2
 _HEADER = "header"
+_DIGEST = "digest"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Checkpoint:
     observations: Observations = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
-        """Writes an npz file under a temporary name and renames it.
+        """Writes an npz file, whole or not at all.
 
         Raises:
             ArtifactError: Not writable.
@@ -59,10 +59,8 @@ class Checkpoint:
         for index, name in enumerate(names):
             for key, array in self.observations[name].state().items():
                 arrays[f"{index}/{key}"] = array
-        try:
-            _write_atomically(path, arrays)
-        except OSError as error:
-            raise ArtifactError(f"cannot write the checkpoint {path}", why=str(error)) from error
+        arrays[_DIGEST] = np.asarray(_digest(arrays))
+        replace_file(path, lambda new: _write(arrays, new))
 
 
 def read_checkpoint(path: Path, fingerprint: str) -> Checkpoint:
@@ -71,15 +69,11 @@ def read_checkpoint(path: Path, fingerprint: str) -> Checkpoint:
     Raises:
         CalibrationError: Damaged, or of another model or other settings.
     """
-    if not path.exists():
+    if _CHECKPOINT.kind(path) is Kind.MISSING:
         return Checkpoint(fingerprint)
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            found = _parse({name: arrays[name] for name in arrays.files})
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise _damaged(path, str(error)) from error
-    except CalibrationError as error:
-        raise _damaged(path, error.why or error.what) from error
+    _CHECKPOINT.require_file(path)
+    with _CHECKPOINT.reading(path), np.load(path, allow_pickle=False) as arrays:
+        found = _parse({name: arrays[name] for name in arrays.files})
     if found.fingerprint != fingerprint:
         raise CalibrationError(
             f"the checkpoint {path} belongs to another model or other calibration settings",
@@ -104,33 +98,47 @@ def chain_digest(before: str, feed: Feed) -> str:
     return total.hexdigest()
 
 
-def _parse(arrays: Mapping[str, npt.NDArray[Any]]) -> Checkpoint:
+def _parse(arrays: dict[str, npt.NDArray[Any]]) -> Checkpoint:
+    """Raises anything for a damaged file, `ValueError` where it says why."""
     header = json.loads(str(arrays[_HEADER]))
     if header["format"] != _FORMAT:
         raise ValueError(f"format {header['format']} is not {_FORMAT}")
+    if str(arrays.pop(_DIGEST)) != _digest(arrays):
+        raise ValueError("its content was changed after it was written")
     states: dict[int, dict[str, npt.NDArray[Any]]] = {}
     for name, array in arrays.items():
         index, slash, key = name.partition("/")
         if slash:
             states.setdefault(int(index), {})[key] = array
-    observations = {
-        name: observer_from_state(states[index]) for index, name in enumerate(header["values"])
-    }
-    return Checkpoint(header["fingerprint"], int(header["samples"]), header["data"], observations)
-
-
-def _damaged(path: Path, why: str) -> CalibrationError:
-    return CalibrationError(
-        f"the checkpoint {path} is damaged", why=why, fix="delete it to calibrate from the start"
+    return Checkpoint(
+        str(header["fingerprint"]),
+        int(header["samples"]),
+        str(header["data"]),
+        {name: _observer(name, states[index]) for index, name in enumerate(header["values"])},
     )
 
 
-def _write_atomically(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+def _observer(name: str, state: dict[str, npt.NDArray[Any]]) -> Observer:
     try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **dict(arrays))  # type: ignore[arg-type]
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        return observer_from_state(state)
+    except CalibrationError as error:
+        raise ValueError(f"{cause(error)} (value '{name}')") from error
+
+
+def _digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    """Of everything in the file: an archive only tells damage of its bytes."""
+    total = hashlib.blake2b(digest_size=16)
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        total.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        total.update(array.tobytes())
+    return total.hexdigest()
+
+
+def _write(arrays: Mapping[str, npt.NDArray[Any]], new: Path) -> None:
+    """Through a file object: given a path, numpy puts `.npz` after it."""
+    with new.open("wb") as file:
+        np.savez(file, **dict(arrays))  # type: ignore[arg-type]
+
+
+_CHECKPOINT = Door("the checkpoint", CalibrationError, fix="delete it to calibrate from the start")

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 import re
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
-import numpy as np
 import numpy.typing as npt
 
+from qcompiler.calibration.array_rows import Archive, Rows
 from qcompiler.errors import CalibrationError, ConfigurationError
+from qcompiler.files.reading import Door, Kind
 from qcompiler.ir.signature import Feed
 
 Array = npt.NDArray[Any]
-_RAGGED = re.compile(r"in_(\d+)_(.+)")
+_RAGGED = re.compile(r"in_(\d{1,18})_(.+)")
+_FIRST_AXIS = "the first axis of every array counts samples; use keys in_<i>_<input> otherwise"
 
 
 @dataclass(frozen=True)
@@ -49,14 +51,15 @@ class FeedFiles(Sequence[Feed]):
             raise CalibrationError("no calibration data", where=str(self.path))
 
     def __len__(self) -> int:
-        if self.path.is_dir():
+        if _FEEDS.kind(self.path) is Kind.FOLDER:
             return len(self._members())
-        with _open(self.path) as archive:
-            ragged = _ragged_keys(archive.files)
-            if ragged is not None:
-                return len(ragged)
-            shapes = {name: _shape(archive, name) for name in archive.files}
-        return math.ceil(_samples(shapes, self.path) / self.batch)
+        with _opened(self.path) as archive:
+            feeds = _ragged_keys(archive.names)
+            return (
+                math.ceil(_samples(archive, self.path) / self.batch)
+                if feeds is None
+                else len(feeds)
+            )
 
     @overload
     def __getitem__(self, index: int) -> Feed: ...
@@ -65,58 +68,80 @@ class FeedFiles(Sequence[Feed]):
     def __getitem__(self, index: slice) -> list[Feed]: ...
 
     def __getitem__(self, index: int | slice) -> Feed | list[Feed]:
+        count = len(self)
         if isinstance(index, slice):
-            return list(self)[index]
-        wanted = index + len(self) if index < 0 else index
-        for position, feed in enumerate(self):
-            if position == wanted:
-                return feed
-        raise IndexError(f"feed {index} of {len(self)}")
+            return [self[position] for position in range(*index.indices(count))]
+        wanted = index + count if index < 0 else index
+        if not 0 <= wanted < count:
+            raise IndexError(f"feed {index} of {count}")
+        return next(self._from(wanted))
 
     def __iter__(self) -> Iterator[Feed]:
-        if self.path.is_dir():
-            return _one_per_file(self._members())
-        return _from_archive(self.path, self.batch)
+        return self._from(0)
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that feeds are read from."""
+        return self._members() if _FEEDS.kind(self.path) is Kind.FOLDER else [self.path]
+
+    def _from(self, begin: int) -> Iterator[Feed]:
+        """The feeds from number `begin` on."""
+        if _FEEDS.kind(self.path) is Kind.FOLDER:
+            return _one_per_file(self._members()[begin:])
+        return _from_archive(self.path, self.batch, begin)
 
     def _members(self) -> list[Path]:
-        return sorted(self.path.glob("*.npz"))
+        with _FEEDS.reading(self.path):
+            return sorted(each for each in self.path.iterdir() if each.name.endswith(".npz"))
 
 
 def _one_per_file(members: list[Path]) -> Iterator[Feed]:
     for member in members:
-        with _open(member) as archive:
-            yield {name: _read(archive, name, member) for name in archive.files}
+        with _opened(member) as archive:
+            yield {name: _whole(archive, name, member) for name in archive.names}
 
 
-def _from_archive(path: Path, batch: int) -> Iterator[Feed]:
-    with _open(path) as archive:
-        ragged = _ragged_keys(archive.files)
-        if ragged is not None:
-            for keys in ragged:
-                yield {name: _read(archive, key, path) for name, key in keys.items()}
+def _from_archive(path: Path, batch: int, begin: int) -> Iterator[Feed]:
+    with _opened(path) as archive:
+        feeds = _ragged_keys(archive.names)
+        if feeds is not None:
+            for keys in feeds[begin:]:
+                yield {name: _whole(archive, key, path) for name, key in keys.items()}
             return
-        arrays = {name: _read(archive, name, path) for name in archive.files}
-    count = _samples({name: array.shape for name, array in arrays.items()}, path)
-    for begin in range(0, count, batch):
-        yield {name: array[begin : begin + batch] for name, array in arrays.items()}
+        count = _samples(archive, path)
+        arrays: dict[str, Rows] = {}
+        for name in archive.names:
+            with _FEEDS.reading(path, f"array '{name}'"):
+                arrays[name] = archive.rows(name, begin * batch)
+        for _ in range(begin * batch, count, batch):
+            yield {name: _taken(rows, batch, name, path) for name, rows in arrays.items()}
 
 
-def _open(path: Path) -> Any:
-    """The archive, closed by `with`; arrays are read when they are asked for."""
-    try:
-        archive = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        reason = "there is no such file" if isinstance(error, FileNotFoundError) else str(error)
-        raise CalibrationError(
-            f"cannot read calibration data from {path}",
-            why=reason,
-            fix="give an .npz file with one array for each input, or a folder of .npz files",
-        ) from error
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise CalibrationError(
-            f"{path} is no .npz file", fix="write it with numpy.savez(path, input_name=array)"
-        )
-    return archive
+_FEEDS = Door(
+    "calibration data from",
+    CalibrationError,
+    fix="give an .npz file with one array for each input, or a folder of .npz files; "
+    "numpy.savez(path, input_name=array) writes one",
+)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Archive]:
+    _FEEDS.require_file(path)
+    with _FEEDS.reading(path):
+        archive = Archive(path)
+    with archive:
+        yield archive
+
+
+def _whole(archive: Archive, key: str, path: Path) -> Array:
+    with _FEEDS.reading(path, f"array '{key}'"):
+        return archive.whole(key)
+
+
+def _taken(rows: Rows, count: int, name: str, path: Path) -> Array:
+    with _FEEDS.reading(path, f"array '{name}'"):
+        return rows.take(count)
 
 
 def _ragged_keys(keys: list[str]) -> list[dict[str, str]] | None:
@@ -130,32 +155,23 @@ def _ragged_keys(keys: list[str]) -> list[dict[str, str]] | None:
     return [feeds[number] for number in sorted(feeds)]
 
 
-def _shape(archive: Any, name: str) -> tuple[int, ...]:
-    """Shape from the array's header: the data is not read."""
-    with archive.zip.open(f"{name}.npy") as file:
-        version = np.lib.format.read_magic(file)
-        read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
-            version, np.lib.format.read_array_header_2_0
-        )
-        return tuple(read(file)[0])
-
-
-def _read(archive: Any, key: str, path: Path) -> Array:
-    try:
-        array: Array = archive[key]
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise CalibrationError(f"cannot read array '{key}' of {path}", why=str(error)) from error
-    return array
-
-
-def _samples(shapes: Mapping[str, tuple[int, ...]], path: Path) -> int:
+def _samples(archive: Archive, path: Path) -> int:
     """The number of samples that all arrays have."""
-    counts = {name: shape[0] if shape else 0 for name, shape in shapes.items()}
+    counts: dict[str, int] = {}
+    for name in archive.names:
+        with _FEEDS.reading(path, f"array '{name}'"):
+            shape = archive.header(name).shape
+        if not shape:
+            raise CalibrationError(
+                f"array '{name}' of {path} is a single number",
+                fix=_FIRST_AXIS,
+            )
+        counts[name] = shape[0]
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{name}: {count}" for name, count in counts.items())
         raise CalibrationError(
             f"the arrays of {path} have unequal numbers of samples",
             why=listed,
-            fix="the first axis of every array counts samples; use keys in_<i>_<input> otherwise",
+            fix=_FIRST_AXIS,
         )
     return next(iter(counts.values()), 0)

@@ -163,6 +163,8 @@ def _check_names(signature: Signature, named: Mapping[str, Any]) -> None:
 
 
 def _to_dtype(spec: TensorSpec, array: Array) -> Array:
+    if not array.dtype.isnative:  # of another machine's byte order: the same numbers
+        array = array.astype(array.dtype.newbyteorder("="))
     if spec.dtype is None or array.dtype == spec.dtype.numpy():
         return array
     have, want = array.dtype.name, spec.dtype.numpy().name

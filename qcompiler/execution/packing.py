@@ -18,6 +18,10 @@ import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 
+from qcompiler.errors import LoweringError
+from qcompiler.files.reading import cause
+from qcompiler.ir.tensors import in_memory
+
 Array = npt.NDArray[Any]
 INLINE_BYTES = 1024
 """Smaller initializers stay in the graph: shapes and axes are read by shape inference."""
@@ -67,13 +71,36 @@ class PackedModel:
 
 
 def pack_proto(model: ir.Model) -> tuple[onnx.ModelProto, dict[str, Array]]:
-    """The graph as a proto with external weights, and the weights; the model is not changed."""
-    light = model.clone()
+    """The graph as a proto with external weights, and the weights; the model is not changed.
+
+    Raises:
+        LoweringError: The graph has something that no ONNX file can hold, or a weight's file
+            cannot be read.
+    """
+    try:
+        return _packed(model.clone())
+    except Exception as error:  # onnx-ir, numpy and protobuf each raise their own
+        raise LoweringError(
+            "the graph cannot be written as ONNX",
+            where=f"graph '{model.graph.name}'",
+            why=cause(_innermost(error)),
+        ) from error
+
+
+def _innermost(error: Exception) -> BaseException:
+    """onnx-ir chains errors, and the first one says what is wrong."""
+    found: BaseException = error
+    while found.__cause__ is not None:
+        found = found.__cause__
+    return found
+
+
+def _packed(light: ir.Model) -> tuple[onnx.ModelProto, dict[str, Array]]:
     weights: dict[str, Array] = {}
+    in_memory(light)  # ONNX Runtime opens no files for a model given as bytes
     for name, value in light.graph.initializers.items():
         tensor = value.const_value
         if tensor is None or tensor.dtype not in _PLAIN or tensor.nbytes < INLINE_BYTES:
-            _read(value)
             continue
         weights[name] = np.ascontiguousarray(tensor.numpy())
         value.const_value = ir.ExternalTensor(
@@ -84,18 +111,7 @@ def pack_proto(model: ir.Model) -> tuple[onnx.ModelProto, dict[str, Array]]:
             shape=ir.Shape(tensor.shape.numpy()),
             name=name,
         )
-    for graph in light.graphs():
-        if graph is not light.graph:
-            for value in graph.initializers.values():
-                _read(value)
     return ir.serde.serialize_model(light), weights
-
-
-def _read(value: ir.Value) -> None:
-    """Takes a tensor into the graph: ONNX Runtime opens no files for a model given as bytes."""
-    tensor = value.const_value
-    if isinstance(tensor, ir.ExternalTensor):
-        value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=tensor.name)
 
 
 def pack(model: ir.Model) -> PackedModel:

@@ -10,6 +10,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from qcompiler.files.scratch import unfinished
+
 _SUFFIX = "_kernel_time"
 _LEAST_SHARE = 0.02
 """Of a body's recorded time that is always believed."""
@@ -61,8 +63,14 @@ def read_profile(path: Path, feeds: int, skip: int = 0) -> list[KernelTime]:
         path: The JSON file that `end_profiling` names (Chrome trace events, times in µs).
         feeds: Number of feeds; run `skip + i` ran feed `i % feeds`.
         skip: Leading runs to leave out (warm-up).
+
+    Raises:
+        LoweringError: The file is cut off, as on a full disk.
     """
-    events = json.loads(path.read_text())
+    try:
+        events = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+    except (OSError, ValueError) as error:
+        raise unfinished(path, error) from error
     starts = sorted(each["ts"] for each in events if each["name"] == "model_run")
     kernels: dict[tuple[str, str], dict[int, float]] = {}
     bodies: set[tuple[str, str]] = set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -20,6 +19,7 @@ from qcompiler.execution.feeds import normalize_feed
 from qcompiler.execution.packing import PackedModel, pack, pack_proto
 from qcompiler.execution.profile import KernelTime, read_profile, without_recording
 from qcompiler.execution.timing import fastest
+from qcompiler.files.scratch import scratch_folder, unfinished
 from qcompiler.ir.signature import Feed, Signature, TensorSpec
 
 Array = npt.NDArray[Any]
@@ -119,10 +119,10 @@ class OrtSession:
             One entry per kernel of the optimized graph, in order of first execution.
         """
         checked = [normalize_feed(self.signature, feed) for feed in feeds]
-        with tempfile.TemporaryDirectory(prefix="qcompiler-") as folder:
+        with scratch_folder() as folder:
             options = self._options(threads)
             options.enable_profiling = True
-            options.profile_file_prefix = str(Path(folder) / "profile")
+            options.profile_file_prefix = str(folder / "profile")
             session = self._load(options)
             for feed in checked[:1] * warmup:
                 session.run(None, feed)
@@ -142,14 +142,17 @@ class OrtSession:
 
     def optimized_model(self) -> ir.Model:
         """The graph that ONNX Runtime really runs, weights included, free of any file."""
-        with tempfile.TemporaryDirectory(prefix="qcompiler-") as folder:
-            path = Path(folder) / "optimized.onnx"
+        with scratch_folder() as folder:
+            path = folder / "optimized.onnx"
             options = self._options()
             options.optimized_model_filepath = str(path)
             if self.nbytes > _LARGE_BYTES:
                 options.add_session_config_entry(_EXTERNAL_KEY, "optimized.data")
             self._load(options)
-            return ir.external_data.load_to_model(ir.load(path))
+            try:
+                return ir.external_data.load_to_model(ir.load(path))
+            except Exception as error:  # onnx-ir and protobuf have many for a cut file
+                raise unfinished(path, error) from error
 
     @property
     def nbytes(self) -> int:

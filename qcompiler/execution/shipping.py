@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
@@ -23,6 +22,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+
+from qcompiler.files.scratch import scratch_folder
 
 Payload = TypeVar("Payload")
 Item = TypeVar("Item")
@@ -85,8 +86,8 @@ def shipped(
     if not isinstance(executor, ProcessPoolExecutor):
         yield Shipment(payload, key)
         return
-    with tempfile.TemporaryDirectory(prefix="qcompiler-") as folder:
-        path = Path(folder) / "payload.pickle"
+    with scratch_folder() as folder:
+        path = folder / "payload.pickle"
         with path.open("wb") as file:
             pickle.dump(payload, file, protocol=pickle.HIGHEST_PROTOCOL)
         yield Shipment(path, f"{key}-{path}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -16,7 +17,7 @@ from qcompiler.frontends.shapes import forget_unknown_sizes
 from qcompiler.ir.naming import make_names_unique
 from qcompiler.ir.program import Program, Provenance
 from qcompiler.ir.signature import Signature, signature_of
-from qcompiler.ir.tensors import own_tensors
+from qcompiler.ir.tensors import external_files, own_tensors
 from qcompiler.ir.walk import all_graphs
 
 _EXPORT_AGAIN = "check the path, or export or download the model again"
@@ -42,7 +43,10 @@ def program_from_path(path: Path) -> Program:
         raise UnreadableModelError(
             f"{path} is not an ONNX model or is damaged", why=str(error), fix=_EXPORT_AGAIN
         ) from error
-    return _program(_deserialize(proto, str(path), path.parent), f"file {path.name}")
+    program = _program(_deserialize(proto, str(path), path.parent), f"file {path.name}")
+    files = (path.absolute(), *sorted(external_files(program.model)))
+    program.provenance = replace(program.provenance, files=files)
+    return program
 
 
 def program_from_proto(proto: onnx.ModelProto) -> Program:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+from qcompiler.printable import one_line
+
 
 class Severity(IntEnum):
     """How bad a finding is; comparable, `ERROR` is the highest."""
@@ -40,4 +42,4 @@ class Diagnostic:
         where = " ".join(part for part in (self.node, self.source) if part)
         text = f"{self.severity.name.lower()} {self.rule}: {self.message}"
         text += f" [at {where}]" if where else ""
-        return text + (f" (hint: {self.hint})" if self.hint else "")
+        return one_line(text + (f" (hint: {self.hint})" if self.hint else ""))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from qcompiler.errors import ConfigurationError
+from qcompiler.files.reading import Door, cause
 
 FLOAT = "float32"
 
@@ -78,20 +81,12 @@ class Plan:
         """Reads what `to_json` wrote.
 
         Raises:
-            ConfigurationError: Not a plan.
+            ConfigurationError: Not a plan, or a field of another type.
         """
         try:
-            data = json.loads(text)
-            choices = {key: Choice(**fields) for key, fields in data["choices"].items()}
-            corrected = data.get("corrected")
-            return cls(
-                str(data["target"]),
-                choices,
-                bool(data.get("rewritten", True)),
-                None if corrected is None else bool(corrected),
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ConfigurationError("this is not a plan", why=str(error)) from error
+            return _parsed(text)
+        except Exception as error:  # whatever json and a wrong structure lead to
+            raise ConfigurationError("this is not a plan", why=cause(error)) from error
 
     @classmethod
     def read(cls, path: Path | str) -> Plan:
@@ -100,7 +95,71 @@ class Plan:
         Raises:
             ConfigurationError: Not a plan, or not readable.
         """
-        try:
-            return cls.from_json(Path(path).read_text())
-        except OSError as error:
-            raise ConfigurationError(f"cannot read the plan {path}", why=str(error)) from error
+        text = _PLAN.text(Path(path))
+        with _PLAN.reading(path):
+            return _parsed(text)
+
+
+_PLAN = Door("the plan", ConfigurationError, fix="write one with Plan.to_json")
+_NUMBER = (int, float, type(None))
+_FIELDS: Mapping[str, tuple[type, ...]] = {
+    "precision": (str,),
+    "reason": (str,),
+    "seconds": _NUMBER,
+    "loss": _NUMBER,
+    "alternatives": (dict,),
+}
+"""What JSON gives for each field of a choice."""
+
+
+def _parsed(text: str) -> Plan:
+    """Raises `ValueError` or `KeyError` that says where; others for deep nesting and the like."""
+    data = json.loads(text, object_pairs_hook=_without_repetition)
+    _require(data, "the plan", (dict,))
+    _require(data["target"], "'target'", (str,))
+    _require(data["choices"], "'choices'", (dict,))
+    _require(data.get("rewritten", True), "'rewritten'", (bool,))
+    _require(data.get("corrected"), "'corrected'", (bool, type(None)))
+    choices = {key: _choice(key, fields) for key, fields in data["choices"].items()}
+    return Plan(
+        data["target"], choices, data.get("rewritten", True), data.get("corrected")
+    )
+
+
+def _choice(key: str, fields: object) -> Choice:
+    place = f"the choice of '{key}'"
+    _require(fields, place, (dict,))
+    assert isinstance(fields, dict)
+    unknown = sorted(set(fields) - set(_FIELDS))
+    if unknown:
+        raise ValueError(f"{place} has an unknown field '{unknown[0]}'")
+    if "precision" not in fields:
+        raise ValueError(f"{place} has no precision")
+    for name, value in fields.items():
+        _require(value, f"'{name}' of {place}", _FIELDS[name])
+    for name, seconds in fields.get("alternatives", {}).items():
+        _require(seconds, f"the time of '{name}' in {place}", (int, float))
+    return Choice(**fields)
+
+
+def _require(value: object, place: str, kinds: tuple[type, ...]) -> None:
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        wanted = " or ".join(_JSON_NAMES[kind] for kind in kinds if kind is not int)
+        raise ValueError(f"{place} is {_JSON_NAMES[type(value)]}, not {wanted}")  # noqa: TRY004 - of a file
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{place} is {value}")
+
+
+_JSON_NAMES: Mapping[type, str] = {
+    str: "a text", int: "a number", float: "a number", bool: "true or false",
+    dict: "an object", list: "a list", type(None): "null",
+}  # fmt: skip
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"'{twice}' is given twice")
+    return found

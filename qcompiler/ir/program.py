@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import onnx_ir as ir
@@ -45,12 +46,14 @@ class Provenance:
         producer: The exporter's name and version, empty if unknown.
         opset: The opset of the source, None when it was not ONNX.
         warnings: What the front end had to repair or could not keep.
+        files: Files it was read from, that of calibration data included; no result overwrites them.
     """
 
     source: str
     producer: str = ""
     opset: int | None = None
     warnings: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(eq=False)

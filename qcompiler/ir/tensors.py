@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import onnx_ir as ir
 
@@ -29,3 +30,36 @@ def own_tensor(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
     if tensor.dtype == ir.DataType.STRING:
         return ir.StringTensor(tensor.numpy(), shape=tensor.shape, name=tensor.name)
     return ir.Tensor(tensor.numpy(), dtype=tensor.dtype, shape=tensor.shape, name=tensor.name)
+
+
+def in_memory(model: ir.Model) -> None:
+    """Replaces tensors that lie in files by views of the same, mapped, bytes.
+
+    `onnx_ir.external_data.load_to_model` closes the file's mapping, which a running session reads.
+    """
+    for graph in all_graphs(model):
+        for value in graph.initializers.values():
+            if value.const_value is not None:
+                value.const_value = mapped(value.const_value)
+        for node in graph:
+            for attribute in list(node.attributes.values()):
+                if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
+                    tensor = mapped(attribute.as_tensor())
+                    node.attributes[attribute.name] = ir.AttrTensor(attribute.name, tensor)
+
+
+def mapped(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+    """The tensor, as an array over the file's bytes if it lies in a file."""
+    if not isinstance(tensor, ir.ExternalTensor):
+        return tensor
+    return ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=tensor.name)
+
+
+def external_files(model: ir.Model) -> set[Path]:
+    """Absolute paths of the files that weights of the model lie in."""
+    return {
+        Path(value.const_value.path).absolute()
+        for graph in all_graphs(model)
+        for value in graph.initializers.values()
+        if isinstance(value.const_value, ir.ExternalTensor)
+    }

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from qcompiler.errors import InvalidProgramError
-from qcompiler.execution.saving import write_text
+from qcompiler.files.writing import write_text
 from qcompiler.ir.diagnostics import Severity
 from qcompiler.ir.program import Program
 from qcompiler.ir.text import to_text

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from qcompiler.errors import PipelineError
@@ -19,6 +20,11 @@ from qcompiler.pipeline.options import WORD, Quoted, Value, read_options, show_o
 from qcompiler.target.contract import Target
 
 _TOKEN = re.compile(rf'\s*(?:(?P<word>{WORD.pattern})|(?P<string>"(?:[^"\\]|\\.)*")|(?P<mark>.))')
+
+_DEEPEST = 50
+"""Levels of brackets: reading and building go down as deep as the text does."""
+_SHOWN = 60
+"""Characters of the text that an error shows on each side of its place."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,7 @@ class _Reader:
             for match in _TOKEN.finditer(text.rstrip())
         ]
         self._next = 0
+        self._depth = 0
 
     def at_end(self) -> bool:
         return self._next >= len(self._tokens)
@@ -128,7 +135,7 @@ class _Reader:
         place = len(self._text) if self.at_end() else self._tokens[self._next][2]
         return PipelineError(
             f"the pipeline text cannot be read: expected {expected} at column {place + 1}",
-            where=f"{self._text[:place]} >>> {self._text[place:]}",
+            where=f"{_end(self._text[:place])} >>> {_start(self._text[place:])}",
         )
 
     def _pass(self) -> PassText:
@@ -136,7 +143,8 @@ class _Reader:
         options = self._options() if self._take("{") else {}
         children = None
         if self._take("("):
-            children = self.pipeline()
+            with self._nested():
+                children = self.pipeline()
             self._expect(")")
         return PassText(name, options, children)
 
@@ -155,15 +163,31 @@ class _Reader:
     def _value(self) -> Value:
         if self._take("["):
             items: list[Value] = []
-            while not self._take("]"):
-                if items:
-                    self._expect(",")
-                items.append(self._value())
+            with self._nested():
+                while not self._take("]"):
+                    if items:
+                        self._expect(",")
+                    items.append(self._value())
             return tuple(items)
         if not self.at_end() and self._tokens[self._next][0] == "string":
-            self._next += 1
-            return Quoted(json.loads(self._tokens[self._next - 1][1]))
+            return self._string()
         return self._word("a value")
+
+    def _string(self) -> Quoted:
+        try:
+            found = Quoted(json.loads(self._tokens[self._next][1]))
+        except ValueError as error:  # an escape that JSON does not have, or a control character
+            raise self.error("a JSON string") from error
+        self._next += 1
+        return found
+
+    @contextmanager
+    def _nested(self) -> Iterator[None]:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise self.error(f"at most {_DEEPEST} levels of brackets")
+        yield
+        self._depth -= 1
 
     def _word(self, expected: str) -> str:
         if self.at_end() or self._tokens[self._next][0] != "word":
@@ -180,3 +204,11 @@ class _Reader:
     def _expect(self, mark: str) -> None:
         if not self._take(mark):
             raise self.error(f"'{mark}'")
+
+
+def _start(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _end(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"...{text[-_SHOWN:]}"

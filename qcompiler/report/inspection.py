@@ -9,6 +9,7 @@ from qcompiler.ir.origin import module_path
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.ir.walk import all_nodes
+from qcompiler.printable import one_line
 from qcompiler.target.contract import Target
 
 
@@ -46,4 +47,4 @@ def show_facts(found: dict[str, Any]) -> str:
         forms = ", ".join(each["precisions"]) or "; ".join(each["objections"]) or "float only"
         lines.append(f"  {each['module'] or each['name']}  {each['ops']}  {forms}")
     lines += [f"warning: {line}" for line in found["warnings"]]
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(one_line, lines)) + "\n"

@@ -18,6 +18,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from qcompiler.printable import one_line
+
 
 class RateColumn(ProgressColumn):
     """Steps per second so far, or seconds per step when slower than one a second."""
@@ -66,14 +68,14 @@ class TerminalProgress:
             console=self._console,
             transient=True,
         )
-        self._task = self._bar.add_task(escape(task), total=total, note="")
+        self._task = self._bar.add_task(escape(one_line(task)), total=total, note="")
         self._bar.start()
 
     def advance(self, amount: int = 1, note: str = "") -> None:
         self._pending += amount
         now = time.monotonic()
         if self._bar is not None and now - self._shown >= self._every:
-            self._bar.update(self._task, advance=self._pending, note=escape(note))
+            self._bar.update(self._task, advance=self._pending, note=escape(one_line(note)))
             self._pending, self._shown = 0, now
 
     def finish(self) -> None:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from qcompiler.ir.diagnostics import Severity
 from qcompiler.report.report import Figure, PassRow, RegionRow, Report
+from qcompiler.report.showing import shown
 
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _BYTES = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B"))
@@ -19,6 +20,7 @@ _BYTES = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B"))
 
 def render_text(report: Report, width: int) -> str:
     """The whole report for a terminal `width` columns wide, what is wrong first."""
+    report = shown(report)
     console = Console(file=io.StringIO(), width=width, color_system=None, highlight=False)
     told = [each for each in report.diagnostics if each.severity > Severity.INFO]
     for line in [*(f"warning: {each}" for each in report.warnings), *map(str, told)]:

@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,6 +19,9 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from qcompiler.errors import ArtifactError, ConfigurationError
+from qcompiler.files.reading import Door, Kind, cause
+from qcompiler.files.writing import write_text
 from qcompiler.ir.regions import Region
 from qcompiler.search.options import Options
 
@@ -64,9 +66,10 @@ class CostCache:
             entries[name] = min(seconds, entries.get(name, seconds))
         self._known = entries
         try:
-            _write(self.path, json.dumps(entries, sort_keys=True))
-        except OSError as error:
-            self.notes.append(f"cost cache {self.path} not written: {error}")
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(self.path, json.dumps(entries, sort_keys=True))
+        except (OSError, ValueError, ArtifactError) as error:
+            self.notes.append(f"cost cache {self.path} not written: {cause(error)}")
 
     def _entries(self) -> dict[str, float]:
         if self._known is None:
@@ -74,17 +77,27 @@ class CostCache:
         return self._known
 
     def _read(self) -> dict[str, float]:
-        if self.path is None or not self.path.exists():
+        if self.path is None:
             return {}
         try:
-            data = json.loads(self.path.read_text())
-            found = {str(name): float(seconds) for name, seconds in data.items()}
-            if any(not 0 <= seconds < 1e6 for seconds in found.values()):
-                raise ValueError("a time is negative or beyond reason")
-        except (OSError, ValueError, TypeError, AttributeError) as error:
-            self.notes.append(f"cost cache {self.path} ignored: {error}")
+            if _CACHE.kind(self.path) is Kind.MISSING:
+                return {}
+            text = _CACHE.text(self.path)
+            with _CACHE.reading(self.path):
+                return _parsed(text)
+        except ConfigurationError as error:
+            self.notes.append(f"cost cache {self.path} ignored: {error.why}")
             return {}
-        return found
+
+
+_CACHE = Door("the cost cache", ConfigurationError)
+
+
+def _parsed(text: str) -> dict[str, float]:
+    found = {str(name): float(seconds) for name, seconds in json.loads(text).items()}
+    if any(not 0 <= seconds < 1e6 for seconds in found.values()):
+        raise ValueError("a time is negative or beyond reason")
+    return found
 
 
 def cache_folder() -> Path | None:
@@ -100,7 +113,10 @@ def cache_folder() -> Path | None:
         return home / "Library" / "Caches" / "qcompiler"
     if os.name == "nt":
         return Path(os.environ.get("LOCALAPPDATA", home)) / "qcompiler"
-    return Path(os.environ.get("XDG_CACHE_HOME", home / ".cache")) / "qcompiler"
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    # A relative path is invalid and to be ignored, says the XDG base directory specification:
+    # https://specifications.freedesktop.org/basedir-spec/latest
+    return (Path(given) if Path(given).is_absolute() else home / ".cache") / "qcompiler"
 
 
 def engine_versions() -> list[str]:
@@ -156,16 +172,3 @@ def _described(value: ir.Value | None, elements: Mapping[str, float]) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-def _write(path: Path, text: str) -> None:
-    """Through a temporary file, so that a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-        Path(name).replace(path)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise

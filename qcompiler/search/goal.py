@@ -65,7 +65,9 @@ class Goal:
                 f"evaluate must be a function of `run`, it is {self.evaluate!r}",
                 fix="pass a function that runs its argument on labelled feeds and returns a score",
             )
-        if not isinstance(self.overrides, Mapping):
+        if not isinstance(self.overrides, Mapping) or not all(
+            isinstance(part, str) for item in self.overrides.items() for part in item
+        ):
             raise ConfigurationError(
                 f"overrides must map globs to precisions, they are {self.overrides!r}",
                 fix="pass a dict such as {'op:Gemm': 'float32'}",

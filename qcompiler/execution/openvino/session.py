@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-import tempfile
 import time
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +14,7 @@ import onnx_ir as ir
 
 from qcompiler.errors import ConfigurationError, LoweringError
 from qcompiler.execution.feeds import normalize_feed
+from qcompiler.files.scratch import scratch_folder
 from qcompiler.ir.signature import Feed, Signature
 from qcompiler.target.contract import PROFILE_THREADS
 
@@ -160,8 +159,8 @@ def _compiled(model: ir.Model, settings: dict[str, Any], shapes: Shapes | None =
     import openvino
 
     core = openvino.Core()
-    with tempfile.TemporaryDirectory(prefix="qcompiler-") as folder:
-        path = Path(folder) / "model.onnx"
+    with scratch_folder() as folder:
+        path = folder / "model.onnx"
         # External data has no limit of 2 GiB; OpenVINO maps it while it compiles.
         ir.save(model.clone(), path, external_data="model.data")
         try:
