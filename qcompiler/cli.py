@@ -76,19 +76,9 @@ def compile(  # noqa: A001 - the command's name
         from qcompiler.ir.plan import Plan
 
         feeds = FeedFiles(calibration, batch) if calibration else None
-        _check_files(
-            {
-                "--output": output,
-                "--save-plan": save_plan,
-                "--report": report,
-                "--checkpoint": checkpoint,
-            },
-            {
-                "the model": [model],
-                "the calibration data": feeds.files if feeds else [],
-                "the plan": [plan] if plan else [],
-            },
-        )
+        written = {"--output": output, "--save-plan": save_plan, "--report": report}
+        read = {"the plan": [plan] if plan else [], "the data": feeds.files if feeds else []}
+        _check_files(model, {**written, "--checkpoint": checkpoint}, read)
         compiled = compile_model(
             model,
             target=_target(target, threads),
@@ -109,10 +99,8 @@ def compile(  # noqa: A001 - the command's name
             write_text(save_plan, compiled.plan.to_json())
         if report is not None:
             write_text(report, _rendered(compiled.report, report.suffix))
-        if as_json:
-            typer.echo(compiled.report.to_json(), nl=False)
-        elif not quiet:
-            typer.echo(compiled.report.text(_width()), nl=False)
+        if as_json or not quiet:
+            typer.echo(_rendered(compiled.report, ".json" if as_json else "", _width()), nl=False)
 
 
 @app.command()
@@ -197,7 +185,7 @@ def run_pipeline(
         from qcompiler.report.report import pass_rows
         from qcompiler.report.tables import pass_table
 
-        _check_files({"--output": output}, {"the model": [model]})
+        _check_files(model, {"--output": output})
         built = Pipeline.parse(pipeline, (IRDump(dump),) if dump else ())
         program = load(model)
         done = built.run(program)
@@ -245,16 +233,17 @@ def _abandon_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _check_files(outputs: dict[str, Path | None], inputs: dict[str, list[Path]]) -> None:
+def _check_files(
+    model: Path, outputs: dict[str, Path | None], inputs: dict[str, list[Path]] | None = None
+) -> None:
     """Refuses, before any work, to write what cannot be written or is read."""
     from qcompiler.files.conflicts import check_outputs
     from qcompiler.frontends.weight_files import model_files
 
     given = {name: path for name, path in outputs.items() if path is not None}
-    check_outputs(given, inputs)
+    check_outputs(given, {"the model": [model], **(inputs or {})})
     if any(os.path.lexists(path) for path in given.values()):
-        weights = [file for path in inputs["the model"] for file in model_files(path)]
-        check_outputs(given, {"the model's weights": weights})
+        check_outputs(given, {"the model's weights": model_files(model)})
 
 
 def _target(written: str, threads: int | None) -> Target:
@@ -282,10 +271,10 @@ def _overrides(written: list[str]) -> dict[str, str]:
     return found
 
 
-def _rendered(report: Report, suffix: str) -> str:
+def _rendered(report: Report, suffix: str, width: int = 120) -> str:
     if suffix in (".html", ".htm"):
         return report.html()
-    return report.to_json() if suffix == ".json" else report.text()
+    return report.to_json() if suffix == ".json" else report.text(width)
 
 
 def _fix(target: Target, model: Path, output: Path | None) -> None:
@@ -297,7 +286,7 @@ def _fix(target: Target, model: Path, output: Path | None) -> None:
         raise ConfigurationError("--fix needs a file to write", fix="add -o fixed.onnx")
     if not isinstance(target, Linter):
         raise ConfigurationError(f"target '{target.name}' has no fixes")
-    _check_files({"--output": output}, {"the model": [model]})
+    _check_files(model, {"--output": output})
     fixed, done = target.fix(model)
     write_onnx(fixed, output)
     typer.echo("\n".join(one_line(str(each)) for each in done) or "nothing to fix")

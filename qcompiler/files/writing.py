@@ -55,6 +55,7 @@ def check_destination(path: Path) -> Path:
 
 def _check_folder(path: Path, folder: Path) -> None:
     if kind_of(folder) is not Kind.FOLDER:
+        folder = path.parent if path.parent.resolve() == folder else folder
         raise ArtifactError(
             f"cannot write {path}", why=f"there is no folder {folder}", fix="create it first"
         )

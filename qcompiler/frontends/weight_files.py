@@ -30,7 +30,7 @@ def model_files(path: Path) -> list[Path]:
 
 def _location(tensor: onnx.TensorProto) -> str:
     found = {each.key: each.value for each in tensor.external_data}
-    return found.get("location", "")
+    return str(found.get("location", ""))
 
 
 def _tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
