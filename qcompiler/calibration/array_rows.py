@@ -20,6 +20,9 @@ _SUFFIX = ".npy"
 _DEFLATE_RATIO = 1032
 """Most that deflate makes of one byte (https://zlib.net/zlib_tech.html)."""
 
+_SKIPPED = 1 << 18
+"""Bytes that are read at a time on the way to a row."""
+
 
 @dataclass(frozen=True)
 class Header:
@@ -131,7 +134,7 @@ class Rows:
         if header.fortran and len(header.shape) > 1:
             self._held = _elements(file, header, header.shape, last=True)
         else:
-            file.seek(begin * header.row_bytes, 1)
+            _skip(file, begin * header.row_bytes)
 
     def take(self, count: int) -> Array:
         """The next `count` rows, fewer at the end."""
@@ -141,6 +144,15 @@ class Rows:
             return np.array(self._held[begin:end], order="C")
         shape = (end - begin, *self._header.row_shape)
         return _elements(self._file, self._header, shape, end == self._header.shape[0])
+
+
+def _skip(file: IO[bytes], count: int) -> None:
+    """Forwards; `ZipExtFile.seek` holds 16 MiB at a time."""
+    while count > 0:
+        read = len(file.read(min(count, _SKIPPED)))
+        if not read:
+            raise ValueError(f"it is cut off: {count} bytes are missing")
+        count -= read
 
 
 def _header(file: IO[bytes]) -> Header:

@@ -121,9 +121,7 @@ def _parsed(text: str) -> Plan:
     _require(data.get("rewritten", True), "'rewritten'", (bool,))
     _require(data.get("corrected"), "'corrected'", (bool, type(None)))
     choices = {key: _choice(key, fields) for key, fields in data["choices"].items()}
-    return Plan(
-        data["target"], choices, data.get("rewritten", True), data.get("corrected")
-    )
+    return Plan(data["target"], choices, data.get("rewritten", True), data.get("corrected"))
 
 
 def _choice(key: str, fields: object) -> Choice:
@@ -145,7 +143,7 @@ def _choice(key: str, fields: object) -> Choice:
 def _require(value: object, place: str, kinds: tuple[type, ...]) -> None:
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         wanted = " or ".join(_JSON_NAMES[kind] for kind in kinds if kind is not int)
-        raise ValueError(f"{place} is {_JSON_NAMES[type(value)]}, not {wanted}")  # noqa: TRY004 - of a file
+        raise ValueError(f"{place} is {_JSON_NAMES[type(value)]}, not {wanted}")
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{place} is {value}")
 
