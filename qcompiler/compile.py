@@ -15,6 +15,7 @@ from qcompiler.calibration.keeper import Keeper
 from qcompiler.compiled import Compiled
 from qcompiler.config import FLOAT_PIPELINE, RECIPES, SCHEMES, Recipe, Scheme, recipe_of, scheme_of
 from qcompiler.errors import CalibrationError, ConfigurationError
+from qcompiler.execution.feeds import surplus_of
 from qcompiler.frontends import load
 from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program
@@ -66,8 +67,9 @@ def compile(  # noqa: A001 - the project's one verb
         overrides: Precision by glob over module paths, node names or `op:OpType`.
         plan: A plan to apply as it is, instead of a search.
         recipe: `fast`, `balanced` or `best`.
-        evaluate: Called with `run` (feed -> list of output arrays; feeds in any form that
-            `calibration` takes); returns a score, higher is better.
+        evaluate: Called with `run`, which takes a feed in any form that `calibration` takes and
+            returns what the model returns: tensors, nested as the module nests them, for a torch
+            model, a list of arrays for an ONNX model. Returns a score, higher is better.
         max_loss: Largest loss of `evaluate`'s score (0.01 by default); without `evaluate`, largest
             noise-to-signal ratio of the outputs (0.0075, that is 21 dB, by default).
         objective: `latency`, `size`, `energy-proxy` (multiply-accumulates times bits), or a mix
@@ -90,7 +92,11 @@ def compile(  # noqa: A001 - the project's one verb
     effort, asked = recipe_of(recipe), scheme_of(scheme)
     chosen = target_of(target)
     first, feeds = _peeked(calibration)
-    source = load(model, first if example_inputs is None else example_inputs)
+    if example_inputs is None:
+        source = load(model, first, surplus=True)
+    else:
+        source = load(model, example_inputs)
+    _allow_surplus(source, first)
     reporter = _reporter(progress)
     if isinstance(calibration, FeedFiles):
         files = (*source.provenance.files, *(each.absolute() for each in calibration.files))
@@ -132,6 +138,22 @@ def _peeked(calibration: Iterable[Any] | None) -> tuple[Any, Iterable[Any] | Non
     except StopIteration as error:
         raise CalibrationError("the calibration data is empty", fix="give some feeds") from error
     return first, itertools.chain([first], iterator)
+
+
+def _allow_surplus(source: Program, first: Any) -> None:
+    """Lets feeds hold more than the model takes (labels), and says so.
+
+    Raises:
+        FeedError: What would be left out looks like an input.
+    """
+    signature = source.signature
+    if first is None or signature.flatten is not None:
+        return
+    surplus = surplus_of(signature, first)
+    if surplus is not None:
+        source.signature = replace(signature, surplus=surplus)
+        warnings = (*source.provenance.warnings, str(surplus))
+        source.provenance = replace(source.provenance, warnings=warnings)
 
 
 def _pipeline(given: Pipeline | str | None) -> Pipeline:

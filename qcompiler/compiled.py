@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from qcompiler.errors import ArtifactError, ConfigurationError
-from qcompiler.execution.feeds import normalize_feed
+from qcompiler.execution.feeds import call_leaves, checked_feed, normalize_feed
 from qcompiler.execution.verification import Verification, verify_artifact
 from qcompiler.files.conflicts import refuse_inputs
 from qcompiler.files.reading import Door
@@ -18,7 +17,7 @@ from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
-from qcompiler.ir.signature import Feed
+from qcompiler.ir.signature import Feed, is_tensor
 from qcompiler.pipeline import registry
 from qcompiler.pipeline.pipeline import PipelineReport
 from qcompiler.report.report import Figure, Report, pass_rows, region_rows, worst_first
@@ -111,27 +110,23 @@ class Compiled:
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Runs with the source's own signature, or one dict of arrays by input name.
+        """Runs with the source's own signature, or with one feed in any form of calibration's.
+
+        A call may be spelled otherwise than calibration's feeds (by name, with defaults given or
+        left out), but has to mean the same: what is no tensor is part of the compiled program.
 
         Returns:
             What the source returns: nested as the torch module returns it, a list of arrays in
             graph order for an ONNX model. Tensors come back for tensors, numpy arrays otherwise.
 
         Raises:
-            FeedError: Names, shapes or dtypes do not fit.
+            FeedError: Names, shapes or dtypes do not fit, an argument was not part of the captured
+                call, or a number, flag or default differs from the captured one.
         """
         signature = self.program.signature
-        if len(args) == 1 and not kwargs and isinstance(args[0], Mapping):
-            feed = normalize_feed(signature, args[0])
-        elif signature.flatten is not None:
-            feed = normalize_feed(signature, tuple(signature.flatten(args, kwargs)))
-        else:
-            feed = normalize_feed(signature, dict(kwargs) if kwargs else tuple(args))
-        outputs: list[Any] = list(self.artifact.run(feed))
-        if _has_tensors(args, kwargs):
-            torch = sys.modules["torch"]
-            outputs = [torch.as_tensor(output) for output in outputs]
-        return outputs if signature.unflatten is None else signature.unflatten(outputs)
+        leaves = call_leaves(signature, args, kwargs)
+        outputs = self.artifact.run(checked_feed(signature, leaves))
+        return signature.returned(outputs, any(map(is_tensor, leaves.values())))
 
     def run(self, feed: Any) -> list[Any]:
         """Output arrays in signature order for one feed (dict, tuple or array)."""
@@ -237,20 +232,6 @@ class Compiled:
         return first.sample.regions if first.sample and not first.quantized else None
 
 
-def _has_tensors(*given: Any) -> bool:
-    """Whether torch tensors are among nested arguments; torch itself is never imported for it."""
-    for each in given:
-        if isinstance(each, Mapping):
-            found = _has_tensors(*each.values())
-        elif isinstance(each, list | tuple):
-            found = _has_tensors(*each)
-        else:
-            found = "torch" in sys.modules and isinstance(each, sys.modules["torch"].Tensor)
-        if found:
-            return True
-    return False
-
-
 def load_compiled(path: Path | str, target: str | None = None) -> Compiled:
     """Opens a saved artifact, ready to run; results equal those of the process that saved it.
 
@@ -286,6 +267,7 @@ def load_compiled(path: Path | str, target: str | None = None) -> Compiled:
         f"loaded from {file.name}",
         region_rows(lowered_regions(restored.program, restored.target), plan),
     )
+    report = replace(report, warnings=restored.program.provenance.warnings)
     return Compiled(restored.program, restored.target, plan, report, restored.artifact)
 
 

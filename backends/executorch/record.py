@@ -106,8 +106,7 @@ def signature_of(record: Mapping[str, Any]) -> Signature:
         return Signature(inputs, outputs)
     from qcompiler.frontends.torch_calls import Convention
 
-    nested = Convention.parse(record["convention"])
-    return Signature(inputs, outputs, nested.flatten, nested.unflatten, record["convention"])
+    return Convention.parse(record["convention"]).on(Signature(inputs, outputs))
 
 
 def opaque_program(record: Mapping[str, Any]) -> Program:

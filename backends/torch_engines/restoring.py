@@ -9,7 +9,7 @@ from qcompiler.backends.torch_engines.engine import TorchEngine
 from qcompiler.errors import ArtifactError
 from qcompiler.frontends.torch_calls import Convention
 from qcompiler.ir.program import Program, Property, Provenance
-from qcompiler.ir.signature import Signature, signature_of
+from qcompiler.ir.signature import signature_of
 from qcompiler.pipeline.registry import find_target
 from qcompiler.target.contract import Restored
 
@@ -25,16 +25,13 @@ def restore(path: Path) -> Restored:
     if not issubclass(kind, TorchEngine):
         raise ArtifactError(f"{path} is for '{kind.name}', which is no torch engine here")
     target = kind(cpu="vnni" if stored.setting.vnni else "portable", threads=stored.threads)
+    signature = signature_of(stored.model)
+    notes: tuple[str, ...] = ()
+    if stored.convention is not None:
+        nested = Convention.parse(stored.convention)
+        signature, notes = nested.on(signature), nested.notes
     program = Program(
-        stored.model, _signature(stored), Provenance(stored.source), plan=stored.plan,
+        stored.model, signature, Provenance(stored.source, warnings=notes), plan=stored.plan,
         properties=frozenset({Property.QDQ_EXPLICIT}),
     )  # fmt: skip
     return Restored(target, program, target.lower(program))
-
-
-def _signature(stored: store.Stored) -> Signature:
-    flat = signature_of(stored.model)
-    if stored.convention is None:
-        return flat
-    nested = Convention.parse(stored.convention)
-    return Signature(flat.inputs, flat.outputs, nested.flatten, nested.unflatten, stored.convention)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from qcompiler.errors import FeedError
 from qcompiler.ir.signature import Feed, Signature, TensorSpec, as_array
 from qcompiler.ir.sizes import SizeRule, bound_sizes, evaluate, symbols_of
+from qcompiler.ir.surplus import Surplus, ambiguous, look_alike
 
 Array = npt.NDArray[Any]
 SAFE_CASTS = frozenset({("float64", "float32")})
@@ -33,13 +34,17 @@ def normalize_feed(signature: Signature, feed: Any) -> Feed:
     Raises:
         FeedError: An input is missing, unknown, or of the wrong dtype, rank or shape.
     """
-    named = _by_name(signature, feed)
+    return checked_feed(signature, feed_leaves(signature, feed))
+
+
+def checked_feed(signature: Signature, named: Mapping[str, Any]) -> Feed:
+    """Arrays from leaves by input name; raises as `normalize_feed` does."""
     _check_names(signature, named)
-    feed: Feed = {
+    checked: Feed = {
         spec.name: check_input(spec, as_array(named[spec.name])) for spec in signature.inputs
     }
-    check_sizes(signature, feed)
-    return feed
+    check_sizes(signature, checked)
+    return checked
 
 
 def check_sizes(signature: Signature, feed: Feed) -> None:
@@ -109,15 +114,106 @@ def check_input(spec: TensorSpec, array: Array) -> Array:
     return np.ascontiguousarray(array) if array.ndim else array
 
 
+def call_leaves(
+    signature: Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Leaves by input name of a call in the source's own spelling, or of one feed.
+
+    Raises:
+        FeedError: It is neither.
+    """
+    single = args[0] if len(args) == 1 and not kwargs else None
+    is_nest = isinstance(single, Mapping | list | tuple)
+    if signature.flatten is None:
+        if is_nest and not _is_array_like(signature, single):
+            return feed_leaves(signature, single)
+        return _named_call(signature, args, kwargs)
+    try:
+        leaves = signature.flatten(args, kwargs)
+    except FeedError as refused:
+        if not is_nest:
+            raise
+        try:
+            return feed_leaves(signature, single)
+        except FeedError:
+            if isinstance(single, Mapping) and set(single) & set(signature.input_names):
+                raise
+            raise refused from None
+    return dict(zip(signature.input_names, leaves, strict=True))
+
+
+def _is_array_like(signature: Signature, value: Any) -> bool:
+    """Whether a list of numbers is the only input itself."""
+    return (
+        len(signature.inputs) == 1
+        and isinstance(value, list | tuple)
+        and not any(hasattr(each, "shape") for each in value)
+    )
+
+
+def _named_call(
+    signature: Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Inputs of a flat model, by position and by name as Python binds them."""
+    names = signature.input_names
+    if len(args) > len(names) or not kwargs:
+        return _by_name(signature, args)
+    positional = dict(zip(names, args, strict=False))
+    twice = [name for name in kwargs if name in positional]
+    if twice:
+        raise FeedError(
+            f"input '{twice[0]}' is given by position and by name",
+            where=f"inputs {', '.join(names)}",
+            fix="give every input once",
+        )
+    return positional | dict(kwargs)
+
+
+def feed_leaves(signature: Signature, feed: Any) -> Mapping[str, Any]:
+    """Leaves by input name of one feed; raises as `normalize_feed` does."""
+    if signature.surplus is not None:
+        feed = signature.surplus.without(feed)
+    return _by_name(signature, feed)
+
+
+def spellings(feed: Any) -> Iterator[tuple[tuple[Any, ...], Mapping[str, Any]]]:
+    """The calls (args, kwargs) that a feed may stand for, the likeliest first."""
+    if isinstance(feed, Mapping):
+        yield (), {str(name): value for name, value in feed.items()}
+    elif isinstance(feed, list | tuple):
+        if len(feed) > 1 and isinstance(feed[-1], Mapping):
+            yield tuple(feed[:-1]), {str(name): value for name, value in feed[-1].items()}
+        yield tuple(feed), {}
+    yield (feed,), {}
+
+
+def surplus_of(signature: Signature, feed: Any) -> Surplus | None:
+    """What the first feed has beyond the inputs of a flat model, None if nothing.
+
+    Raises:
+        FeedError: What would be left out looks like an input.
+    """
+    names, count = signature.input_names, len(signature.inputs)
+    if isinstance(feed, Mapping):
+        unknown = tuple(str(name) for name in feed if name not in names)
+        known = all(name in feed for name in names)
+        return Surplus(names=unknown) if known and unknown else None
+    if not isinstance(feed, list | tuple) or not 0 < count < len(feed):
+        return None
+    if look_alike(feed[:count], feed[count:]):
+        raise ambiguous(len(feed), count, ", ".join(map(str, signature.inputs)))
+    return Surplus(kept=count, trailing=len(feed) - count)
+
+
 def _by_name(signature: Signature, feed: Any) -> Mapping[str, Any]:
     names = signature.input_names
-    if isinstance(feed, Mapping):
-        if signature.flatten is None or set(feed) == set(names):
-            return feed
-        return _flattened(signature, (), feed)
+    if isinstance(feed, Mapping) and (signature.flatten is None or set(feed) == set(names)):
+        return feed
     positional = tuple(feed) if isinstance(feed, (tuple, list)) else (feed,)
-    if signature.flatten is not None and len(positional) != len(names):
-        return _flattened(signature, positional, {})
+    if signature.flatten is not None:
+        found = _flattened(signature, feed)
+        if found is not None:
+            return found
     if len(positional) != len(names):
         raise FeedError(
             f"{len(positional)} arrays were fed to {len(names)} inputs",
@@ -127,25 +223,26 @@ def _by_name(signature: Signature, feed: Any) -> Mapping[str, Any]:
     return dict(zip(names, positional, strict=True))
 
 
-def _flattened(
-    signature: Signature, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    """Leaves by input name, through the source's own nesting."""
+def _flattened(signature: Signature, feed: Any) -> Mapping[str, Any] | None:
+    """Leaves by input name, through the source's own nesting; None for a flat tuple of leaves.
+
+    Raises:
+        FeedError: No way to read the feed fits the source; tells about the likeliest.
+    """
     assert signature.flatten is not None
-    try:
-        leaves = signature.flatten(args, kwargs)
-    except (KeyError, ValueError, TypeError) as error:
-        raise FeedError(
-            "the arguments do not have the nesting of the model's example inputs",
-            where=f"inputs {', '.join(signature.input_names)}",
-            why=str(error),
-        ) from error
-    if len(leaves) != len(signature.inputs):
-        raise FeedError(
-            f"the arguments hold {len(leaves)} arrays for {len(signature.inputs)} inputs",
-            where=f"inputs {', '.join(signature.input_names)}",
-        )
-    return dict(zip(signature.input_names, leaves, strict=True))
+    refused: FeedError | None = None
+    for args, kwargs in spellings(feed):
+        try:
+            leaves = signature.flatten(args, kwargs)
+        except FeedError as error:
+            refused = refused or error
+            continue
+        return dict(zip(signature.input_names, leaves, strict=True))
+    flat = isinstance(feed, list | tuple) and len(feed) == len(signature.inputs)
+    if flat and not any(isinstance(each, Mapping | list | tuple) for each in feed):
+        return None
+    assert refused is not None
+    raise refused
 
 
 def _check_names(signature: Signature, named: Mapping[str, Any]) -> None:

@@ -19,7 +19,9 @@ Dynamic = bool | Mapping[str, Any] | tuple[Any, ...] | None
 
 
 @rare_collections()
-def load(model: object, example_inputs: Any = None, *, dynamic: Dynamic = None) -> Program:
+def load(
+    model: object, example_inputs: Any = None, *, dynamic: Dynamic = None, surplus: bool = False
+) -> Program:
     """Brings a model of any supported kind into the IR. The source is never changed.
 
     Args:
@@ -31,10 +33,13 @@ def load(model: object, example_inputs: Any = None, *, dynamic: Dynamic = None) 
         dynamic: For torch modules: which dimensions stay symbolic. None keeps dimension 0 of every
             tensor symbolic and falls back to fixed shapes if the model specialises it; True
             insists; False fixes all; a dict or tuple is `dynamic_shapes` of `torch.export.export`.
+        surplus: For torch modules: the example is a calibration feed, which may hold more entries
+            than `forward` takes, such as labels.
 
     Raises:
         UnreadableModelError: The file or graph cannot be read.
         UnsupportedOpsetError: Its opset has no way to the working one.
+        FeedError: The torch module itself cannot run the example.
         ExportError: PyTorch could not capture the module; names the user's file and line.
         ConfigurationError: `model` is none of these, or a module came without example inputs.
     """
@@ -51,7 +56,7 @@ def load(model: object, example_inputs: Any = None, *, dynamic: Dynamic = None) 
         from qcompiler.frontends import torch_module
 
         if torch_module.accepts(model):
-            return torch_module.program_from_torch(model, example_inputs, dynamic)
+            return torch_module.program_from_torch(model, example_inputs, dynamic, surplus)
     raise ConfigurationError(
         f"cannot take a model of type {type(model).__name__}",
         fix="give a path, onnx.ModelProto, onnx_ir.Model, torch.nn.Module, fx.GraphModule, "

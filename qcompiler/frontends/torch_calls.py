@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 from torch.utils import _pytree as pytree
 
-from qcompiler.errors import FeedError
-from qcompiler.frontends.torch_capture import Call
+from qcompiler.errors import ArtifactError, FeedError
+from qcompiler.frontends.torch_arguments import Call
+from qcompiler.frontends.torch_nests import UnstorableError, dump_nest, leaves, parse_nest
+from qcompiler.ir.signature import Signature
+from qcompiler.ir.sizes import SizeRule
 
 _EMPTY = inspect.Parameter.empty
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _KINDS = (
-    inspect.Parameter.POSITIONAL_ONLY,
-    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    *_POSITIONAL,
     inspect.Parameter.VAR_POSITIONAL,
     inspect.Parameter.KEYWORD_ONLY,
     inspect.Parameter.VAR_KEYWORD,
 )
+
+
+class _UnknownDefault:
+    """A default value that an artifact could not keep."""
+
+    def __repr__(self) -> str:
+        return "a default that the artifact does not hold"
 
 
 @dataclass(frozen=True)
@@ -34,95 +45,275 @@ class Convention:
         frozen: Per leaf of it, in a list of one, what torch.export froze (a number); None if fed.
         outputs: Nesting of the result.
         results: Per leaf of it, the frozen constant in a list of one; None for a graph output.
-        positional: How many arguments of the capture were positional.
-        keywords: Names of the others.
         signature: Of `forward`, if it has one of its own.
+        rules: What the capture assumed of sizes, see `Signature.rules`.
+        stand_ins: Classes of a file that are not loaded here; others with their fields are used.
     """
 
     inputs: pytree.TreeSpec
     frozen: tuple[list[Any] | None, ...]
     outputs: pytree.TreeSpec
     results: tuple[list[Any] | None, ...]
-    positional: int
-    keywords: tuple[str, ...]
     signature: inspect.Signature | None
+    rules: tuple[SizeRule, ...] = ()
+    stand_ins: tuple[str, ...] = ()
+
+    @property
+    def positional(self) -> int:
+        """How many arguments of the capture were positional."""
+        return self.inputs.child(0).num_children
+
+    @property
+    def keywords(self) -> tuple[str, ...]:
+        """Names of the others."""
+        return tuple(self.inputs.child(1).context or ())
 
     def flatten(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[Any]:
         """The fed leaves of a call.
 
+        The call may be spelled otherwise than the captured one (by position or by name, defaults
+        given or left out), but has to mean the same: what the capture froze (None, numbers, flags,
+        strings, defaults) has to have the same value.
+
         Raises:
-            FeedError: The arguments do not fit `forward`, or are nested otherwise.
+            FeedError: It does not fit `forward`, is nested otherwise, or differs in a frozen value.
         """
-        leaves, found = pytree.tree_flatten(self._as_captured(args, kwargs))
-        if len(leaves) != len(self.frozen) or found != self.inputs:
-            raise FeedError(
-                "the arguments are not nested like the example inputs",
-                why=f"expected {self.inputs}, got {found}",
-            )
-        return [leaf for leaf, each in zip(leaves, self.frozen, strict=True) if each is None]
+        fed = []
+        found = self._leaves(*self._as_captured(args, kwargs))
+        for (path, leaf), frozen in zip(found, self.frozen, strict=True):
+            if frozen is not None:
+                _require_same(path, leaf, frozen[0])
+            elif leaf is None:
+                raise _missing(path)
+            else:
+                fed.append(leaf)
+        return fed
 
     def arguments(self, fed: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The call (args, kwargs) with these leaves: what `flatten` took apart."""
         remaining = iter(fed)
-        leaves = [next(remaining) if each is None else each[0] for each in self.frozen]
-        args, kwargs = pytree.tree_unflatten(leaves, self.inputs)
+        filled = [next(remaining) if each is None else each[0] for each in self.frozen]
+        args, kwargs = pytree.tree_unflatten(filled, self.inputs)
         return tuple(args), dict(kwargs)
 
     def unflatten(self, arrays: Sequence[Any]) -> Any:
         """The nested result, frozen constants put back."""
         remaining = iter(arrays)
-        leaves = [next(remaining) if each is None else each[0] for each in self.results]
-        return pytree.tree_unflatten(leaves, self.outputs)
+        filled = [next(remaining) if each is None else each[0] for each in self.results]
+        return pytree.tree_unflatten(filled, self.outputs)
+
+    def on(self, flat: Signature) -> Signature:
+        """The signature of a graph with these inputs and outputs that is called so."""
+        return replace(
+            flat,
+            flatten=self.flatten,
+            unflatten=self.unflatten,
+            convention=self.dump(),
+            rules=self.rules,
+        )
 
     def dump(self) -> str | None:
-        """As JSON; None when a container type is not known to `torch.utils._pytree` by name."""
+        """As JSON; None when it cannot be written, `unstorable` tells why."""
         try:
-            body = {
-                "inputs": pytree.treespec_dumps(self.inputs),
-                "frozen": self.frozen,
-                "outputs": pytree.treespec_dumps(self.outputs),
-                "results": self.results,
-                "positional": self.positional,
-                "keywords": self.keywords,
-                "signature": _parameters(self.signature),
-            }
-            return json.dumps(body)
-        except (NotImplementedError, TypeError, ValueError):
+            return self._dumped()
+        except (UnstorableError, TypeError, ValueError):
             return None
+
+    @property
+    def unstorable(self) -> str | None:
+        """The container or value that keeps it from being written."""
+        try:
+            self._dumped()
+        except (UnstorableError, TypeError, ValueError) as error:
+            return str(error)
+        return None
+
+    def _dumped(self) -> str:
+        body = {
+            "inputs": dump_nest(self.inputs),
+            "frozen": self.frozen,
+            "outputs": dump_nest(self.outputs),
+            "results": self.results,
+            "signature": _parameters(self.signature),
+            "rules": [asdict(rule) for rule in self.rules],
+        }
+        return json.dumps(body)
 
     @classmethod
     def parse(cls, text: str) -> Convention:
-        """Reads what `dump` wrote."""
-        body = json.loads(text)
-        return cls(
-            pytree.treespec_loads(body["inputs"]),
-            tuple(body["frozen"]),
-            pytree.treespec_loads(body["outputs"]),
-            tuple(body["results"]),
-            int(body["positional"]),
-            tuple(body["keywords"]),
-            _signature(body["signature"]),
+        """Reads what `dump` wrote.
+
+        Raises:
+            ArtifactError: It is something else.
+        """
+        stand_ins: list[str] = []
+        try:
+            body = json.loads(text)
+            return cls(
+                parse_nest(body["inputs"], stand_ins),
+                tuple(body["frozen"]),
+                parse_nest(body["outputs"], stand_ins),
+                tuple(body["results"]),
+                _signature(body["signature"]),
+                tuple(SizeRule(**rule) for rule in body["rules"]),
+                tuple(dict.fromkeys(stand_ins)),
+            )
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise ArtifactError("the calling convention cannot be read", why=str(error)) from error
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user of a loaded artifact should know."""
+        return tuple(
+            f"the class {each} is not loaded: a stand-in with its fields takes its place; import "
+            f"{each.partition(':')[0]} before the artifact"
+            for each in self.stand_ins
         )
+
+    def _leaves(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        positional, named = self.inputs.children()
+        names = self._names(len(args))
+        for name, value, spec in zip(names, args, positional.children(), strict=True):
+            yield from leaves(value, spec, name)
+        for name, spec in zip(self.keywords, named.children(), strict=True):
+            yield from leaves(kwargs[name], spec, name)
+
+    def _names(self, count: int) -> list[str]:
+        """What positional arguments are called in messages."""
+        found = [] if self.signature is None else list(self.signature.parameters.values())
+        names = [each.name for each in found if each.kind in _POSITIONAL][:count]
+        rest = next((each.name for each in found if each.kind is each.VAR_POSITIONAL), "argument ")
+        return names + [f"{rest}[{index}]" for index in range(count - len(names))]
 
     def _as_captured(
         self, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The same arguments, split into positional and named like the call of the capture."""
-        same = len(args) == self.positional and set(kwargs) == set(self.keywords)
-        if same or self.signature is None:
-            return tuple(args), {name: kwargs[name] for name in self.keywords if name in kwargs}
+        if self.signature is None:
+            _require_counts(self, args, kwargs)
+            return tuple(args), dict(kwargs)
         try:
-            bound = self.signature.bind(*args, **kwargs).arguments
+            given = self.signature.bind(*args, **kwargs)
         except TypeError as error:
-            if args and isinstance(args[-1], dict) and not kwargs:  # a feed (arg, ..., {name: arg})
-                return self._as_captured(args[:-1], args[-1])
-            raise FeedError("the arguments do not fit the module", why=str(error)) from error
-        named = list(bound)[: self.positional]
-        rest = {name: bound[name] for name in self.keywords if name in bound}
-        return tuple(bound[name] for name in named), rest
+            raise FeedError(
+                "the arguments do not fit the module",
+                where=f"forward{self.signature}",
+                why=str(error),
+            ) from error
+        wanted = self._captured_parameters()
+        for name, value in given.arguments.items():
+            if name not in wanted:
+                _require_default(self.signature.parameters[name], value)
+        given.apply_defaults()
+        positional, named = _spread(given, self.positional)
+        left = {name: named[name] for name in self.keywords if name in named}
+        _require_counts(self, positional, left | _unknown(given, self.keywords))
+        return positional, left
+
+    def _captured_parameters(self) -> frozenset[str]:
+        """Parameters of `forward` that the captured call gave."""
+        assert self.signature is not None
+        bound = self.signature.bind(*[None] * self.positional, **dict.fromkeys(self.keywords))
+        return frozenset(bound.arguments)
 
 
-def calling_convention(exported: torch.export.ExportedProgram, call: Call) -> Convention:
+def _spread(
+    bound: inspect.BoundArguments, positional: int
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The first so many arguments by position, all others by name."""
+    args: list[Any] = []
+    named: dict[str, Any] = {}
+    for name, parameter in bound.signature.parameters.items():
+        value = bound.arguments[name]
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            args += value
+        elif parameter.kind is parameter.VAR_KEYWORD:
+            named |= value
+        elif parameter.kind in _POSITIONAL and len(args) < positional:
+            args.append(value)
+        else:
+            named[name] = value
+    return tuple(args), named
+
+
+def _unknown(bound: inspect.BoundArguments, keywords: Sequence[str]) -> dict[str, Any]:
+    """What `**kwargs` of `forward` takes and the capture did not have."""
+    rest = next((p for p in bound.signature.parameters.values() if p.kind is p.VAR_KEYWORD), None)
+    taken = {} if rest is None else bound.arguments[rest.name]
+    return {name: value for name, value in taken.items() if name not in keywords}
+
+
+def _require_counts(convention: Convention, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """As many positional arguments, and named ones of the same names, as in the capture."""
+    if len(args) != convention.positional:
+        raise FeedError(
+            f"the call has {len(args)} positional arguments, the captured one had "
+            f"{convention.positional}",
+            fix="call it with as many arguments as calibration did",
+        )
+    unlike = [name for name in kwargs if name not in convention.keywords]
+    missing = [name for name in convention.keywords if name not in kwargs]
+    if unlike or missing:
+        what = f"argument '{unlike[0]}' was not" if unlike else f"argument '{missing[0]}' was"
+        raise FeedError(
+            f"{what} part of the captured call",
+            why="the compiled program was made for the arguments of calibration alone",
+            fix="call it with those, or compile again with feeds that have the others",
+        )
+
+
+def _require_default(parameter: inspect.Parameter, value: Any) -> None:
+    """An argument that the capture left to its default may be given only as that."""
+    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        return
+    if not same_constant(value, parameter.default):
+        raise _frozen(parameter.name, value, parameter.default)
+
+
+def _require_same(path: str, value: Any, frozen: Any) -> None:
+    if not same_constant(value, frozen):
+        raise _frozen(path, value, frozen)
+
+
+def same_constant(value: Any, frozen: Any) -> bool:
+    """Whether a value is the frozen one; a flag is no number, NaN is NaN."""
+    if value is frozen:
+        return True
+    if type(value).__module__ == "numpy" and hasattr(value, "item") and value.ndim == 0:
+        value = value.item()
+    if isinstance(value, torch.Tensor) or type(value).__module__ == "numpy":
+        return False
+    if isinstance(value, bool) != isinstance(frozen, bool):
+        return False
+    if isinstance(value, float) and isinstance(frozen, float) and math.isnan(frozen):
+        return math.isnan(value)
+    same = type(value) is type(frozen) or isinstance(value, int | float)
+    return same and bool(value == frozen)
+
+
+def _frozen(path: str, value: Any, frozen: Any) -> FeedError:
+    kind = type(value)
+    plain = value is None or isinstance(value, bool | int | float | str)
+    given = repr(value) if plain else f"a {kind.__module__.partition('.')[0]} {kind.__name__}"
+    return FeedError(
+        f"argument '{path}' is {given}, the model was captured with {frozen!r}",
+        where=f"argument '{path}'",
+        why="what is no tensor becomes part of the compiled program, and so does a default",
+        fix="leave it out, or compile again with calibration feeds that have it",
+    )
+
+
+def _missing(path: str) -> FeedError:
+    return FeedError(
+        f"argument '{path}' is None, the model was captured with a tensor there",
+        where=f"argument '{path}'",
+        fix="give a tensor, or compile again with calibration feeds that leave it out",
+    )
+
+
+def calling_convention(
+    exported: torch.export.ExportedProgram, call: Call, rules: Sequence[SizeRule] = ()
+) -> Convention:
     """The convention of a captured module.
 
     Arguments that torch.export froze (None, numbers, strings) are left out of the feed and put
@@ -134,26 +325,29 @@ def calling_convention(exported: torch.export.ExportedProgram, call: Call) -> Co
     inputs = [e for e in exported.graph_signature.input_specs if e.kind == InputKind.USER_INPUT]
     outputs = [e for e in exported.graph_signature.output_specs if e.kind == OutputKind.USER_OUTPUT]
     return Convention(
-        spec,
-        tuple(
-            [each.arg.value] if isinstance(each.arg, ConstantArgument) else None for each in inputs
-        ),
-        made,
-        tuple(
-            [each.arg.value] if isinstance(each.arg, ConstantArgument) else None for each in outputs
-        ),
-        len(call.args),
-        tuple(call.kwargs),
-        call.signature,
+        spec, _frozen_ones(inputs), made, _frozen_ones(outputs), call.signature, tuple(rules)
+    )
+
+
+def _frozen_ones(specs: Sequence[Any]) -> tuple[list[Any] | None, ...]:
+    return tuple(
+        [each.arg.value] if isinstance(each.arg, ConstantArgument) else None for each in specs
     )
 
 
 def _parameters(signature: inspect.Signature | None) -> list[list[Any]] | None:
-    """Name, kind and whether it may be left out, per parameter."""
+    """Name, kind and, in a list of one, the default; an empty list if it cannot be written."""
     if signature is None:
         return None
-    found = signature.parameters.values()
-    return [[each.name, int(each.kind), each.default is not _EMPTY] for each in found]
+    return [
+        [each.name, int(each.kind), None if each.default is _EMPTY else _storable(each.default)]
+        for each in signature.parameters.values()
+    ]
+
+
+def _storable(default: Any) -> list[Any]:
+    plain = default is None or isinstance(default, bool | int | float | str)
+    return [default] if plain else []
 
 
 def _signature(rows: list[list[Any]] | None) -> inspect.Signature | None:
@@ -161,8 +355,11 @@ def _signature(rows: list[list[Any]] | None) -> inspect.Signature | None:
         return None
     kinds = {int(kind): kind for kind in _KINDS}
     return inspect.Signature(
-        [
-            inspect.Parameter(name, kinds[kind], default=None if optional else _EMPTY)
-            for name, kind, optional in rows
-        ]
+        [inspect.Parameter(name, kinds[kind], default=_default(kept)) for name, kind, kept in rows]
     )
+
+
+def _default(kept: list[Any] | None) -> Any:
+    if kept is None:
+        return _EMPTY
+    return kept[0] if kept else _UnknownDefault()

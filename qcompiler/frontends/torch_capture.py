@@ -4,94 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.fx.experimental import _config
 from torch.utils import _pytree as pytree
 
-from qcompiler.errors import ConfigurationError, ExportError
+from qcompiler.errors import ExportError
+from qcompiler.frontends.torch_arguments import Call
 from qcompiler.frontends.torch_origin import user_line
 
 Exported = torch.export.ExportedProgram
 
 _FIXED = "the batch dimension is fixed: torch.export could not keep it symbolic"
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call of a module, and the signature of its `forward` if it has one of its own."""
-
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any] = field(default_factory=dict)
-    signature: inspect.Signature | None = None
-
-
-def example_call(module: torch.nn.Module, example_inputs: Any) -> Call:
-    """Reads `example_inputs`: a tensor, a tuple (a dict may end it), a list, or a dict of kwargs.
-
-    Raises:
-        ConfigurationError: There are none, or they do not fit `forward`.
-    """
-    signature = inspect.signature(module.forward)
-    if example_inputs is None:
-        raise ConfigurationError(
-            f"a torch module needs example inputs to be captured ({type(module).__name__})",
-            fix="give example_inputs=(tensor, ...) or calibration data",
-        )
-    args, kwargs = _split(example_inputs, signature)
-    try:
-        signature.bind(*args, **kwargs)
-    except TypeError as error:
-        raise ConfigurationError(
-            f"the example inputs do not fit {type(module).__name__}.forward{signature}",
-            why=str(error),
-        ) from error
-    return Call(tuple(_as_tensor(arg) for arg in args), _tensors(kwargs), signature)
-
-
-def _split(example: Any, signature: inspect.Signature) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    if isinstance(example, Mapping):
-        named = {str(key): value for key, value in example.items()}
-        try:
-            signature.bind(**named)
-        except TypeError:
-            return (dict(example),), {}
-        return (), named
-    if isinstance(example, list | tuple):
-        args = tuple(example)
-        if len(args) > 1 and isinstance(args[-1], dict) and _is_keywords(args, signature):
-            return args[:-1], dict(args[-1])
-        return args, {}
-    return (example,), {}
-
-
-def _is_keywords(args: tuple[Any, ...], signature: inspect.Signature) -> bool:
-    try:
-        signature.bind(*args[:-1], **args[-1])
-    except TypeError:
-        return False
-    return True
-
-
-def _as_tensor(leaf: Any) -> Any:
-    """Numpy arrays become tensors at any depth; everything else stays."""
-    return pytree.tree_map(
-        lambda x: torch.from_numpy(x) if type(x).__module__ == "numpy" and x.ndim else x, leaf
-    )
-
-
-def _tensors(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _as_tensor(value) for name, value in kwargs.items()}
-
-
-def example_of(exported: Exported) -> Call:
-    """The call that an ExportedProgram was captured with (empty if it kept none)."""
-    args, kwargs = exported.example_inputs or ((), {})
-    return Call(tuple(args), dict(kwargs))
 
 
 def capture(module: torch.nn.Module, call: Call, dynamic: Any) -> tuple[Exported, list[str]]:
@@ -103,7 +31,7 @@ def capture(module: torch.nn.Module, call: Call, dynamic: Any) -> tuple[Exported
     Raises:
         ExportError: All failed; tells about the first failure, the user's file and line.
     """
-    module = _evaluating(module)
+    module = evaluating(module)
     attempts = _attempts(module, call, dynamic)
     first: Exception | None = None
     for attempt in attempts:
@@ -120,7 +48,7 @@ def capture(module: torch.nn.Module, call: Call, dynamic: Any) -> tuple[Exported
     raise _explain(module, first) from first
 
 
-def _evaluating(module: torch.nn.Module) -> torch.nn.Module:
+def evaluating(module: torch.nn.Module) -> torch.nn.Module:
     """The module itself, or a copy in evaluation mode if any part of it is training."""
     if not any(part.training for part in module.modules()):
         return module
@@ -246,7 +174,18 @@ def _batch_shapes(call: Call, insist: bool) -> dict[str, Any]:
         is_batch = isinstance(leaf, torch.Tensor) and leaf.ndim and (single or len(leaf) > 1)
         return {0: kind} if is_batch else None
 
-    return {name: pytree.tree_map(dims, value) for name, value in bound.items()}
+    return {name: _dims_of(value, dims) for name, value in bound.items()}
+
+
+def _dims_of(value: Any, dims: Callable[[Any], Any]) -> Any:
+    """As torch.export wants them: the leaves of a registered dataclass in a list, else the nest."""
+    leaves, spec = pytree.tree_flatten(value, is_leaf=lambda each: each is not value)
+    if spec.is_leaf():
+        return dims(value)
+    parts = [_dims_of(leaf, dims) for leaf in leaves]
+    if dataclasses.is_dataclass(value):
+        return parts
+    return pytree.tree_unflatten(parts, spec)
 
 
 def _explain(module: torch.nn.Module, error: Exception) -> ExportError:

@@ -10,6 +10,7 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,9 @@ from onnxscript import optimizer
 from qcompiler.errors import ExportError
 from qcompiler.frontends.cleaning import clean
 from qcompiler.frontends.opset import to_working_opset
+from qcompiler.frontends.torch_arguments import Call, example_call, example_of
 from qcompiler.frontends.torch_calls import calling_convention
-from qcompiler.frontends.torch_capture import Call, capture, example_call, example_of
+from qcompiler.frontends.torch_capture import capture, evaluating
 from qcompiler.frontends.torch_origin import keep_origins, user_line
 from qcompiler.ir.program import WORKING_OPSET, Program, Provenance
 from qcompiler.ir.signature import Signature, signature_of
@@ -39,7 +41,9 @@ def accepts(model: object) -> bool:
     return isinstance(model, torch.nn.Module | torch.export.ExportedProgram)
 
 
-def program_from_torch(model: Any, example_inputs: Any, dynamic: Any) -> Program:
+def program_from_torch(
+    model: Any, example_inputs: Any, dynamic: Any, surplus: bool = False
+) -> Program:
     """Captures a module, GraphModule or ExportedProgram and brings it into the IR.
 
     Parameters are copied once, so training the module afterwards does not change the program; a
@@ -48,14 +52,17 @@ def program_from_torch(model: Any, example_inputs: Any, dynamic: Any) -> Program
     Raises:
         ExportError: torch could not capture or translate it; names the user's file and line.
         ConfigurationError: Example inputs are missing or do not fit `forward`.
+        FeedError: The module itself cannot run them.
     """
     notes: list[str] = []
     with _quiet(), torch.no_grad():
         if isinstance(model, torch.export.ExportedProgram):
             exported, call = model, example_of(model)
         else:
-            call = example_call(model, example_inputs)
+            model = evaluating(model)
+            call = example_call(model, example_inputs, surplus)
             exported, notes = capture(model, call, dynamic)
+            notes += [str(call.surplus)] if call.surplus else []
         translated = _translate(exported)
         return _program(translated, exported, call, _describe(model), notes)
 
@@ -134,14 +141,10 @@ def _program(
     clean(model)
     draft = Program(model, Signature((), ()), Provenance(source))
     to_working_opset(draft)
-    flat = signature_of(model)
-    signature = Signature(
-        flat.inputs,
-        flat.outputs,
-        convention.flatten,
-        convention.unflatten,
-        convention.dump(),
-    )
+    signature = replace(convention.on(signature_of(model)), surplus=call.surplus)
+    if convention.unstorable is not None:
+        kept = f"saved files do not keep how the module is called: {convention.unstorable}"
+        notes = [*notes, kept]
     return Program(model, signature, Provenance(source, producer, None, tuple(notes)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from qcompiler.ir.sizes import SizeRule
+from qcompiler.ir.surplus import Surplus
 
 Array = npt.NDArray[Any]
 Feed = dict[str, Array]
@@ -47,6 +49,7 @@ class Signature:
             tuple, even an empty one, the symbols of the shapes hold too: a symbol has one size in
             all inputs, and a dimension such as `2*s0` follows. None for files, whose symbols are
             but names.
+        surplus: What feeds hold beyond the inputs, such as labels, and is left out of each.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -55,6 +58,7 @@ class Signature:
     unflatten: Callable[[Sequence[Any]], Any] | None = None
     convention: str | None = None
     rules: tuple[SizeRule, ...] | None = None
+    surplus: Surplus | None = None
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -63,6 +67,28 @@ class Signature:
     @property
     def output_names(self) -> tuple[str, ...]:
         return tuple(spec.name for spec in self.outputs)
+
+    def returned(self, arrays: Sequence[Any], tensors: bool) -> Any:
+        """What the source returns: its nest, or a list of outputs for a flat model.
+
+        Args:
+            arrays: Outputs in order.
+            tensors: Make torch tensors of them.
+        """
+        outputs = [_tensor(each) for each in arrays] if tensors else list(arrays)
+        return outputs if self.unflatten is None else self.unflatten(outputs)
+
+
+def _tensor(array: Any) -> Any:
+    import torch
+
+    return torch.as_tensor(array)
+
+
+def is_tensor(leaf: Any) -> bool:
+    """Whether it is a torch tensor; torch itself is never imported for it."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(leaf, torch.Tensor)
 
 
 def as_array(leaf: Any) -> Array:

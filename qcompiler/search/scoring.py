@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, SupportsFloat
 
@@ -12,8 +12,11 @@ from qcompiler.execution.feeds import normalize_feed
 from qcompiler.ir.signature import Signature
 from qcompiler.target.contract import Artifact
 
-Evaluate = Callable[[Callable[[Any], Sequence[Any]]], SupportsFloat]
-"""Called with `run` (feed -> output arrays in graph order); returns a score, higher is better."""
+Evaluate = Callable[[Callable[[Any], Any]], SupportsFloat]
+"""Called with `run`; returns a score, higher is better.
+
+`run` takes a feed in any form of calibration's and returns what the source returns: tensors, nested
+as the module returns them, for a torch model; a list of arrays for an ONNX model."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +38,13 @@ class Scorer:
             FeedError: `evaluate` ran a feed that does not fit the model.
             ConfigurationError: It returned no number.
         """
-        found = self.evaluate(lambda feed: artifact.run(normalize_feed(self.signature, feed)))
+        nested = self.signature.unflatten is not None
+
+        def run(feed: Any) -> Any:
+            outputs = artifact.run(normalize_feed(self.signature, feed))
+            return self.signature.returned(outputs, tensors=nested)
+
+        found = self.evaluate(run)
         try:
             return float(found)
         except (TypeError, ValueError) as error:
