@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 
 from qcompiler.errors import ConfigurationError, FeedError
 from qcompiler.execution.feeds import spellings
-from qcompiler.frontends.feed_hints import hint_of
+from qcompiler.frontends.torch_hints import hint_of
 from qcompiler.ir.surplus import Surplus, ambiguous, look_alike
 
 
