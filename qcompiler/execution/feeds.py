@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from qcompiler.errors import FeedError
-from qcompiler.ir.signature import Feed, Signature, TensorSpec, as_array
+from qcompiler.ir.signature import Feed, Signature, TensorSpec, as_array, spellings
 from qcompiler.ir.sizes import SizeRule, bound_sizes, evaluate, symbols_of
 from qcompiler.ir.surplus import Surplus, ambiguous, look_alike
 
@@ -174,17 +174,6 @@ def feed_leaves(signature: Signature, feed: Any) -> Mapping[str, Any]:
     if signature.surplus is not None:
         feed = signature.surplus.without(feed)
     return _by_name(signature, feed)
-
-
-def spellings(feed: Any) -> Iterator[tuple[tuple[Any, ...], Mapping[str, Any]]]:
-    """The calls (args, kwargs) that a feed may stand for, the likeliest first."""
-    if isinstance(feed, Mapping):
-        yield (), {str(name): value for name, value in feed.items()}
-    elif isinstance(feed, list | tuple):
-        if len(feed) > 1 and isinstance(feed[-1], Mapping):
-            yield tuple(feed[:-1]), {str(name): value for name, value in feed[-1].items()}
-        yield tuple(feed), {}
-    yield (feed,), {}
 
 
 def surplus_of(signature: Signature, feed: Any) -> Surplus | None:

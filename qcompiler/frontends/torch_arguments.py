@@ -15,8 +15,8 @@ import torch
 from torch.utils import _pytree as pytree
 
 from qcompiler.errors import ConfigurationError, FeedError
-from qcompiler.execution.feeds import spellings
 from qcompiler.frontends.torch_hints import hint_of
+from qcompiler.ir.signature import spellings
 from qcompiler.ir.surplus import Surplus, ambiguous, look_alike
 
 

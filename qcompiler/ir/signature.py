@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,3 +112,14 @@ def _spec(value: ir.Value) -> TensorSpec:
     if value.shape is not None:
         shape = tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
     return TensorSpec(value.name or "", value.dtype, shape)
+
+
+def spellings(feed: Any) -> Iterator[tuple[tuple[Any, ...], Mapping[str, Any]]]:
+    """The calls (args, kwargs) that a feed may stand for, the likeliest first."""
+    if isinstance(feed, Mapping):
+        yield (), {str(name): value for name, value in feed.items()}
+    elif isinstance(feed, list | tuple):
+        if len(feed) > 1 and isinstance(feed[-1], Mapping):
+            yield tuple(feed[:-1]), {str(name): value for name, value in feed[-1].items()}
+        yield tuple(feed), {}
+    yield (feed,), {}
