@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from qcompiler.errors import ConfigurationError, QCompilerError
+from qcompiler.console import guarded_output, reported
+from qcompiler.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from qcompiler.report.report import Report
@@ -69,7 +67,7 @@ def compile(  # noqa: A001 - the command's name
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no report.")] = False,
 ) -> None:
     """Compile a model and write what the target runs."""
-    with _reported():
+    with reported():
         from qcompiler.calibration.feed_files import FeedFiles
         from qcompiler.compile import compile as compile_model
         from qcompiler.files.writing import write_text
@@ -106,7 +104,7 @@ def compile(  # noqa: A001 - the command's name
 @app.command()
 def passes(as_json: Json = False) -> None:
     """List all passes, those of plugins included."""
-    with _reported():
+    with reported():
         from qcompiler.pipeline import registry
 
         _print_names(registry.passes(), as_json)
@@ -115,7 +113,7 @@ def passes(as_json: Json = False) -> None:
 @app.command()
 def targets(as_json: Json = False) -> None:
     """List all targets, those of plugins included."""
-    with _reported():
+    with reported():
         from qcompiler.pipeline import registry
 
         _print_names(registry.targets(), as_json)
@@ -129,7 +127,7 @@ def inspect(
     as_json: Json = False,
 ) -> None:
     """Show a model's inputs, outputs, ops and regions."""
-    with _reported():
+    with reported():
         from qcompiler.frontends.load import load
         from qcompiler.ir.text import to_text
         from qcompiler.printable import printable
@@ -152,7 +150,7 @@ def lint(
     as_json: Json = False,
 ) -> None:
     """Say what a target rejects or runs otherwise than meant; exit code 1 on errors."""
-    with _reported():
+    with reported():
         from qcompiler.ir.diagnostics import Severity
         from qcompiler.lint import lint as findings
 
@@ -177,7 +175,7 @@ def run_pipeline(
     dump: Annotated[Path | None, typer.Option(help="Folder for the IR after each pass.")] = None,
 ) -> None:
     """Run passes on a model, write it, and print what each of them did."""
-    with _reported():
+    with reported():
         from qcompiler.execution.saving import write_onnx
         from qcompiler.frontends.load import load
         from qcompiler.pipeline.instruments import IRDump
@@ -197,40 +195,8 @@ def run_pipeline(
 
 def main() -> None:
     """The `qcompiler` command."""
-    app(prog_name="qcompiler")
-
-
-@contextmanager
-def _reported() -> Iterator[None]:
-    """Turns our errors into a message and an exit code, without a traceback."""
-    try:
-        yield
-    except QCompilerError as error:
-        _complain(str(error))
-        raise typer.Exit(2 if isinstance(error, ConfigurationError) else 1) from error
-    except KeyboardInterrupt as error:
-        _complain("interrupted", "")
-        raise typer.Exit(130) from error
-    except MemoryError as error:
-        _complain("there is not enough memory")
-        raise typer.Exit(1) from error
-    except BrokenPipeError:
-        raise  # whoever read the output has enough; click ends quietly
-    except OSError as error:  # of a file, our own errors say more
-        _abandon_output()
-        _complain(f"cannot write the output: {error.strerror or error}")
-        raise typer.Exit(1) from error
-
-
-def _complain(text: str, kind: str = "error: ") -> None:
-    with suppress(OSError):
-        typer.echo(f"{kind}{text}", err=True)
-
-
-def _abandon_output() -> None:
-    """Standard output takes no more: what is still buffered would fail again at exit."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with guarded_output():
+        app(prog_name="qcompiler")
 
 
 def _check_files(

@@ -21,7 +21,7 @@ FOLDERS = {"qcompiler": "qcompiler", "passes": "qcompiler.passes", "backends": "
 LAYERS = (
     "printable", "errors", "files", "quantization", "ir", "config", "frontends", "target",
     "execution", "pipeline", "calibration", "search", "report", "passes", "backends", "compiled",
-    "compile", "lint", "compare", "cli",
+    "compile", "lint", "compare", "console", "cli",
 )  # fmt: skip
 TYPE_ONLY_UPWARD = {("qcompiler.errors", "qcompiler.ir.diagnostics")}
 # These modules are imported only when a torch source or engine is used.

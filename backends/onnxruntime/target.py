@@ -11,7 +11,6 @@ import onnx_ir as ir
 from qcompiler.backends.onnxruntime.artifact import OrtArtifact
 from qcompiler.backends.onnxruntime.capabilities import TABLE
 from qcompiler.backends.onnxruntime.costs import measure_conversions
-from qcompiler.errors import ArtifactError
 from qcompiler.ir.program import Program, Provenance
 from qcompiler.ir.signature import signature_of
 from qcompiler.target.capability import CapabilityTable
@@ -61,10 +60,7 @@ class OnnxRuntime(Target):
     @classmethod
     def restore(cls, path: Path) -> Restored:
         """Opens the ONNX file as it is; its inputs and outputs are flat."""
-        try:
-            model = ir.load(path)
-        except Exception as error:  # protobuf and onnx-ir raise many kinds for a damaged file
-            raise ArtifactError(f"cannot read {path}", why=str(error)) from error
+        model = ir.load(path, format="protobuf")
         program = Program(model, signature_of(model), Provenance(f"file {path.name}"))
         target = cls()
         return Restored(target, program, target.lower(program))

@@ -83,16 +83,8 @@ def pack_proto(model: ir.Model) -> tuple[onnx.ModelProto, dict[str, Array]]:
         raise LoweringError(
             "the graph cannot be written as ONNX",
             where=f"graph '{model.graph.name}'",
-            why=cause(_innermost(error)),
+            why=cause(error),
         ) from error
-
-
-def _innermost(error: Exception) -> BaseException:
-    """onnx-ir chains errors, and the first one says what is wrong."""
-    found: BaseException = error
-    while found.__cause__ is not None:
-        found = found.__cause__
-    return found
 
 
 def _packed(light: ir.Model) -> tuple[onnx.ModelProto, dict[str, Array]]:

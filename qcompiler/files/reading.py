@@ -122,6 +122,8 @@ def kind_of(path: Path) -> Kind:
 
 def cause(error: BaseException) -> str:
     """What an error says, for a user: never empty, and without the quotation of a whole file."""
+    while type(error).__name__ == "SerdeError" and error.__cause__ is not None:
+        error = error.__cause__  # of onnx-ir, which says at each level what it was doing
     match error:
         case FileNotFoundError():
             return "there is no such file"

@@ -7,8 +7,10 @@ import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from qcompiler.calibration.feed_files import FeedFiles
@@ -17,7 +19,7 @@ from qcompiler.errors import CalibrationError
 GOOD = np.arange(24, dtype=np.float32).reshape(6, 2, 2)
 
 
-def _npy(array: np.ndarray) -> bytes:  # type: ignore[type-arg]
+def _npy(array: npt.NDArray[Any]) -> bytes:
     file = io.BytesIO()
     np.save(file, array)
     return file.getvalue()

@@ -121,6 +121,11 @@ def test_an_empty_text_is_an_empty_pipeline() -> None:
         ("toy-text toy-text", PipelineError, ["expected ',' or the end", "column 10"]),
         ("fixed-point", PipelineError, ["needs passes in parentheses"]),
         ("toy-text(toy-text)", PipelineError, ["takes no passes"]),
+        (r'toy-text{label="\q"}', PipelineError, ["a JSON string", "column 16"]),
+        ('toy-text{label="a\x01"}', PipelineError, ["a JSON string"]),
+        ("fixed-point(" * 3000 + "toy-text", PipelineError, ["at most 50 levels"]),
+        ("toy-text{names=" + "[" * 5000 + "}", PipelineError, ["at most 50 levels"]),
+        ("toy-text,!" + "toy-text," * 9000, PipelineError, ["column 10"]),
         ("fixed-point{limit=0}(toy-text)", PipelineError, ["limit of 1 or more"]),
     ],
 )
@@ -131,6 +136,7 @@ def test_errors_say_what_is_wrong(
         Pipeline.parse(written)
     for word in words:
         assert word in str(caught.value)
+    assert len(str(caught.value)) < 600, "a long text is not quoted whole"
 
 
 def test_what_has_no_text_shows_as_such() -> None:

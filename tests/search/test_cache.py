@@ -41,17 +41,45 @@ def test_another_engine_or_processor_is_another_file(
     assert CostCache.open("engine 1").get("sig", "int8") is None
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": "b"}', '{"a": -1}', '{"a": NaN}', "\0"])
+DAMAGED = ["", "{", "[1]", '{"a": "b"}', '{"a": -1}', '{"a": NaN}', "\0", "[" * 100_000, "\ud800"]
+
+
+@pytest.mark.parametrize("text", DAMAGED)
 def test_a_damaged_file_is_a_note(folder: Path, text: str) -> None:
     found = CostCache.open("engine")
     assert found.path is not None
     folder.mkdir()
-    found.path.write_text(text)
+    found.path.write_text(text, errors="surrogatepass")
     assert found.get("sig", "int8") is None
     assert len(found.notes) == 1
     assert str(found.path) in found.notes[0]
     found.update({("sig", "int8"): 1.0})
     assert json.loads(found.path.read_text()) == {"sig int8": 1.0}
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "a\0b", "a folder"])
+def test_a_path_that_cannot_be_read_is_a_note(name: str, tmp_path: Path) -> None:
+    (tmp_path / "a folder" / "costs.json").mkdir(parents=True)
+    found = CostCache(tmp_path / name / "costs.json")
+    assert found.get("sig", "int8") is None
+    assert len(found.notes) == 1
+    found.update({("sig", "int8"): 1.0})
+    assert "not written" in found.notes[-1]
+
+
+@pytest.mark.parametrize("given", ["", "relative/folder", None])
+def test_only_an_absolute_cache_home_counts(
+    given: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(cache.VARIABLE)
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    if given is not None:
+        monkeypatch.setenv("XDG_CACHE_HOME", given)
+    assert cache_folder() == tmp_path / "home" / ".cache" / "qcompiler"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
+    assert cache_folder() == tmp_path / "own" / "qcompiler"
 
 
 def test_a_folder_that_cannot_be_made_is_a_note(folder: Path) -> None:
