@@ -94,7 +94,7 @@ def _spread(items: Sequence[T], count: int) -> list[T]:
 def _modules() -> list[str]:
     import onnx.backend.test.case.node as package
 
-    names = [info.name for info in pkgutil.iter_modules(package.__path__, package.__name__ + ".")]
+    names = [info.name for info in pkgutil.walk_packages(package.__path__, package.__name__ + ".")]
     return sorted(names)
 
 

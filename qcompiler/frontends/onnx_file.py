@@ -10,9 +10,10 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
 from qcompiler.errors import UnreadableModelError
-from qcompiler.frontends.cleaning import clean
+from qcompiler.frontends.cleaning import clean, lift_constants
 from qcompiler.frontends.inference import infer_types
 from qcompiler.frontends.opset import to_working_opset
+from qcompiler.frontends.opset_expand import expand_newer_ops
 from qcompiler.frontends.shapes import forget_unknown_sizes
 from qcompiler.ir.naming import make_names_unique
 from qcompiler.ir.program import Program, Provenance
@@ -109,6 +110,9 @@ def _program(model: ir.Model, source: str) -> Program:
     repaired = clean(model)
     forget_unknown_sizes(model)
     infer_types(model)
+    if expand_newer_ops(model):
+        lift_constants(model)
+        infer_types(model)
     draft = Program(model, Signature((), ()), Provenance(source))
     to_working_opset(draft)
     make_names_unique(model)

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import numpy as np
 import onnx
 import onnx_ir as ir
 
-from qcompiler.errors import UnsupportedOpsetError
-from qcompiler.frontends.opset_moves import become
-from qcompiler.ir.origin import describe
+from qcompiler.frontends.opset_expansions import EXPANSIONS, too_new
 from qcompiler.ir.program import WORKING_OPSET
 from qcompiler.ir.rewriter import Rewriter
 
@@ -26,16 +21,16 @@ def lower_node(node: ir.Node, source: int, rewriter: Rewriter) -> None:
     new = schema(node.op_type, source)
     if new is None or new.since_version <= WORKING_OPSET:
         return
-    if node.op_type in _EXPANSIONS:
-        _EXPANSIONS[node.op_type](node, rewriter)
+    if node.op_type in EXPANSIONS:
+        EXPANSIONS[node.op_type](node, rewriter)
         return
     old = schema(node.op_type, WORKING_OPSET)
     if old is None:
-        raise _too_new(node, source, f"the op is new in opset {new.since_version}")
+        raise too_new(node, source, f"the op is new in opset {new.since_version}")
     _drop_defaults(node, old, new, rewriter)
     reason = _newer_part(node, old)
     if reason:
-        raise _too_new(node, source, reason)
+        raise too_new(node, source, reason)
 
 
 def schema(op_type: str, opset: int) -> Schema | None:
@@ -45,15 +40,6 @@ def schema(op_type: str, opset: int) -> Schema | None:
     except onnx.defs.SchemaError:
         return None
     return None if found.deprecated else found
-
-
-def _too_new(node: ir.Node, source: int, reason: str) -> UnsupportedOpsetError:
-    return UnsupportedOpsetError(
-        f"{node.op_type} of opset {source} has no equal in opset {WORKING_OPSET}",
-        where=describe(node),
-        why=reason,
-        fix=f"export the model with opset_version={WORKING_OPSET}",
-    )
 
 
 def _drop_defaults(node: ir.Node, old: Schema, new: Schema, rewriter: Rewriter) -> None:
@@ -98,53 +84,3 @@ def _newer_part(node: ir.Node, old: Schema) -> str | None:
 def _tensor_name(value: ir.Value) -> str:
     assert value.dtype is not None
     return f"tensor({value.dtype.name.lower()})"
-
-
-def _expand_swish(node: ir.Node, rewriter: Rewriter) -> None:
-    """Swish-24: x · sigmoid(α·x)."""
-    data = node.inputs[0]
-    alpha = node.attributes.get_float("alpha", 1.0)
-    inner = data
-    if alpha != 1.0:
-        factor = rewriter.constant(np.array(alpha, _numpy_type(data)), f"{node.name}_alpha")
-        inner = rewriter.insert("Mul", [data, factor], before=node).outputs[0]
-    gate = rewriter.insert("Sigmoid", [inner], before=node).outputs[0]
-    become(node, "Mul", [data, gate])
-
-
-def _expand_rms_normalization(node: ir.Node, rewriter: Rewriter) -> None:
-    """RMSNormalization-23: x / sqrt(mean(x², axes ≥ axis) + ε) · scale, statistics in float32."""
-    data, scale = node.inputs[:2]
-    axis = node.attributes.get_int("axis", -1)
-    dims = None if data is None or data.shape is None else len(data.shape)
-    if axis >= 0 and dims is None:
-        raise _too_new(node, 23, "the rank of its input is unknown")
-    first = axis if axis < 0 else axis - (dims or 0)
-    dtype = ir.DataType.FLOAT if data is None or data.dtype is None else data.dtype
-
-    def step(op_type: str, *operands: ir.Value | None, **attributes: int) -> ir.Value:
-        return rewriter.insert(op_type, operands, before=node, attributes=attributes).outputs[0]
-
-    wide = data
-    if dtype != ir.DataType.FLOAT:
-        wide = step("Cast", data, to=ir.DataType.FLOAT.value)
-    epsilon = node.attributes.get_float("epsilon", 1e-5)
-    small = rewriter.constant(np.array(epsilon, np.float32), f"{node.name}_epsilon")
-    axes = rewriter.constant(np.arange(first, 0, dtype=np.int64), f"{node.name}_axes")
-    mean = step("ReduceMean", step("Mul", wide, wide), axes)
-    normal = step("Div", wide, step("Sqrt", step("Add", mean, small)))
-    if dtype != ir.DataType.FLOAT:
-        normal = step("Cast", normal, to=dtype.value)
-    become(node, "Mul", [normal, scale])
-
-
-def _numpy_type(value: ir.Value | None) -> np.dtype[np.generic]:
-    known = value is not None and value.dtype is not None
-    return value.dtype.numpy() if known and value and value.dtype else np.dtype(np.float32)
-
-
-_EXPANSIONS: dict[str, Callable[[ir.Node, Rewriter], None]] = {
-    "RMSNormalization": _expand_rms_normalization,
-    "Swish": _expand_swish,
-}
-"""Ops newer than `WORKING_OPSET` that older ones spell out."""
