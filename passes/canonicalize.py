@@ -47,6 +47,9 @@ SIMPLIFY: tuple[Rule, ...] = (
     clamps.clamp,
     padding.fold_pad,
     gemm.gemm_factors,
+    gemm.gemm_bias,
+    gemm.gemm_of_activations,
+    pooling.no_dilations,
 )
 """Rules that make the graph smaller or plainer; exact, but for the reciprocal (1.5 ulp)."""
 

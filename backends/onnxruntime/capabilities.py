@@ -8,14 +8,31 @@ runs in float there, whatever stands around it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import onnx_ir as ir
 
+from qcompiler.backends.onnxruntime.constraints import (
+    CONSTANT,
+    COUNTED,
+    FIRST,
+    FLOAT32,
+    GEMM,
+    GRU,
+    IMAGES,
+    LONG_AXIS,
+    LSTM,
+    MATRIX,
+    ONE_OUTPUT,
+    PAIR,
+    ROWS,
+    UNDILATED,
+    finest_mean,
+)
 from qcompiler.config import WEIGHT_BLOCKS, blocked
 from qcompiler.ir.bounds import activation_bounds
 from qcompiler.ir.optraits import TRAITS
-from qcompiler.ir.regions import Epilogue, Region, RegionPattern, Stage
-from qcompiler.ir.walk import constant, is_stored, rank
+from qcompiler.ir.regions import Epilogue, RegionPattern, Stage
 from qcompiler.quantization.qspace import (
     S8_SYMMETRIC_PER_CHANNEL,
     U8_AFFINE,
@@ -26,12 +43,10 @@ from qcompiler.quantization.qspace import (
 from qcompiler.target.capability import (
     BiasForm,
     CapabilityTable,
-    Constraint,
     Implementation,
     Kernel,
     OpCapability,
 )
-from qcompiler.target.constraints import float32_data
 
 _WEIGHT = S8_SYMMETRIC_PER_CHANNEL
 
@@ -85,6 +100,7 @@ FLOAT_OUT_BIASED = Implementation(
 )
 DYNAMIC = Implementation("int8-dynamic", kernel=Kernel.DYNAMIC, weight=_WEIGHT)
 ELEMENTWISE = Implementation("int8", activation=U8_AFFINE, output=U8_AFFINE)
+AVERAGED = replace(ELEMENTWISE, finest=finest_mean)
 UNIT_OUTPUT = Implementation(
     "int8", activation=U8_AFFINE, output=U8_AFFINE, output_range=Range(0.0, 1.0)
 )
@@ -92,128 +108,38 @@ MOVED = Implementation("int8", activation=U8_AFFINE, output=U8_AFFINE, shares_sc
 SHARED = Implementation("int8-shared", activation=U8_AFFINE, output=U8_AFFINE, shares_scale=True)
 
 
-def _weight_is_constant(region: Region) -> str | None:
-    if region.weight is None:
-        return "its weight is computed at run time"
-    if constant(region.weight.value) is None and not is_stored(region.weight.value):
-        return "its weight is not a constant"
-    return None
-
-
-def _matrix_weight(region: Region) -> str | None:
-    """QLinearMatMul takes per-channel scales for a 2-D weight only."""
-    if region.weight is not None and rank(region.weight.value) != 2:
-        return "a MatMul weight of rank other than 2 has no per-channel form"
-    return None
-
-
-def _plain_gemm(region: Region) -> str | None:
-    """QGemm folds alpha into the scales but not beta, and needs the bias as a vector."""
-    node = region.anchor
-    if node.attributes.get_float("beta", 1.0) != 1.0 and region.bias is not None:
-        return "Gemm with beta other than 1"
-    if node.attributes.get_float("alpha", 1.0) != 1.0:
-        return "Gemm with alpha other than 1"
-    if len(node.inputs) > 2 and node.inputs[2] is not None and region.bias is None:
-        return "the bias is computed at run time"
-    if region.bias is not None and rank(region.bias.value) != 1:
-        return "the bias is no vector"
-    return None
-
-
-def _two_activations(region: Region) -> str | None:
-    if len(region.activations) < 2 and region.kind in ("Add", "Mul"):
-        return "one operand is a constant, which would be quantized with the data"
-    return None
-
-
-def _has_constant_shape_inputs(region: Region) -> str | None:
-    """A mover's data must come first; its other operands are indices and may be anything."""
-    if any(operand.index != 0 for operand in region.activations) and region.kind != "Concat":
-        return "data is not the first operand"
-    return None
-
-
-def _rank_4(region: Region) -> str | None:
-    if rank(region.activations[0].value) not in (None, 3, 4, 5):
-        return "pooling kernels take images"
-    return None
-
-
-def _counts_its_cells(region: Region) -> str | None:
-    """QLinearAveragePool divides by the whole window where ceil_mode reads beyond the padding."""
-    attributes = region.anchor.attributes
-    if attributes.get_int("ceil_mode", 0) and attributes.get_int("count_include_pad", 0):
-        return "the kernel counts cells beyond the padding with ceil_mode and count_include_pad"
-    return None
-
-
-def _plain_lstm(region: Region) -> str | None:
-    """DynamicQuantizeLSTM has no layout attribute and wants both weights constant."""
-    node = region.anchor
-    if node.attributes.get_int("layout", 0) != 0:
-        return "LSTM with batch-first layout has no quantized kernel"
-    if constant(node.inputs[1]) is None or constant(node.inputs[2]) is None:
-        return "its weights are computed at run time"
-    return None
-
-
-def _plain_gru(region: Region) -> str | None:
-    """What `insert-dynamic-gru` takes apart: the form that torch and Keras export."""
-    node = region.anchor
-    stored = [value for value in (*node.inputs[1:3], *node.inputs[3:4]) if value is not None]
-    if any(constant(value) is None for value in stored):
-        return "its weights are computed at run time"
-    if node.attributes.get_int("linear_before_reset", 0) != 1:
-        return "GRU that resets before the recurrent product needs two products a step"
-    other = {"activations", "clip"} & set(node.attributes)
-    if other or node.attributes.get_int("layout", 0) != 0:
-        return "GRU with other activations, clip or batch-first layout"
-    if len(node.inputs) > 4 and node.inputs[4] is not None:
-        return "GRU with sequence lengths"
-    return None
-
-
-_FLOAT32 = Constraint("ORT01", float32_data, "QLinear* type constraints, contrib operator schemas")
-_CONSTANT = Constraint("ORT02", _weight_is_constant, "QDQ selectors need constant weights")
-_MATRIX = Constraint("ORT03", _matrix_weight, "QLinearMatMul schema, b_scale")
-_GEMM = Constraint("ORT04", _plain_gemm, "QGemm schema")
-_PAIR = Constraint("ORT05", _two_activations, "accuracy; constants are per-tensor u8 there")
-_FIRST = Constraint("ORT06", _has_constant_shape_inputs)
-_LSTM = Constraint("ORT08", _plain_lstm, "DynamicQuantizeLSTM, contrib operator schema")
-_COUNTED = Constraint("ORT09", _counts_its_cells, "found by verify; ORT 1.31.1, up to 59 LSB")
-_GRU = Constraint("ORT10", _plain_gru, "the pass insert-dynamic-gru")
-_IMAGES = Constraint("ORT07", _rank_4, "QLinearAveragePool, QLinearGlobalAveragePool")
-
 _WEIGHTED = (
-    OpCapability(RegionPattern("Conv", (_ACTIVATION,)), (INTEGER,), (_FLOAT32, _CONSTANT)),
+    OpCapability(RegionPattern("Conv", (_ACTIVATION,)), (INTEGER,), (FLOAT32, CONSTANT)),
     OpCapability(
         RegionPattern("Gemm", (_ACTIVATION,)),
         (INTEGER, FLOAT_OUT_BIASED, DYNAMIC, *block_forms()),
-        (_FLOAT32, _CONSTANT, _GEMM),
+        (FLOAT32, CONSTANT, GEMM),
     ),
     OpCapability(
         RegionPattern("MatMul"),
         (INTEGER_PRODUCT, FLOAT_OUT, DYNAMIC, *block_forms()),
-        (_FLOAT32, _MATRIX),
+        (FLOAT32, MATRIX),
     ),
-    OpCapability(RegionPattern("LSTM"), (DYNAMIC,), (_FLOAT32, _LSTM)),
-    OpCapability(RegionPattern("GRU"), (DYNAMIC,), (_FLOAT32, _GRU)),
+    OpCapability(RegionPattern("LSTM"), (DYNAMIC,), (FLOAT32, LSTM)),
+    OpCapability(RegionPattern("GRU"), (DYNAMIC,), (FLOAT32, GRU)),
 )
 _ARITHMETIC = (
     *(
-        OpCapability(RegionPattern(op, (_ACTIVATION,)), (ELEMENTWISE,), (_FLOAT32, _PAIR))
+        OpCapability(RegionPattern(op, (_ACTIVATION,)), (ELEMENTWISE,), (FLOAT32, PAIR, ROWS))
         for op in ("Add", "Mul")
     ),
-    OpCapability(RegionPattern("Sigmoid"), (UNIT_OUTPUT,), (_FLOAT32,)),
-    OpCapability(RegionPattern("LeakyRelu"), (ELEMENTWISE,), (_FLOAT32,)),
-    OpCapability(RegionPattern("Softmax"), (UNIT_OUTPUT,), (_FLOAT32,)),
-    OpCapability(RegionPattern("AveragePool"), (ELEMENTWISE,), (_FLOAT32, _IMAGES, _COUNTED)),
-    OpCapability(RegionPattern("GlobalAveragePool"), (ELEMENTWISE,), (_FLOAT32, _IMAGES)),
-    OpCapability(RegionPattern("Concat"), (ELEMENTWISE, SHARED), (_FLOAT32,)),
+    OpCapability(RegionPattern("Sigmoid"), (UNIT_OUTPUT,), (FLOAT32,)),
+    OpCapability(RegionPattern("LeakyRelu"), (ELEMENTWISE,), (FLOAT32,)),
+    OpCapability(RegionPattern("Softmax"), (UNIT_OUTPUT,), (FLOAT32, LONG_AXIS)),
+    OpCapability(
+        RegionPattern("AveragePool"), (ELEMENTWISE,), (FLOAT32, IMAGES, COUNTED, UNDILATED)
+    ),
+    OpCapability(RegionPattern("GlobalAveragePool"), (AVERAGED,), (FLOAT32, IMAGES)),
+    OpCapability(RegionPattern("Where"), (ELEMENTWISE,), (FLOAT32, PAIR)),
+    OpCapability(RegionPattern("Concat"), (ELEMENTWISE, SHARED), (FLOAT32,)),
 )
 _MOVERS = tuple(
-    OpCapability(RegionPattern(op), (MOVED,), (_FLOAT32, _FIRST))
+    OpCapability(RegionPattern(op), (MOVED,), (FLOAT32, FIRST, ONE_OUTPUT))
     for op, row in TRAITS.items()
     if (row.moves_data or op == "MaxPool") and op not in ("Concat", "Identity", "Split", "Pad")
 )

@@ -40,7 +40,7 @@ class OnnxRuntime(Target):
     name: ClassVar[str] = "onnxruntime"
     placement: ClassVar[str] = (
         f"{STATIC_PLACEMENT},insert-dynamic-lstm,insert-dynamic-gru,insert-two-bit-products,"
-        "quantize-weight-blocks{fusible=true},avoid-skip-layer-norm"
+        "quantize-weight-blocks{fusible=true},avoid-skip-layer-norm,keep-float"
     )
 
     def __post_init__(self) -> None:

@@ -51,6 +51,16 @@ def global_average_pool(node: ir.Node, rewriter: Rewriter) -> bool:
     return True
 
 
+@rule("no-dilations", "AveragePool", "MaxPool")
+def no_dilations(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Dilations that are all 1 are said by leaving them out, as kernels before opset 19 want it."""
+    dilations = node.attributes.get_ints("dilations", None)
+    if dilations is None or any(each != 1 for each in dilations):
+        return False
+    rewriter.set_attribute(node, "dilations", None)
+    return True
+
+
 @rule("sum-to-mean", "Mul")
 def sum_to_mean(node: ir.Node, rewriter: Rewriter) -> bool:
     """ReduceSum(x)·(1/n) → ReduceMean(x), if n elements are summed."""

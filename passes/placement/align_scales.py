@@ -8,9 +8,10 @@ activation's bounds, so that saturation can stand for the activation.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
 import onnx_ir as ir
 from networkx.utils import UnionFind
 
@@ -21,7 +22,7 @@ from qcompiler.ir.regions import Region
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.passes.placement.concat_loss import concat_losses
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
-from qcompiler.quantization.numerics import choose_qparams
+from qcompiler.quantization.numerics import choose_qparams, quantize
 from qcompiler.quantization.qspace import QParams, QSpace, Range
 from qcompiler.target.placement import Placed, placed_regions
 
@@ -64,9 +65,11 @@ class _Groups:
             if each.form.shares_scale:
                 self._tie(each)
         self._params: dict[ir.Value, QParams] = {}
-        for members in self._groups():
-            params = self._derive(members)
-            self._params.update(dict.fromkeys(members, params))
+        groups = list(self._groups())
+        for members in groups:
+            self._params.update(dict.fromkeys(members, self._derive(members)))
+        for members in groups:
+            self._coarsen(members)
 
     @property
     def count(self) -> int:
@@ -121,7 +124,27 @@ class _Groups:
         joined = ranges[0]
         for each in ranges[1:]:
             joined = joined.union(each)
-        return choose_qparams(joined.low, joined.high, space)
+        params = choose_qparams(joined.low, joined.high, space)
+        for value in members:
+            made = self._producer.get(value)
+            params = reaching(params, None if made is None else made.region)
+        return params
+
+    def _coarsen(self, members: Sequence[ir.Value]) -> None:
+        """Raises a scale that a kernel which writes one of the values cannot reach."""
+        params = self._params[members[0]]
+        least = max((self._finest(value) for value in members), default=0.0)
+        if float(params.scale) < least:
+            wider = choose_qparams(*_span(params, least), params.space)
+            self._params.update(dict.fromkeys(members, wider))
+
+    def _finest(self, value: ir.Value) -> float:
+        made = self._producer.get(value)
+        if made is None or made.form.finest is None:
+            return 0.0
+        return made.form.finest(
+            made.region, float(self._params[made.region.activations[0].value].scale)
+        )
 
     def _sources(self, members: Sequence[ir.Value]) -> Sequence[ir.Value]:
         """The values that decide; behind a fixed range, what only passes it on has no say."""
@@ -144,6 +167,34 @@ class _Groups:
         if producer is not None:
             found = within_activation(found, producer.region)
         return found
+
+
+_NUDGE = np.float32(1 - 2.0**-20)
+"""Moves a quotient of 8 bits across a tie, and no value by more than 1/4000 of a step."""
+
+
+def reaching(params: QParams, region: Region | None) -> QParams:
+    """Parameters whose lowest and highest integers stand for the bounds of a region's activation.
+
+    Where the bounds lie half a step beyond the end levels, the rounding of the scale decides
+    whether saturation does the activation's work; a hair finer scale makes it do so.
+    """
+    bounds = None if region is None else activation_bounds(region.activation_node)
+    if bounds is None or params.space.symmetric or params.space.is_float:
+        return params
+    finer = replace(params, scale=np.asarray(params.scale * _NUDGE, np.float32))
+    ends = np.asarray([bounds.low, bounds.high], np.float32)
+    for each in (params, finer):
+        low, high = (int(integer) for integer in quantize(ends, each))
+        if (low, high) == (params.space.qmin, params.space.qmax):
+            return each
+    return params
+
+
+def _span(params: QParams, scale: float) -> tuple[float, float]:
+    """The range of the same zero point under another scale."""
+    low, high = (end - int(params.zero_point) for end in (params.space.qmin, params.space.qmax))
+    return scale * low, scale * high
 
 
 def within_activation(found: Range, region: Region) -> Range:

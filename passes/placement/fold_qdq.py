@@ -14,12 +14,14 @@ from typing import ClassVar
 import numpy as np
 import onnx_ir as ir
 
+from qcompiler.execution.integer.extraction import params_of
 from qcompiler.ir.bounds import activation_bounds
 from qcompiler.ir.optraits import activation_positions, traits
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import all_graphs, constant, is_op, scalar, sole_user, uses
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
+from qcompiler.quantization.numerics import quantize as quantized
 
 INTEGER_MOVERS = frozenset(
     {
@@ -80,23 +82,22 @@ def _key(node: ir.Node) -> tuple[object, ...]:
 
 
 def _drop_activation(quantize: ir.Node, rewriter: Rewriter) -> bool:
-    """Relu or Clip in front of Q goes when the representable range lies within its bounds."""
+    """Relu or Clip in front of Q goes when its bounds become the ends of the integers.
+
+    Quantization is monotonic, so Q(clip(x)) is Q(x) cut to Q(low) and Q(high): exact, also where
+    the zero point's rounding puts the lowest level half a step below the bound.
+    """
     value = quantize.inputs[0]
     assert value is not None
     activation = value.producer()
     bounds = activation_bounds(activation)
-    scale = scalar(quantize.inputs[1])
-    zero = constant(quantize.inputs[2]) if len(quantize.inputs) > 2 else None
-    if activation is None or bounds is None or scale is None or zero is None:
+    params = params_of(quantize)
+    if activation is None or bounds is None or params is None or params.axis is not None:
         return False
-    if sole_user(value) is not quantize or zero.size != 1:
+    if sole_user(value) is not quantize or params.space.is_float:
         return False
-    limits = np.iinfo(zero.dtype) if zero.dtype.kind in "iu" else None
-    if limits is None:
-        return False
-    point = int(zero.reshape(()))
-    low, high = scale * (limits.min - point), scale * (limits.max - point)
-    if low < bounds.low or high > bounds.high * (1 + 2**-22):
+    ends = quantized(np.asarray([bounds.low, bounds.high], np.float32), params)
+    if int(ends[0]) != params.space.qmin or int(ends[1]) != params.space.qmax:
         return False
     rewriter.set_input(quantize, 0, activation.inputs[0])
     rewriter.erase_dead(activation)

@@ -16,7 +16,7 @@ from qcompiler.errors import ConfigurationError
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.regions import Operand
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.walk import constant, is_op
+from qcompiler.ir.walk import constant, is_op, stored_array
 from qcompiler.passes.placement.quantize_weights import dequantized_scale
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 from qcompiler.quantization.numerics import bias_scale, quantize_bias
@@ -40,7 +40,7 @@ class QuantizeBias(Pass):
             region = each.region
             if each.form.bias is not BiasForm.INT32 or region.bias is None:
                 continue
-            bias = constant(region.bias.value)
+            bias = stored_array(region.bias.value)
             input_scale = dequantized_scale(region.activations[0].value)
             weight_scale = _weight_scale(region.weight)
             if bias is None or input_scale is None or weight_scale is None:

@@ -13,8 +13,10 @@ import numpy as np
 import onnx_ir as ir
 
 from qcompiler.errors import ConfigurationError, LegalityError
+from qcompiler.execution.integer.extraction import params_of
 from qcompiler.ir.optraits import weight_channel_axis
 from qcompiler.ir.program import Program, Property
+from qcompiler.ir.regions import Operand
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import constant, is_op, stored_array
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
@@ -40,13 +42,28 @@ class QuantizeWeights(Pass):
         raised = 0
         for each in placed:
             weight = each.region.weight
-            if weight is None or stored_array(weight.value) is None:
+            if weight is None or stored_array(weight.value) is None or _is_stored_so(each):
                 continue
             params, guarded = weight_parameters(each)
             raised += guarded
-            store.replace(each, params)
+            store.put(weight, params)
         rewriter.drop_unused_constants()
         return Outcome(details={"weights": store.stored, "raised channels": raised})
+
+
+def _is_stored_so(placed: Placed) -> bool:
+    """Whether the model stores the weight in integers that the form takes as they are."""
+    weight, space = placed.region.weight, placed.form.weight
+    node = None if weight is None else weight.value.producer()
+    if space is None or node is None or not is_op(node, "DequantizeLinear"):
+        return False
+    params = params_of(node)
+    if params is None or params.space.dtype is not space.dtype:
+        return False
+    if space.symmetric and np.any(params.zero_point):
+        return False
+    _, axis = channel_layout(placed.region.anchor, space)
+    return params.axis is None or params.axis == axis
 
 
 def weight_parameters(placed: Placed) -> tuple[QParams, int]:
@@ -59,7 +76,7 @@ def weight_parameters(placed: Placed) -> tuple[QParams, int]:
     space, axis = channel_layout(region.anchor, form.weight)
     params = weight_qparams(np.asarray(array, np.float32), space, axis)
     input_scale = dequantized_scale(region.activations[0].value)
-    bias = constant(region.bias.value) if region.bias is not None else None
+    bias = stored_array(region.bias.value) if region.bias is not None else None
     if form.bias is not BiasForm.INT32 or bias is None or input_scale is None:
         return params, 0
     guarded = bias_range_guard(np.asarray(bias, np.float32).reshape(-1), input_scale, params)
@@ -97,10 +114,8 @@ class WeightStore:
     def stored(self) -> int:
         return len(self._stored)
 
-    def replace(self, placed: Placed, params: QParams) -> None:
-        """Makes the region read integers behind a DequantizeLinear."""
-        operand = placed.region.weight
-        assert operand is not None
+    def put(self, operand: Operand, params: QParams) -> None:
+        """Makes a stored operand integers behind a DequantizeLinear."""
         weight, node = operand.value, operand.node
         parts = self.integers(weight, params)
         key = (parts[0], node.graph)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import onnx_ir as ir
 
 from qcompiler.ir.optraits import activation_positions, traits
 from qcompiler.ir.program import Program
-from qcompiler.ir.walk import all_nodes, is_constant, is_op
+from qcompiler.ir.walk import all_nodes, constant, is_constant, is_op
 
 
 def masked_values(program: Program) -> set[ir.Value]:
@@ -26,7 +27,7 @@ def masked_values(program: Program) -> set[ir.Value]:
         if not is_op(node, "Softmax", "LogSoftmax"):
             continue
         for masking, scores in _masking_nodes(node.inputs[0]):
-            masks = [v for v in _operands(masking) if not _from_product(v)]
+            masks = [v for v in _operands(masking) if _may_mask(v)]
             if not masks or len(masks) == len(_operands(masking)):
                 continue
             found.update(scores)
@@ -55,6 +56,23 @@ def _masking_nodes(value: ir.Value | None) -> Iterator[tuple[ir.Node, list[ir.Va
 def _operands(node: ir.Node) -> list[ir.Value]:
     first = 1 if is_op(node, "Where") else 0
     return [value for value in node.inputs[first:] if value is not None]
+
+
+_LOWEST_BIAS = -64.0
+"""A learned bias in front of a Softmax is well above; a mask shuts out a score of any size."""
+
+
+def _may_mask(value: ir.Value) -> bool:
+    """Whether a value may be a mask: computed apart from the scores, or with very low constants.
+
+    The bias of a classifier and a table of relative positions are constants, too, but data.
+    """
+    if _from_product(value):
+        return False
+    array = constant(value)
+    if array is None or array.dtype.kind != "f":
+        return True
+    return bool(np.min(array, initial=0.0) < _LOWEST_BIAS)
 
 
 def _from_product(value: ir.Value) -> bool:

@@ -197,6 +197,18 @@ def _operand_of(node: ir.Node, value: ir.Value | None) -> Operand | None:
     return Operand(node, list(node.inputs).index(value))
 
 
+def stored_data(node: ir.Node) -> list[Operand]:
+    """Stored operands that are data to the op: not its weight, its bias, an index or a bound.
+
+    Only of ops that read several data operands and whose kernels have one form for all of them.
+    """
+    if is_op(node, "Concat"):
+        positions: Sequence[int] = range(len(node.inputs))
+    else:
+        positions = (0,) if is_op(node, "MatMul") else ()
+    return [Operand(node, i) for i in positions if is_stored(node.inputs[i])]
+
+
 def region_of(regions: Sequence[Region]) -> dict[ir.Node, Region]:
     """The region that each node belongs to."""
     return {node: region for region in regions for node in region.nodes}

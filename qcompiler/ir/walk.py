@@ -14,6 +14,8 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from qcompiler.ir.program import OBSERVER_DOMAIN
+from qcompiler.quantization.numerics import dequantize, quantize
+from qcompiler.quantization.qspace import Granularity, QParams, QSpace
 
 Array = npt.NDArray[Any]
 
@@ -95,12 +97,48 @@ def is_constant(value: ir.Value | None) -> bool:
 
 
 def stored_array(value: ir.Value | None) -> Array | None:
-    """The constant, or the transposed view of a constant that stands behind a Transpose."""
+    """The constant, as it is behind Transpose, QuantizeLinear and DequantizeLinear.
+
+    None where the value, a scale or a zero point is computed at run time.
+    """
     node = None if value is None else value.producer()
-    if node is None or not is_op(node, "Transpose"):
+    if node is None or not is_op(node, "Transpose", "DequantizeLinear", "QuantizeLinear"):
         return constant(value)
-    array = constant(node.inputs[0])
-    return None if array is None else np.transpose(array, node.attributes.get_ints("perm", None))
+    array = stored_array(node.inputs[0])
+    if array is None:
+        return None
+    if is_op(node, "Transpose"):
+        return np.transpose(array, node.attributes.get_ints("perm", None))
+    return _converted(node, array)
+
+
+def _converted(node: ir.Node, array: Array) -> Array | None:
+    """A constant behind QuantizeLinear or DequantizeLinear."""
+    scale, zero = constant(node.inputs[1]), None
+    if len(node.inputs) > 2 and node.inputs[2] is not None:
+        zero = constant(node.inputs[2])
+        if zero is None:
+            return None
+    if scale is None:
+        return None
+    params = _parameters(node, array, scale, zero)
+    return quantize(array, params) if is_op(node, "QuantizeLinear") else dequantize(array, params)
+
+
+def _parameters(node: ir.Node, array: Array, scale: Array, zero: Array | None) -> QParams:
+    stored = node.outputs[0] if is_op(node, "QuantizeLinear") else node.inputs[0]
+    assert stored is not None
+    dtype = stored.dtype or ir.DataType.UINT8
+    points = np.zeros(scale.shape, np.int64) if zero is None else zero.astype(np.int64)
+    axis = node.attributes.get_int("axis", 1)
+    block = node.attributes.get_int("block_size", 0)
+    scale = np.asarray(scale, np.float32)
+    if block:
+        space = QSpace(dtype, False, Granularity.GROUP, block)
+        return QParams(scale, points, space, axis % array.ndim)
+    if scale.size == 1:
+        return QParams(scale.reshape(()), points.reshape(()), QSpace(dtype, False))
+    return QParams(scale, points, QSpace(dtype, False, Granularity.CHANNEL), axis % array.ndim)
 
 
 def is_stored(value: ir.Value | None) -> bool:

@@ -145,8 +145,8 @@ class Restored:
 
 
 STATIC_PLACEMENT = (
-    "align-scales,insert-qdq,fold-qdq,quantize-weights,quantize-bias,insert-dynamic-quantization,"
-    "tie-embeddings,dead-code"
+    "align-scales,insert-qdq,quantize-stored-operands,fold-qdq,quantize-weights,quantize-bias,"
+    "insert-dynamic-quantization,tie-embeddings,dead-code"
 )
 """Passes from a planned program to explicit quantization, as pipeline text."""
 

@@ -74,7 +74,7 @@ class StaticCheck:
     def differences(self, arrays: Mapping[str, Array], rows: int | None) -> dict[int, int]:
         """Elements by steps; only the first rows, where rows are independent."""
         each = self.each
-        inputs = [arrays[port.value.name or ""] for port in each.inputs]
+        inputs = [arrays[port.value.name or ""] for port in each.ports]
         result = arrays[each.result.name or ""]
         if rows is not None and _rows_are_independent(each, inputs, result):
             inputs, result = [a[:rows] for a in inputs], result[:rows]

@@ -108,7 +108,11 @@ def softmax(
     # cumsum adds one by one, as the kernel does; sum would add in pairs.
     total = np.take(np.cumsum(terms, axis=axis, dtype=np.float32), [-1], axis=axis)
     levels = np.floor(np.float32(1.0) / output.scale)
-    whole = np.rint((terms * levels) / total).astype(np.int64) + output.zero_point
+    with np.errstate(over="ignore"):
+        scaled = (terms * levels) / total
+    # Over a single element the kernel's product overflows; the right value does not.
+    scaled = np.where(np.isfinite(scaled), scaled, terms / total * levels)
+    whole = np.rint(scaled).astype(np.int64) + output.zero_point
     clamped = np.clip(whole, output.space.qmin, output.space.qmax)
     return np.asarray(clamped.astype(output.space.dtype.numpy()))
 

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from qcompiler.execution.integer.operand import Array, QuantizedOperand
 from qcompiler.execution.integer.reference import KERNELS, reference
 from qcompiler.ir.optraits import traits
-from qcompiler.ir.regions import Operand, Region
+from qcompiler.ir.regions import Operand, Region, stored_data
 from qcompiler.ir.walk import constant, is_op, scalar, stored_array, uses
 from qcompiler.quantization.numerics import bias_scale, quantize
 from qcompiler.quantization.qspace import Granularity, QParams, QSpace
@@ -35,7 +35,7 @@ class IntegerRegion:
 
     Attributes:
         region: The region in the placed program.
-        inputs: Its quantized activations, in operand order.
+        inputs: Its quantized data in operand order: computed ones, and stored ones with integers.
         weight: Its quantized weight, if it has one.
         bias: int32 or float32 bias.
         output: Where its integers leave; None when it writes float.
@@ -43,7 +43,7 @@ class IntegerRegion:
     """
 
     region: Region
-    inputs: tuple[Port, ...]
+    inputs: tuple[Port | QuantizedOperand, ...]
     weight: QuantizedOperand | None
     bias: Array | None
     output: Port | None
@@ -57,16 +57,22 @@ class IntegerRegion:
     @property
     def values(self) -> tuple[ir.Value, ...]:
         """Everything that the comparison reads from the engine's run."""
-        return (*(port.value for port in self.inputs), self.result)
+        return (*(port.value for port in self.ports), self.result)
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        """The data that is computed at run time."""
+        return tuple(each for each in self.inputs if isinstance(each, Port))
 
     def compute(self, arrays: Sequence[Array]) -> Array:
-        """The reference's result for these integer inputs.
+        """The reference's result for the integers of `ports`.
 
         Raises:
             ConfigurationError: The reference has no kernel for these attributes.
         """
         anchor = self.region.anchor
-        inputs = [QuantizedOperand(a, p.params) for a, p in zip(arrays, self.inputs, strict=True)]
+        computed = iter([*map(QuantizedOperand, arrays, [p.params for p in self.ports])])
+        inputs = [next(computed) if isinstance(each, Port) else each for each in self.inputs]
         result = reference(
             anchor.op_type,
             attributes_of(anchor),
@@ -120,15 +126,15 @@ def extract(region: Region, rules: Arithmetic | None = None) -> IntegerRegion | 
         return f"{last.op_type} was not absorbed by the output's saturation"
     if _is_integer_mover(region):
         return _mover(region)
-    inputs = [_input(operand) for operand in region.activations]
-    if any(port is None for port in inputs):
+    inputs = _with_stored(region, [_input(operand) for operand in region.activations])
+    if any(each is None for each in inputs):
         return "it reads float"
     weight = None if region.weight is None else _weight(region.weight)
     if region.weight is not None and weight is None:
         return "its weight is not stored as integers of one scale per tensor or channel"
     return IntegerRegion(
         region,
-        tuple(port for port in inputs if port is not None),
+        tuple(each for each in inputs if each is not None),
         weight,
         None if region.bias is None else _bias(region.bias),
         _output(region.output),
@@ -162,6 +168,18 @@ def params_of(node: ir.Node) -> QParams | None:
 
 def _point(array: Array, dtype: type) -> Array:
     return np.asarray(array, dtype).reshape(())
+
+
+def _with_stored(
+    region: Region, computed: Sequence[Port | None]
+) -> list[Port | QuantizedOperand | None]:
+    """The computed data and the stored one, in the order of the anchor's operands."""
+    stored = {operand.index: _weight(operand) for operand in stored_data(region.anchor)}
+    if not stored:
+        return list(computed)
+    found: dict[int, Port | QuantizedOperand | None] = dict(stored)
+    found |= {o.index: port for o, port in zip(region.activations, computed, strict=True)}
+    return [found[index] for index in sorted(found)]
 
 
 def _input(operand: Operand) -> Port | None:

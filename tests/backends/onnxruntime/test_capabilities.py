@@ -78,6 +78,8 @@ COMPUTED: dict[str, Row] = {
     "Add": Row("n = Abs(x) [it] y = Add(x, n)", "QLinearAdd", weights=""),
     "Add+Relu": Row("n = Abs(x) [it] s = Add(x, n) y = Relu(s)", "QLinearAdd", weights=""),
     "Mul": Row("n = Abs(x) [it] y = Mul(x, n)", "QLinearMul", weights=""),
+    "Where": Row("n = Abs(x) [it] y = Where(c, x, n)", "QLinearWhere",
+                 weights="bool[1,1,1,8] c = {1, 0, 1, 1, 0, 0, 1, 0}"),
     "Sigmoid": Row("[it] y = Sigmoid(x)", "QLinearSigmoid", weights=""),
     "LeakyRelu": Row("[it] y = LeakyRelu<alpha = 0.1>(x)", "QLinearLeakyRelu", weights=""),
     "Softmax": Row("[it] y = Softmax<axis = -1>(x)", "QLinearSoftmax", weights=""),

@@ -1,0 +1,96 @@
+"""`keep-float`: keeps ONNX Runtime from running in integers what the plan runs in float.
+
+Its optimizer takes every operator of a list between DequantizeLinear and QuantizeLinear for an
+integer kernel, whatever its attributes (qdq_selector_action_transformer.cc): some kernels then
+count otherwise than the operator, fail, or end the process. A Sum of one operand in front of the
+operator copies it, is removed by no optimizer and is not looked through by that one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx_ir as ir
+
+from qcompiler.errors import ConfigurationError
+from qcompiler.ir.plan import FLOAT
+from qcompiler.ir.program import Program
+from qcompiler.ir.rewriter import Rewriter
+from qcompiler.ir.walk import all_graphs, is_op, uses
+from qcompiler.pipeline.contract import Outcome, Pass, PassContext
+from qcompiler.target.capability import Kernel
+from qcompiler.target.contract import Target
+
+_REPLACED = frozenset(
+    {
+        "Add", "AveragePool", "Concat", "Conv", "GlobalAveragePool", "LeakyRelu", "Mul", "Resize",
+        "Sigmoid", "Softmax", "Where",
+    }
+)  # fmt: skip
+"""Ops whose kernels on integers compute otherwise than in float; others only move elements."""
+_OUTPUT_OPTIONAL = frozenset({"MatMul", "Gemm"})
+"""Ops that are replaced without QuantizeLinear behind them, too."""
+
+
+@dataclass(frozen=True)
+class KeepFloat(Pass):
+    """Puts a Sum of one operand in front of float operators that would be replaced."""
+
+    name: ClassVar[str] = "keep-float"
+
+    def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
+        if context.target is None or program.plan is None:
+            raise ConfigurationError("keep-float needs a target and a plan")
+        integer = _static_precisions(context.target)
+        precisions = {key: choice.precision for key, choice in program.plan.choices.items()}
+        if not integer & set(precisions.values()):
+            return Outcome(details={"kept": 0})
+        kept = 0
+        for graph in all_graphs(program.model):
+            for node in list(graph):
+                if precisions.get(node.name or "", FLOAT) in integer:
+                    continue
+                kept += _keep(node, rewriter)
+        return Outcome(details={"kept": kept})
+
+
+def _static_precisions(target: Target) -> set[str]:
+    forms = [form for row in target.capabilities.rows for form in row.implementations]
+    return {form.precision for form in forms if form.kernel is Kernel.STATIC}
+
+
+def _keep(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Puts the Sum in front of the first operand, if the operator would be replaced."""
+    if not is_op(node, *_REPLACED, *_OUTPUT_OPTIONAL):
+        return False
+    first = 1 if is_op(node, "Where") else 0
+    # A float bias is no obstacle: ONNX Runtime quantizes it (weight_bias_quantization.cc).
+    last = 2 if is_op(node, "Conv", "Gemm") else len(node.inputs)
+    operands = [value for value in node.inputs[first:last] if value is not None]
+    if not operands or not all(is_op(v.producer(), "DequantizeLinear") for v in operands):
+        return False
+    if not is_op(node, *_OUTPUT_OPTIONAL) and not _is_quantized(node.outputs[0]):
+        return False
+    value = operands[0]
+    copied = rewriter.insert(
+        "Sum",
+        [value],
+        before=node,
+        origin=[node],
+        outputs=[f"{value.name}_kept"],
+        dtype=value.dtype or ir.DataType.FLOAT,
+        shape=value.shape,
+    )
+    rewriter.set_input(node, first, copied.outputs[0])
+    return True
+
+
+def _is_quantized(value: ir.Value) -> bool:
+    """Whether QuantizeLinear reads the value, directly or behind what its range may absorb."""
+    for use in uses(value):
+        if is_op(use.node, "QuantizeLinear"):
+            return True
+        if is_op(use.node, "Relu", "Clip") and _is_quantized(use.node.outputs[0]):
+            return True
+    return False
