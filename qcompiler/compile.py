@@ -14,9 +14,17 @@ from qcompiler.calibration.feed_files import FeedFiles
 from qcompiler.calibration.keeper import Keeper
 from qcompiler.compiled import Compiled
 from qcompiler.config import FLOAT_PIPELINE, RECIPES, SCHEMES, Recipe, Scheme, recipe_of, scheme_of
-from qcompiler.errors import CalibrationError, ConfigurationError
-from qcompiler.execution.feeds import surplus_of
+from qcompiler.errors import (
+    CalibrationError,
+    ConfigurationError,
+    FeedError,
+    LoweringError,
+    QCompilerError,
+)
+from qcompiler.execution.feeds import normalize_feed, surplus_of
+from qcompiler.execution.session import OrtSession
 from qcompiler.frontends import load
+from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
@@ -26,7 +34,8 @@ from qcompiler.pipeline.targets import target_of
 from qcompiler.report.progress import TerminalProgress
 from qcompiler.search.scoring import Evaluate
 from qcompiler.search.select import Goal, Samples, select
-from qcompiler.target.contract import Target
+from qcompiler.search.source_check import Run, SourceCheck, reference_of, with_other_batch
+from qcompiler.target.contract import Artifact, Target
 
 
 def compile(  # noqa: A001 - the project's one verb
@@ -110,14 +119,76 @@ def compile(  # noqa: A001 - the project's one verb
     nothing = asked.is_auto and plan is None and not chosen.regions(program)
     asked = SCHEMES["float32"] if nothing else asked
     goal = Goal(asked, evaluate, max_loss, objective, budget, overrides or {}, plan)
-    baseline = chosen.baseline(source, model, kept.feeds)
+    reference = _reference(model, source, chosen, kept.feeds or _examples(source, example_inputs))
+    baseline = _baseline(chosen, source, model, kept.feeds)
+    if reference is not None:
+        reference.check(source, _runner(chosen, source, baseline))
     selection = select(source, program, chosen, kept, goal, limited, reporter, executor, baseline)
     if nothing:
         why = f"float: the model has no op that {chosen.name} quantizes"
         selection = replace(selection, summary=why)
+    if reference is not None and selection.candidate is not None and selection.is_float:
+        reference.check(selection.program, _runner(chosen, selection.program, selection.artifact))
+    found = () if reference is None else tuple(reference.diagnostics)
+    selection = replace(selection, diagnostics=(*selection.diagnostics, *found))
     seconds = time.perf_counter() - started
     verify = effort is not RECIPES["fast"]
     return Compiled.assemble(source, chosen, selection, reports, seconds, kept.feeds, verify)
+
+
+def _baseline(target: Target, program: Program, model: object, feeds: Sequence[Feed]) -> Artifact:
+    """Float on the target.
+
+    Raises:
+        LoweringError: The engine refuses or fails, with whatever exception.
+    """
+    try:
+        return target.baseline(program, model, feeds)
+    except QCompilerError:
+        raise
+    except Exception as error:
+        raise LoweringError(
+            f"the float program does not run on {target.name}",
+            why=f"{type(error).__name__}: {error}",
+            fix="take another target, and report the model",
+        ) from error
+
+
+def _reference(
+    model: object, program: Program, target: Target, feeds: Sequence[Feed]
+) -> SourceCheck | None:
+    """The source as the reference of float; None where there is nothing to run it on."""
+    if not feeds:
+        return None
+    chosen = (feeds[0], feeds[-1]) if len(feeds) > 1 else (feeds[0],)
+    try:
+        source = reference_of(model, program)
+        # A file's sizes are those of its own graph; what a capture made symbolic may be wrong.
+        resized = None
+        if program.signature.flatten is not None:
+            resized = with_other_batch(program.signature, chosen[0])
+        return SourceCheck(source, program, target, chosen, resized=resized)
+    except LoweringError as error:
+        told = f"the float program was not compared with its source: {error.why or error.what}"
+        found = [Diagnostic(Severity.INFO, "SOURCE01", told)]
+        return SourceCheck(None, program, target, chosen, found)
+
+
+def _examples(program: Program, example_inputs: Any) -> tuple[Feed, ...]:
+    """The example inputs as the only feed, if they are given and are all that a feed needs."""
+    if example_inputs is None:
+        return ()
+    try:
+        return (normalize_feed(program.signature, example_inputs),)
+    except FeedError:
+        return ()
+
+
+def _runner(target: Target, program: Program, artifact: Artifact) -> Run:
+    """Runs a float program on the target, or on ONNX Runtime where the target does not run."""
+    if target.measurable or target.judged_elsewhere:
+        return artifact.lowered.run
+    return OrtSession(program.model).run_checked
 
 
 def _peeked(calibration: Iterable[Any] | None) -> tuple[Any, Iterable[Any] | None]:

@@ -302,7 +302,7 @@ def _report(
     seconds: float,
 ) -> Report:
     passes = [row for report in reports for row in pass_rows(report)]
-    found = list(checked.diagnostics)
+    found = [*checked.diagnostics, *selection.diagnostics]
     if checked.checked:
         found.append(Diagnostic(Severity.INFO, "VERIFY00", checked.summary))
     if selection.predicted is not None and selection.loss is not None:

@@ -29,6 +29,11 @@ class EagerArtifact(Artifact):
         self._module = copy.deepcopy(module).eval()
         self._convention = convention
         self._lowered = lowered
+        self._changes_inputs = False
+
+    @property
+    def lowered(self) -> Artifact:
+        return self._lowered
 
     @property
     def module(self) -> torch.fx.GraphModule:
@@ -39,11 +44,21 @@ class EagerArtifact(Artifact):
         return self._lowered.nbytes
 
     def run(self, feed: Feed) -> list[Array]:
-        args, kwargs = self._convention.arguments(self._lowered.tensors(feed))
+        tensors = self._lowered.tensors(feed)
+        if self._changes_inputs:
+            tensors = [each.clone() for each in tensors]
+        args, kwargs = self._convention.arguments(tensors)
         with self._lowered.running():
             found = pytree.tree_leaves(self._module(*args, **kwargs), is_leaf=lambda x: x is None)
         results = zip(found, self._convention.results, strict=True)
         return [leaf.numpy() for leaf, frozen in results if frozen is None]
+
+    def protect(self, feed: Feed) -> None:
+        """Has runs take copies of their inputs if the module writes to them, as this run shows."""
+        given = {name: array.copy() for name, array in feed.items()}
+        self.run(given)
+        pairs = ((given[name], array) for name, array in feed.items())
+        self._changes_inputs = any(a.tobytes() != b.tobytes() for a, b in pairs)
 
     def save(self, path: Path) -> None:
         self._lowered.save(path)
@@ -74,6 +89,7 @@ def float_baseline(model: object, lowered: TorchArtifact, feeds: Sequence[Feed])
 
 def _agree(eager: EagerArtifact, lowered: TorchArtifact, feed: Feed) -> bool:
     try:
+        eager.protect(feed)
         found = eager.run(feed)
     except (RuntimeError, TypeError, ValueError, AttributeError):
         return False  # it cannot be called with what was captured, so it is no baseline

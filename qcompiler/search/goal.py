@@ -9,7 +9,8 @@ from numbers import Real
 from qcompiler.config import Scheme
 from qcompiler.errors import ConfigurationError
 from qcompiler.execution.timing import Latency
-from qcompiler.ir.plan import Plan
+from qcompiler.ir.diagnostics import Diagnostic
+from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.search.candidates import Candidate
@@ -116,6 +117,7 @@ class Selection:
         candidate: The chosen candidate; None when the source itself is returned.
         predicted: Loss that the sensitivities predict for the result, if they were measured.
         warnings: What the result does not keep of what is promised, the worst first.
+        diagnostics: What was found on the way.
     """
 
     artifact: Artifact
@@ -133,3 +135,9 @@ class Selection:
     candidate: Candidate | None
     predicted: float | None = None
     warnings: tuple[str, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+    @property
+    def is_float(self) -> bool:
+        """Whether no region is quantized."""
+        return set(self.plan.precisions.values()) <= {FLOAT}

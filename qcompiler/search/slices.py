@@ -158,7 +158,7 @@ def _sentinels(sample: Array) -> Array:
     """Where a finite number is out of all proportion to the others."""
     if sample.dtype.kind != "f":
         return np.zeros(sample.shape, bool)
-    size = np.abs(sample, dtype=np.float64)
+    size = np.array(np.abs(sample), np.float64)
     size[~np.isfinite(size)] = 0
     if not size.size or size.max() < _SENTINEL:
         return np.zeros(sample.shape, bool)

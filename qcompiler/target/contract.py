@@ -99,6 +99,11 @@ class Artifact(ABC):
         return None
 
     @property
+    def lowered(self) -> Artifact:
+        """What was lowered from the program; another one where this runs the source itself."""
+        return self
+
+    @property
     def module(self) -> Any:
         """The `torch.fx.GraphModule` that runs; None where the engine is not torch."""
         return None
