@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from qcompiler.errors import ConfigurationError
+from qcompiler.files.reading import cause
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.origin import module_path, source_line
 from qcompiler.ir.plan import FLOAT, Plan
@@ -154,8 +155,8 @@ class Report:
             data["diagnostics"] = tuple(_diagnostic(row) for row in data["diagnostics"])
             data["warnings"] = tuple(data["warnings"])
             return cls(**data)
-        except (ValueError, KeyError, TypeError) as error:
-            raise ConfigurationError("this is not a report", why=str(error)) from error
+        except Exception as error:  # whatever json and a wrong structure lead to
+            raise ConfigurationError("this is not a report", why=cause(error)) from error
 
 
 def region_rows(

@@ -34,6 +34,14 @@ def test_a_size_outside_the_capture_names_input_and_line() -> None:
     assert "net.py:7" in str(caught.value)
 
 
+def test_another_byte_order_is_the_same_numbers() -> None:
+    feed = {"x": np.arange(8, dtype=">f4").reshape(4, 2), "y": np.arange(8, dtype=">f8")}
+    found = normalize_feed(_captured(), feed)
+    for name, array in feed.items():
+        assert found[name].dtype == np.dtype("=f4")
+        np.testing.assert_array_equal(found[name], array)
+
+
 def test_sizes_of_one_symbol_agree() -> None:
     with pytest.raises(FeedError, match="axis 0 of input 'y' has size 9, it has to be 8"):
         normalize_feed(_captured(), _feed(4, 9))

@@ -58,7 +58,9 @@ def test_json_round_trips(report: Report) -> None:
     assert Report.from_json(report.to_json()) == report
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"regions": 3}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"regions": 3}', '{"regions": [3]}', "[" * 99_999]
+)
 def test_other_json_is_no_report(text: str) -> None:
     with pytest.raises(ConfigurationError, match="not a report"):
         Report.from_json(text)

@@ -1,0 +1,137 @@
+"""Good files of every kind that is read, made in a process of its own, and what reads each."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+import qcompiler as qc
+from qcompiler.calibration.checkpoint import read_checkpoint
+from qcompiler.calibration.feed_files import FeedFiles
+from qcompiler.errors import QCompilerError
+from qcompiler.search.cache import CostCache
+
+TARGETS = ("onnxruntime", "openvino", "tensorrt", "fbgemm", "qnnpack", "executorch")
+PIPELINES = (
+    "canonicalize,fuse-conv-bn",
+    'fixed-point{limit=3}(canonicalize,dead-code),insert-observers{method="mse"}',
+    "insert-observers{method=percentile,percentile=99.9,bins=128},calibrate",
+)
+_ENGINES = (
+    "qcompiler.backends.torch_engines.restoring",
+    "executorch.runtime",
+    "executorch.backends.xnnpack",
+)
+_TEXT = """<ir_version: 8, opset_import: ["" : 17]>
+g (float[n, 3, 8, 8] x, bool c) => (float[n, 4] y)
+<float[4, 3, 3, 3] k, float[4] b, float[4, 4] w> {
+  h = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, k, b)
+  r = Relu(h)
+  p = GlobalAveragePool(r)
+  f = Flatten(p)
+  m = MatMul(f, w)
+  y = If(c) <then_branch = t () => (float[n, 4] a) { a = Add(m, b) },
+             else_branch = e () => (float[n, 4] d) { d = Identity(m) }>
+}"""
+_PLAIN = """<ir_version: 8, opset_import: ["" : 17]>
+g (float[2, 3, 8, 8] x) => (float[2, 4] y)
+<float[4, 3, 3, 3] k, float[4] b, float[4, 32] w> {
+  h = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, k, b)
+  r = Relu(h)
+  p = GlobalAveragePool(r)
+  y = Flatten(p)
+}"""
+
+
+def make(folder: Path) -> None:
+    """Writes the good files: one folder for each kind."""
+    chance = np.random.default_rng(0)
+    feeds = [{"x": chance.standard_normal((2, 3, 8, 8), dtype=np.float32)} for _ in range(4)]
+    for kind in ("onnx", "npz", "plan", "checkpoint", "cache", "pipeline"):
+        (folder / kind).mkdir()
+    branching, plain = (_with_weights(text, chance) for text in (_TEXT, _PLAIN))
+    onnx.save(branching, folder / "onnx" / "branching")
+    onnx.save(plain, folder / "onnx" / "plain")
+    arrays = {"x": np.concatenate([feed["x"] for feed in feeds])}
+    np.savez(folder / "npz" / "stored.npz", **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(folder / "npz" / "packed.npz", **arrays)  # type: ignore[arg-type]
+    ragged = {f"in_{i}_x": feed["x"] for i, feed in enumerate(feeds)}
+    np.savez(folder / "npz" / "ragged.npz", **ragged)  # type: ignore[arg-type]
+    compiled = qc.compile(
+        plain, calibration=feeds, scheme="int8", recipe="fast", budget=0,
+        checkpoint=folder / "checkpoint" / "good",
+    )  # fmt: skip
+    (folder / "plan" / "good").write_text(compiled.plan.to_json())
+    cache = CostCache(folder / "cache" / "good")
+    cache.update({(f"{i:016x}", "int8"): 1e-4 * i for i in range(5)})
+    for index, text in enumerate(PIPELINES):
+        (folder / "pipeline" / str(index)).write_text(text)
+    for target in TARGETS:
+        (folder / f"artifact-{target}").mkdir()
+        try:
+            made = qc.compile(
+                plain, target, calibration=feeds, scheme="int8", recipe="fast", budget=0
+            )
+        except QCompilerError as error:
+            print(f"no artifact for {target}: {error.what}")
+            (folder / f"artifact-{target}").rmdir()
+            continue
+        made.save(folder / f"artifact-{target}" / "good")
+
+
+def _with_weights(text: str, chance: np.random.Generator) -> onnx.ModelProto:
+    """The declared but not given values of the text, drawn."""
+    model = onnx.parser.parse_model(text)
+    for info in list(model.graph.value_info):
+        shape = [dim.dim_value for dim in info.type.tensor_type.shape.dim]
+        array = chance.standard_normal(shape, dtype=np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(array, info.name))
+    del model.graph.value_info[:]
+    return model
+
+
+def preload() -> None:
+    """Imports what readers import, so that children need not; nothing is run."""
+    for name in _ENGINES:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+
+
+def reader(kind: str) -> Callable[[Path], Any]:
+    """What the package does with a file of this kind."""
+    if kind.startswith("artifact-"):
+        return lambda path: _run(path, kind.removeprefix("artifact-"))
+    readers: dict[str, Callable[[Path], Any]] = {
+        "onnx": qc.load,
+        "npz": lambda path: [list(FeedFiles(path)), FeedFiles(path, 3)[-1]],
+        "plan": _plan,
+        "checkpoint": lambda path: read_checkpoint(path, "another"),
+        "cache": lambda path: CostCache(path).get("0", "int8"),
+        "pipeline": lambda path: qc.Pipeline.parse(
+            path.read_text(encoding="utf-8", errors="replace")
+        ),
+    }
+    return readers[kind]
+
+
+def _plan(path: Path) -> None:
+    plan = qc.Plan.read(path)
+    plan.to_json()
+
+
+def _run(path: Path, target: str) -> None:
+    """As a user would: by what the file says of itself, but for the files that do not tell."""
+    named = None if target in ("onnxruntime", "fbgemm", "qnnpack", "executorch") else "onnxruntime"
+    compiled = qc.load_compiled(path, named)
+    compiled.run(np.ones((2, 3, 8, 8), np.float32))
+
+
+if __name__ == "__main__":
+    make(Path(sys.argv[1]))
