@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from qcompiler.backends.openvino.costs import cost_sample
 from qcompiler.backends.openvino.kernels import count_kernels
+from qcompiler.execution.openvino.float_faults import mended
 from qcompiler.execution.openvino.session import OpenVinoSession
 from qcompiler.execution.saving import weight_bytes, write_onnx
 from qcompiler.ir.program import Program
@@ -25,13 +26,13 @@ class OpenVinoArtifact(Artifact):
 
     Raises:
         ConfigurationError: The package `openvino` is not installed.
-        LoweringError: OpenVINO refuses the model.
+        LoweringError: OpenVINO refuses the model, or does not compute what it says.
     """
 
     def __init__(self, program: Program, target: Target, threads: int | None) -> None:
-        self._program = program
+        self._program = mended(program)
         self._target = target
-        self._session = OpenVinoSession(program.model, program.signature, threads)
+        self._session = OpenVinoSession(self._program.model, program.signature, threads)
 
     @property
     def session(self) -> OpenVinoSession:

@@ -8,6 +8,9 @@ none at the outputs of weighted ops.
 
 from __future__ import annotations
 
+import onnx_ir as ir
+
+from qcompiler.execution.openvino.faults import counts_padding, is_dynamic, read_apart
 from qcompiler.ir.regions import Epilogue, Region, RegionPattern, Stage
 from qcompiler.ir.walk import rank
 from qcompiler.quantization.qspace import S8_SYMMETRIC_PER_CHANNEL, U8_AFFINE
@@ -33,6 +36,22 @@ def _no_vector(region: Region) -> str | None:
     return None
 
 
+def _one_reading(region: Region) -> str | None:
+    """OV-F2 of `faults`, where no dequantized copy of the result could serve all readers."""
+    graph = region.anchor.graph
+    if isinstance(graph, ir.Graph) and is_dynamic(graph) and read_apart(region.output):
+        return "in a model of open sizes its result is read in float and behind another op"
+    return None
+
+
+def _no_counted_padding(region: Region) -> str | None:
+    """OV-F4 of `faults`."""
+    counts = counts_padding(region.anchor)
+    return "its padding counts, and would be the integer 0" if counts else None
+
+
+READINGS = Constraint("OV03", _one_reading, "OV-F2, measured with OpenVINO 2026.4.1")
+PADDING = Constraint("OV04", _no_counted_padding, "OV-F4, measured with OpenVINO 2026.4.1")
 MATRICES = Constraint("OV02", _no_vector, "OV-F3, measured with OpenVINO 2026.4.1")
 _ALIKE = eight_bit("int8", U8_AFFINE, S8_SYMMETRIC_PER_CHANNEL)
 
@@ -45,13 +64,26 @@ def _stored_weights_only(table: CapabilityTable) -> OpCapability:
     return OpCapability(row.pattern, forms, (*row.constraints, MATRICES))
 
 
+def _limited(table: CapabilityTable, op: str, constraint: Constraint) -> OpCapability:
+    row = table.row(op)
+    assert row is not None
+    return OpCapability(row.pattern, row.implementations, (*row.constraints, constraint))
+
+
+def _transposed(table: CapabilityTable) -> OpCapability:
+    row = deconvolution(table)
+    return OpCapability(row.pattern, row.implementations, (*row.constraints, READINGS))
+
+
 _ELEMENTWISE = Implementation("int8", activation=U8_AFFINE)
 """Operands in u8; the result is quantized by the region that reads it, if that is integer."""
 
 TABLE = _ALIKE.overlay(
     [
         _stored_weights_only(_ALIKE),
-        deconvolution(_ALIKE),
+        _transposed(_ALIKE),
+        _limited(_ALIKE, "Conv", READINGS),
+        _limited(_ALIKE, "AveragePool", PADDING),
         *(
             OpCapability(RegionPattern(op, (ACTIVATION,)), (_ELEMENTWISE,), (FLOAT32, PAIR))
             for op in ("Add", "Mul")

@@ -10,7 +10,14 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from qcompiler.errors import LoweringError
-from qcompiler.execution.openvino.faults import MIXED_READERS, VECTOR, findings, unsigned
+from qcompiler.execution.openvino.faults import (
+    MIXED_READERS,
+    PADDED_AVERAGE,
+    VECTOR,
+    findings,
+    unsigned,
+)
+from qcompiler.execution.openvino.float_faults import mended
 from qcompiler.execution.openvino.session import OpenVinoSession, available
 from qcompiler.execution.session import OrtSession
 from qcompiler.ir.program import Program
@@ -53,8 +60,8 @@ def open_stand_in(target: TensorRT, program: Program, model: ir.Model) -> StandI
     """
     if target.stand_in == OPENVINO:
         return _openvino(program)
-    vectors = any(each.rule == VECTOR for each in findings(program))
-    if target.stand_in == ORT or not _fits_openvino(target) or vectors:
+    unfit = any(each.rule in (VECTOR, PADDED_AVERAGE) for each in findings(unsigned(program)))
+    if target.stand_in == ORT or not _fits_openvino(target) or unfit:
         return _onnxruntime(target, program, model)
     try:
         return _openvino(program)
@@ -63,7 +70,7 @@ def open_stand_in(target: TensorRT, program: Program, model: ir.Model) -> StandI
 
 
 def _openvino(program: Program) -> StandIn:
-    shown = unsigned(program)
+    shown = mended(unsigned(program))
     mixed = any(each.rule == MIXED_READERS for each in findings(shown))
     session = OpenVinoSession(shown.model, shown.signature, fixed_shapes=mixed)
     return StandIn("OpenVINO (int8 kernels)", session.run_checked)

@@ -1,6 +1,6 @@
 """Where OpenVINO computes something else than the graph says, and the rewrite that avoids it.
 
-Both faults were found by cutting zoo models down until a handful of nodes was left (OpenVINO
+The faults were found by cutting zoo models down until a handful of nodes was left (OpenVINO
 2026.4.1, CPU plugin; with `LP_TRANSFORMS_MODE=NO` the same graphs are right, so it is its
 low-precision transformations that are at fault). Minimal graphs: tests/backends/openvino.
 
@@ -11,8 +11,11 @@ low-precision transformations that are at fault). Minimal graphs: tests/backends
 - OV-F2: a model with a dynamic dimension, where an integer convolution's result is read both by a
   QuantizeLinear and in float: the quantized branch is wrong. With shapes fixed it is right, and
   where float readers read the dequantized copy (pass `share-dequantized`).
+  Ops between (Relu, MaxPool, ...) make no difference; x * f(x) of one value is right.
 - OV-F3: a vector from Q/DQ times a matrix with a scale per channel: the result keeps a leading
   dimension of 1. With one scale for the matrix, or a float vector, it is a vector.
+- OV-F4: AveragePool with padding that counts (`count_include_pad`) on uint8 with a zero point: the
+  padding is the integer 0, which stands for another number.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import all_nodes, constant, is_constant, is_op, rank, uses
 
-SIGNED_FAR, MIXED_READERS, VECTOR = "OV-F1", "OV-F2", "OV-F3"
+SIGNED_FAR, MIXED_READERS, VECTOR, PADDED_AVERAGE = "OV-F1", "OV-F2", "OV-F3", "OV-F4"
 _OFFSET = 128
 _RECURRENT = ("LSTM", "GRU", "RNN")
 _PASSING = (
@@ -58,7 +61,7 @@ def unsigned(program: Program) -> Program:
 
 
 def findings(program: Program) -> tuple[Diagnostic, ...]:
-    """OV-F1 to OV-F3 in a program with explicit Q/DQ pairs, as warnings."""
+    """OV-F1 to OV-F4 in a program with explicit Q/DQ pairs, as warnings."""
     nodes = list(all_nodes(program.model))
     quantizers = [node for node in nodes if is_op(node, "QuantizeLinear")]
     found = []
@@ -66,10 +69,10 @@ def findings(program: Program) -> tuple[Diagnostic, ...]:
         found += [
             _finding(SIGNED_FAR, node, _F1, _F1_HINT) for node in quantizers if _signed_far(node)
         ]
-    if any(_is_dynamic(value) for value in program.graph.inputs):
-        found += [
-            _finding(MIXED_READERS, node, _F2, _F2_HINT) for node in quantizers if _mixed(node)
-        ]
+    if is_dynamic(program.graph):
+        weighted = [node for node in nodes if is_op(node, *_WEIGHTED)]
+        found += [_finding(MIXED_READERS, node, _F2, _F2_HINT) for node in weighted if _mixed(node)]
+    found += [_finding(PADDED_AVERAGE, n, _F4, _F4_HINT) for n in nodes if _pads_integers(n)]
     vectors = (node for node in nodes if is_op(node, "MatMul") and _integer_vector(node))
     return (*found, *(_finding(VECTOR, node, _F3, _F3_HINT) for node in vectors))
 
@@ -81,6 +84,9 @@ _F2_HINT = "fix the shapes of the inputs, or let all readers read the dequantize
 
 _F3 = "OpenVINO returns a matrix of one row for this integer product of a vector"
 _F3_HINT = "leave it in float, or make the vector a matrix of one row"
+
+_F4 = "OpenVINO pads this average with the integer 0, not with the zero point"
+_F4_HINT = "leave it in float, or pad the data before"
 
 
 def _finding(rule: str, node: ir.Node, message: str, hint: str) -> Diagnostic:
@@ -156,9 +162,62 @@ def _is_dynamic(value: ir.Value) -> bool:
     return value.shape is None or not value.shape.is_static()
 
 
-def _mixed(quantize: ir.Node) -> bool:
-    """A weighted op's result with this Q and a float reader."""
-    value = quantize.inputs[0]
-    if value is None or not is_op(value.producer(), *_WEIGHTED):
+def is_dynamic(graph: ir.Graph) -> bool:
+    """Whether a dimension of an input is open."""
+    return any(_is_dynamic(value) for value in graph.inputs)
+
+
+def read_apart(value: ir.Value) -> bool:
+    """OV-F2: whether several read a weighted op's result, one of them an op that passes it on.
+
+    Readers that have a Q each, and gates (x * f(x)), are no such case.
+    """
+    readers = [use.node for use in uses(value)]
+    if len(readers) + value.is_graph_output() < 2 or _is_gate(value, readers):
         return False
-    return any(not is_op(use.node, "QuantizeLinear") for use in uses(value))
+    return any(not is_op(node, *_WEIGHTED, "QuantizeLinear", "Add", "Concat") for node in readers)
+
+
+def counts_padding(node: ir.Node) -> bool:
+    """OV-F4: an AveragePool whose padding counts."""
+    counted = bool(node.attributes.get_int("count_include_pad", 0))
+    same = node.attributes.get_string("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
+    padded = same or any(node.attributes.get_ints("pads", ()))
+    return is_op(node, "AveragePool") and counted and padded
+
+
+def _is_gate(value: ir.Value, readers: list[ir.Node]) -> bool:
+    if len(readers) != 2 or value.is_graph_output():
+        return False
+    product = next((node for node in readers if is_op(node, "Mul")), None)
+    other = next((node for node in readers if node is not product), None)
+    if product is None or other is None or len(other.outputs) != 1:
+        return False
+    same_size = is_op(other, "Sigmoid", "HardSigmoid", "Tanh", "Softplus")
+    return same_size and other.outputs[0] in product.inputs
+
+
+def _mixed(product: ir.Node) -> bool:
+    """An integer product whose result a Q reads, perhaps behind one op, and something in float."""
+    value = product.outputs[0]
+    if not product.inputs or not is_op(_producer(product.inputs[0]), "DequantizeLinear"):
+        return False
+    readers = [use.node for use in uses(value)]
+    direct = [is_op(node, "QuantizeLinear") for node in readers]
+    if any(direct):
+        return not all(direct) or value.is_graph_output()
+    behind = [use.node for node in readers for out in node.outputs for use in uses(out)]
+    return read_apart(value) and any(is_op(node, "QuantizeLinear") for node in behind)
+
+
+def _producer(value: ir.Value | None) -> ir.Node | None:
+    return None if value is None else value.producer()
+
+
+def _pads_integers(node: ir.Node) -> bool:
+    """OV-F4 behind a DQ whose zero point is not 0."""
+    if not counts_padding(node):
+        return False
+    source = _producer(node.inputs[0])
+    zero = constant(_zero_point(source)) if is_op(source, "DequantizeLinear") and source else None
+    return zero is not None and bool(zero.any())

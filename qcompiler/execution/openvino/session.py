@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from qcompiler.errors import ConfigurationError, LoweringError
+from qcompiler.errors import ConfigurationError, FeedError, LoweringError
 from qcompiler.execution.feeds import normalize_feed
+from qcompiler.execution.openvino.float_faults import wide
 from qcompiler.files.scratch import scratch_folder
 from qcompiler.ir.signature import Feed, Signature
 from qcompiler.target.contract import PROFILE_THREADS
@@ -85,6 +86,7 @@ class OpenVinoSession:
             value.shape is None or not value.shape.is_static() for value in model.graph.inputs
         )
         self._compiled = _compiled(model, _hints(threads))
+        self._ports = ports_of(model, self._compiled.inputs)
         self._request = self._compiled.create_infer_request()
         self._requests: dict[Hashable, Any] = {}
 
@@ -99,11 +101,10 @@ class OpenVinoSession:
 
     def run_checked(self, feed: Feed) -> list[Array]:
         """As `run`, for a feed that `normalize_feed` has already seen."""
-        known = {name for port in self._compiled.inputs for name in port.names}
-        wanted = {name: feed[name] for name in feed if name in known}
-        request = self._request_for(wanted)
+        _require_narrow(feed)
+        request = self._request_for(feed)
         try:
-            request.infer(wanted)
+            request.infer(_placed(feed, self._ports))
         except RuntimeError as error:
             raise LoweringError("OpenVINO failed to run the model", why=str(error)) from error
         count = len(self._compiled.outputs)
@@ -139,12 +140,11 @@ class OpenVinoSession:
             self._model, _hints(self._threads or PROFILE_THREADS) | {"PERF_COUNT": True}
         )
         request, layers = compiled.create_infer_request(), _layers(compiled)
-        known = {name for port in compiled.inputs for name in port.names}
         fastest: dict[tuple[str, int], float] = {}
         end, rounds = time.monotonic() + seconds, 0
         while rounds < 4 or time.monotonic() < end:
             for index, feed in enumerate(feeds):
-                request.infer({name: feed[name] for name in feed if name in known})
+                request.infer(_placed(feed, self._ports))
                 for each in request.get_profiling_info() if rounds else ():
                     spent, key = each.real_time.total_seconds(), (each.node_name, index)
                     fastest[key] = min(spent, fastest.get(key, spent))
@@ -153,6 +153,53 @@ class OpenVinoSession:
         for (name, _), spent in fastest.items():
             totals[name] = totals.get(name, 0.0) + spent / len(feeds)
         return [LayerTime(layers[name], spent) for name, spent in totals.items() if name in layers]
+
+
+def ports_of(model: ir.Model, ports: Sequence[Any]) -> tuple[str, ...]:
+    """Which input of the model each of OpenVINO's ports is, in the order of the ports.
+
+    OpenVINO drops inputs that nothing reads, and gives a port the name of a value further on where
+    nothing is computed in between (Dropout, SequenceAt). Such ports stand in the model's order.
+
+    Args:
+        model: What was compiled.
+        ports: Inputs of OpenVINO's model; `names` is a set of texts.
+
+    Raises:
+        LoweringError: The ports without a name of the model's are not as many as its other inputs.
+    """
+    declared = [value.name or "" for value in model.graph.inputs]
+    named = [next((name for name in declared if name in port.names), None) for port in ports]
+    read = [value.name or "" for value in model.graph.inputs if is_read(value)]
+    left = [name for name in read if name not in named]
+    if len(left) != named.count(None):
+        raise LoweringError(
+            f"OpenVINO reads {len(ports)} inputs where the model has {len(read)}",
+            why=f"it knows none of {left or read} by name",
+            fix="choose the target onnxruntime",
+        )
+    others = iter(left)
+    return tuple(next(others) if name is None else name for name in named)
+
+
+def is_read(value: ir.Value) -> bool:
+    """Whether a node reads it, in a body or not, or it is an output."""
+    return bool(value.uses()) or value.is_graph_output()
+
+
+def _placed(feed: Feed, ports: Sequence[str]) -> dict[int, Array]:
+    return {place: feed[name] for place, name in enumerate(ports)}
+
+
+def _require_narrow(feed: Feed) -> None:
+    """Raises FeedError for integers that need more than the 32 bits that OpenVINO computes with."""
+    for name, array in feed.items():
+        if array.dtype in (np.int64, np.uint64, np.uint32) and wide(array):
+            raise FeedError(
+                f"input '{name}' holds integers of more than 32 bits",
+                why="OpenVINO's CPU plugin computes 64-bit integers with 32 bits",
+                fix="choose the target onnxruntime",
+            )
 
 
 def _compiled(model: ir.Model, settings: dict[str, Any], shapes: Shapes | None = None) -> Any:
@@ -166,7 +213,8 @@ def _compiled(model: ir.Model, settings: dict[str, Any], shapes: Shapes | None =
         try:
             read = core.read_model(path)
             if shapes:
-                read.reshape({name: list(shape) for name, shape in shapes.items()})
+                names = ports_of(model, read.inputs)
+                read.reshape({i: list(shapes[name]) for i, name in enumerate(names)})
             return core.compile_model(read, "CPU", settings)
         except RuntimeError as error:
             raise LoweringError("OpenVINO refuses the model", why=str(error)) from error
