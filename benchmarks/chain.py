@@ -14,12 +14,12 @@ import onnx_ir as ir
 import qcompiler as qc
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.config import FLOAT_PIPELINE
+from qcompiler.decisions.binding import bound_regions
 from qcompiler.ir.program import Program
 from qcompiler.ir.verifier import verify
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.quantization.observers import make_observer
 from qcompiler.target.capability import Kernel
-from qcompiler.target.placement import placed_regions
 
 
 def chain(nodes: int) -> ir.Model:
@@ -66,7 +66,7 @@ def seconds(nodes: int) -> dict[str, float]:
     assert found == (), "the chain is not valid"
     stages = {
         "float passes": f"{FLOAT_PIPELINE},insert-observers",
-        "placement": f"assign-precision,{target.placement}",
+        "placement": f"assign-precision,resolve-placement,{target.placement}",
     }
     for name, text in stages.items():
         if name == "placement":
@@ -74,7 +74,7 @@ def seconds(nodes: int) -> dict[str, float]:
         started = time.perf_counter()
         qc.Pipeline.parse(text).run(program, PassContext(target))
         times[name] = time.perf_counter() - started
-    assert placed_regions(program, target, Kernel.STATIC), "nothing was quantized"
+    assert bound_regions(program, Kernel.STATIC), "nothing was quantized"
     return times
 
 

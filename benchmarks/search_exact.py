@@ -22,6 +22,7 @@ import qcompiler as qc
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.calibration.keeper import Keeper
 from qcompiler.config import FLOAT_PIPELINE
+from qcompiler.decisions.forms import Options, region_options
 from qcompiler.execution.timing import compare_latency
 from qcompiler.frontends import load
 from qcompiler.ir.plan import FLOAT
@@ -31,7 +32,6 @@ from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.search.assignment import Costs, assign
 from qcompiler.search.candidates import Workshop
 from qcompiler.search.cost import CostModel, elements_per_run, uniform_trials
-from qcompiler.search.options import Options, region_options
 from qcompiler.target.capability import Implementation
 
 

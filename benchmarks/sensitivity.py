@@ -21,6 +21,7 @@ from benchmarks.models import Model, from_packages, from_zoo
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.calibration.keeper import Keeper
 from qcompiler.config import FLOAT_PIPELINE, RECIPES
+from qcompiler.decisions.forms import region_options
 from qcompiler.frontends import load
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
@@ -30,7 +31,6 @@ from qcompiler.search.gates import gate_model
 from qcompiler.search.goal import DEFAULT_NSR
 from qcompiler.search.loop import PROBE_FEEDS
 from qcompiler.search.loss import Judge
-from qcompiler.search.options import region_options
 from qcompiler.search.prediction import LossModel
 from qcompiler.search.probing import Prober
 from qcompiler.search.sensitivity import FLOOR, measure_sensitivity

@@ -63,7 +63,8 @@ def through(kind: str, folder: Path, gate: bool) -> None:
         feeds = [
             {"x": np.random.default_rng(i).normal(0, 1, (1, _WIDTH)).astype(kind)} for i in range(2)
         ]
-        text = "canonicalize,insert-observers,calibrate,assign-precision{scheme=int8},"
+        text = "canonicalize,insert-observers,calibrate,"
+        text += "assign-precision{scheme=int8},resolve-placement,"
         context = PassContext(target, feeds, options={"overrides": kept})
         Pipeline.parse(text + target.placement).run(program, context)
         clock.lap("calibrate and place")

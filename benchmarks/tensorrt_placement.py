@@ -69,7 +69,8 @@ def main() -> None:
     rng = np.random.default_rng(0)
     feeds = [{"x": rng.normal(0, 1, (1, 3, 64, 64)).astype(np.float32)} for _ in range(4)]
     program = load(resnet50())
-    text = "canonicalize,dead-code,insert-observers,calibrate,assign-precision{scheme=int8},"
+    text = "canonicalize,dead-code,insert-observers,calibrate,"
+    text += "assign-precision{scheme=int8},resolve-placement,"
     Pipeline.parse(text + target.placement).run(program, PassContext(target, feeds))
     ours = placement(program.model)
     kinds = {node.name or "": node.op_type for node in all_nodes(program.model)}

@@ -18,13 +18,13 @@ from benchmarks.models import Model, from_packages, from_zoo
 from qcompiler.backends.tensorrt.artifact import WEIGHTED
 from qcompiler.backends.tensorrt.gate import CAPABILITIES, Gate
 from qcompiler.backends.tensorrt.target import TensorRT
+from qcompiler.decisions.binding import bound_regions
 from qcompiler.execution.saving import write_onnx
 from qcompiler.frontends import load
 from qcompiler.ir.diagnostics import Severity
 from qcompiler.ir.program import Program
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
-from qcompiler.target.placement import placed_regions
 
 _SAMPLES = 6
 
@@ -33,14 +33,15 @@ def placed(model: Model, target: TensorRT) -> Program:
     """The model with every legal region in the target's precision."""
     program = load(model.path)
     float_passes = "canonicalize,dead-code,insert-observers,calibrate"
-    text = f"{float_passes},assign-precision{{scheme={target.preferred}}},{target.placement}"
+    decided = f"assign-precision{{scheme={target.preferred}}},resolve-placement"
+    text = f"{float_passes},{decided},{target.placement}"
     Pipeline.parse(text).run(program, PassContext(target, model.feeds[:_SAMPLES]))
     return program
 
 
 def verdict(program: Program, path: Path, target: TensorRT, gate: Gate) -> str:
     """What lint and builder say for one compute capability, in a few characters."""
-    regions = placed_regions(program, target, target.kernel)
+    regions = bound_regions(program, target.kernel)
     names = [each.region.anchor.name or "" for each in regions if each.region.kind in WEIGHTED]
     rejected = [d for d in target.legality(program) if d.severity is Severity.ERROR]
     result = gate.check(path, compute_capability=target.compute_capability)

@@ -14,6 +14,7 @@ from qcompiler.calibration.feed_files import FeedFiles
 from qcompiler.calibration.keeper import Keeper
 from qcompiler.compiled import Compiled
 from qcompiler.config import FLOAT_PIPELINE, RECIPES, SCHEMES, Recipe, Scheme, recipe_of, scheme_of
+from qcompiler.decisions.roundings import remembered
 from qcompiler.errors import (
     CalibrationError,
     ConfigurationError,
@@ -38,6 +39,7 @@ from qcompiler.search.source_check import Run, SourceCheck, reference_of, with_o
 from qcompiler.target.contract import Artifact, Target
 
 
+@remembered()
 def compile(  # noqa: A001 - the project's one verb
     model: object,
     target: str | Target = "onnxruntime",

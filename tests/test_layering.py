@@ -20,10 +20,13 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {"qcompiler": "qcompiler", "passes": "qcompiler.passes", "backends": "qcompiler.backends"}
 LAYERS = (
     "printable", "errors", "files", "quantization", "ir", "config", "frontends", "target",
-    "execution", "pipeline", "calibration", "search", "report", "passes", "backends", "compiled",
-    "compile", "lint", "compare", "console", "cli",
+    "decisions", "execution", "pipeline", "calibration", "search", "report", "passes", "backends",
+    "compiled", "compile", "lint", "compare", "console", "cli",
 )  # fmt: skip
-TYPE_ONLY_UPWARD = {("qcompiler.errors", "qcompiler.ir.diagnostics")}
+TYPE_ONLY_UPWARD = {
+    ("qcompiler.errors", "qcompiler.ir.diagnostics"),
+    ("qcompiler.ir.program", "qcompiler.decisions.placement"),  # a program carries its decisions
+}
 # These modules are imported only when a torch source or engine is used.
 TORCH_AT_TOP = (
     "qcompiler.frontends.torch*",
@@ -34,7 +37,7 @@ TORCH_AT_TOP = (
     "qcompiler.backends.executorch.partitioned",
     "qcompiler.backends.executorch.sizes",
 )
-NETWORKX = ("qcompiler.ir.*", "qcompiler.search.*", "qcompiler.passes.placement.align_scales")
+NETWORKX = ("qcompiler.ir.*", "qcompiler.search.*", "qcompiler.decisions.scale_groups")
 # Inheritance that stands until torch's lowering of a program is no backend's own.
 BACKENDS_TOGETHER = {("executorch", "torch_engines")}
 # One class per quantized engine of torch: thin files over a shared folder.

@@ -5,6 +5,8 @@ T1, T2, T6 (numerics), T10, T13, T15, T16 and T17 also stand beside the code the
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -14,7 +16,6 @@ from qcompiler.ir.plan import Choice, Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.text import from_text
 from qcompiler.ir.walk import all_graphs, all_nodes
-from qcompiler.passes.placement.align_scales import AlignScales
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
 from tests.oracle import HALF_PERCENT, compile_int8, in_float, noise, normal_feed, ops_of
@@ -243,8 +244,9 @@ def test_t08_concat_with_shared_and_with_separate_scales(precision: str, scales:
     compiled = compile_int8(_concat(), feeds, plan=plan)
     assert set(compiled.kernels.integer) == {*names, "join"}
     compiled.verify().require()
-    found = compiled.program.scales
-    assert len({float(found[name].scale) for name in ("a", "b", "c")}) == (
+    found = compiled.program.placement
+    assert found is not None
+    assert len({float(found.params(name).scale) for name in ("a", "b", "c")}) == (
         1 if scales == 1 else 2  # the result takes the large operand's range
     )
 
@@ -259,10 +261,11 @@ def test_t08_the_loss_of_both_forms_is_reported_and_right() -> None:
     feeds = [{"a": small, "b": large}]
     plan = Plan("onnxruntime", {"join": Choice("int8")})
     context = PassContext(OnnxRuntime(1), feeds, options={"plan": plan})
-    Pipeline.parse("insert-observers{method=minmax},calibrate,assign-precision").run(
-        source, context
-    )
-    details = AlignScales().run(source, context).details["concat losses"]["join"]
+    Pipeline.parse(
+        "insert-observers{method=minmax},calibrate,assign-precision,resolve-placement"
+    ).run(source, context)
+    assert source.placement is not None
+    details = asdict(source.placement.concat_losses["join"])
     for precision in ("int8", "int8-shared"):
         plan = Plan("onnxruntime", {"join": Choice(precision)})
         program = from_text("""g (float[N,1000] a, float[N,1000] b) => (float[N,2000] c)

@@ -17,13 +17,13 @@ from qcompiler.backends.executorch.runtime import (
     require,
     traceable,
 )
+from qcompiler.decisions.binding import bound_regions
 from qcompiler.ir.origin import REGION_KEY
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.ir.signature import Feed
 from qcompiler.target.capability import Kernel
 from qcompiler.target.contract import CostSample, KernelCount
-from qcompiler.target.placement import placed_regions
 
 if TYPE_CHECKING:
     from qcompiler.backends.executorch.target import ExecuTorch
@@ -95,13 +95,14 @@ def _counted(program: Program, target: ExecuTorch, layers: Sequence[Layer]) -> K
 
     ops = Counter(each.summary for each in layers)
     ops["delegates"] = len({each.delegate for each in layers} - {None})
-    if program.plan is None:
+    if program.placement is None:
         return KernelCount((), {}, dict(ops))
     by_weight = {each.weight: each for each in layers if each.weight is not None}
     left = Counter((_plain(each), each.levels) for each in layers if each.objection is None)
     integer, missed = [], {}
     kernels = (Kernel.STATIC, Kernel.DYNAMIC)
-    placed = [each for kind in kernels for each in placed_regions(program, target, kind)]
+    bound = [each for kind in kernels for each in bound_regions(program, kind)]
+    placed = [each for each in bound if not each.moves_integers]
     for each in placed:
         region = each.region
         if region.weight is not None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from qcompiler.decisions.binding import bound_regions
 from qcompiler.execution.openvino.session import RuntimeLayer
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.target.contract import KernelCount, Target
-from qcompiler.target.placement import placed_regions
 
 _INTEGER = frozenset({"u8", "i8"})
 _PRODUCTS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
@@ -25,7 +25,7 @@ def count_kernels(program: Program, target: Target, layers: Sequence[RuntimeLaye
     elementwise regions are fused into others there and not looked for.
     """
     integer, missed = [], {}
-    placed = placed_regions(program, target) if program.plan is not None else []
+    placed = bound_regions(program) if program.placement is not None else []
     for each in placed:
         region = each.region
         if region.kind not in _PRODUCTS:

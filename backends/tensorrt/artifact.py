@@ -14,13 +14,13 @@ from qcompiler.backends.tensorrt.gate import WORDING, Gate, GateResult, availabl
 from qcompiler.backends.tensorrt.lint.run import float_nodes
 from qcompiler.backends.tensorrt.roofline import modelled
 from qcompiler.backends.tensorrt.stand_in import open_stand_in
+from qcompiler.decisions.binding import Placed, bound_regions
 from qcompiler.execution.saving import weight_bytes, write_onnx
 from qcompiler.files.scratch import scratch_folder
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.ir.signature import Feed
 from qcompiler.target.contract import Artifact, CostSample, KernelCount
-from qcompiler.target.placement import Placed, placed_regions
 
 if TYPE_CHECKING:
     from qcompiler.backends.tensorrt.target import TensorRT
@@ -151,8 +151,8 @@ class TensorRTArtifact(Artifact):
 
     def _weighted(self) -> list[Placed]:
         """The weighted regions that the plan quantizes."""
-        if self._program.plan is None:
+        if self._program.placement is None:
             return []
         kernel = self._target.kernel
-        placed = placed_regions(self._program, self._target, kernel)
+        placed = bound_regions(self._program, kernel)
         return [each for each in placed if each.region.kind in WEIGHTED]

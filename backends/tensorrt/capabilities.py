@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from qcompiler.decisions.roundings import reduction_axis
 from qcompiler.ir.regions import Region, RegionPattern
-from qcompiler.passes.placement.weight_blocks import reduction_axis
 from qcompiler.quantization.qspace import (
     S8_SYMMETRIC,
     S8_SYMMETRIC_PER_CHANNEL,

@@ -20,16 +20,15 @@ from qcompiler.backends.torch_engines.depthwise import (
 from qcompiler.backends.torch_engines.faults import FAULTS, Fault, Site, objections
 from qcompiler.backends.torch_engines.recurrent_weights import quantize_recurrent
 from qcompiler.backends.torch_engines.tables import table_objection
+from qcompiler.decisions.roundings import nearest
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.diagnostics import Diagnostic, Severity
-from qcompiler.ir.optraits import weight_channel_axis
 from qcompiler.ir.origin import source_line
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.ir.signature import Feed
 from qcompiler.ir.walk import constant
-from qcompiler.quantization.numerics import quantize, weight_qparams
-from qcompiler.quantization.qspace import Granularity, QSpace
+from qcompiler.quantization.qspace import QSpace
 from qcompiler.target.arithmetic import Arithmetic
 from qcompiler.target.capability import CapabilityTable, Implementation
 from qcompiler.target.contract import (
@@ -254,11 +253,7 @@ def _integers(node: ir.Node, value: ir.Value, space: QSpace) -> tuple[np.ndarray
     stored = weight_of(value)
     if stored is not None:
         return stored.values, stored.scale.ndim > 0
-    array = constant(value)
-    if array is None:
+    rounding = nearest(node, value, space)
+    if rounding is None:
         return None, False
-    axis = weight_channel_axis(node) if space.granularity is Granularity.CHANNEL else None
-    if axis is None:
-        space = space.with_granularity(Granularity.TENSOR)
-    params = weight_qparams(np.asarray(array, np.float32), space, axis)
-    return quantize(np.asarray(array, np.float32), params), axis is not None
+    return rounding.integers, rounding.params.axis is not None

@@ -24,6 +24,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from qcompiler.calibration.mean_errors import QuantizedTwin, mean_errors
+from qcompiler.decisions.binding import bound_regions
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.regions import Operand, Region
@@ -32,8 +33,6 @@ from qcompiler.ir.signature import Feed
 from qcompiler.ir.walk import constant, is_op, rank, sole_user
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 from qcompiler.quantization.numerics import BIAS_LIMIT
-from qcompiler.target.contract import Target
-from qcompiler.target.placement import placed_regions
 
 Array = npt.NDArray[Any]
 
@@ -51,15 +50,13 @@ class CorrectBias(Pass):
     requires: ClassVar[frozenset[Property]] = frozenset({Property.WEIGHTS_QUANTIZED})
 
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
-        if context.target is None:
-            raise ConfigurationError("correct-bias needs a target")
         feeds: Sequence[Feed] = tuple(context.options.get("samples", ()))
         reference = context.options.get("reference")
         if not feeds:
             return Outcome(details={"biases": 0})
         if not isinstance(reference, Program):
             raise ConfigurationError("correct-bias needs the float program as `reference`")
-        found = list(_measurable(program, context.target))
+        found = list(_measurable(program))
         errors = mean_errors(reference, [twin for _, twin in found], feeds)
         count = sum(
             _correct(bias, errors[twin.node].mean(axis=0), rewriter)
@@ -70,9 +67,9 @@ class CorrectBias(Pass):
         return Outcome(details={"biases": count})
 
 
-def _measurable(program: Program, target: Target) -> Iterator[tuple[Operand, QuantizedTwin]]:
+def _measurable(program: Program) -> Iterator[tuple[Operand, QuantizedTwin]]:
     """Regions with a bias that can be moved, with what their anchors read."""
-    for placed in placed_regions(program, target):
+    for placed in bound_regions(program):
         region = placed.region
         if region.bias is None or region.bias.node.graph is not program.graph:
             continue

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
+from qcompiler.decisions.forms import Options, region_options
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.optraits import traits
 from qcompiler.ir.plan import FLOAT, Choice, Plan
@@ -16,7 +17,6 @@ from qcompiler.ir.regions import Region, region_of
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import uses
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
-from qcompiler.search.options import Options, region_options
 from qcompiler.target.capability import Implementation
 from qcompiler.target.contract import Target
 

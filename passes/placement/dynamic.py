@@ -9,20 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import onnx_ir as ir
 
-from qcompiler.errors import ConfigurationError
+from qcompiler.decisions.binding import Placed, bound_regions
+from qcompiler.decisions.roundings import Rounding
 from qcompiler.ir.origin import REGION_KEY
 from qcompiler.ir.program import Program, Property
+from qcompiler.ir.qdq import stored_constant
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.walk import stored_array
-from qcompiler.passes.placement.quantize_weights import channel_layout
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
-from qcompiler.quantization.numerics import quantize, weight_qparams
-from qcompiler.quantization.qspace import QParams
 from qcompiler.target.capability import Kernel
-from qcompiler.target.placement import Placed, placed_regions
 
 
 @dataclass(frozen=True)
@@ -30,13 +26,11 @@ class InsertDynamicQuantization(Pass):
     """Rewrites every MatMul and Gemm that the plan runs in a dynamic form."""
 
     name: ClassVar[str] = "insert-dynamic-quantization"
-    requires: ClassVar[frozenset[Property]] = frozenset({Property.PRECISION_ASSIGNED})
+    requires: ClassVar[frozenset[Property]] = frozenset({Property.RESOLVED})
 
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
-        if context.target is None:
-            raise ConfigurationError("insert-dynamic-quantization needs a target")
         writer = _Writer(rewriter)
-        placed = placed_regions(program, context.target, Kernel.DYNAMIC)
+        placed = bound_regions(program, Kernel.DYNAMIC)
         products = [each for each in placed if each.region.kind in ("MatMul", "Gemm")]
         for each in products:
             writer.rewrite(each)
@@ -59,7 +53,7 @@ class _Writer:
     def __init__(self, rewriter: Rewriter) -> None:
         self._rewriter = rewriter
         self._activations: dict[tuple[ir.Value, ir.Graph | None], ir.Node] = {}
-        self._weights: dict[tuple[ir.Value, bool], _IntegerWeight] = {}
+        self._weights: dict[tuple[object, ...], _IntegerWeight] = {}
         self._turned: dict[tuple[ir.Value, ir.Graph | None], ir.Value] = {}
 
     def rewrite(self, placed: Placed) -> None:
@@ -136,29 +130,20 @@ class _Writer:
         return self._activations[key]
 
     def _weight(self, placed: Placed) -> _IntegerWeight:
-        operand = placed.region.weight
+        operand, rounding = placed.region.weight, placed.decided.rounding
         assert operand is not None
-        assert placed.form.weight is not None
+        assert rounding is not None
         transposed = _is_transposed(operand.node)
-        key = (operand.value, transposed)
+        key = (operand.value, transposed, *rounding.key)
         if key not in self._weights:
-            array = np.asarray(stored_array(operand.value), np.float32)
-            space, axis = channel_layout(operand.node, placed.form.weight)
-            params = weight_qparams(array, space, axis)
-            self._weights[key] = self._store(operand.value, array, params, transposed)
+            turned = rounding.transposed() if transposed else rounding
+            self._weights[key] = self._store(operand.value, turned)
         return self._weights[key]
 
-    def _store(
-        self, value: ir.Value, array: np.ndarray, params: QParams, transposed: bool
-    ) -> _IntegerWeight:
-        integers = quantize(array, params)
-        integers = np.ascontiguousarray(integers.T) if transposed else integers
-        zero = params.zero_point.astype(params.space.dtype.numpy())
-        name = value.name or "weight"
+    def _store(self, value: ir.Value, rounding: Rounding) -> _IntegerWeight:
+        stem = value.name or "weight"
         return _IntegerWeight(
-            self._rewriter.constant(ir.Tensor(integers), f"{name}_quantized"),
-            self._rewriter.constant(np.asarray(params.scale, np.float32), f"{name}_scale"),
-            self._rewriter.constant(ir.Tensor(zero), f"{name}_zero_point"),
+            *stored_constant(self._rewriter, stem, rounding.params, rounding.integers)
         )
 
 

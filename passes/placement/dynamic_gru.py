@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from qcompiler.errors import ConfigurationError
+from qcompiler.decisions.binding import bound_regions
 from qcompiler.ir.origin import REGION_KEY
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.rewriter import Rewriter
@@ -25,7 +25,6 @@ from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 from qcompiler.quantization.qspace import QSpace
 from qcompiler.quantization.recurrent import recurrent_weight
 from qcompiler.target.capability import Kernel
-from qcompiler.target.placement import placed_regions
 
 Array = npt.NDArray[Any]
 _STEP = (
@@ -42,12 +41,10 @@ class InsertDynamicGru(Pass):
     """Rewrites every GRU that the plan runs in a dynamic form."""
 
     name: ClassVar[str] = "insert-dynamic-gru"
-    requires: ClassVar[frozenset[Property]] = frozenset({Property.PRECISION_ASSIGNED})
+    requires: ClassVar[frozenset[Property]] = frozenset({Property.RESOLVED})
 
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
-        if context.target is None:
-            raise ConfigurationError("insert-dynamic-gru needs a target")
-        placed = placed_regions(program, context.target, Kernel.DYNAMIC)
+        placed = bound_regions(program, Kernel.DYNAMIC)
         found = [each for each in placed if each.region.kind == "GRU"]
         for each in found:
             assert each.form.weight is not None

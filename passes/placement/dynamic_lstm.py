@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 import onnx_ir as ir
 
+from qcompiler.decisions.binding import Placed, bound_regions
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.origin import REGION_KEY
 from qcompiler.ir.program import Program, Property
@@ -22,7 +23,6 @@ from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 from qcompiler.quantization.qspace import QSpace
 from qcompiler.quantization.recurrent import recurrent_weight
 from qcompiler.target.capability import Kernel
-from qcompiler.target.placement import Placed, placed_regions
 
 _KEPT = ("activations", "activation_alpha", "activation_beta", "clip", "direction",
          "hidden_size", "input_forget")  # fmt: skip
@@ -33,12 +33,10 @@ class InsertDynamicLstm(Pass):
     """Rewrites every LSTM that the plan runs in a dynamic form."""
 
     name: ClassVar[str] = "insert-dynamic-lstm"
-    requires: ClassVar[frozenset[Property]] = frozenset({Property.PRECISION_ASSIGNED})
+    requires: ClassVar[frozenset[Property]] = frozenset({Property.RESOLVED})
 
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
-        if context.target is None:
-            raise ConfigurationError("insert-dynamic-lstm needs a target")
-        placed = placed_regions(program, context.target, Kernel.DYNAMIC)
+        placed = bound_regions(program, Kernel.DYNAMIC)
         found = [each for each in placed if each.region.kind == "LSTM"]
         for each in found:
             _rewrite(each, rewriter)

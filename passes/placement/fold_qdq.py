@@ -14,10 +14,10 @@ from typing import ClassVar
 import numpy as np
 import onnx_ir as ir
 
-from qcompiler.execution.integer.extraction import params_of
 from qcompiler.ir.bounds import activation_bounds
 from qcompiler.ir.optraits import activation_positions, traits
 from qcompiler.ir.program import Program, Property
+from qcompiler.ir.qdq import params_of
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import all_graphs, constant, is_op, scalar, sole_user, uses
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext

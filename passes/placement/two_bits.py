@@ -15,18 +15,15 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from qcompiler.errors import ConfigurationError
+from qcompiler.decisions.binding import Placed, bound_regions
+from qcompiler.decisions.roundings import Rounding, reduction_axis
 from qcompiler.ir.origin import REGION_KEY
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.walk import is_op, stored_array
-from qcompiler.passes.placement.weight_blocks import reduction_axis
+from qcompiler.ir.walk import is_op
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
-from qcompiler.quantization.numerics import quantize, weight_qparams
 from qcompiler.quantization.packing import pack
-from qcompiler.quantization.qspace import QSpace
 from qcompiler.target.capability import Kernel
-from qcompiler.target.placement import Placed, placed_regions
 
 Array = npt.NDArray[Any]
 _PER_BYTE = 4
@@ -37,12 +34,10 @@ class InsertTwoBitProducts(Pass):
     """Rewrites every MatMul and Gemm that the plan runs with 2-bit weights."""
 
     name: ClassVar[str] = "insert-two-bit-products"
-    requires: ClassVar[frozenset[Property]] = frozenset({Property.PRECISION_ASSIGNED})
+    requires: ClassVar[frozenset[Property]] = frozenset({Property.RESOLVED})
 
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
-        if context.target is None:
-            raise ConfigurationError("insert-two-bit-products needs a target")
-        placed = placed_regions(program, context.target, Kernel.WEIGHT_ONLY)
+        placed = bound_regions(program, Kernel.WEIGHT_ONLY)
         found = [p for p in placed if p.form.weight is not None and p.form.weight.storage_bits == 2]
         for each in found:
             _rewrite(each, rewriter)
@@ -51,22 +46,20 @@ class InsertTwoBitProducts(Pass):
 
 
 def _rewrite(placed: Placed, rewriter: Rewriter) -> None:
-    operand, space = placed.region.weight, placed.form.weight
+    operand, rounding = placed.region.weight, placed.decided.rounding
     assert operand is not None
-    assert space is not None
+    assert rounding is not None
     node, output = operand.node, operand.node.outputs[0]
-    array = stored_array(operand.value)
-    assert array is not None
-    weight = np.asarray(array, np.float32)
-    parts = _stored(weight if reduction_axis(node) else weight.T, space)
+    rows = rounding if reduction_axis(node) else rounding.transposed()
+    parts = _stored(rows)
     stem = operand.value.name or "weight"
     names = ("two_bits", "scale", "zero_point")
     constants = [
         rewriter.constant(part, f"{stem}_{name}") for name, part in zip(names, parts, strict=True)
     ]
     bias = node.inputs[2] if is_op(node, "Gemm") and len(node.inputs) > 2 else None
-    inputs = weight.shape[reduction_axis(node)]
-    layout = {"K": inputs, "N": weight.size // inputs, "block_size": space.group_size}
+    outputs, inputs = rows.integers.shape
+    layout = {"K": inputs, "N": outputs, "block_size": rows.params.space.group_size}
     product = rewriter.insert(
         "MatMulNBits",
         [_rows(node, rewriter), *constants, None, bias],
@@ -93,14 +86,15 @@ def _rows(node: ir.Node, rewriter: Rewriter) -> ir.Value | None:
     return turned.outputs[0]
 
 
-def _stored(weight: Array, space: QSpace) -> tuple[Array, Array, Array]:
+def _stored(rounding: Rounding) -> tuple[Array, Array, Array]:
     """Bytes, scales and zero points of an [outputs, inputs] weight in blocks of its rows."""
+    params, space = rounding.params, rounding.params.space
     assert space.group_size is not None
-    params = weight_qparams(weight, space, 1)
+    outputs, inputs = rounding.integers.shape
     blocks = params.scale.shape[1]
-    integers = np.zeros((len(weight), blocks * space.group_size), np.uint8)
-    integers[:, : weight.shape[1]] = quantize(weight, params).astype(np.uint8)
-    zero = np.zeros((len(weight), -(-blocks // _PER_BYTE) * _PER_BYTE), np.uint8)
+    integers = np.zeros((outputs, blocks * space.group_size), np.uint8)
+    integers[:, :inputs] = rounding.integers.astype(np.uint8)
+    zero = np.zeros((outputs, -(-blocks // _PER_BYTE) * _PER_BYTE), np.uint8)
     zero[:, :blocks] = params.zero_point
-    data = pack(integers, space.dtype).reshape(len(weight), blocks, -1)
+    data = pack(integers, space.dtype).reshape(outputs, blocks, -1)
     return data, np.asarray(params.scale, np.float32), pack(zero, space.dtype).reshape(-1)

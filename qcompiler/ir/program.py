@@ -12,9 +12,9 @@ import onnx_ir as ir
 from qcompiler.ir.signature import Signature
 
 if TYPE_CHECKING:
+    from qcompiler.decisions.placement import Placement
     from qcompiler.ir.plan import Plan
     from qcompiler.quantization.observers import Observer
-    from qcompiler.quantization.qspace import QParams
 
 OBSERVER_DOMAIN = "qcompiler"
 """Domain of `Observer` nodes: `range = qcompiler.Observer<method>(x)`, range is float[2]."""
@@ -31,7 +31,7 @@ class Property(Enum):
     OBSERVED = auto()
     CALIBRATED = auto()
     PRECISION_ASSIGNED = auto()
-    SCALES_ALIGNED = auto()
+    RESOLVED = auto()
     QDQ_EXPLICIT = auto()
     WEIGHTS_QUANTIZED = auto()
     LEGAL = auto()
@@ -68,8 +68,7 @@ class Program:
         provenance: Where it came from.
         observations: Calibrated statistics by value name, filled by the pass `calibrate`.
         plan: Precision of every region, filled by `assign-precision`.
-        scales: Scale and zero point of every quantized value by name, filled by `align-scales`.
-        operand_scales: Other parameters that single operands need, by (node name, position).
+        placement: Scales, zero points and integers, filled by `resolve-placement`.
         properties: What is known to hold.
     """
 
@@ -78,8 +77,7 @@ class Program:
     provenance: Provenance
     observations: dict[str, Observer] = field(default_factory=dict)
     plan: Plan | None = None
-    scales: dict[str, QParams] = field(default_factory=dict)
-    operand_scales: dict[tuple[str, int], QParams] = field(default_factory=dict)
+    placement: Placement | None = None
     properties: frozenset[Property] = frozenset()
 
     @property
@@ -95,7 +93,6 @@ class Program:
             provenance=self.provenance,
             observations=dict(self.observations),
             plan=self.plan,
-            scales=dict(self.scales),
-            operand_scales=dict(self.operand_scales),
+            placement=self.placement,
             properties=self.properties,
         )

@@ -151,10 +151,10 @@ def _grow(anchor: ir.Node, pattern: RegionPattern, taken: set[ir.Node]) -> Regio
             activations.append(extra)
         nodes.append(user)
     weight = _operand_of(anchor, weight_of(anchor))
-    return Region(tuple(nodes), tuple(activations), weight, bias, _written(nodes[-1]))
+    return Region(tuple(nodes), tuple(activations), weight, bias, written_by(nodes[-1]))
 
 
-def _written(node: ir.Node) -> ir.Value:
+def written_by(node: ir.Node) -> ir.Value:
     """The first output that exists. An omitted one has no name, and nothing may ask for it."""
     return next((each for each in node.outputs if each.name), node.outputs[0])
 

@@ -96,49 +96,79 @@ def is_constant(value: ir.Value | None) -> bool:
     return ir.convenience.get_const_tensor(value) is not None
 
 
+_CONSTANT_KEEPERS = ("Transpose", "DequantizeLinear", "QuantizeLinear")
+
+
+def stored_identity(value: ir.Value | None) -> tuple[object, ...] | None:
+    """What `stored_array` is computed from: equal tuples mean equal arrays.
+
+    Tensors are in it by identity and are kept alive by it. None for what is no constant.
+    """
+    if value is None or value.is_graph_input():
+        return None
+    node = value.producer()
+    if node is None or not is_op(node, *_CONSTANT_KEEPERS):
+        tensor = ir.convenience.get_const_tensor(value)
+        return None if tensor is None else (Identity(tensor),)
+    operands = [stored_identity(operand) for operand in node.inputs if operand is not None]
+    if any(each is None for each in operands):
+        return None
+    attributes = tuple(sorted((a.name, str(a.value)) for a in node.attributes.values()))
+    return node.op_type, attributes, *(part for each in operands for part in each or ())
+
+
+class Identity:
+    """A tensor as part of a key: equal to itself only."""
+
+    def __init__(self, tensor: object) -> None:
+        self._tensor = tensor
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Identity) and self._tensor is other._tensor
+
+    def __hash__(self) -> int:
+        return id(self._tensor)
+
+
 def stored_array(value: ir.Value | None) -> Array | None:
     """The constant, as it is behind Transpose, QuantizeLinear and DequantizeLinear.
 
     None where the value, a scale or a zero point is computed at run time.
     """
     node = None if value is None else value.producer()
-    if node is None or not is_op(node, "Transpose", "DequantizeLinear", "QuantizeLinear"):
+    if node is None or not is_op(node, *_CONSTANT_KEEPERS):
         return constant(value)
     array = stored_array(node.inputs[0])
     if array is None:
         return None
     if is_op(node, "Transpose"):
         return np.transpose(array, node.attributes.get_ints("perm", None))
-    return _converted(node, array)
-
-
-def _converted(node: ir.Node, array: Array) -> Array | None:
-    """A constant behind QuantizeLinear or DequantizeLinear."""
-    scale, zero = constant(node.inputs[1]), None
-    if len(node.inputs) > 2 and node.inputs[2] is not None:
-        zero = constant(node.inputs[2])
-        if zero is None:
-            return None
-    if scale is None:
+    params = quantization_of(node)
+    if params is None:
         return None
-    params = _parameters(node, array, scale, zero)
     return quantize(array, params) if is_op(node, "QuantizeLinear") else dequantize(array, params)
 
 
-def _parameters(node: ir.Node, array: Array, scale: Array, zero: Array | None) -> QParams:
-    stored = node.outputs[0] if is_op(node, "QuantizeLinear") else node.inputs[0]
-    assert stored is not None
-    dtype = stored.dtype or ir.DataType.UINT8
+def quantization_of(node: ir.Node) -> QParams | None:
+    """Parameters of a QuantizeLinear or DequantizeLinear; None where they are computed."""
+    scale, zero_value = constant(node.inputs[1]), None
+    if len(node.inputs) > 2:
+        zero_value = node.inputs[2]
+    zero = constant(zero_value)
+    source = node.outputs[0] if is_op(node, "QuantizeLinear") else node.inputs[0]
+    dtype = None if source is None else source.dtype
+    if scale is None or dtype is None or (zero is None and zero_value is not None):
+        return None
     points = np.zeros(scale.shape, np.int64) if zero is None else zero.astype(np.int64)
-    axis = node.attributes.get_int("axis", 1)
-    block = node.attributes.get_int("block_size", 0)
     scale = np.asarray(scale, np.float32)
+    block, axis = node.attributes.get_int("block_size", 0), node.attributes.get_int("axis", 1)
+    dims = rank(node.inputs[0]) or rank(node.outputs[0])
+    axis = axis % dims if dims else axis
     if block:
-        space = QSpace(dtype, False, Granularity.GROUP, block)
-        return QParams(scale, points, space, axis % array.ndim)
-    if scale.size == 1:
+        return QParams(scale, points, QSpace(dtype, False, Granularity.GROUP, block), axis)
+    if scale.size == 1 and scale.ndim <= 1:
         return QParams(scale.reshape(()), points.reshape(()), QSpace(dtype, False))
-    return QParams(scale, points, QSpace(dtype, False, Granularity.CHANNEL), axis % array.ndim)
+    return QParams(scale, points, QSpace(dtype, False, Granularity.CHANNEL), axis)
 
 
 def is_stored(value: ir.Value | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qcompiler.decisions.forms import denials
 from qcompiler.errors import LegalityError, LossError, LoweringError, QCompilerError
 from qcompiler.ir.origin import describe
 from qcompiler.ir.plan import FLOAT, Plan
@@ -10,7 +11,6 @@ from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.search.candidates import Candidate, Workshop, failure
 from qcompiler.search.goal import Goal
 from qcompiler.search.loss import sqnr_db
-from qcompiler.search.options import denials
 from qcompiler.target.constraints import has_elements
 
 
@@ -112,8 +112,9 @@ def over_score(scores: tuple[float, float], goal: Goal) -> list[str]:
 
 def _mixed(candidate: Candidate, bound: float) -> list[str]:
     """Concats whose operands differ so much in size that one scale drowns the smallest."""
-    predicted = candidate.report.details("align-scales").get("concat losses", {})
-    keys = [key for key, loss in predicted.items() if min(loss["shared"], loss["separate"]) > bound]
+    placement = candidate.program.placement
+    predicted = {} if placement is None else placement.concat_losses
+    keys = [key for key, loss in predicted.items() if min(loss.shared, loss.separate) > bound]
     return [
         f"the Concat '{key}' joins operands of very different size in one scale" for key in keys
     ]

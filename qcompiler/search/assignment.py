@@ -17,11 +17,11 @@ import onnx_ir as ir
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
+from qcompiler.decisions.forms import Options
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.regions import region_of
 from qcompiler.ir.walk import uses
-from qcompiler.search.options import Options
 from qcompiler.search.quiet import quiet_stdout
 from qcompiler.target.capability import Implementation
 

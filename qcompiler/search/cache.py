@@ -19,11 +19,11 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from qcompiler.decisions.forms import Options
 from qcompiler.errors import ArtifactError, ConfigurationError
 from qcompiler.files.reading import Door, Kind, cause
 from qcompiler.files.writing import write_text
 from qcompiler.ir.regions import Region
-from qcompiler.search.options import Options
 
 VARIABLE = "QCOMPILER_CACHE"
 

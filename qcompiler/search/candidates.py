@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
+from qcompiler.decisions.forms import Options
 from qcompiler.errors import QCompilerError
 from qcompiler.ir.plan import FLOAT, Choice, Plan
 from qcompiler.ir.program import Program
@@ -15,7 +16,6 @@ from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline, PipelineReport
 from qcompiler.search.evaluation import plan_losses, unshippable
 from qcompiler.search.loss import Judge
-from qcompiler.search.options import Options
 from qcompiler.search.pace import Pace
 from qcompiler.search.placing import place
 from qcompiler.target.contract import Artifact, CostSample, Target
@@ -72,7 +72,6 @@ class Workshop:
         target: Where candidates run.
         options: Legal forms by region.
         judge: Samples with float outputs; None where candidates are not run.
-        verify_each: Verify the IR after every placement pass.
         correct_bias: Correct biases of candidates that are timed, where that lowers their loss.
         fitting: Samples that corrections are fitted to; the judge's own if there are no others.
         executor: Workers that measure losses of several plans at once; None measures here.
@@ -83,7 +82,6 @@ class Workshop:
     target: Target
     options: Sequence[Options]
     judge: Judge | None = None
-    verify_each: bool = False
     correct_bias: bool = False
     fitting: Sequence[Feed] = ()
     executor: Executor | None = None
@@ -109,7 +107,7 @@ class Workshop:
         """
         key = _key(plan)
         if key not in self._built:
-            program, report = place(self.program, self.target, plan, self.verify_each)
+            program, report = place(self.program, self.target, self.options, plan)
             self._built[key] = Candidate(plan, program, self.target.lower(program), report)
         return self._built[key]
 

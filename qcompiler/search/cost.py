@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
+from qcompiler.decisions.forms import Options
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.program import Program
 from qcompiler.search.assignment import Costs
 from qcompiler.search.cache import CostCache
 from qcompiler.search.candidates import Candidate
 from qcompiler.search.objective import ENERGY, LATENCY, SIZE, Footprint, Objective
-from qcompiler.search.options import Options
 from qcompiler.search.prediction import LossModel
 from qcompiler.target.contract import ConversionCost, CostSample
 

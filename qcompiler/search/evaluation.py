@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
+from qcompiler.decisions.forms import Options, region_options
 from qcompiler.execution.packing import PackedModel, pack, unpack
 from qcompiler.execution.shipping import Crew, Shipment
 from qcompiler.ir.plan import Plan
@@ -67,11 +68,14 @@ class _Bench:
 
     program: Program
     target: Target
+    options: Sequence[Options]
     judge: Judge
 
     @classmethod
     def of(cls, payload: Payload) -> _Bench:
-        return cls(payload.calibrated.program(), payload.target, payload.judge)
+        program, target = payload.calibrated.program(), payload.target
+        options = region_options(program, target, target.regions(program))
+        return cls(program, target, options, payload.judge)
 
 
 def plan_loss(shipment: Shipment[Payload], plan: Plan) -> float | None:
@@ -81,7 +85,7 @@ def plan_loss(shipment: Shipment[Payload], plan: Plan) -> float | None:
     """
     bench = shipment.resident(_Bench.of)
     try:
-        artifact = bench.target.lower(place(bench.program, bench.target, plan)[0])
+        artifact = bench.target.lower(place(bench.program, bench.target, bench.options, plan)[0])
         return bench.judge.loss(artifact.run)
     except Exception:  # noqa: BLE001 - engines raise what they like
         return None

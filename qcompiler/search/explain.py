@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from qcompiler.decisions.forms import Options
 from qcompiler.ir.plan import FLOAT, Choice, Plan
 from qcompiler.search.cost import CostModel
-from qcompiler.search.options import Options
 from qcompiler.search.prediction import LossModel
 
 

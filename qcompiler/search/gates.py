@@ -13,14 +13,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
+from qcompiler.decisions.forms import Options
+from qcompiler.decisions.placement import ValueKey
 from qcompiler.execution.packing import PackedModel, pack
 from qcompiler.ir.program import OBSERVER_DOMAIN, Program
 from qcompiler.ir.regions import Operand, Region
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.walk import Usage, all_nodes, is_observer, is_op, stored_array, uses
+from qcompiler.ir.walk import Usage, all_nodes, is_observer, is_op, rank, uses
 from qcompiler.quantization.numerics import choose_qparams
 from qcompiler.quantization.qspace import QParams, QSpace
-from qcompiler.search.options import Options
 from qcompiler.search.recurrent_gates import dynamic_lstm, is_dynamic_lstm, lstm_constants
 from qcompiler.search.weight_gates import RoundedWeight, rounded_weight, zero_points
 from qcompiler.target.capability import Implementation, Kernel
@@ -77,24 +78,24 @@ class GateModel:
 
 
 def gate_model(
-    program: Program, options: Sequence[Options], scales: Mapping[str, QParams]
+    program: Program, options: Sequence[Options], values: Mapping[ValueKey, QParams]
 ) -> GateModel:
     """Builds the switchable model of a calibrated program; the program is not changed.
 
     Args:
         program: Canonical and calibrated.
         options: Legal forms by region.
-        scales: Parameters of values by name, as `align-scales` derives them for a plan with every
-            region quantized; values that are missing take their observed range.
+        values: Parameters of values, as `resolve` derives them for a plan with every region
+            quantized; values that are missing take their observed range.
     """
-    return _Builder(program, options, scales).build()
+    return _Builder(program, options, values).build()
 
 
 @dataclass(eq=False)
 class _Builder:
     source: Program
     options: Sequence[Options]
-    scales: Mapping[str, QParams]
+    params: Mapping[ValueKey, QParams]
     _gates: dict[Gate, ir.Value] = field(default_factory=dict)
     _scaled: dict[Gate, tuple[Gate, float]] = field(default_factory=dict)
     _switched: dict[str, tuple[Gate, float]] = field(default_factory=dict)
@@ -176,7 +177,7 @@ class _Builder:
         gate = Gate(VALUE, name, space.name)
         if gate in self._gates:
             return gate
-        params = self.scales.get(name) or self._observed(name, space, form)
+        params = self.params.get((name, space.dtype.name)) or self._observed(name, space, form)
         value = self._values[name]
         targets = self._targets(value, only)
         parts = [
@@ -214,11 +215,11 @@ class _Builder:
         if gate in self._gates or gate in self._scaled:
             return [gate]
         second = [Operand(operand.node, 2)] if is_op(operand.node, "LSTM", "GRU", "RNN") else []
-        arrays = [(each, stored_array(each.value)) for each in (operand, *second)]
         weights = [
-            (each, rounded_weight(each.node, array, space))
-            for each, array in arrays
-            if array is not None and array.ndim >= 2
+            (each, weight)
+            for each in (operand, *second)
+            if (rank(each.value) or 0) >= 2
+            and (weight := rounded_weight(each.node, each.value, space)) is not None
         ]
         error = sum(each.error for _, each in weights)
         switched, unit = self._switched.get(region.key, (gate, 0.0))

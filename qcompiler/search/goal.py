@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from numbers import Real
 
 from qcompiler.config import Scheme
+from qcompiler.decisions.forms import Options
 from qcompiler.errors import ConfigurationError
 from qcompiler.execution.timing import Latency
 from qcompiler.ir.diagnostics import Diagnostic
@@ -15,7 +16,6 @@ from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.search.candidates import Candidate
 from qcompiler.search.objective import Objective
-from qcompiler.search.options import Options
 from qcompiler.search.scoring import Evaluate
 from qcompiler.target.contract import Artifact
 

@@ -9,12 +9,12 @@ from types import MappingProxyType
 import numpy as np
 import onnx_ir as ir
 
+from qcompiler.decisions.forms import Options
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.optraits import weight_channel_axis
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.regions import Region
 from qcompiler.quantization.qspace import Granularity, QSpace
-from qcompiler.search.options import Options
 from qcompiler.target.capability import Implementation
 
 LATENCY, SIZE, ENERGY = "latency", "size", "energy-proxy"

@@ -1,7 +1,11 @@
-"""Plan → placed program: the target's own passes make a plan explicit."""
+"""Plan → placed program: all is decided once, then the target's passes write it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from qcompiler.decisions.forms import Options
+from qcompiler.decisions.resolve import resolve
 from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program, Property
 from qcompiler.pipeline.contract import PassContext
@@ -10,12 +14,25 @@ from qcompiler.target.contract import Target
 
 
 def place(
-    program: Program, target: Target, plan: Plan, verify_each: bool = False
+    program: Program,
+    target: Target,
+    options: Sequence[Options],
+    plan: Plan,
 ) -> tuple[Program, PipelineReport]:
-    """A copy of a calibrated program with the plan made explicit by the target's passes."""
+    """A copy of a calibrated program with the plan made explicit by the target's passes.
+
+    Args:
+        program: Canonical and calibrated; not changed.
+        target: Whose passes write.
+        options: Legal forms of the program's regions.
+        plan: Precision of every region.
+
+    Raises:
+        LegalityError: See `resolve`.
+    """
     placed = program.clone()
     placed.plan = plan
-    placed.properties = program.properties | {Property.PRECISION_ASSIGNED}
-    pipeline = Pipeline.parse(target.placement)
-    report = pipeline.run(placed, PassContext(target=target))
+    placed.placement = resolve(program.observations, options, plan)
+    placed.properties = program.properties | {Property.PRECISION_ASSIGNED, Property.RESOLVED}
+    report = Pipeline.parse(target.placement).run(placed, PassContext(target=target))
     return placed, report

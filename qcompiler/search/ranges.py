@@ -6,8 +6,9 @@ a few runs, and no pass over the data.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from qcompiler.decisions.forms import Options
 from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program
 from qcompiler.quantization.observer import Observer
@@ -23,13 +24,18 @@ looks good on samples like those and cost up to 14 dB on others.
 
 
 def with_best_ranges(
-    program: Program, target: Target, plan: Plan, judge: Judge
+    program: Program,
+    target: Target,
+    options: Sequence[Options],
+    plan: Plan,
+    judge: Judge,
 ) -> tuple[Program, Mapping[str, float]]:
     """The program under the method whose plan loses least, and the loss of every method tried.
 
     Args:
         program: Calibrated; it comes back as it is if its statistics allow one method only.
         target: Where the plan runs.
+        options: Legal forms of the program's regions.
         plan: A plan with static forms, such as every region in int8.
         judge: Measures the loss.
     """
@@ -40,7 +46,7 @@ def with_best_ranges(
         variant = program.clone()
         variant.observations = _under(program.observations, method)
         try:
-            placed, _ = place(variant, target, plan)
+            placed, _ = place(variant, target, options, plan)
             tried[method] = (judge.loss(target.lower(placed).run), variant)
         except Exception:  # noqa: BLE001, S112 - this plan fails; the search tries others and logs why
             continue

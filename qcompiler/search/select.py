@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from qcompiler.config import Recipe
+from qcompiler.decisions.forms import Options, region_options
+from qcompiler.decisions.placement import ValueKey
+from qcompiler.decisions.resolve import resolve
 from qcompiler.execution.timing import Latency
-from qcompiler.ir.program import Program, Property
-from qcompiler.pipeline.contract import PassContext, Progress
-from qcompiler.pipeline.pipeline import Pipeline
+from qcompiler.ir.program import Program
+from qcompiler.pipeline.contract import Progress
 from qcompiler.quantization.qspace import QParams
 from qcompiler.search.asked import asked_plan, built, over_bound, over_score
 from qcompiler.search.cache import CostCache
@@ -31,7 +33,6 @@ from qcompiler.search.goal import (
 from qcompiler.search.loop import Search
 from qcompiler.search.loss import Judge, sqnr_db
 from qcompiler.search.objective import Objective, footprint
-from qcompiler.search.options import Options, region_options
 from qcompiler.search.pace import Pace
 from qcompiler.search.parts import output_slices
 from qcompiler.search.proof import PROFILE_FEEDS, REWRITTEN, Proof, choose
@@ -103,7 +104,7 @@ def _best_ranges(
     if not trials or not program.observations:
         return program
     plan = Workshop(program, target, options).plan(trials[0])
-    return with_best_ranges(program, target, plan, judge)[0]
+    return with_best_ranges(program, target, options, plan, judge)[0]
 
 
 @dataclass(eq=False)
@@ -193,15 +194,12 @@ class _Chooser:
     def _gates(self) -> GateModel:
         """The switchable model, with the scales of the plan that quantizes every region."""
         workshop = self.workshop
-        scales: Mapping[str, QParams] = {}
+        values: Mapping[ValueKey, QParams] = {}
         trials = uniform_trials(workshop.options)
-        if trials and "align-scales" in workshop.target.placement:
-            program = workshop.program.clone()
-            program.plan = workshop.plan(trials[0])
-            program.properties |= {Property.PRECISION_ASSIGNED}
-            Pipeline.parse("align-scales").run(program, PassContext(target=workshop.target))
-            scales = program.scales
-        return gate_model(workshop.program, workshop.options, scales)
+        if trials:
+            plan = workshop.plan(trials[0])
+            values = resolve(workshop.program.observations, workshop.options, plan).values
+        return gate_model(workshop.program, workshop.options, values)
 
     def _accept(self, candidate: Candidate) -> bool:
         """Whether the user's score allows the candidate, computed once on what is returned."""

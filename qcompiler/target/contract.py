@@ -150,7 +150,7 @@ class Restored:
 
 
 STATIC_PLACEMENT = (
-    "align-scales,insert-qdq,quantize-stored-operands,fold-qdq,quantize-weights,quantize-bias,"
+    "insert-qdq,quantize-stored-operands,fold-qdq,quantize-weights,quantize-bias,"
     "insert-dynamic-quantization,tie-embeddings,dead-code"
 )
 """Passes from a planned program to explicit quantization, as pipeline text."""

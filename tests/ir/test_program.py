@@ -49,4 +49,4 @@ def test_editing_a_clone_leaves_the_original(program: Program) -> None:
     assert to_text(program) == before
     assert verify(program) == ()
     assert not program.properties
-    assert program.scales is not other.scales
+    assert program.observations is not other.observations

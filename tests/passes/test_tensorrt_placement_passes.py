@@ -112,9 +112,9 @@ def test_blocks_lie_along_the_reduction_axis(transposed: int) -> None:
     product = net.add("Gemm", "x", net.const(weight, "w"), transB=transposed)
     program = load(net.model(product))
     target = TensorRT(precision="int4-weights", block=64)
-    Pipeline.parse("assign-precision{scheme=int4-weights},quantize-weight-blocks").run(
-        program, PassContext(target)
-    )
+    Pipeline.parse(
+        "assign-precision{scheme=int4-weights},resolve-placement,quantize-weight-blocks"
+    ).run(program, PassContext(target))
     (node,) = [each for each in program.graph if is_op(each, "DequantizeLinear")]
     axis = 1 if transposed else 0
     assert node.attributes.get_int("axis", 9) == axis

@@ -82,7 +82,7 @@ class Raise(Pass):
 
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
         DropOneIdentity().apply(program, rewriter, context)
-        program.scales.clear()
+        program.placement = None
         if self.ours:
             raise CalibrationError("no data")
         raise ValueError("a bug")

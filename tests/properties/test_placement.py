@@ -145,7 +145,8 @@ class _Oracle:
 
     def __init__(self, case: Case, program: Program) -> None:
         assert program.plan is not None
-        self._case, self._scales = case, program.scales
+        assert program.placement is not None
+        self._case, self._placement = case, program.placement
         self._int8 = {k[2:] for k, c in program.plan.choices.items() if c.precision != FLOAT}
         readers = [name for step in case.steps for name in step.reads]
         # A ReLU is absorbed by its producer's kernel when it is the only one to read it.
@@ -172,7 +173,7 @@ class _Oracle:
         return [values[name] for name in self._case.outputs]
 
     def _rounded(self, value: Array, name: str) -> Array:
-        params = self._scales[name]
+        params = self._placement.params(name)
         steps = np.rint(value / params.scale) + params.zero_point
         clamped = np.clip(steps, 0, 255) - params.zero_point
         return (clamped * params.scale).astype(np.float32)
@@ -197,7 +198,7 @@ class _Oracle:
         return reads[0].transpose(0, 1, 3, 2) if step.kind == "turn" else np.maximum(reads[0], 0)
 
 
-_PLACE = "assign-precision,align-scales,insert-qdq,fold-qdq,quantize-weights,quantize-bias"
+_PLACE = "assign-precision,resolve-placement,insert-qdq,fold-qdq,quantize-weights,quantize-bias"
 
 
 @settings(max_examples=50, deadline=None)
@@ -214,7 +215,7 @@ def test_a_placed_program_is_fake_quantization_bit_by_bit(case: Case) -> None:
 @given(_cases())
 def test_folding_keeps_every_bit_and_is_idle_the_second_time(case: Case) -> None:
     program, context = _calibrated(case)
-    Pipeline.parse("assign-precision,align-scales,insert-qdq").run(program, context)
+    Pipeline.parse("assign-precision,resolve-placement,insert-qdq").run(program, context)
     before = _run(program, case.feed)
     FoldQdq().run(program, context)
     assert [str(found) for found in verify(program)] == []

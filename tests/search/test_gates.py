@@ -9,12 +9,12 @@ import numpy.typing as npt
 import pytest
 
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
+from qcompiler.decisions.forms import Options, region_options
 from qcompiler.ir.program import Program
 from qcompiler.ir.text import from_text
 from qcompiler.search.candidates import Workshop
 from qcompiler.search.gates import WEIGHT, GateModel, gate_model
 from qcompiler.search.loss import Judge
-from qcompiler.search.options import Options, region_options
 from qcompiler.search.prediction import LossModel
 from qcompiler.search.probing import Prober
 

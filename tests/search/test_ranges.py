@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
+from qcompiler.decisions.forms import Options, region_options
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.plan import Choice, Plan
 from qcompiler.ir.program import Program
@@ -30,6 +31,10 @@ def calibrated(method: str, feeds: list[dict[str, np.ndarray]]) -> Program:
     return program
 
 
+def options(program: Program) -> list[Options]:
+    return region_options(program, TARGET, TARGET.regions(program))
+
+
 def feeds(outlier: float) -> list[dict[str, np.ndarray]]:
     """Normal values, with one element of this size in each sample."""
     rng = np.random.default_rng(0)
@@ -46,7 +51,7 @@ def test_the_method_that_loses_least_is_taken(outlier: float) -> None:
     samples = feeds(outlier)
     program = calibrated("mse", samples)
     judge = Judge(samples, TARGET.lower(from_text(TEXT)).run)
-    chosen, losses = with_best_ranges(program, TARGET, PLAN, judge)
+    chosen, losses = with_best_ranges(program, TARGET, options(program), PLAN, judge)
     assert set(losses) == set(METHODS)
     best = min(losses, key=lambda method: losses[method])
     for name, seen in chosen.observations.items():
@@ -59,7 +64,7 @@ def test_statistics_of_one_method_only_come_back_as_they_are() -> None:
     samples = feeds(1.0)
     program = calibrated("minmax", samples)
     judge = Judge(samples, TARGET.lower(from_text(TEXT)).run)
-    assert with_best_ranges(program, TARGET, PLAN, judge) == (program, {})
+    assert with_best_ranges(program, TARGET, options(program), PLAN, judge) == (program, {})
 
 
 def test_another_reading_equals_calibrating_with_it() -> None:

@@ -20,6 +20,7 @@ import pytest
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.calibration.keeper import Keeper
 from qcompiler.config import FLOAT_PIPELINE
+from qcompiler.decisions.forms import Options, region_options
 from qcompiler.errors import LoweringError
 from qcompiler.execution.session import OrtSession
 from qcompiler.frontends import load
@@ -35,7 +36,6 @@ from qcompiler.search.gates import FLAGS, Gate, GateModel, gate_model
 from qcompiler.search.loop import Search
 from qcompiler.search.loss import Judge, noise_to_signal
 from qcompiler.search.objective import Objective, footprint
-from qcompiler.search.options import Options, region_options
 from qcompiler.search.prediction import LossModel
 from qcompiler.search.probing import Prober
 from qcompiler.search.state import Limits, SearchState

@@ -12,10 +12,11 @@ import onnx_ir as ir
 from qcompiler.execution.integer.operand import Array, QuantizedOperand
 from qcompiler.execution.integer.reference import KERNELS, reference
 from qcompiler.ir.optraits import traits
+from qcompiler.ir.qdq import params_of
 from qcompiler.ir.regions import Operand, Region, stored_data
 from qcompiler.ir.walk import constant, is_op, scalar, stored_array, uses
 from qcompiler.quantization.numerics import bias_scale, quantize
-from qcompiler.quantization.qspace import Granularity, QParams, QSpace
+from qcompiler.quantization.qspace import QParams, QSpace
 from qcompiler.target.arithmetic import Arithmetic
 
 _BYTES = frozenset({ir.DataType.INT8, ir.DataType.UINT8})
@@ -145,29 +146,6 @@ def extract(region: Region, rules: Arithmetic | None = None) -> IntegerRegion | 
 def attributes_of(node: ir.Node) -> Mapping[str, Any]:
     """ONNX attributes as Python values."""
     return {attribute.name: attribute.value for attribute in node.attributes.values()}
-
-
-def params_of(node: ir.Node) -> QParams | None:
-    """Parameters of a Q or DQ node; None when they are computed or blocked."""
-    scale = constant(node.inputs[1])
-    zero_value = node.inputs[2] if len(node.inputs) > 2 else None
-    source = node.outputs[0] if node.op_type == "QuantizeLinear" else node.inputs[0]
-    dtype = source.dtype if source is not None else None
-    if scale is None or dtype is None or node.attributes.get_int("block_size", 0) != 0:
-        return None
-    zero = np.zeros(scale.shape, np.int64) if zero_value is None else constant(zero_value)
-    if zero is None:
-        return None
-    if scale.size == 1 and scale.ndim <= 1:
-        space = QSpace(dtype, symmetric=False)
-        return QParams(_point(scale, np.float32), _point(zero, np.int64), space)
-    space = QSpace(dtype, symmetric=False, granularity=Granularity.CHANNEL)
-    axis = node.attributes.get_int("axis", 1)
-    return QParams(np.asarray(scale, np.float32), np.asarray(zero, np.int64), space, axis)
-
-
-def _point(array: Array, dtype: type) -> Array:
-    return np.asarray(array, dtype).reshape(())
 
 
 def _with_stored(

@@ -54,7 +54,8 @@ class TestExecuTorch(TargetContract):
         feed = {"x": images(3, 7)}
         (wanted,) = OrtSession(compiled.program.model, optimize=False).run(feed)
         (found,) = compiled.run(feed)
-        step = float(compiled.program.scales["y"].scale)
+        assert compiled.program.placement is not None
+        step = float(compiled.program.placement.params("y").scale)
         assert np.abs(found - wanted).max() <= 1.01 * step
 
     def test_a_float_program_has_no_integer_layer(self) -> None:

@@ -12,9 +12,9 @@ from onnx.reference import ReferenceEvaluator
 
 import qcompiler as qc
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
+from qcompiler.decisions.forms import region_options
 from qcompiler.ir.program import Program
 from qcompiler.ir.text import from_text
-from qcompiler.search.options import region_options
 
 Array = npt.NDArray[Any]
 STEPS, BATCH, INPUTS, HIDDEN = 6, 2, 5, 8

@@ -11,10 +11,10 @@ import pytest
 import qcompiler as qc
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.config import SCHEMES, WEIGHT_BLOCKS
+from qcompiler.decisions.forms import region_options
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.text import from_text
-from qcompiler.search.options import region_options
 
 Array = npt.NDArray[Any]
 TOP = {"int8-weights": 127, "int4-weights": 7}

@@ -49,7 +49,8 @@ def feeds() -> list[dict[str, Any]]:
 @pytest.fixture
 def placed(model: onnx.ModelProto, feeds: list[dict[str, Any]]) -> Program:
     program, target = load(model), OpenVino()
-    text = "canonicalize,dead-code,insert-observers,calibrate,assign-precision{scheme=int8},"
+    text = "canonicalize,dead-code,insert-observers,calibrate,"
+    text += "assign-precision{scheme=int8},resolve-placement,"
     Pipeline.parse(text + target.placement).run(program, PassContext(target, feeds))
     return program
 

@@ -48,7 +48,8 @@ def _transposed(net: Net) -> str:
 
 def _placed(recipe: Recipe) -> Program:
     program, target = load(image(recipe)), OpenVino()
-    text = "canonicalize,dead-code,insert-observers,calibrate,assign-precision{scheme=int8},"
+    text = "canonicalize,dead-code,insert-observers,calibrate,"
+    text += "assign-precision{scheme=int8},resolve-placement,"
     Pipeline.parse(text + target.placement).run(program, PassContext(target, FEEDS))
     return program
 

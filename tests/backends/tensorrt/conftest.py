@@ -103,7 +103,7 @@ def place(feed: Callable[..., dict[str, Any]]) -> Callable[..., tuple[Program, P
         context = PassContext(target, [feed(model, seed) for seed in range(6)])
         Pipeline.parse("canonicalize,fuse-conv-bn,dead-code").run(program, context)
         float_program = program.clone()
-        text = f"insert-observers,calibrate,assign-precision{{scheme={scheme}}},"
+        text = f"insert-observers,calibrate,assign-precision{{scheme={scheme}}},resolve-placement,"
         Pipeline.parse(text + target.placement).run(program, context)
         return float_program, program
 

@@ -44,7 +44,8 @@ def _feed(shape: Shape, seed: int = 0) -> dict[str, Any]:
 
 def _placed(model: onnx.ModelProto, feed: dict[str, Any], target: TensorRT) -> Program:
     program = load(model)
-    text = "canonicalize,dead-code,insert-observers,calibrate,assign-precision{scheme=int8},"
+    text = "canonicalize,dead-code,insert-observers,calibrate,"
+    text += "assign-precision{scheme=int8},resolve-placement,"
     Pipeline.parse(text + target.placement).run(program, PassContext(target, [feed]))
     return program
 

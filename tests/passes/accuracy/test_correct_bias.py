@@ -9,6 +9,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 import pytest
 
+from qcompiler.decisions.forms import region_options
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.plan import FLOAT, Choice, Plan
 from qcompiler.ir.program import Program
@@ -21,7 +22,6 @@ from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.pipeline.registry import find_target
 from qcompiler.search.candidates import Workshop
 from qcompiler.search.loss import Judge
-from qcompiler.search.options import region_options
 from qcompiler.search.placing import place
 
 Array = npt.NDArray[Any]
@@ -59,9 +59,11 @@ def program() -> Program:
 
 def _placed(program: Program, quantized: tuple[str, ...]) -> Program:
     target = find_target("onnxruntime")()
-    keys = [region.key for region in target.regions(program)]
+    regions = target.regions(program)
+    keys = [region.key for region in regions]
     choices = {key: Choice("int8" if key in quantized else FLOAT) for key in keys}
-    return place(program, target, Plan("onnxruntime", choices))[0]
+    options = region_options(program, target, regions)
+    return place(program, target, options, Plan("onnxruntime", choices))[0]
 
 
 def _correct(placed: Program, reference: Program) -> PassReport:

@@ -122,10 +122,11 @@ def test_the_mean_of_a_map_is_never_finer_than_its_kernel_can(pixels: int) -> No
     weights = {"w": np.eye(4, dtype=np.float32).reshape(4, 4, 1, 1)}
     compiled = compile_int8(from_text(text, weights), [{"x": x}])
     assert "it" in compiled.kernels.integer
-    scale = float(compiled.program.scales["m"].scale)
-    data = float(compiled.program.scales["c"].scale)
+    placement = compiled.program.placement
+    assert placement is not None
+    scale, data = (float(placement.params(name).scale) for name in ("m", "c"))
     assert data / (scale * pixels**2) < 256
-    assert scale == float(compiled.program.scales["y"].scale)  # movers behind take the same
+    assert scale == float(placement.params("y").scale)  # movers behind take the same
 
 
 def test_a_turned_activation_is_turned_before_it_is_quantized() -> None:

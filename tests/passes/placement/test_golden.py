@@ -21,7 +21,7 @@ CONV = """g (float[1,2,4,4] x) => (float[1,2,4,4] y)
 }"""
 RANGES = {"x": (-1.0, 1.55), "c": (-3.0, 5.1), "r": (0.0, 5.1), "y": (0.0, 5.1)}
 BOTH = {"cv": "int8", "pool": "int8"}
-ALIGNED = "assign-precision,align-scales"
+ALIGNED = "assign-precision,resolve-placement"
 INSERTED = f"{ALIGNED},insert-qdq"
 FOLDED = f"{INSERTED},fold-qdq"
 WEIGHTS = f"{FOLDED},quantize-weights"
@@ -50,18 +50,18 @@ def test_assign_precision_refuses_a_plan_for_other_regions(place: Place) -> None
         place(CONV, "assign-precision", RANGES, {"nothing": "int8"})
 
 
-def test_align_scales_ties_the_pool_to_the_relu(place: Place) -> None:
+def test_resolve_placement_ties_the_pool_to_the_relu(place: Place) -> None:
     """1.55 + 1 = 2.55 = 255 * 0.01; 5.1 = 255 * 0.02; the ReLU puts zero at the bottom."""
     found = place(CONV, ALIGNED, RANGES, BOTH)
     scales = {
         name: (round(float(params.scale), 6), int(params.zero_point))
-        for name, params in found.program.scales.items()
+        for (name, _), params in found.program.placement.values.items()
     }
     assert scales == {"x": (0.01, 100), "r": (0.02, 0), "y": (0.02, 0)}
-    assert found.reports["align-scales"].details == {"values": 3, "groups": 2}
+    assert found.reports["resolve-placement"].details == {"values": 3, "groups": 2}
 
 
-def test_align_scales_needs_observations(place: Place) -> None:
+def test_resolve_placement_needs_observations(place: Place) -> None:
     with pytest.raises((LegalityError, ConfigurationError), match="observed"):
         place(CONV, ALIGNED, {"x": (-1.0, 1.0)}, BOTH)
 
@@ -128,7 +128,9 @@ def test_insert_dynamic_quantization_shares_the_activation(place: Place) -> None
     <float[2,2] w = {1.0, 0.5, -0.25, 2.0}, float[2,2] v = {1.0, 0.0, 0.5, 1.0},
      float[2] b = {1.0, -1.0}>
     { [mm] y = MatMul(x, w) [ge] z = Gemm<transB = 1>(x, v, b) }"""
-    found = place(text, "assign-precision{scheme=int8-dynamic},insert-dynamic-quantization")
+    found = place(
+        text, "assign-precision{scheme=int8-dynamic},resolve-placement,insert-dynamic-quantization"
+    )
     assert found.lines == (
         "x_u8, x_scale, x_zero_point = DynamicQuantizeLinear (x)",
         "y_int32 = MatMulInteger (x_u8, w_quantized, x_zero_point, w_zero_point)",
@@ -187,14 +189,14 @@ def test_concat_with_one_scale_moves_integers(place: Place) -> None:
 def test_concat_with_separate_scales_keeps_its_pairs(place: Place) -> None:
     found = place(CONCAT, FOLDED, CONCAT_RANGES, {"jo": "int8"})
     assert "y_inner = Concat <axis: int = 1> (x_dequantized, z_dequantized)" in found.lines
-    assert float(found.program.scales["x"].scale) == pytest.approx(1 / 255)
-    assert float(found.program.scales["z"].scale) == pytest.approx(2.55 / 255)
+    assert float(found.program.placement.params("x").scale) == pytest.approx(1 / 255)
+    assert float(found.program.placement.params("z").scale) == pytest.approx(2.55 / 255)
 
 
 def test_concat_losses_are_squares_of_step_over_range(place: Place) -> None:
     """x spans 1 and gets the common step 0.01, or its own 1/255."""
     found = place(CONCAT, ALIGNED, CONCAT_RANGES, {"jo": "int8"})
-    losses = found.reports["align-scales"].details["concat losses"]["jo"]
+    losses = found.reports["resolve-placement"].details["concat losses"]["jo"]
     assert losses["shared"] == pytest.approx(1e-4)
     assert losses["separate"] == pytest.approx(1e-4 + 255.0**-2)
     assert losses["operand_shared"] == pytest.approx(1e-4)
@@ -208,7 +210,7 @@ TIED = """g (int64[3] ids) => (float[3,4] y)
 
 
 def test_tie_embeddings_reads_the_rows_of_the_products_weight(place: Place) -> None:
-    dynamic = "assign-precision{scheme=int8-dynamic},insert-dynamic-quantization"
+    dynamic = "assign-precision{scheme=int8-dynamic},resolve-placement,insert-dynamic-quantization"
     found = place(TIED, f"{dynamic},tie-embeddings,tie-embeddings")
     assert found.lines[:7] == (
         "t_quantized_columns = Transpose <perm: ints = [1, 0]> (t_quantized_rows)",

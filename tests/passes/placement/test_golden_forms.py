@@ -13,7 +13,7 @@ Place = Callable[..., Any]
 POOLED = """g (float[1,1,2,2] x) => (float[1,1,2,2] y, float[1,1,2,2] z)
 { [one] r = Relu(x) [pool] p = MaxPool<kernel_shape = [1,1]>(r) y = Neg(p) z = Neg(r) }"""
 POOL_RANGES = {"r": (0.0, 2.55), "p": (0.0, 2.55)}
-PLACED = "assign-precision,align-scales,insert-qdq,fold-qdq"
+PLACED = "assign-precision,resolve-placement,insert-qdq,fold-qdq"
 
 
 def test_float_movers_puts_the_pool_behind_dequantize(place: Place) -> None:
@@ -49,7 +49,7 @@ def test_quantize_weight_blocks_scales_blocks_of_the_reduction_axis(place: Place
     weight[:, 1] = -weight[:, 0]
     found = place(
         "g (float[2,64] x) => (float[2,2] y) <float[64,2] w> { [mm] y = MatMul(x, w) }",
-        "assign-precision,quantize-weight-blocks",
+        "assign-precision,resolve-placement,quantize-weight-blocks",
         {},
         {"mm": "int4-weights"},
         {"w": weight},
@@ -72,7 +72,7 @@ def test_quantize_weight_blocks_stores_one_weight_once_in_every_graph(place: Pla
           y = If(c) <
             then_branch = yes () => (float[2,32] t) { [t] t = MatMul(v, w) },
             else_branch = no () => (float[2,32] e) { e = Neg(v) } > }""",
-        "assign-precision,quantize-weight-blocks",
+        "assign-precision,resolve-placement,quantize-weight-blocks",
         {},
         {"a": "int8-weights", "b": "int8-weights", "t": "int8-weights"},
     )
@@ -88,7 +88,7 @@ def test_insert_dynamic_lstm_lays_the_weights_out_for_the_kernel(place: Place) -
         """g (float[3,1,2] x) => (float[3,1,1,1] y)
         <float[1,4,2] w, float[1,4,1] r = {1.0, 2.0, 0.5, 4.0}>
         { [cell] y = LSTM<hidden_size = 1>(x, w, r) }""",
-        "assign-precision,insert-dynamic-lstm",
+        "assign-precision,resolve-placement,insert-dynamic-lstm",
         {},
         {"cell": "int8-dynamic"},
         {"w": weight},
@@ -121,7 +121,7 @@ def test_a_dynamic_gemm_keeps_trans_a(place: Place) -> None:
         """g (float[2,3] x) => (float[3,4] y)
         <float[2,4] w, float[4] c = {1, 2, 3, 4}>
         { [mm] y = Gemm<transA = 1>(x, w, c) }""",
-        "assign-precision,insert-dynamic-quantization",
+        "assign-precision,resolve-placement,insert-dynamic-quantization",
         {},
         {"mm": "int8-dynamic"},
         {"w": np.ones((2, 4), np.float32)},

@@ -8,49 +8,34 @@ shared scale it is rounded once, in the common step; the operand's other readers
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
 
-from qcompiler.ir.program import Program
+from qcompiler.decisions.placement import ConcatLoss
+from qcompiler.decisions.scale_groups import Chosen
 from qcompiler.quantization.numerics import choose_qparams
+from qcompiler.quantization.observer import Observer
 from qcompiler.quantization.qspace import Range
-from qcompiler.target.placement import Placed
 
 
-@dataclass(frozen=True)
-class ConcatLoss:
-    """Noise-to-signal ratios of the operand that suffers most.
-
-    Attributes:
-        shared: One scale for operands and result.
-        separate: Own scales, brought to the result's by the kernel.
-        operand_shared: What other readers of the operand see with one scale.
-        operand_separate: What they see with own scales.
-    """
-
-    shared: float
-    separate: float
-    operand_shared: float
-    operand_separate: float
-
-
-def concat_losses(program: Program, placed: Sequence[Placed]) -> dict[str, dict[str, float]]:
+def concat_losses(
+    observations: Mapping[str, Observer], chosen: Sequence[Chosen]
+) -> dict[str, ConcatLoss]:
     """Predicted losses of both forms for every quantized Concat, by region key."""
-    found = {}
-    for each in placed:
-        loss = _loss(program, each) if each.region.kind == "Concat" else None
-        if loss is not None:
-            found[each.region.key] = asdict(loss)
-    return found
+    losses = {
+        each.region.key: _loss(observations, each)
+        for each in chosen
+        if each.region.kind == "Concat"
+    }
+    return {key: loss for key, loss in losses.items() if loss is not None}
 
 
-def _loss(program: Program, placed: Placed) -> ConcatLoss | None:
-    space = placed.form.activation
+def _loss(observations: Mapping[str, Observer], chosen: Chosen) -> ConcatLoss | None:
+    space = chosen.form.activation
     if space is None:
         return None
     ranges = []
-    for operand in placed.region.activations:
-        seen = program.observations.get(operand.value.name or "")
+    for operand in chosen.region.activations:
+        seen = observations.get(operand.value.name or "")
         if seen is not None and seen.count:
             ranges.append(seen.range_for(space).with_zero())
     ranges = [each for each in ranges if each.high > each.low]

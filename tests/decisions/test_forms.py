@@ -9,9 +9,9 @@ import pytest
 import qcompiler as qc
 from qcompiler.backends.onednn import Onednn
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
+from qcompiler.decisions.forms import region_options
 from qcompiler.errors import LegalityError
 from qcompiler.ir.text import from_text
-from qcompiler.search.options import region_options
 from qcompiler.target.contract import Target
 
 X = {"x": np.linspace(-1, 1, 128, dtype=np.float32).reshape(2, 64)}

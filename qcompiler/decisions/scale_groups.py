@@ -1,4 +1,4 @@
-"""`align-scales`: derives scale and zero point of every quantized value for the target.
+"""Which quantized values take one scale, and what it is.
 
 Values tied by ops that pass their elements on (MaxPool, Reshape, Concat with a shared scale, ...)
 take one scale; this is a union-find over values. A value behind an absorbed activation keeps the
@@ -7,104 +7,127 @@ activation's bounds, so that saturation can stand for the activation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import numpy as np
 import onnx_ir as ir
 from networkx.utils import UnionFind
 
-from qcompiler.errors import ConfigurationError, LegalityError
+from qcompiler.decisions.placement import ValueKey
+from qcompiler.errors import LegalityError
 from qcompiler.ir.bounds import activation_bounds
-from qcompiler.ir.program import Program, Property
-from qcompiler.ir.regions import Region
-from qcompiler.ir.rewriter import Rewriter
-from qcompiler.passes.placement.concat_loss import concat_losses
-from qcompiler.pipeline.contract import Outcome, Pass, PassContext
+from qcompiler.ir.regions import Operand, Region
 from qcompiler.quantization.numerics import choose_qparams, quantize
+from qcompiler.quantization.observer import Observer
 from qcompiler.quantization.qspace import QParams, QSpace, Range
-from qcompiler.target.placement import Placed, placed_regions
+from qcompiler.target.capability import Implementation
+
+_Member = tuple[ir.Value, ir.DataType]
+"""A value in one storage type."""
 
 
-@dataclass(frozen=True)
-class AlignScales(Pass):
-    """Fills `program.scales` and `program.operand_scales` from observations and the plan."""
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """A region of the float program and the form that the plan gives it."""
 
-    name: ClassVar[str] = "align-scales"
-    requires: ClassVar[frozenset[Property]] = frozenset({Property.PRECISION_ASSIGNED})
-    establishes: ClassVar[frozenset[Property]] = frozenset({Property.SCALES_ALIGNED})
+    region: Region
+    form: Implementation
 
-    def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
-        if context.target is None:
-            raise ConfigurationError("align-scales needs a target")
-        placed = placed_regions(program, context.target)
-        groups = _Groups(program, placed)
-        program.scales = groups.value_scales()
-        program.operand_scales = groups.operand_scales()
-        details = {"values": len(program.scales), "groups": groups.count}
-        losses = concat_losses(program, placed)
-        return Outcome(details={**details, "concat losses": losses} if losses else details)
+    @property
+    def quantized_operands(self) -> tuple[Operand, ...]:
+        """The operands that the form reads as integers."""
+        if self.form.activation is None:
+            return ()
+        return self.form.choose_operands(self.region.activations)
 
 
-class _Groups:
-    """Values that take one scale, and what is demanded of each."""
+class ScaleGroups:
+    """Parameters of every value that static regions read or write as integers.
 
-    def __init__(self, program: Program, placed: Sequence[Placed]) -> None:
-        self._program = program
-        self._placed = placed
+    Args:
+        observations: What calibration saw, by value name.
+        chosen: The static regions of the plan.
+
+    Raises:
+        LegalityError: A value to be quantized was not observed.
+    """
+
+    def __init__(self, observations: Mapping[str, Observer], chosen: Sequence[Chosen]) -> None:
+        self._observations = observations
         self._producer = {
-            each.region.output: each for each in placed if each.form.output is not None
+            each.region.output: each for each in chosen if each.form.output is not None
         }
-        self._demands: dict[ir.Value, list[QSpace]] = {}
-        self._tied: UnionFind[ir.Value] = UnionFind()
-        self._apart: list[tuple[Placed, int]] = []
-        for each in placed:
+        self._demands: dict[_Member, list[QSpace]] = {}
+        self._tied: UnionFind[_Member] = UnionFind()
+        self._apart: list[tuple[Chosen, int]] = []
+        for each in chosen:
             self._demand(each)
-        for each in placed:
+        for each in chosen:
             if each.form.shares_scale:
                 self._tie(each)
-        self._params: dict[ir.Value, QParams] = {}
+        self._params: dict[_Member, QParams] = {}
         groups = list(self._groups())
         for members in groups:
             self._params.update(dict.fromkeys(members, self._derive(members)))
         for members in groups:
             self._coarsen(members)
+        self._requantized = self._of_operands()
 
     @property
     def count(self) -> int:
+        """How many different groups there are."""
         return len({id(params) for params in self._params.values()})
 
-    def value_scales(self) -> dict[str, QParams]:
-        return {value.name or "": params for value, params in self._params.items()}
+    def values(self) -> dict[ValueKey, QParams]:
+        """Parameters by value."""
+        return {
+            (value.name or "", dtype.name): params
+            for (value, dtype), params in self._params.items()
+        }
 
-    def operand_scales(self) -> dict[tuple[str, int], QParams]:
+    def of_value(self, value: ir.Value, space: QSpace) -> QParams:
+        """Parameters of a value in the storage type of a space."""
+        return self._params[value, space.dtype]
+
+    def of_operand(self, operand: Operand, space: QSpace) -> tuple[QParams, bool]:
+        """Parameters that an operand is read with, and whether it is requantized for them."""
+        own = self._requantized.get((operand.node, operand.index))
+        return (self.of_value(operand.value, space), False) if own is None else (own, True)
+
+    def _of_operands(self) -> dict[tuple[ir.Node, int], QParams]:
         """Parameters of operands that must differ from their producer's: they are requantized."""
         found = {}
         for each, index in self._apart:
-            operand = each.region.activations[index]
-            wanted = self._params[each.region.output]
-            if not wanted.same_as(self._params[operand.value]):
-                found[(operand.node.name or "", operand.index)] = wanted
+            operand, space = each.region.activations[index], each.form.activation
+            assert space is not None
+            assert each.form.output is not None
+            wanted = self.of_value(each.region.output, each.form.output)
+            if not wanted.same_as(self.of_value(operand.value, space)):
+                found[operand.node, operand.index] = wanted
         return found
 
-    def _demand(self, placed: Placed) -> None:
-        if placed.form.activation is not None:
-            for operand in placed.quantized_operands:
-                self._demands.setdefault(operand.value, []).append(placed.form.activation)
-        if placed.form.output is not None:
-            self._demands.setdefault(placed.region.output, []).append(placed.form.output)
+    def _demand(self, chosen: Chosen) -> None:
+        wanted = chosen.form.activation
+        if wanted is not None:
+            for operand in chosen.quantized_operands:
+                self._demands.setdefault((operand.value, wanted.dtype), []).append(wanted)
+        made = chosen.form.output
+        if made is not None:
+            self._demands.setdefault((chosen.region.output, made.dtype), []).append(made)
 
-    def _tie(self, placed: Placed) -> None:
+    def _tie(self, chosen: Chosen) -> None:
         """Joins operands with the output; operands with bounds of their own may stay apart."""
-        output = placed.region.output
-        operands = placed.region.activations
+        form, operands = chosen.form, chosen.region.activations
+        assert form.output is not None
+        assert form.activation is not None
+        output = (chosen.region.output, form.output.dtype)
         several = len({operand.value for operand in operands}) > 1
         for index, operand in enumerate(operands):
             if several and self._is_bounded(operand.value):
-                self._apart.append((placed, index))
+                self._apart.append((chosen, index))
             else:
-                self._tied.union(output, operand.value)
+                self._tied.union(output, (operand.value, form.activation.dtype))
 
     def _is_bounded(self, value: ir.Value) -> bool:
         producer = self._producer.get(value)
@@ -112,61 +135,59 @@ class _Groups:
             return False
         return producer.region.activation_node is not None or producer.form.output_range is not None
 
-    def _groups(self) -> Iterable[list[ir.Value]]:
-        members: dict[ir.Value, list[ir.Value]] = {}
-        for value in self._demands:
-            members.setdefault(self._tied[value], []).append(value)
+    def _groups(self) -> Iterable[list[_Member]]:
+        members: dict[_Member, list[_Member]] = {}
+        for member in self._demands:
+            members.setdefault(self._tied[member], []).append(member)
         return members.values()
 
-    def _derive(self, members: Sequence[ir.Value]) -> QParams:
-        space = _narrowest([s for value in members for s in self._demands[value]], members)
+    def _derive(self, members: Sequence[_Member]) -> QParams:
+        space = narrowest([space for member in members for space in self._demands[member]])
         ranges = [self._range(value, space) for value in self._sources(members)]
         joined = ranges[0]
         for each in ranges[1:]:
             joined = joined.union(each)
         params = choose_qparams(joined.low, joined.high, space)
-        for value in members:
+        for value, _ in members:
             made = self._producer.get(value)
             params = reaching(params, None if made is None else made.region)
         return params
 
-    def _coarsen(self, members: Sequence[ir.Value]) -> None:
+    def _coarsen(self, members: Sequence[_Member]) -> None:
         """Raises a scale that a kernel which writes one of the values cannot reach."""
         params = self._params[members[0]]
-        least = max((self._finest(value) for value in members), default=0.0)
+        least = max((self._finest(value) for value, _ in members), default=0.0)
         if float(params.scale) < least:
             wider = choose_qparams(*_span(params, least), params.space)
             self._params.update(dict.fromkeys(members, wider))
 
     def _finest(self, value: ir.Value) -> float:
         made = self._producer.get(value)
-        if made is None or made.form.finest is None:
+        if made is None or made.form.finest is None or made.form.activation is None:
             return 0.0
-        return made.form.finest(
-            made.region, float(self._params[made.region.activations[0].value].scale)
-        )
+        read = self.of_value(made.region.activations[0].value, made.form.activation)
+        return made.form.finest(made.region, float(read.scale))
 
-    def _sources(self, members: Sequence[ir.Value]) -> Sequence[ir.Value]:
+    def _sources(self, members: Sequence[_Member]) -> list[ir.Value]:
         """The values that decide; behind a fixed range, what only passes it on has no say."""
-        made = {value: self._producer.get(value) for value in members}
+        values = [value for value, _ in members]
+        made = {value: self._producer.get(value) for value in values}
         if not any(each is not None and each.form.output_range for each in made.values()):
-            return members
+            return values
         return [value for value, each in made.items() if each is None or not each.form.shares_scale]
 
     def _range(self, value: ir.Value, space: QSpace) -> Range:
         producer = self._producer.get(value)
         if producer is not None and producer.form.output_range is not None:
             return producer.form.output_range
-        seen = self._program.observations.get(value.name or "")
+        seen = self._observations.get(value.name or "")
         if seen is None:
             raise LegalityError(
                 f"'{value.name}' is to be quantized but was not observed",
                 fix="run insert-observers and calibrate for this target first",
             )
         found = seen.range_for(space)
-        if producer is not None:
-            found = within_activation(found, producer.region)
-        return found
+        return found if producer is None else within_activation(found, producer.region)
 
 
 _NUDGE = np.float32(1 - 2.0**-20)
@@ -206,16 +227,6 @@ def within_activation(found: Range, region: Region) -> Range:
     return Range(min(low, high), high)
 
 
-def _narrowest(spaces: Sequence[QSpace], members: Sequence[ir.Value]) -> QSpace:
-    """The space every demand accepts: same type, the fewest levels, symmetric if one insists.
-
-    Raises:
-        LegalityError: Two storage types are demanded of one value.
-    """
-    kinds = {space.dtype for space in spaces}
-    if len(kinds) > 1:
-        raise LegalityError(
-            f"'{members[0].name}' would need the types {sorted(k.name for k in kinds)} at once",
-            fix="give its users one precision",
-        )
+def narrowest(spaces: Sequence[QSpace]) -> QSpace:
+    """The space of a storage type that every demand accepts: symmetric, then the fewest levels."""
     return min(spaces, key=lambda space: (not space.symmetric, space.qmax - space.qmin))
