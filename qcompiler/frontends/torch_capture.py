@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,44 +15,60 @@ from torch.utils import _pytree as pytree
 
 from qcompiler.errors import ExportError
 from qcompiler.frontends.torch_arguments import Call
-from qcompiler.frontends.torch_origin import user_line
+from qcompiler.frontends.torch_failures import capture_error
+from qcompiler.frontends.torch_sizes import breaks_at_one
 
 Exported = torch.export.ExportedProgram
 
 _FIXED = "the batch dimension is fixed: torch.export could not keep it symbolic"
 
 
-def capture(module: torch.nn.Module, call: Call, dynamic: Any) -> tuple[Exported, list[str]]:
-    """Captures the module; returns it with notes for the user.
+def captures(
+    module: torch.nn.Module, call: Call, dynamic: Any
+) -> Iterator[tuple[Exported, list[str]]]:
+    """Ways to capture the module that work, each with notes for the user; the best one first.
 
-    Tried in turn: `torch.export` with symbolic batch (a batch of one is doubled for it), with
-    fixed shapes, and of the module's `torch.fx` symbolic trace.
+    In turn: `torch.export` with symbolic batch (a batch of one is doubled for it), with fixed
+    shapes, and of the module's `torch.fx` symbolic trace.
 
     Raises:
-        ExportError: All failed; tells about the first failure, the user's file and line.
+        ExportError: None works; tells about the first failure, the user's file and line.
     """
     module = evaluating(module)
-    attempts = _attempts(module, call, dynamic)
     first: Exception | None = None
-    for attempt in attempts:
+    works = False
+    for attempt in _attempts(module, call, dynamic):
         try:
             exported = attempt.run()
         except Exception as error:  # noqa: BLE001 - torch.export raises what user code raises
             first = error if first is None and attempt.is_told else first
             continue
+        works = True
         notes = [attempt.note] if attempt.note else []
         if dynamic is None and _FIXED not in notes and _fixed_inputs(exported):
             notes.append(_FIXED)
-        return exported, notes
-    assert first is not None
-    raise _explain(module, first) from first
+        yield exported, notes
+    if not works:
+        assert first is not None
+        raise capture_error(module, first) from first
 
 
 def evaluating(module: torch.nn.Module) -> torch.nn.Module:
-    """The module itself, or a copy in evaluation mode if any part of it is training."""
+    """The module itself, or a copy in evaluation mode if any part of it is training.
+
+    Raises:
+        ExportError: It cannot be copied.
+    """
     if not any(part.training for part in module.modules()):
         return module
-    return copy.deepcopy(module).eval()
+    try:
+        return copy.deepcopy(module).eval()
+    except Exception as error:
+        raise ExportError(
+            f"{type(module).__name__} is in training mode and cannot be copied",
+            why=str(error),
+            fix="call module.eval() before compiling",
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -89,7 +105,7 @@ def _export(module: torch.nn.Module, call: Call, shapes: Any) -> Exported:
     # torch.export marks symbolic dimensions on the tensors it is given, and heeds old marks: every
     # attempt gets tensor objects of its own, and the user's stay unmarked.
     args, kwargs = pytree.tree_map(_unmarked, (call.args, call.kwargs))
-    with _symbolic_ones():
+    with symbolic_ones():
         return torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
 
 
@@ -119,7 +135,8 @@ def _export_doubled(module: torch.nn.Module, call: Call, shapes: Any) -> Exporte
     a symbolic batch), so shapes behind it would be wrong.
 
     Raises:
-        _SpecialisedError: The module insists on one size, which is now the wrong one.
+        _SpecialisedError: The module insists on one size, which is now the wrong one, or takes
+            another branch for a batch of one.
     """
 
     def double(leaf: Any) -> Any:
@@ -129,7 +146,7 @@ def _export_doubled(module: torch.nn.Module, call: Call, shapes: Any) -> Exporte
     args, kwargs = pytree.tree_map(double, (call.args, call.kwargs))
     exported = _export(module, Call(args, kwargs, call.signature), shapes)
     fixed = _fixed_inputs(exported)
-    if fixed:
+    if fixed or breaks_at_one(exported):
         raise _SpecialisedError(", ".join(fixed))
     return exported
 
@@ -146,7 +163,7 @@ def _fixed_inputs(exported: Exported) -> list[str]:
     ]
 
 
-def _symbolic_ones() -> contextlib.AbstractContextManager[object]:
+def symbolic_ones() -> contextlib.AbstractContextManager[object]:
     """Keeps dimensions of size 1 symbolic, as torch.onnx.export does.
 
     Without it torch.export fixes them, so no batch-1 example could give a symbolic batch.
@@ -186,14 +203,3 @@ def _dims_of(value: Any, dims: Callable[[Any], Any]) -> Any:
     if dataclasses.is_dataclass(value):
         return parts
     return pytree.tree_unflatten(parts, spec)
-
-
-def _explain(module: torch.nn.Module, error: Exception) -> ExportError:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return ExportError(
-        f"torch.export could not capture {type(module).__name__}",
-        where=user_line(error),
-        why=f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__,
-        fix="write a condition on tensor values with torch.cond or torch.where, give other "
-        "example inputs, or export the model to ONNX yourself and give the file",
-    )

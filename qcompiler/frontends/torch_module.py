@@ -19,22 +19,21 @@ import torch
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxscript import optimizer
 
-from qcompiler.errors import ExportError
+from qcompiler.errors import ExportError, QCompilerError
 from qcompiler.frontends.cleaning import clean
 from qcompiler.frontends.opset import to_working_opset
 from qcompiler.frontends.torch_arguments import Call, example_call, example_of
-from qcompiler.frontends.torch_calls import calling_convention
-from qcompiler.frontends.torch_capture import capture, evaluating
-from qcompiler.frontends.torch_origin import keep_origins, user_line
+from qcompiler.frontends.torch_calls import Convention, calling_convention
+from qcompiler.frontends.torch_capture import captures, evaluating, symbolic_ones
+from qcompiler.frontends.torch_failures import place_of, translation_error
+from qcompiler.frontends.torch_origin import keep_origins
+from qcompiler.frontends.torch_own import with_own_forms
+from qcompiler.frontends.torch_quantized import refuse_quantized
+from qcompiler.frontends.torch_sizes import size_rules
+from qcompiler.frontends.torch_state import state_notes
 from qcompiler.ir.program import WORKING_OPSET, Program, Provenance
 from qcompiler.ir.signature import Signature, signature_of
 from qcompiler.ir.walk import all_graphs
-
-_TO_FIX = (
-    "make the module translatable, or export it to ONNX yourself and give the file "
-    "(torch.onnx.export takes a custom_translation_table)"
-)
-
 
 def accepts(model: object) -> bool:
     """Whether this is a torch model."""
@@ -54,17 +53,59 @@ def program_from_torch(
         ConfigurationError: Example inputs are missing or do not fit `forward`.
         FeedError: The module itself cannot run them.
     """
-    notes: list[str] = []
+    refuse_quantized(model)
     with _quiet(), torch.no_grad():
         if isinstance(model, torch.export.ExportedProgram):
-            exported, call = model, example_of(model)
-        else:
-            model = evaluating(model)
-            call = example_call(model, example_inputs, surplus)
-            exported, notes = capture(model, call, dynamic)
+            return _finished(model, example_of(model), _describe(model), [])
+        model = evaluating(model)
+        call = example_call(model, example_inputs, surplus)
+        first: ExportError | None = None
+        for exported, notes in captures(model, call, dynamic):
             notes += [str(call.surplus)] if call.surplus else []
-        translated = _translate(exported)
-        return _program(translated, exported, call, _describe(model), notes)
+            try:
+                return _finished(exported, call, _describe(model), notes)
+            except ExportError as error:
+                first = first or error
+        assert first is not None
+        raise first
+
+
+def _finished(
+    exported: torch.export.ExportedProgram, call: Call, source: str, notes: list[str]
+) -> Program:
+    """Translates a capture.
+
+    Raises:
+        ExportError: It holds bfloat16 or something without a translation.
+    """
+    _refuse_bfloat16(exported)
+    rules = size_rules(exported)
+    try:
+        model, state = _translate(with_own_forms(exported))
+        program = _program(model, calling_convention(exported, call, rules), call, source)
+    except QCompilerError:
+        raise
+    except Exception as error:
+        raise translation_error(error) from error
+    convention_notes = program.provenance.warnings
+    told = replace(program.provenance, warnings=(*notes, *state, *convention_notes))
+    return replace(program, provenance=told)
+
+
+def _refuse_bfloat16(exported: torch.export.ExportedProgram) -> None:
+    """numpy and ONNX Runtime's CPU kernels know no bfloat16."""
+    for node in exported.graph.nodes:
+        if any(getattr(each, "dtype", None) is torch.bfloat16 for each in _values(node)):
+            raise ExportError(
+                "the module computes in bfloat16, which the CPU runtimes do not",
+                where=place_of(node) or f"'{node.name}'",
+                fix="compile module.float(), without torch.autocast and .bfloat16()",
+            )
+
+
+def _values(node: torch.fx.Node) -> tuple[Any, ...]:
+    value = node.meta.get("val")
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
 def _describe(model: Any) -> str:
@@ -73,31 +114,19 @@ def _describe(model: Any) -> str:
     return f"torch module {type(model).__name__}"
 
 
-def _translate(exported: torch.export.ExportedProgram) -> ir.Model:
-    """PyTorch's ONNX translation, unoptimised: batch norms stay for our passes to fold.
-
-    Raises:
-        ExportError: An operator has no translation.
-    """
-    try:
-        with _tensor_outputs(exported):
-            made = torch.onnx.export(
-                exported,
-                dynamo=True,
-                opset_version=WORKING_OPSET,
-                optimize=False,
-                verbose=False,
-            )
-    except Exception as error:
-        raise ExportError(
-            "PyTorch's ONNX translation failed",
-            where=user_line(error),
-            why=_root_cause(error),
-            fix=_TO_FIX,
-        ) from error
+def _translate(exported: torch.export.ExportedProgram) -> tuple[ir.Model, list[str]]:
+    """PyTorch's ONNX translation, unoptimised (batch norms stay for our passes to fold), notes."""
+    with _tensor_outputs(exported), symbolic_ones():
+        made = torch.onnx.export(
+            exported,
+            dynamo=True,
+            opset_version=WORKING_OPSET,
+            optimize=False,
+            verbose=False,
+        )
     assert made is not None
     model: ir.Model = made.model
-    return model
+    return model, state_notes(made.exported_program) if made.exported_program else []
 
 
 @contextlib.contextmanager
@@ -117,23 +146,10 @@ def _tensor_outputs(exported: torch.export.ExportedProgram) -> Iterator[None]:
         last.args = given
 
 
-def _root_cause(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
-def _program(
-    model: ir.Model,
-    exported: torch.export.ExportedProgram,
-    call: Call,
-    source: str,
-    notes: list[str],
-) -> Program:
+def _program(model: ir.Model, convention: Convention, call: Call, source: str) -> Program:
     producer = f"torch {torch.__version__}"
     _own_parameters(model)
     keep_origins(model)
-    convention = calling_convention(exported, call)
     _number_dims(model)
     _separate_outputs(model)
     optimizer.fold_constants(model)
@@ -142,9 +158,9 @@ def _program(
     draft = Program(model, Signature((), ()), Provenance(source))
     to_working_opset(draft)
     signature = replace(convention.on(signature_of(model)), surplus=call.surplus)
+    notes = []
     if convention.unstorable is not None:
-        kept = f"saved files do not keep how the module is called: {convention.unstorable}"
-        notes = [*notes, kept]
+        notes = [f"saved files do not keep how the module is called: {convention.unstorable}"]
     return Program(model, signature, Provenance(source, producer, None, tuple(notes)))
 
 

@@ -25,6 +25,8 @@ _FOREIGN = tuple(
 )
 """Not the user's code: torch, this package, Python's library (site-packages lies in it)."""
 _SITE = f"{sysconfig.get_path('purelib')}/"
+_TRANSLATORS = ("/onnxscript/", "/onnx_ir/", "/sympy/")
+"""Packages that work for torch's exporter."""
 
 
 def keep_origins(model: ir.Model) -> None:
@@ -36,7 +38,7 @@ def keep_origins(model: ir.Model) -> None:
         for node in body:
             key = node.metadata_props.get(_SCOPES, ""), node.metadata_props.get(_TRACE, "")
             if key not in seen:
-                seen[key] = _module_path(key[0]), _user_frame(key[1])
+                seen[key] = _module_path(key[0]), user_frame(key[1])
             node.metadata_props.clear()
             set_origin(node, *seen[key])
             _forget([*node.outputs])
@@ -59,7 +61,14 @@ def _module_path(scopes: str) -> str | None:
     return _CALL_NUMBER.sub("", path) or None
 
 
-def _user_frame(trace: str) -> str | None:
+def module_of_node(node: torch.fx.Node) -> str | None:
+    """Path of the module whose code made a node of a captured graph."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    path = str(stack[-1][0]) if stack else ""
+    return _CALL_NUMBER.sub("", path.removeprefix("L['self'].")) or None
+
+
+def user_frame(trace: str) -> str | None:
     """`file:line` of the innermost frame of the user's code in a printed stack."""
     frames = ((found["file"], int(found["line"])) for found in _FRAME.finditer(trace))
     return _innermost(frames)
@@ -78,7 +87,7 @@ def _is_users(file: str) -> bool:
         return False
     torch_or_ours = file.startswith(_FOREIGN[:2])
     from_library = file.startswith(_FOREIGN[2]) and not file.startswith(_SITE)
-    return not torch_or_ours and not from_library
+    return not torch_or_ours and not from_library and not any(p in file for p in _TRANSLATORS)
 
 
 def user_line(error: BaseException) -> str | None:
@@ -94,7 +103,7 @@ def user_line(error: BaseException) -> str | None:
             (frame.filename, frame.lineno or 0)
             for frame in traceback.extract_tb(current.__traceback__)
         ]
-        found = _innermost(_after_capture(frames)) or _user_frame(str(current))
+        found = _innermost(_after_capture(frames)) or user_frame(str(current))
         if found:
             return found
         pending += [current.__cause__, current.__context__]

@@ -1,0 +1,48 @@
+"""Modules that another tool has quantized: refused by name, before torch fails in the middle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from qcompiler.errors import ExportError
+
+_LAYERS = ("torch.ao.", "torch.nn.quantized", "torch.nn.qat", "torch.nn.intrinsic", "torchao.")
+
+
+def refuse_quantized(model: Any) -> None:
+    """
+    Raises:
+        ExportError: A part is a quantized or fake-quantized layer, or holds quantized weights;
+            names it. Or the model is a ScriptModule.
+    """
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ExportError(
+            "a ScriptModule cannot be captured by torch.export",
+            where=f"{type(model).__name__} of {model.original_name}",
+            fix="give the nn.Module that it was made from, or the file that "
+            "torch.onnx.export(module, inputs, path, dynamo=False) writes",
+        )
+    if not isinstance(model, torch.nn.Module):
+        return
+    for path, part in model.named_modules():
+        kind = _quantized_kind(part)
+        if kind is not None:
+            raise ExportError(
+                f"the module is quantized already: '{path}' is {kind}",
+                where=path or type(model).__name__,
+                why="integers of another tool are not read from torch modules",
+                fix="give the float module, or an ONNX file with QuantizeLinear/DequantizeLinear",
+            )
+
+
+def _quantized_kind(part: torch.nn.Module) -> str | None:
+    owner = type(part)
+    if owner.__module__.startswith(_LAYERS):
+        return f"{owner.__module__}.{owner.__name__}"
+    tensors = {**dict(part.named_parameters(recurse=False)), **dict(part.named_buffers(recurse=False))}
+    for name, tensor in tensors.items():
+        if tensor.is_quantized or type(tensor.data).__module__.startswith("torchao"):
+            return f"{owner.__name__} with the weight '{name}' of type {type(tensor.data).__name__}"
+    return None

@@ -1,0 +1,80 @@
+"""What torch.export assumed of sizes, as rules that every call is held against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from qcompiler.errors import ConfigurationError
+from qcompiler.ir.sizes import SizeRule, symbols_of
+
+_ORDINARY_LOWER = 2
+"""torch.export's lowest size of an open axis, where nobody asked for another: an assumption about
+broadcasting, no limit of the program."""
+
+
+def size_rules(exported: torch.export.ExportedProgram) -> tuple[SizeRule, ...]:
+    """The declared ranges, and the branches that the capture took (`s0 <= 4`, `Eq(Mod(s0, 2), 0)`).
+
+    Only rules about symbols of the inputs' shapes are kept: others cannot be checked at a call.
+    """
+    known = _input_symbols(exported)
+    found: dict[str, SizeRule] = {}
+    for text, where in (*_ranges(exported), *_guards(exported)):
+        if symbols_of(text) and symbols_of(text) <= known and text not in found:
+            rule = _rule(text, where)
+            if rule is not None:
+                found[text] = rule
+    return tuple(found.values())
+
+
+def _rule(text: str, where: str) -> SizeRule | None:
+    try:
+        return SizeRule(text, where)
+    except ConfigurationError:  # a function of sympy that the rules do not know
+        return None
+
+
+def _inputs(exported: torch.export.ExportedProgram) -> Iterator[torch.Tensor]:
+    names = set(exported.graph_signature.user_inputs)
+    for node in exported.graph.nodes:
+        value = node.meta.get("val")
+        if node.op == "placeholder" and node.name in names and isinstance(value, torch.Tensor):
+            yield value
+
+
+def _input_symbols(exported: torch.export.ExportedProgram) -> frozenset[str]:
+    dims = [str(d) for value in _inputs(exported) for d in value.shape if not isinstance(d, int)]
+    return frozenset(dim for dim in dims if dim.isidentifier())
+
+
+def _ranges(exported: torch.export.ExportedProgram) -> Iterator[tuple[str, str]]:
+    for symbol, limits in exported.range_constraints.items():
+        lower, upper = str(limits.lower), str(limits.upper)
+        if lower.isdigit() and int(lower) > _ORDINARY_LOWER:
+            yield f"{symbol} >= {lower}", ""
+        if upper.isdigit():
+            yield f"{symbol} <= {upper}", ""
+
+
+def _guards(exported: torch.export.ExportedProgram) -> Iterator[tuple[str, str]]:
+    """Conditions with the user's line; none of a loaded ExportedProgram, which keeps only ranges."""
+    for value in _inputs(exported):
+        environment = getattr(getattr(value, "fake_mode", None), "shape_env", None)
+        for guard in getattr(environment, "guards", ()):
+            yield str(guard.expr), _line(guard)
+        if environment is not None:
+            return
+
+
+def _line(guard: Any) -> str:
+    place = getattr(getattr(guard, "sloc", None), "maybe_user_loc", None)
+    return str(place) if place else ""
+
+
+def breaks_at_one(exported: torch.export.ExportedProgram) -> bool:
+    """Whether a capture of a doubled example is not good for the example, a batch of one."""
+    ones = {str(v.shape[0]): 1 for v in _inputs(exported) if v.ndim}
+    return not all(rule.holds(ones) for rule in size_rules(exported))
