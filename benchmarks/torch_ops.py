@@ -2,12 +2,14 @@
 
     python -m benchmarks.torch_ops [--only WORD] [--samples 4] [--part 0/4] [--out FILE]
 
-The samples are those of torch's own tests (`torch.testing._internal`, which needs `expecttest`): ops and
-modules x attributes x ranks. Each one becomes a module, `qcompiler.load` its Program, and ONNX Runtime
-runs it at the example's sizes and with the open axes doubled. The oracle is the eager module.
+The samples are those of torch's own tests (`torch.testing._internal`, which needs `expecttest`):
+ops and modules x attributes x ranks. Each one becomes a module, `qcompiler.load` its Program, and
+ONNX Runtime runs it at the example's sizes and with the open axes doubled. The oracle is the eager
+module.
 
-`wrong`: another result, and nobody said so. `foreign`: an exception that is none of ours. `placeless`: a
-refusal that names no line and no module. `engine`: ONNX Runtime does not run the translation.
+`wrong`: another result, and nobody said so. `foreign`: an exception that is none of ours.
+`placeless`: a refusal that names no line and no module. `engine`: ONNX Runtime does not run the
+translation.
 """
 
 from __future__ import annotations
@@ -31,7 +33,16 @@ from qcompiler.execution.session import OrtSession
 
 _LARGEST = 200_000
 """Elements of one argument; larger samples only cost time."""
-_RANDOM = ("rand", "normal", "bernoulli", "dropout", "multinomial", "empty", "uniform", "exponential")
+_RANDOM = (
+    "rand",
+    "normal",
+    "bernoulli",
+    "dropout",
+    "multinomial",
+    "empty",
+    "uniform",
+    "exponential",
+)
 """Words in the names of ops without one right result."""
 _TOLERANCE = {"rtol": 2e-3, "atol": 2e-4}
 """Of float32 results of a few hundred terms in another order."""
@@ -155,10 +166,11 @@ def _doubled(sample: Sample, program: Any) -> tuple[torch.Tensor, ...] | None:
     """The arguments with every open axis twice as long; None if there is none."""
     grown = []
     for tensor, spec in zip(sample.tensors, program.signature.inputs, strict=False):
+        longer = tensor
         for axis, dim in enumerate(spec.shape):
             if not isinstance(dim, int):
-                tensor = torch.cat([tensor, tensor], axis)
-        grown.append(tensor)
+                longer = torch.cat([longer, longer], axis)
+        grown.append(longer)
     return tuple(grown) if [g.shape for g in grown] != [t.shape for t in sample.tensors] else None
 
 
@@ -169,9 +181,7 @@ def _all_tensors(result: Any) -> bool:
 
 def _difference(found: list[Any], wanted: Any) -> str:
     """The largest difference of the first output that differs; empty if none does."""
-    for index, (have, want) in enumerate(
-        zip(found, pytree.tree_leaves(wanted), strict=True)
-    ):
+    for index, (have, want) in enumerate(zip(found, pytree.tree_leaves(wanted), strict=True)):
         left, right = np.asarray(have), want.detach().resolve_conj().resolve_neg().numpy()
         if left.shape != right.shape:
             return f"output {index} is {left.shape}, should be {right.shape}"
@@ -221,7 +231,9 @@ def _report(name: str, samples: Callable[[], Iterator[Sample]], out: Path | None
     except Exception as error:  # noqa: BLE001 - torch's own generator or the eager op fails
         first["skipped"] = f"{type(error).__name__}: {error}"
     bad = {kind: text for kind, text in first.items() if kind not in ("right", "skipped")}
-    print(name, dict(found), *(f"\n    {k}: {t.splitlines()[0]}" for k, t in bad.items()), flush=True)
+    print(
+        name, dict(found), *(f"\n    {k}: {t.splitlines()[0]}" for k, t in bad.items()), flush=True
+    )
     if out:
         with out.open("a") as file:
             file.write(json.dumps({"name": name, "counts": found, "first": first}) + "\n")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,6 +61,13 @@ class EagerArtifact(Artifact):
         pairs = ((given[name], array) for name, array in feed.items())
         self._changes_inputs = any(a.tobytes() != b.tobytes() for a, b in pairs)
 
+    def has_memory(self, feed: Feed) -> bool:
+        """Whether a call changes a buffer, or the same call gives something else the next time."""
+        before = [buffer.clone() for buffer in self._module.buffers()]
+        first = [array.copy() for array in self.run(feed)]
+        same = _equal(first, self.run(feed)) and _equal(before, self._module.buffers())
+        return not same
+
     def save(self, path: Path) -> None:
         self._lowered.save(path)
 
@@ -74,17 +82,30 @@ def float_baseline(model: object, lowered: TorchArtifact, feeds: Sequence[Feed])
     """The faster one of the user's eager module and the lowered float program.
 
     A module whose calling convention is not known, or that gives other outputs than the program
-    when it is called so, is left out.
+    when it is called so, is left out; so is one that has a memory, since every run would
+    change the next one.
     """
     text = lowered.signature.convention
     if not isinstance(model, torch.nn.Module) or text is None or not feeds:
         return lowered
-    eager = EagerArtifact(model, Convention.parse(text), lowered)
-    if not _agree(eager, lowered, feeds[0]):
+    try:
+        eager = EagerArtifact(model, Convention.parse(text), lowered)
+    except (RuntimeError, TypeError):
+        return lowered  # it cannot be copied
+    if not (_agree(eager, lowered, feeds[0]) and not eager.has_memory(feeds[0])):
         return lowered
     runs = {"lowered": partial(lowered.run, feeds[0]), "eager": partial(eager.run, feeds[0])}
     timed = compare_latency(runs, budget_seconds=_SECONDS, min_rounds=5)
     return eager if timed["eager"].ratio < 1 else lowered
+
+
+def _equal(ones: Iterable[Any], others: Iterable[Any]) -> bool:
+    pairs = zip(ones, others, strict=True)
+    return all(np.array_equal(one, other, equal_nan=_is_float(one)) for one, other in pairs)
+
+
+def _is_float(values: Any) -> bool:
+    return np.asarray(values).dtype.kind in "fc"
 
 
 def _agree(eager: EagerArtifact, lowered: TorchArtifact, feed: Feed) -> bool:

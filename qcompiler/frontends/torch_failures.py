@@ -97,8 +97,10 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _name(target: Any) -> str:
-    return str(target) if isinstance(target, torch._ops.OpOverload) else getattr(
-        target, "__name__", str(target)
+    return (
+        str(target)
+        if isinstance(target, torch._ops.OpOverload)
+        else getattr(target, "__name__", str(target))
     )
 
 

@@ -35,6 +35,7 @@ from qcompiler.ir.program import WORKING_OPSET, Program, Provenance
 from qcompiler.ir.signature import Signature, signature_of
 from qcompiler.ir.walk import all_graphs
 
+
 def accepts(model: object) -> bool:
     """Whether this is a torch model."""
     return isinstance(model, torch.nn.Module | torch.export.ExportedProgram)
@@ -60,10 +61,10 @@ def program_from_torch(
         model = evaluating(model)
         call = example_call(model, example_inputs, surplus)
         first: ExportError | None = None
+        surplus_notes = [str(call.surplus)] if call.surplus else []
         for exported, notes in captures(model, call, dynamic):
-            notes += [str(call.surplus)] if call.surplus else []
             try:
-                return _finished(exported, call, _describe(model), notes)
+                return _finished(exported, call, _describe(model), [*notes, *surplus_notes])
             except ExportError as error:
                 first = first or error
         assert first is not None
@@ -94,7 +95,9 @@ def _finished(
 
 def _refuse_bfloat16(exported: torch.export.ExportedProgram) -> None:
     """numpy and ONNX Runtime's CPU kernels know no bfloat16."""
-    for node in exported.graph.nodes:
+    for node in sorted(
+        exported.graph.nodes, key=lambda node: node.op != "call_function"
+    ):  # those have a line
         if any(getattr(each, "dtype", None) is torch.bfloat16 for each in _values(node)):
             raise ExportError(
                 "the module computes in bfloat16, which the CPU runtimes do not",

@@ -1,7 +1,7 @@
 """Own decompositions of operators that PyTorch's ONNX translation gets wrong or does not know.
 
-Each is written in other torch operators, so its oracle is the operator itself. They are applied to the
-captured program before it is translated, and only if it holds a node that needs one.
+Each is written in other torch operators, so its oracle is the operator itself. They are applied to
+the captured program before it is translated, and only if it holds a node that needs one.
 """
 
 from __future__ import annotations

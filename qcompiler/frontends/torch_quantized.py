@@ -12,7 +12,8 @@ _LAYERS = ("torch.ao.", "torch.nn.quantized", "torch.nn.qat", "torch.nn.intrinsi
 
 
 def refuse_quantized(model: Any) -> None:
-    """
+    """Looks at every part of a module.
+
     Raises:
         ExportError: A part is a quantized or fake-quantized layer, or holds quantized weights;
             names it. Or the model is a ScriptModule.
@@ -41,7 +42,10 @@ def _quantized_kind(part: torch.nn.Module) -> str | None:
     owner = type(part)
     if owner.__module__.startswith(_LAYERS):
         return f"{owner.__module__}.{owner.__name__}"
-    tensors = {**dict(part.named_parameters(recurse=False)), **dict(part.named_buffers(recurse=False))}
+    tensors = {
+        **dict(part.named_parameters(recurse=False)),
+        **dict(part.named_buffers(recurse=False)),
+    }
     for name, tensor in tensors.items():
         if tensor.is_quantized or type(tensor.data).__module__.startswith("torchao"):
             return f"{owner.__name__} with the weight '{name}' of type {type(tensor.data).__name__}"

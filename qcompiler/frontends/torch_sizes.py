@@ -60,7 +60,7 @@ def _ranges(exported: torch.export.ExportedProgram) -> Iterator[tuple[str, str]]
 
 
 def _guards(exported: torch.export.ExportedProgram) -> Iterator[tuple[str, str]]:
-    """Conditions with the user's line; none of a loaded ExportedProgram, which keeps only ranges."""
+    """Conditions with the user's line; a loaded ExportedProgram keeps only ranges."""
     for value in _inputs(exported):
         environment = getattr(getattr(value, "fake_mode", None), "shape_env", None)
         for guard in getattr(environment, "guards", ()):

@@ -156,3 +156,42 @@ def test_float_is_the_faster_of_eager_and_lowered(net: Any, monkeypatch: Any) ->
     monkeypatch.setattr(lowered, "run", crawling)
     assert isinstance(float_baseline(module, lowered, [feed]), EagerArtifact)
     assert float_baseline("a path", lowered, [feed]) is lowered
+
+
+class Writes(torch.nn.Module):
+    """Writes to its argument."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mul_(2).relu()
+
+
+class Remembers(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return x.relu()
+
+
+@pytest.mark.parametrize("module", [Writes(), Remembers()])
+def test_a_module_with_a_memory_is_no_baseline_and_feeds_stay(
+    module: torch.nn.Module, monkeypatch: Any
+) -> None:
+    program = load(module, torch.randn(2, 8))
+    lowered = Fbgemm().lower(program)
+    feed = {program.signature.input_names[0]: np.ones((2, 8), np.float32)}
+    plain: Callable[..., Any] = lowered.run
+
+    def crawling(each: Any) -> Any:
+        import time
+
+        time.sleep(0.02)
+        return plain(each)
+
+    monkeypatch.setattr(lowered, "run", crawling)  # the eager module would be chosen otherwise
+    chosen = float_baseline(module, lowered, [feed])
+    assert (chosen is lowered) == isinstance(module, Remembers)
+    np.testing.assert_array_equal(chosen.run(feed)[0], plain(feed)[0])
+    assert (feed[program.signature.input_names[0]] == 1).all()

@@ -1,0 +1,74 @@
+"""Failures of capture and translation name the operator, the user's line and the module."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import Tensor, nn  # noqa: E402 - only where torch is
+
+from qcompiler.errors import ExportError  # noqa: E402
+from qcompiler.frontends import load  # noqa: E402
+
+
+class Inverse(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.linalg.inv(x.transpose(-1, -2) @ x)  # no translation
+
+
+class Half(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.bfloat16().relu().float()
+
+
+def _line(owner: type, text: str) -> str:
+    lines, first = inspect.getsourcelines(owner)
+    return f"{__file__}:{first + next(i for i, line in enumerate(lines) if text in line)}"
+
+
+def test_an_operator_without_translation_is_named_with_line_and_module() -> None:
+    module = nn.Sequential(nn.Linear(4, 4), nn.Sequential(Inverse()))
+    with pytest.raises(ExportError, match="linalg_inv") as caught:
+        load(module.eval(), torch.randn(2, 4, 4))
+    assert caught.value.where == f"{_line(Inverse, 'linalg')}, module '1.0'"
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [nn.RReLU(), nn.AdaptiveMaxPool2d(3), nn.FractionalMaxPool2d(2, 3)],
+)
+def test_a_library_module_is_named_by_its_path(layer: nn.Module) -> None:
+    module = nn.Sequential(nn.ReLU(), nn.Sequential(layer)).eval()
+    with pytest.raises(ExportError) as caught:
+        load(
+            module,
+            torch.randn(2, 3, 8, 8)[:, :, 0] if "1d" in str(module) else torch.randn(2, 3, 8, 8),
+        )
+    assert caught.value.where == "1.0"
+
+
+def test_bfloat16_is_named_with_its_line() -> None:
+    with pytest.raises(ExportError, match="bfloat16") as caught:
+        load(Half(), torch.randn(2, 4))
+    assert (caught.value.where or "").startswith(_line(Half, "bfloat16"))
+
+
+def test_a_script_module_is_refused_with_the_way_out() -> None:
+    traced = torch.jit.trace(nn.Linear(4, 4), torch.randn(2, 4))
+    with pytest.raises(ExportError, match="ScriptModule"):
+        load(traced, torch.randn(2, 4))
+
+
+def test_an_axis_that_cannot_stay_open_is_fixed_with_a_note() -> None:
+    """The translation of `chunk` of an open axis fails, that of a fixed one does not."""
+
+    class Halves(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            first, second = x.chunk(2)
+            return first - second
+
+    program = load(Halves(), torch.randn(4, 3))
+    assert any("fixed" in note for note in program.provenance.warnings)

@@ -1,0 +1,76 @@
+"""Own decompositions: what PyTorch's translation gets wrong. Oracle: the eager operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import Tensor, nn  # noqa: E402 - only where torch is
+from torch.nn import functional as F  # noqa: E402, N812 - its usual name
+
+from qcompiler.frontends import load  # noqa: E402
+
+
+class Op(nn.Module):
+    def __init__(self, op: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.op = op
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.op(x)
+
+
+BLIND = torch.ones(6, 6, dtype=torch.bool).tril(-1)
+"""Its first row sees nothing."""
+FAR = torch.zeros(6, 6).masked_fill(~BLIND, -float("inf"))
+
+
+def heads(x: Tensor) -> Tensor:
+    return x.view(*x.shape[:2], 2, 4).transpose(1, 2)
+
+
+def mean(x: Tensor, keep: bool) -> Tensor:
+    index = torch.zeros(x.shape, dtype=torch.long)
+    return x.scatter_reduce(1, index, x.flip(1), "mean", include_self=keep)
+
+
+def aligned(x: Tensor, size: tuple[int, int], mode: str) -> Tensor:
+    return F.interpolate(x, size, mode=mode, antialias=True, align_corners=True)
+
+
+IMAGE, ROWS = (2, 3, 11, 9), (2, 6, 8)
+CASES: dict[str, tuple[Callable[[Tensor], Tensor], tuple[int, ...]]] = {
+    "divisor": (lambda x: F.avg_pool2d(x, 2, divisor_override=3), IMAGE),
+    "divisor, ceil": (
+        lambda x: F.avg_pool2d(x, 3, 4, 1, ceil_mode=True, divisor_override=5),
+        IMAGE,
+    ),
+    "divisor, no batch": (lambda x: F.avg_pool2d(x[:, 0], (3, 2), divisor_override=1), IMAGE),
+    "divisor, 3-D": (lambda x: F.avg_pool3d(x[:, None], 2, divisor_override=7), IMAGE),
+    "blind row": (lambda x: F.scaled_dot_product_attention(*[heads(x)] * 3, BLIND), ROWS),
+    "infinite row": (lambda x: F.scaled_dot_product_attention(*[heads(x)] * 3, FAR), ROWS),
+    "3-D attention": (lambda x: F.scaled_dot_product_attention(x, x, x, scale=0.4), ROWS),
+    "3-D causal": (lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True), ROWS),
+    "5-D attention": (lambda x: F.scaled_dot_product_attention(*[heads(x)[:, None]] * 3), ROWS),
+    "mean with itself": (lambda x: mean(x, True), ROWS),
+    "mean without": (lambda x: mean(x, False), ROWS),
+    "bilinear": (lambda x: aligned(x, (5, 14), "bilinear"), IMAGE),
+    "bicubic": (lambda x: aligned(x, (14, 4), "bicubic"), IMAGE),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_own_forms_give_what_the_operator_gives(name: str, run: Any) -> None:
+    """1e-5: float32 sums of at most 27 terms, in another order. At another batch size too."""
+    op, shape = CASES[name]
+    torch.manual_seed(0)
+    example = torch.randn(shape)
+    program = load(Op(op), example)
+    for x in (example, torch.randn(2 * shape[0] + 1, *shape[1:])):
+        (found,) = run(program, {"x": x.numpy()})
+        np.testing.assert_allclose(found, op(x).numpy(), rtol=0, atol=1e-5)

@@ -1,0 +1,65 @@
+"""Branches on sizes: a call that would take another one is refused. Oracle: the eager module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import Tensor, nn  # noqa: E402 - only where torch is
+
+from qcompiler.errors import FeedError  # noqa: E402
+from qcompiler.execution.feeds import normalize_feed  # noqa: E402
+from qcompiler.frontends import load  # noqa: E402
+
+
+class Branch(nn.Module):
+    def __init__(self, test: Callable[[int], bool]) -> None:
+        super().__init__()
+        self.test = test
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 2 if self.test(x.shape[0]) else x + 1
+
+
+@pytest.mark.parametrize(
+    ("test", "example", "right", "wrong"),
+    [
+        (lambda n: n > 4, 4, (1, 3), (5, 9)),
+        (lambda n: n > 4, 6, (5, 9), (1, 4)),
+        (lambda n: n % 2 == 0, 4, (2, 6), (1, 7)),
+        (lambda n: n == 1, 4, (2, 9), (1,)),
+        (lambda n: n == 1, 1, (1,), (2, 9)),
+        (lambda n: n == 3, 3, (3,), (1, 4)),
+        (lambda n: False, 4, (1, 3, 9), ()),
+    ],
+)
+def test_the_branch_of_the_example_holds_for_its_sizes_only(
+    test: Callable[[int], bool],
+    example: int,
+    right: tuple[int, ...],
+    wrong: tuple[int, ...],
+    run: Any,
+) -> None:
+    module = Branch(test)
+    program = load(module, torch.randn(example, 4))
+    for rows in (example, *right):
+        x = torch.randn(rows, 4)
+        feed = normalize_feed(program.signature, x)
+        np.testing.assert_array_equal(run(program, feed)[0], module(x).numpy())
+    for rows in wrong:
+        with pytest.raises(FeedError):
+            normalize_feed(program.signature, torch.randn(rows, 4))
+
+
+def test_declared_ranges_hold() -> None:
+    rows = torch.export.Dim("rows", min=3, max=8)
+    program = load(nn.ReLU(), torch.randn(4, 2), dynamic={"input": {0: rows}})
+    normalize_feed(program.signature, torch.randn(8, 2))
+    for size in (2, 9):
+        with pytest.raises(FeedError):
+            normalize_feed(program.signature, torch.randn(size, 2))
