@@ -20,6 +20,7 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,8 @@ def op_samples(only: str, most: int) -> Iterator[tuple[str, Callable[[], Iterato
 
     for op in op_db:
         name = op.name + (f".{op.variant_test_name}" if op.variant_test_name else "")
-        if only in name and torch.float32 in op.supported_dtypes("cpu"):
-            yield name, lambda op=op: _of_op(op, most)
+        if only in name and torch.float32 in op.dtypes:
+            yield name, partial(_of_op, op, most)
 
 
 def _of_op(op: Any, most: int) -> Iterator[Sample]:
@@ -91,7 +92,7 @@ def module_samples(only: str, most: int) -> Iterator[tuple[str, Callable[[], Ite
 
     for info in module_db:
         if only in info.name and "Loss" not in info.name:
-            yield info.name, lambda info=info: _of_module(info, most)
+            yield info.name, partial(_of_module, info, most)
 
 
 def _of_module(info: Any, most: int) -> Iterator[Sample]:

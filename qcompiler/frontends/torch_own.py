@@ -50,6 +50,7 @@ def _calls(module: torch.fx.GraphModule) -> Iterator[torch.fx.Node]:
 
 def _named(node: torch.fx.Node) -> dict[str, Any]:
     """The arguments by name in the operator's schema, defaults included."""
+    assert isinstance(node.target, torch._ops.OpOverload)
     arguments = node.target._schema.arguments
     given = {each.name: each.default_value for each in arguments if each.has_default_value()}
     given.update({each.name: value for each, value in zip(arguments, node.args, strict=False)})

@@ -16,7 +16,8 @@ from qcompiler.frontends import load  # noqa: E402
 
 class Inverse(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return torch.linalg.inv(x.transpose(-1, -2) @ x)  # no translation
+        y: Tensor = torch.linalg.inv(x.transpose(-1, -2) @ x)  # no translation
+        return y
 
 
 class Half(nn.Module):

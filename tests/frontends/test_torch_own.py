@@ -34,6 +34,10 @@ def heads(x: Tensor) -> Tensor:
     return x.view(*x.shape[:2], 2, 4).transpose(1, 2)
 
 
+def attend(x: Tensor, mask: Tensor | None = None) -> Tensor:
+    return F.scaled_dot_product_attention(x, x, x, mask)
+
+
 def mean(x: Tensor, keep: bool) -> Tensor:
     index = torch.zeros(x.shape, dtype=torch.long)
     return x.scatter_reduce(1, index, x.flip(1), "mean", include_self=keep)
@@ -52,11 +56,11 @@ CASES: dict[str, tuple[Callable[[Tensor], Tensor], tuple[int, ...]]] = {
     ),
     "divisor, no batch": (lambda x: F.avg_pool2d(x[:, 0], (3, 2), divisor_override=1), IMAGE),
     "divisor, 3-D": (lambda x: F.avg_pool3d(x[:, None], 2, divisor_override=7), IMAGE),
-    "blind row": (lambda x: F.scaled_dot_product_attention(*[heads(x)] * 3, BLIND), ROWS),
-    "infinite row": (lambda x: F.scaled_dot_product_attention(*[heads(x)] * 3, FAR), ROWS),
+    "blind row": (lambda x: attend(heads(x), BLIND), ROWS),
+    "infinite row": (lambda x: attend(heads(x), FAR), ROWS),
     "3-D attention": (lambda x: F.scaled_dot_product_attention(x, x, x, scale=0.4), ROWS),
     "3-D causal": (lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True), ROWS),
-    "5-D attention": (lambda x: F.scaled_dot_product_attention(*[heads(x)[:, None]] * 3), ROWS),
+    "5-D attention": (lambda x: attend(heads(x)[:, None]), ROWS),
     "mean with itself": (lambda x: mean(x, True), ROWS),
     "mean without": (lambda x: mean(x, False), ROWS),
     "bilinear": (lambda x: aligned(x, (5, 14), "bilinear"), IMAGE),

@@ -166,6 +166,8 @@ class Writes(torch.nn.Module):
 
 
 class Remembers(torch.nn.Module):
+    calls: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("calls", torch.zeros(1))
