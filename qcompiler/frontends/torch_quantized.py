@@ -8,7 +8,14 @@ import torch
 
 from qcompiler.errors import ExportError
 
-_LAYERS = ("torch.ao.", "torch.nn.quantized", "torch.nn.qat", "torch.nn.intrinsic", "torchao.")
+_FAMILIES = (
+    ("torch", "ao"),
+    ("torch", "nn", "quantized"),
+    ("torch", "nn", "qat"),
+    ("torch", "nn", "intrinsic"),
+    ("torchao",),
+)
+"""Packages whose layers are quantized or fake-quantized, as parts of a dotted name."""
 
 
 def refuse_quantized(model: Any) -> None:
@@ -40,7 +47,8 @@ def refuse_quantized(model: Any) -> None:
 
 def _quantized_kind(part: torch.nn.Module) -> str | None:
     owner = type(part)
-    if owner.__module__.startswith(_LAYERS):
+    parts = tuple(owner.__module__.split("."))
+    if any(parts[: len(family)] == family for family in _FAMILIES):
         return f"{owner.__module__}.{owner.__name__}"
     tensors = {
         **dict(part.named_parameters(recurse=False)),
