@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.element_types import FLOATS, element_type
+from qcompiler.ir.indices import size_values
 from qcompiler.ir.masks import masked_values
 from qcompiler.ir.optraits import activation_positions, traits
 from qcompiler.ir.program import OBSERVER_DOMAIN, Program, Property
@@ -26,7 +27,8 @@ class InsertObservers(Pass):
 
     Values of ops that keep their operands' scale (pools, reshapes, concat) are followed as far as
     such ops reach. Without a target every activation is observed. Left out: constants, integers,
-    attention masks and the scores they were added to (their range would be the mask's).
+    attention masks and the scores they were added to (their range would be the mask's), and numbers
+    that are sizes or indices.
 
     Attributes:
         method: `minmax`, `moving-average`, `percentile`, `entropy` or `mse`.
@@ -51,11 +53,11 @@ class InsertObservers(Pass):
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
         _erase_old(program, rewriter)
         wanted = wanted_values(program, context.target)
-        masked = masked_values(program)
+        barred = masked_values(program) | size_values(program)
         diagnostics = []
         attributes = {"method": self.method, **self._options()}
         for value in wanted:
-            if value in masked:
+            if value in barred:
                 continue
             dtype = element_type(value)
             if dtype is None:

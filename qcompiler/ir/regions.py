@@ -13,6 +13,7 @@ from enum import Enum
 
 import onnx_ir as ir
 
+from qcompiler.ir.indices import size_values
 from qcompiler.ir.optraits import activation_positions, bias_of, traits, weight_of
 from qcompiler.ir.program import Program
 from qcompiler.ir.walk import all_graphs, is_op, is_stored, rank, sole_user
@@ -113,16 +114,20 @@ class Region:
 
 
 def find_regions(program: Program, patterns: Sequence[RegionPattern]) -> list[Region]:
-    """All regions of the program, subgraphs included, in graph order; each node in one at most."""
+    """All regions of the program, subgraphs included, in graph order; each node in one at most.
+
+    Arithmetic on sizes and indices is none: see `size_values`.
+    """
     table: Mapping[str, RegionPattern] = {pattern.anchor: pattern for pattern in patterns}
     taken: set[ir.Node] = set()
+    sizes = size_values(program)
     regions = []
     for graph in all_graphs(program.model):
         for node in graph:
             if node in taken or not is_op(node, *table):
                 continue
             region = _grow(node, table[node.op_type], taken)
-            if region is not None:
+            if region is not None and region.output not in sizes:
                 taken.update(region.nodes)
                 regions.append(region)
     return regions
