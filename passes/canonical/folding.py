@@ -9,6 +9,7 @@ users is not copied.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
+from qcompiler.ir.optraits import traits
 from qcompiler.ir.program import WORKING_OPSET
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import constant, is_constant, uses
@@ -97,7 +99,7 @@ def _worth_folding(node: ir.Node, operands: list[Array | None]) -> bool:
         return True
     if node.op_type not in _LAYOUT:
         result = static_dims(node.outputs[0])
-        size = 8 * int(np.prod(result)) if result is not None else _bound(node, arrays)
+        size = 8 * math.prod(result) if result is not None else _bound(node, arrays)
         return max(size, sum(array.nbytes for array in arrays)) <= _SMALL_BYTES
     data = node.inputs[0]
     assert data is not None
@@ -132,10 +134,21 @@ def _bound(node: ir.Node, arrays: list[Array]) -> int:
     """Upper bound of the result's bytes when its shape is unknown."""
     if node.op_type in ("ConstantOfShape", "Expand", "Tile"):
         counts = arrays[-1]
-        return 8 * int(np.prod(counts)) * (arrays[0].size if len(arrays) > 1 else 1)
+        return (
+            8
+            * math.prod(max(0, int(count)) for count in counts.ravel())
+            * (arrays[0].size if len(arrays) > 1 else 1)
+        )
     if node.op_type in ("Range", "Pad"):
         return _SMALL_BYTES + 1
-    return 8 * max((int(array.size) for array in arrays), default=0)
+    if node.op_type in ("MatMul", "Gather"):
+        return 8 * math.prod(int(array.size) for array in arrays)
+    if traits(node).elementwise or len(arrays) > 1:
+        try:
+            return 8 * math.prod(np.broadcast_shapes(*(array.shape for array in arrays)))
+        except ValueError:
+            pass  # no elementwise op: its result is no larger than its operands together
+    return 8 * sum(int(array.size) for array in arrays)
 
 
 def _evaluate(node: ir.Node, operands: list[Array | None]) -> Array:

@@ -13,9 +13,10 @@ import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
 from qcompiler.errors import UnreadableModelError, UnsupportedOpsetError
+from qcompiler.frontends.calls import check_calls
 from qcompiler.ir.naming import make_names_unique
 from qcompiler.ir.tensors import own_tensor
-from qcompiler.ir.walk import all_graphs, all_nodes, is_op
+from qcompiler.ir.walk import all_graphs, all_nodes, bodies, is_op
 
 _ONNX_NAMES = ("ai.onnx", "onnx")
 
@@ -33,6 +34,7 @@ def clean(model: ir.Model) -> tuple[str, ...]:
     repaired += import_missing_domains(model)
     repaired += drop_initializer_inputs(model)
     check_produced(model)
+    repaired += sort_nodes(model)
     lift_constants(model)
     detach_outputs(model)
     changed = make_names_unique(model)
@@ -61,6 +63,7 @@ def inline_functions(model: ir.Model) -> None:
     """Replaces every call of a model-local function by its body."""
     if not model.functions:
         return
+    check_calls(model)
     for function in model.functions.values():
         _align_opset(model, function)
     try:
@@ -137,7 +140,8 @@ def check_produced(model: ir.Model) -> None:
     for graph in all_graphs(model):
         declared = {*graph.inputs, *graph.initializers.values()}
         for value in graph.outputs:
-            if value.producer() is None and value not in declared and value.graph is None:
+            outer = value.is_graph_input() or value.is_initializer()
+            if value.producer() is None and value not in declared and not outer:
                 raise _unproduced(value, "the graph's output")
         for node in graph:
             for operand in node.inputs:
@@ -151,6 +155,41 @@ def _unproduced(value: ir.Value, reader: str) -> UnreadableModelError:
         where=reader,
         fix="the file is incomplete: export the model again",
     )
+
+
+def sort_nodes(model: ir.Model) -> list[str]:
+    """Puts nodes in the order that ONNX asks for: after what they read.
+
+    Raises:
+        UnreadableModelError: There is no such order, since nodes read each other in a circle.
+    """
+    if all(_is_sorted(graph) for graph in all_graphs(model)):
+        return []
+    try:
+        model.graph.sort()
+    except ValueError as error:
+        raise UnreadableModelError(
+            "nodes of this model read each other in a circle",
+            why=str(error),
+            fix="export the model again; loops are written with Loop or Scan",
+        ) from error
+    return ["nodes were not in the order in which they can run"]
+
+
+def _is_sorted(graph: ir.Graph) -> bool:
+    """Whether every node comes after the nodes of this graph that it, or a body of it, reads."""
+    seen: set[ir.Node] = set()
+    for node in graph:
+        readers = [node]
+        for body in bodies(node):
+            readers.extend(body.all_nodes())
+        for reader in readers:
+            for value in reader.inputs:
+                producer = None if value is None else value.producer()
+                if producer is not None and producer.graph is graph and producer not in seen:
+                    return False
+        seen.add(node)
+    return True
 
 
 def lift_constants(model: ir.Model) -> None:

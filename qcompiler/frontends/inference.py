@@ -8,13 +8,15 @@ from collections.abc import Iterator
 import onnx
 import onnx_ir as ir
 
-from qcompiler.ir.walk import all_graphs, all_nodes
+from qcompiler.ir.walk import all_graphs, all_nodes, is_op
 
 _LOG = logging.getLogger(__name__)
 _LARGEST_MODEL = 50_000
 """Nodes; above it inference costs more than anybody gains from it."""
 _KEPT_ELEMENTS = 1024
 """Constants up to this size stay in the skeleton: shapes are computed from them."""
+_MOST_PROPAGATED = 1 << 20
+"""Elements of one value; with more, inference runs without propagating data."""
 
 
 def infer_types(model: ir.Model) -> None:
@@ -28,8 +30,15 @@ def infer_types(model: ir.Model) -> None:
         return
     try:
         skeleton = ir.serde.serialize_model(_without_weights(model))
-        inferred = onnx.shape_inference.infer_shapes(skeleton, data_prop=True)
-    except (onnx.shape_inference.InferenceError, ValueError, RuntimeError, TypeError) as error:
+        propagate = _propagated(model) <= _MOST_PROPAGATED
+        inferred = onnx.shape_inference.infer_shapes(skeleton, data_prop=propagate)
+    except (
+        onnx.shape_inference.InferenceError,
+        ValueError,
+        RuntimeError,
+        TypeError,
+        MemoryError,
+    ) as error:
         _LOG.warning("shape inference failed, shapes stay unknown: %s", error)
         return
     found = {info.name: info for info in _value_infos(inferred.graph)}
@@ -37,6 +46,29 @@ def infer_types(model: ir.Model) -> None:
         info = found.get(value.name or "")
         if info is not None:
             _fill(value, info.type)
+
+
+def _propagated(model: ir.Model) -> int:
+    """Most elements that data propagation may hold in one value: Concat is what makes them more.
+
+    A chain of Concats that each read the last one twice has 2^length.
+    """
+    known: dict[ir.Value, int] = {}
+    largest = 0
+    for node in all_nodes(model):
+        counts = [_known(value, known) for value in node.inputs if value is not None]
+        total = sum(counts) if is_op(node, "Concat") else max(counts, default=0)
+        largest = max(largest, total)
+        for value in node.outputs:
+            known[value] = total
+    return largest
+
+
+def _known(value: ir.Value, known: dict[ir.Value, int]) -> int:
+    if value.const_value is not None:
+        count = _elements(value)
+        return count if count <= _KEPT_ELEMENTS else 1
+    return known.get(value, 1)
 
 
 def _without_weights(model: ir.Model) -> ir.Model:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import onnx
 import onnx_ir as ir
-from google.protobuf.message import DecodeError
 
-from qcompiler.errors import UnreadableModelError
+from qcompiler.errors import QCompilerError, UnreadableModelError
 from qcompiler.frontends.cleaning import clean, lift_constants
 from qcompiler.frontends.inference import infer_types
 from qcompiler.frontends.opset import to_working_opset
 from qcompiler.frontends.opset_expand import expand_newer_ops
+from qcompiler.frontends.protocheck import check_proto
 from qcompiler.frontends.shapes import forget_unknown_sizes
 from qcompiler.ir.naming import make_names_unique
 from qcompiler.ir.program import Program, Provenance
 from qcompiler.ir.signature import Signature, signature_of
 from qcompiler.ir.tensors import external_files, own_tensors
-from qcompiler.ir.walk import all_graphs
 
 _EXPORT_AGAIN = "check the path, or export or download the model again"
 
@@ -32,15 +33,21 @@ def program_from_path(path: Path) -> Program:
             missing or cut off.
         UnsupportedOpsetError: See `to_working_opset`.
     """
-    if path.is_dir():
-        raise UnreadableModelError(f"{path} is a folder, not a model", fix="give the .onnx file")
     try:
+        if path.is_dir():
+            raise UnreadableModelError(
+                f"{path} is a folder, not a model", fix="give the .onnx file"
+            )
         proto = onnx.load(path, load_external_data=False)
     except FileNotFoundError as error:
         raise UnreadableModelError(f"there is no file {path}", fix="check the path") from error
     except OSError as error:
         raise UnreadableModelError(f"cannot read {path}", why=error.strerror) from error
-    except (DecodeError, ValueError, UnicodeError, onnx.parser.ParseError) as error:
+    except QCompilerError:
+        raise
+    except (
+        Exception
+    ) as error:  # protobuf, its text and JSON readers, and onnx.parser raise many kinds
         raise UnreadableModelError(
             f"{path} is not an ONNX model or is damaged", why=str(error), fix=_EXPORT_AGAIN
         ) from error
@@ -59,7 +66,8 @@ def program_from_proto(proto: onnx.ModelProto) -> Program:
         UnreadableModelError: Not a graph, or its external data is missing.
         UnsupportedOpsetError: See `to_working_opset`.
     """
-    return _program(_deserialize(proto, "the ModelProto", Path()), "onnx.ModelProto")
+    with _readable("the ModelProto"):
+        return _program(_deserialize(proto, "the ModelProto", Path()), "onnx.ModelProto")
 
 
 def program_from_ir(model: ir.Model) -> Program:
@@ -77,7 +85,29 @@ def program_from_ir(model: ir.Model) -> Program:
             why="its nodes are not sorted, or one reads a value of no graph",
             fix="call model.graph.sort() first",
         ) from error
-    return _program(copied, "onnx_ir.Model")
+    with _readable("the onnx_ir.Model"):
+        return _program(copied, "onnx_ir.Model")
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """The one door: whatever a model makes any step of its import raise is an error of ours.
+
+    Checks before and inside say more; this catches what no check foresaw in a damaged file.
+    """
+    try:
+        yield
+    except QCompilerError:
+        raise
+    except Exception as error:
+        cause: BaseException = error
+        while isinstance(cause.__cause__, Exception):
+            cause = cause.__cause__
+        raise UnreadableModelError(
+            f"{name} is no valid ONNX graph",
+            why=f"{type(cause).__name__}: {cause}"[:500],
+            fix=_EXPORT_AGAIN,
+        ) from error
 
 
 def _deserialize(proto: onnx.ModelProto, name: str, folder: Path) -> ir.Model:
@@ -89,23 +119,16 @@ def _deserialize(proto: onnx.ModelProto, name: str, folder: Path) -> ir.Model:
             where=proto.graph.sparse_initializer[0].values.name,
             fix="export it with dense weights",
         )
-    try:
-        model = ir.from_proto(proto)
-    except Exception as error:
-        cause = error
-        while cause.__cause__ is not None and isinstance(cause.__cause__, Exception):
-            cause = cause.__cause__
-        raise UnreadableModelError(
-            f"{name} is no valid ONNX graph", why=str(cause), fix=_EXPORT_AGAIN
-        ) from error
-    ir.external_data.set_base_dir(model.graph, folder)
+    check_proto(proto, name, folder)
+    model = ir.from_proto(proto)
+    for graph in (model.graph, *(function.graph for function in model.functions.values())):
+        ir.external_data.set_base_dir(graph, folder)
     return model
 
 
 def _program(model: ir.Model, source: str) -> Program:
     opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx"))
     producer = " ".join(part for part in (model.producer_name, model.producer_version) if part)
-    _check_external_data(model)
     own_tensors(model)
     repaired = clean(model)
     forget_unknown_sizes(model)
@@ -117,37 +140,3 @@ def _program(model: ir.Model, source: str) -> Program:
     to_working_opset(draft)
     make_names_unique(model)
     return Program(model, signature_of(model), Provenance(source, producer, opset, repaired))
-
-
-def _check_external_data(model: ir.Model) -> None:
-    """Every external tensor lies inside an existing file.
-
-    Raises:
-        UnreadableModelError: The file is missing or too short, or lies outside the model's folder.
-    """
-    sizes: dict[Path, int] = {}
-    for graph in all_graphs(model):
-        for value in graph.initializers.values():
-            tensor = value.const_value
-            if isinstance(tensor, ir.ExternalTensor):
-                _check_external(tensor, sizes)
-
-
-def _check_external(tensor: ir.ExternalTensor, sizes: dict[Path, int]) -> None:
-    path = Path(tensor.path)
-    if path not in sizes:
-        if not path.is_file():
-            raise UnreadableModelError(
-                f"the external data file {tensor.location} is missing",
-                where=f"initializer '{tensor.name}'",
-                fix=f"put it beside the model, or load the model from a path ({path})",
-            )
-        sizes[path] = path.stat().st_size
-    end = (tensor.offset or 0) + (tensor.length or tensor.nbytes)
-    if end > sizes[path]:
-        raise UnreadableModelError(
-            f"the external data file {tensor.location} is cut off",
-            where=f"initializer '{tensor.name}'",
-            why=f"it has {sizes[path]} bytes, the model needs {end}",
-            fix="download or export the model again",
-        )

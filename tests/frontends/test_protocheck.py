@@ -1,0 +1,231 @@
+"""Damaged and hostile models: refused with an error of ours before anything is built from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from onnx import TensorProto, numpy_helper
+from onnx.helper import (
+    make_function,
+    make_graph,
+    make_model,
+    make_node,
+    make_opsetid,
+    make_tensor_value_info,
+)
+
+from qcompiler.errors import UnreadableModelError
+from qcompiler.execution.session import OrtSession
+from qcompiler.frontends import load
+from qcompiler.frontends.calls import MOST_NODES
+from qcompiler.ir.walk import all_nodes
+
+OPSETS = [make_opsetid("", 17), make_opsetid("f", 1)]
+Build = Callable[[TensorProto], onnx.ModelProto]
+
+
+def model(
+    nodes: list[onnx.NodeProto],
+    weights: tuple[TensorProto, ...] = (),
+    functions: tuple[onnx.FunctionProto, ...] = (),
+) -> onnx.ModelProto:
+    x, y = (make_tensor_value_info(name, TensorProto.FLOAT, [2, 2]) for name in "xy")
+    graph = make_graph(nodes, "g", [x], [y], list(weights))
+    return make_model(graph, opset_imports=OPSETS, ir_version=8, functions=functions)
+
+
+def weight(value: float = 1.0) -> TensorProto:
+    return numpy_helper.from_array(np.full((2, 2), value, np.float32), "w")
+
+
+def external(location: str, **entries: str) -> TensorProto:
+    tensor = TensorProto(name="w", data_type=1, dims=[2, 2])
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in {"location": location, **entries}.items():
+        entry = tensor.external_data.add()
+        entry.key, entry.value = key, value
+    return tensor
+
+
+def as_initializer(tensor: TensorProto) -> onnx.ModelProto:
+    return model([make_node("MatMul", ["x", "w"], ["y"])], (tensor,))
+
+
+def as_constant(tensor: TensorProto) -> onnx.ModelProto:
+    return model(
+        [make_node("Constant", [], ["w"], value=tensor), make_node("MatMul", ["x", "w"], ["y"])]
+    )
+
+
+def in_function(tensor: TensorProto) -> onnx.ModelProto:
+    nodes = [make_node("Constant", [], ["w"], value=tensor), make_node("MatMul", ["a", "w"], ["o"])]
+    function = make_function("f", "F", ["a"], ["o"], nodes, OPSETS[:1])
+    return model([make_node("F", ["x"], ["y"], domain="f")], functions=(function,))
+
+
+def in_body(tensor: TensorProto) -> onnx.ModelProto:
+    info = make_tensor_value_info("t", TensorProto.FLOAT, [2, 2])
+    body = make_graph([make_node("MatMul", ["x", "w"], ["t"])], "b", [], [info], [tensor])
+    true = numpy_helper.from_array(np.array(True), "c")
+    return model([make_node("If", ["c"], ["y"], then_branch=body, else_branch=body)], (true,))
+
+
+PLACES: list[Build] = [as_initializer, as_constant, in_function, in_body]
+
+
+def saved(proto: onnx.ModelProto, folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / "m.onnx"
+    path.write_bytes(proto.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize("build", PLACES)
+def test_external_data_is_read_from_below_the_model_only(build: Build, tmp_path: Path) -> None:
+    home, elsewhere = tmp_path / "model", tmp_path / "secret.bin"
+    data = np.array([[1, 2], [3, 4]], np.float32)
+    elsewhere.write_bytes(data.tobytes())
+    home.mkdir()
+    (home / "link.bin").symlink_to(elsewhere)
+    for location in (str(elsewhere), "../secret.bin", "link.bin", "a/../../secret.bin"):
+        with pytest.raises(UnreadableModelError, match="outside"):
+            load(saved(build(external(location)), home))
+    (home / "w.bin").write_bytes(data.tobytes())
+    program = load(saved(build(external("w.bin")), home))
+    x = np.eye(2, dtype=np.float32)
+    np.testing.assert_array_equal(OrtSession(program.model).run({"x": x})[0], data)
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"length": "99"}, "another size"),
+        ({"offset": "8"}, "cut off"),
+        ({"offset": "-4"}, "described wrongly"),
+        ({"offset": "four"}, "described wrongly"),
+    ],
+)
+@pytest.mark.parametrize("build", PLACES)
+def test_external_data_is_as_large_as_its_tensor(
+    build: Build, entries: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "w.bin").write_bytes(bytes(16))
+    with pytest.raises(UnreadableModelError, match=message):
+        load(saved(build(external("w.bin", **entries)), tmp_path))
+
+
+@pytest.mark.parametrize("location", ["", "nothing.bin", "x" * 5000, "a\0b"])
+def test_external_data_that_is_not_there(location: str, tmp_path: Path) -> None:
+    with pytest.raises(UnreadableModelError):
+        load(saved(as_initializer(external(location)), tmp_path))
+
+
+def test_two_weights_of_one_name_are_refused() -> None:
+    proto = as_initializer(weight())
+    proto.graph.initializer.append(weight(2.0))
+    with pytest.raises(UnreadableModelError, match="two initializers"):
+        load(proto)
+
+
+def test_an_attribute_without_a_type_is_refused() -> None:
+    proto = as_initializer(weight())
+    proto.graph.node[0].attribute.add().name = "odd"
+    with pytest.raises(UnreadableModelError, match="without a type"):
+        load(proto)
+
+
+@pytest.mark.parametrize("field", ["name", "domain"])
+def test_text_that_is_no_utf8_is_refused(field: str, tmp_path: Path) -> None:
+    proto = as_initializer(weight())
+    setattr(proto.graph.node[0], field, "QQQQ")
+    path = tmp_path / "m.onnx"
+    path.write_bytes(proto.SerializeToString().replace(b"QQQQ", b"\xff\xfe\xc0\xaf"))
+    with pytest.raises(UnreadableModelError, match="UTF-8"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda tensor: tensor.ClearField("raw_data"),
+        lambda tensor: setattr(tensor, "raw_data", b"123"),
+        lambda tensor: setattr(tensor, "data_type", 77),
+        lambda tensor: tensor.dims.append(-3),
+        lambda tensor: tensor.dims.append(2**60),
+    ],
+)
+@pytest.mark.parametrize("build", PLACES)
+def test_a_damaged_weight_is_refused(build: Build, damage: Callable[[TensorProto], None]) -> None:
+    tensor = weight()
+    damage(tensor)
+    with pytest.raises(UnreadableModelError):
+        load(build(tensor))
+
+
+def test_nodes_out_of_order_are_sorted() -> None:
+    nodes = [make_node("Relu", ["h"], ["y"]), make_node("MatMul", ["x", "w"], ["h"])]
+    program = load(model(nodes, (weight(),)))
+    assert [node.op_type for node in all_nodes(program.model)] == ["MatMul", "Relu"]
+    assert any("order" in text for text in program.provenance.warnings)
+    assert isinstance(program.clone().model, ir.Model)
+
+
+def test_a_circle_is_refused() -> None:
+    nodes = [make_node("Add", ["x", "b"], ["a"]), make_node("Relu", ["a"], ["b"])]
+    with pytest.raises(UnreadableModelError, match="circle"):
+        load(model([*nodes, make_node("Neg", ["b"], ["y"])]))
+
+
+@pytest.mark.parametrize("name", ["", "nothing"])
+def test_an_output_of_nothing_is_refused(name: str) -> None:
+    proto = as_initializer(weight())
+    proto.graph.output.append(make_tensor_value_info(name, TensorProto.FLOAT, [1]))
+    with pytest.raises(UnreadableModelError, match="nothing produces it"):
+        load(proto)
+
+
+def doubling(depth: int) -> onnx.ModelProto:
+    last = [make_node("Relu", ["a"], ["o"])]
+    functions = [make_function("f", f"F{depth}", ["a"], ["o"], last, OPSETS)]
+    for level in range(depth):
+        called = f"F{level + 1}"
+        twice = [
+            make_node(called, ["a"], ["t"], domain="f"),
+            make_node(called, ["t"], ["o"], domain="f"),
+        ]
+        functions.append(make_function("f", f"F{level}", ["a"], ["o"], twice, OPSETS))
+    return model([make_node("F0", ["x"], ["y"], domain="f")], functions=tuple(functions))
+
+
+def test_functions_that_call_twice_are_counted_before_they_are_inlined() -> None:
+    assert len(list(all_nodes(load(doubling(5)).model))) == 32
+    with pytest.raises(UnreadableModelError, match=f"{2**40} nodes .*{MOST_NODES}"):
+        load(doubling(40))
+
+
+def test_a_chain_of_concats_that_doubles_is_not_computed() -> None:
+    nodes = [make_node("Concat", [f"b{i}", f"b{i}"], [f"b{i + 1}"], axis=0) for i in range(40)]
+    nodes += [
+        make_node("ReduceMax", ["b40"], ["m"], keepdims=0),
+        make_node("Add", ["x", "m"], ["y"]),
+    ]
+    start = numpy_helper.from_array(np.ones(2, np.int64), "b0")
+    nodes[-2:-1] = [
+        make_node("ReduceMax", ["b40"], ["k"], keepdims=0),
+        make_node("Cast", ["k"], ["m"], to=1),
+    ]
+    assert len(list(all_nodes(load(model(nodes, (start,))).model))) == 43
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"\xff" * 64, b"ir_version: x"])
+@pytest.mark.parametrize("suffix", [".onnx", ".json", ".textproto", ".onnxtxt"])
+def test_a_file_that_is_no_model(text: bytes, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"m{suffix}"
+    path.write_bytes(text)
+    with pytest.raises(UnreadableModelError):
+        load(path)
