@@ -59,4 +59,7 @@ class Keeper:
 
 
 def _bytes(feed: Feed) -> int:
-    return sum(array.nbytes for array in feed.values())
+    """Bytes of a feed's arrays, those of sequences included."""
+    leaves: list[Any] = list(feed.values())
+    arrays = [each for leaf in leaves for each in (leaf if isinstance(leaf, list) else [leaf])]
+    return sum(array.nbytes for array in arrays if array is not None)

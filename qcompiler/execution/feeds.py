@@ -40,9 +40,7 @@ def normalize_feed(signature: Signature, feed: Any) -> Feed:
 def checked_feed(signature: Signature, named: Mapping[str, Any]) -> Feed:
     """Arrays from leaves by input name; raises as `normalize_feed` does."""
     _check_names(signature, named)
-    checked: Feed = {
-        spec.name: check_input(spec, as_array(named[spec.name])) for spec in signature.inputs
-    }
+    checked: Feed = {spec.name: _checked_leaf(spec, named[spec.name]) for spec in signature.inputs}
     check_sizes(signature, checked)
     return checked
 
@@ -89,6 +87,26 @@ def _outside(rule: SizeRule, bound: Mapping[str, tuple[int, str]]) -> FeedError:
         why="for other sizes the source takes another way through its code",
         fix="feed sizes within the rule, or compile again with feeds of the size you need",
     )
+
+
+def _checked_leaf(spec: TensorSpec, leaf: Any) -> Any:
+    """An array; for a sequence a list of arrays, for an optional one of both or None.
+
+    Raises:
+        FeedError: The leaf is something else, or an array does not fit.
+    """
+    if not spec.container:
+        return check_input(spec, as_array(leaf))
+    if spec.container == "optional" and (leaf is None or not isinstance(leaf, (list, tuple))):
+        return None if leaf is None else _to_dtype(spec, as_array(leaf))
+    if not isinstance(leaf, (list, tuple)):
+        raise FeedError(
+            f"input '{spec.name}' is a sequence",
+            where=f"input {spec}",
+            why=f"a {type(leaf).__name__} was fed",
+            fix="feed a list of arrays",
+        )
+    return [_to_dtype(spec, as_array(each)) for each in leaf]
 
 
 def check_input(spec: TensorSpec, array: Array) -> Array:

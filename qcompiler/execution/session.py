@@ -257,6 +257,10 @@ _TYPES = {
 def _spec(argument: Any) -> TensorSpec:
     """From ONNX Runtime's `NodeArg`: type `tensor(float)`, dims int, symbol or None."""
     kind = str(argument.type)
+    for prefix, container in (("seq(", "sequence"), ("optional(", "optional")):
+        if kind.startswith(prefix):
+            element = kind.removeprefix("optional(").removeprefix("seq(").removeprefix("tensor(")
+            return TensorSpec(argument.name, _TYPES.get(element.rstrip(")")), None, container)
     dtype = _TYPES.get(kind.removeprefix("tensor(").removesuffix(")"))
     shape = tuple(argument.shape) if kind.startswith("tensor(") and argument.shape else None
     if kind.startswith("tensor(") and shape is None:

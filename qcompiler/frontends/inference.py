@@ -48,6 +48,59 @@ def infer_types(model: ir.Model) -> None:
             _fill(value, info.type)
 
 
+def recompute_shapes(model: ir.Model) -> bool:
+    """Infers the shapes of inner values from the inputs; says whether the written ones were wrong.
+
+    A file's `value_info` may be that of another batch or size. If one written shape contradicts
+    what is inferred, none is believed; else they fill the gaps.
+    """
+    written = {
+        value: value.shape
+        for node in all_nodes(model)
+        for value in node.outputs
+        if value.name and value.shape is not None and not value.is_graph_output()
+    }
+    if len(written) > _LARGEST_MODEL:
+        return False
+    for value in written:
+        value.shape = None
+    infer_types(model)
+    symbols = {str(dim) for v in model.graph.inputs for dim in v.shape or () if not _is_int(dim)}
+    stale = any(_contradicts(value.shape, shape, symbols) for value, shape in written.items())
+    if not stale:
+        for value, shape in written.items():
+            value.shape = _merged(value.shape, shape)
+    return stale
+
+
+def _is_int(dim: int | ir.SymbolicDim) -> bool:
+    return isinstance(dim, int)
+
+
+def _contradicts(inferred: ir.Shape | None, written: ir.Shape, symbols: set[str]) -> bool:
+    """Another rank, another number, or a number where the input's own symbol belongs."""
+    if inferred is None:
+        return False
+    if len(inferred) != len(written):
+        return True
+    return any(
+        isinstance(w, int) and (w != i if isinstance(i, int) else i.value in symbols)
+        for i, w in zip(inferred, written, strict=True)
+    )
+
+
+def _merged(inferred: ir.Shape | None, written: ir.Shape) -> ir.Shape:
+    """What was inferred, and what was written where nothing was."""
+    if inferred is None:
+        return written
+    return ir.Shape(
+        [
+            w if not isinstance(i, int) and (isinstance(w, int) or w.value is not None) else i
+            for i, w in zip(inferred, written, strict=True)
+        ]
+    )
+
+
 def _propagated(model: ir.Model) -> int:
     """Most elements that data propagation may hold in one value: Concat is what makes them more.
 

@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from qcompiler.errors import QCompilerError, UnreadableModelError
 from qcompiler.frontends.cleaning import clean, lift_constants
-from qcompiler.frontends.inference import infer_types
+from qcompiler.frontends.inference import infer_types, recompute_shapes
 from qcompiler.frontends.opset import to_working_opset
 from qcompiler.frontends.opset_expand import expand_newer_ops
 from qcompiler.frontends.protocheck import check_proto
@@ -132,6 +132,8 @@ def _program(model: ir.Model, source: str) -> Program:
     own_tensors(model)
     repaired = clean(model)
     forget_unknown_sizes(model)
+    if recompute_shapes(model):
+        repaired += ("shapes that the file gives for inner values are wrong: computed anew",)
     infer_types(model)
     if expand_newer_ops(model):
         lift_constants(model)

@@ -110,6 +110,22 @@ def resample(node: ir.Node, rewriter: Rewriter) -> None:
         rewriter.set_attribute(node, name, value)
 
 
+def drop_empty_scales(node: ir.Node, rewriter: Rewriter) -> None:
+    """Resize-13 takes scales or sizes; Resize-11 wanted an empty tensor in place of either.
+
+    The empty one may be computed (a Concat of empty constants): with sizes there, scales count not.
+    """
+    if len(node.inputs) > 3 and node.inputs[3] is not None:
+        rewriter.set_input(node, 2, None)
+    if len(node.inputs) > 1 and _is_empty(node.inputs[1]):
+        rewriter.set_input(node, 1, None)
+
+
+def _is_empty(value: ir.Value | None) -> bool:
+    array = constant(value)
+    return array is not None and array.size == 0
+
+
 def _shrinks(scales: ir.Value | None) -> bool:
     factors = constant(scales)
     return factors is not None and bool((factors < 1).any()) and not (factors > 1).any()
@@ -185,7 +201,7 @@ RULES: dict[str, tuple[tuple[int, Rule], ...]] = {
     "GroupNormalization": ((21, scale_per_channel),),
     "Hardmax": _SOFTMAX,
     "LogSoftmax": _SOFTMAX,
-    "Resize": ((11, resample),),
+    "Resize": ((11, resample), (13, drop_empty_scales)),
     "RoiAlign": ((16, keep_half_pixel),),
     "Scan": ((9, refuse_batched_scan),),
     "Scatter": ((11, rename_scatter),),

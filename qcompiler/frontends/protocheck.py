@@ -238,4 +238,5 @@ def _end(entries: dict[str, str], tensor: onnx.TensorProto, where: str) -> int:
 
 def _nbytes(tensor: onnx.TensorProto) -> int:
     size = float(ir.DataType(tensor.data_type).itemsize)
-    return math.ceil(math.prod(tensor.dims) * size)
+    nbytes: int = math.ceil(math.prod(tensor.dims) * size)
+    return nbytes

@@ -24,15 +24,19 @@ class TensorSpec:
     """Name, element type and shape of an input or output.
 
     `shape` is None when the rank is unknown; a dimension is an int, a symbol's name, or None.
+    `container` is `sequence` for a list of such tensors, `optional` for one (or a list) that may be
+    None, and empty for a tensor.
     """
 
     name: str
     dtype: ir.DataType | None
     shape: tuple[int | str | None, ...] | None
+    container: str = ""
 
     def __str__(self) -> str:
         dims = "?" if self.shape is None else ", ".join(str(dim) for dim in self.shape)
-        return f"{self.name}: {self.dtype.name.lower() if self.dtype else '?'}[{dims}]"
+        tensor = f"{self.dtype.name.lower() if self.dtype else '?'}[{dims}]"
+        return f"{self.name}: {f'{self.container}({tensor})' if self.container else tensor}"
 
 
 @dataclass(frozen=True)
@@ -108,10 +112,17 @@ def signature_of(model: ir.Model) -> Signature:
 
 
 def _spec(value: ir.Value) -> TensorSpec:
+    container = _container(value.type)
     shape = None
-    if value.shape is not None:
+    if value.shape is not None and not container:
         shape = tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
-    return TensorSpec(value.name or "", value.dtype, shape)
+    return TensorSpec(value.name or "", value.dtype, shape, container)
+
+
+def _container(kind: ir.TypeProtocol | None) -> str:
+    if isinstance(kind, ir.SequenceType):
+        return "sequence"
+    return "optional" if isinstance(kind, ir.OptionalType) else ""
 
 
 def spellings(feed: Any) -> Iterator[tuple[tuple[Any, ...], Mapping[str, Any]]]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import pytest
 
+from qcompiler.compile import compile as compile_model
 from qcompiler.errors import FeedError
 from qcompiler.execution.feeds import normalize_feed
 from qcompiler.ir.signature import Signature, TensorSpec
@@ -50,3 +52,20 @@ def test_sizes_of_one_symbol_agree() -> None:
 def test_symbols_of_a_file_are_but_names() -> None:
     inputs = _captured().inputs
     normalize_feed(Signature(inputs, ()), _feed(4, 9))
+
+
+def test_sequences_and_optionals_are_fed_as_lists_and_none() -> None:
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]>'
+        "g (seq(float[N]) s) => (int64 n) { n = SequenceLength (s) }"
+    )
+    parts = [np.zeros(2, np.float32), np.zeros(3, np.float32)]
+    compiled = compile_model(model, scheme="float32")
+    assert compiled.run({"s": parts})[0] == 2
+    assert compiled.run((parts,))[0] == 2
+    with pytest.raises(FeedError, match="is a sequence"):
+        compiled.run({"s": parts[0]})
+    with pytest.raises(FeedError, match="dtype"):
+        compiled.run({"s": [np.zeros(2, np.int64)]})
+    maybe = Signature((TensorSpec("o", ir.DataType.FLOAT, None, "optional"),), ())
+    assert normalize_feed(maybe, {"o": None}) == {"o": None}

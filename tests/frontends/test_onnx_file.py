@@ -319,3 +319,25 @@ def test_a_doubly_produced_value() -> None:
 def test_something_else() -> None:
     with pytest.raises(ConfigurationError, match="type int"):
         load(3)
+
+
+def test_shapes_that_lie_are_computed_anew(feed: dict[str, np.ndarray[Any, Any]]) -> None:
+    model = _parse("g (float[N, 4] x) => (float[N, 4] y) { h = Relu (x)  y = Neg (h) }")
+    stale = helper.make_tensor_value_info("h", FLOAT, [1, 4])
+    model.graph.value_info.append(stale)
+    program = load(model)
+    (hidden,) = (v for n in all_nodes(program.model) for v in n.outputs if v.name == "h")
+    assert hidden.shape is not None
+    assert str(hidden.shape[0]) == "N"
+    assert any("computed anew" in text for text in program.provenance.warnings)
+
+
+def test_shapes_that_inference_does_not_know_are_believed() -> None:
+    text = "g (float[N, 4] x, int64[2] s) => (float[a, b] y) { h = Reshape (x, s)  y = Neg (h) }"
+    model = _parse(text)
+    model.graph.value_info.append(helper.make_tensor_value_info("h", FLOAT, ["N", 4]))
+    program = load(model)
+    (hidden,) = (v for n in all_nodes(program.model) for v in n.outputs if v.name == "h")
+    assert hidden.shape is not None
+    assert [str(dim) for dim in hidden.shape] == ["N", "4"]
+    assert not program.provenance.warnings

@@ -273,3 +273,17 @@ def test_a_clones_types_are_its_own() -> None:
     changed = [value for node in copy.graph for value in node.outputs if value.name == "m"]
     assert changed[0].dtype is ir.DataType.BOOL
     assert mask.dtype is ir.DataType.FLOAT
+
+
+@pytest.mark.parametrize("scales", ["e", "computed"])
+def test_an_empty_tensor_in_place_of_scales_is_dropped(scales: str, run: Any) -> None:
+    source = _model(
+        f"""g (float[1, 1, 2, 2] x) => (float[1, 1, 4, 4] y)
+        <float[0] e = {{}}, int64[4] sizes = {{1, 1, 4, 4}}> {{
+            computed = Concat <axis = 0> (e, e)
+            y = Resize <mode = "nearest"> (x, e, {scales}, sizes) }}""",
+        11,
+    )
+    x = np.arange(4, dtype=np.float32).reshape(1, 1, 2, 2)
+    wanted = np.kron(x[0, 0], np.ones((2, 2), np.float32))
+    np.testing.assert_array_equal(run(load(source), {"x": x})[0][0, 0], wanted)
