@@ -33,6 +33,7 @@ from qcompiler.pipeline.contract import PassContext, Progress, Silent
 from qcompiler.pipeline.pipeline import Pipeline, PipelineReport
 from qcompiler.pipeline.targets import target_of
 from qcompiler.report.progress import TerminalProgress
+from qcompiler.search.data_check import data_findings
 from qcompiler.search.scoring import Evaluate
 from qcompiler.search.select import Goal, Samples, select
 from qcompiler.search.source_check import Run, SourceCheck, reference_of, with_other_batch
@@ -132,6 +133,7 @@ def compile(  # noqa: A001 - the project's one verb
     if reference is not None and selection.candidate is not None and selection.is_float:
         reference.check(selection.program, _runner(chosen, selection.program, selection.artifact))
     found = () if reference is None else tuple(reference.diagnostics)
+    found += tuple(data_findings(source, (*kept.feeds, *kept.fitting)))
     selection = replace(selection, diagnostics=(*selection.diagnostics, *found))
     seconds = time.perf_counter() - started
     verify = effort is not RECIPES["fast"]

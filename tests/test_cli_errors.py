@@ -22,7 +22,6 @@ DATA: dict[str, Callable[[Array], dict[str, Array]]] = {
     "shape": lambda x: {"image": x[:, :, :16]},
     "dtype": lambda x: {"image": x.astype(np.int64)},
     "nan": lambda x: {"image": np.where(x > 0, np.nan, x).astype(np.float32)},
-    "infinity": lambda x: {"image": np.where(x > 0, np.inf, x).astype(np.float32)},
     "empty": lambda x: {"image": x[:0]},
     "nothing": lambda _: {},
 }
@@ -37,7 +36,6 @@ CASES = {
     "wrong shape": ("m.onnx", "shape", "o.onnx", "has shape [1, 1, 16, 32]"),
     "wrong dtype": ("m.onnx", "dtype", "o.onnx", "has dtype int64, the model takes float32"),
     "NaN": ("m.onnx", "nan", "o.onnx", "sample 0 holds NaN"),
-    "infinity": ("m.onnx", "infinity", "o.onnx", "sample 0 holds infinity"),
     "no samples": ("m.onnx", "empty", "o.onnx", "no calibration data"),
     "no arrays": ("m.onnx", "nothing", "o.onnx", "no calibration data"),
     "nothing to quantize": ("identity.onnx", "good", "o.onnx", "no op that the target quantizes"),

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+import onnx_ir as ir
+
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.origin import module_path, source_line
@@ -13,6 +15,7 @@ from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.target.capability import Implementation, Kernel
+from qcompiler.target.constraints import weights_are_numbers
 from qcompiler.target.contract import Target
 
 
@@ -96,6 +99,22 @@ def _no_form(target: Target, options: Options, wanted: str) -> Diagnostic:
     )
 
 
+def broken_weights(options: Sequence[Options]) -> list[Diagnostic]:
+    """A warning for every region that stays float for a weight that holds NaN or infinity."""
+    return [
+        Diagnostic(
+            Severity.WARNING,
+            "WEIGHT01",
+            f"{reason}; its region stays float",
+            node=each.region.anchor.name,
+            source=source_line(each.region.anchor),
+            hint="look at the checkpoint: training may have overflowed",
+        )
+        for each in options
+        if (reason := weights_are_numbers(each.region)) is not None
+    ]
+
+
 def _options(
     program: Program,
     target: Target,
@@ -138,6 +157,8 @@ def _matches(pattern: str, region: Region) -> bool:
 
 def _missing_data(program: Program, region: Region, form: Implementation) -> str | None:
     """Why a static form cannot be built from the observations, None if it can."""
+    if form.kernel is Kernel.DYNAMIC:
+        return _nonfinite(program, [each.value for each in region.activations])
     if form.kernel is not Kernel.STATIC:
         return None
     needed = [each.value for each in region.activations] if form.activation else []
@@ -147,6 +168,13 @@ def _missing_data(program: Program, region: Region, form: Implementation) -> str
         seen = program.observations.get(value.name or "")
         if seen is None or seen.count == 0:
             return f"'{value.name}' was not observed in calibration"
-        if any(seen.nonfinite):
+    return _nonfinite(program, needed)
+
+
+def _nonfinite(program: Program, values: Sequence[ir.Value]) -> str | None:
+    """Said of the first value in which calibration saw infinity or NaN."""
+    for value in values:
+        seen = program.observations.get(value.name or "")
+        if seen is not None and any(seen.nonfinite):
             return f"'{value.name}' has infinite or NaN values (a mask?)"
     return None

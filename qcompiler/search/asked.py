@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qcompiler.decisions.forms import denials
+from qcompiler.decisions.forms import broken_weights, denials
 from qcompiler.errors import LegalityError, LossError, LoweringError, QCompilerError
 from qcompiler.ir.origin import describe
 from qcompiler.ir.plan import FLOAT, Plan
@@ -21,6 +21,8 @@ def asked_plan(workshop: Workshop, goal: Goal) -> Plan:
         ConfigurationError: The plan does not fit the model or the target.
         LegalityError: No region has the scheme's form.
     """
+    if goal.plan is None and not goal.scheme.is_auto and goal.scheme.precision != FLOAT:
+        _require_numbers(workshop)
     target = workshop.target
     name = target.preferred if goal.scheme.is_auto else goal.scheme.precision
     program = workshop.program.clone()
@@ -118,6 +120,23 @@ def _mixed(candidate: Candidate, bound: float) -> list[str]:
     return [
         f"the Concat '{key}' joins operands of very different size in one scale" for key in keys
     ]
+
+
+def _require_numbers(workshop: Workshop) -> None:
+    """Weights of NaN or infinity spoil what is computed behind them, in whatever precision.
+
+    Raises:
+        LegalityError: There are some in a region that no override keeps float.
+    """
+    open_ = [each for each in workshop.options if each.pinned != FLOAT]
+    found = broken_weights(open_)
+    if found:
+        raise LegalityError(
+            "the model cannot be quantized as asked: it has weights that are no numbers",
+            found,
+            where=found[0].message,
+            fix="repair the checkpoint, keep the regions float by overrides, or take scheme='auto'",
+        )
 
 
 def _require_quantized(workshop: Workshop, goal: Goal, plan: Plan) -> None:

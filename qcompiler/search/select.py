@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from qcompiler.config import Recipe
-from qcompiler.decisions.forms import Options, region_options
+from qcompiler.decisions.forms import Options, broken_weights, region_options
 from qcompiler.decisions.placement import ValueKey
 from qcompiler.decisions.resolve import resolve
 from qcompiler.execution.timing import Latency
@@ -275,6 +275,7 @@ class _Chooser:
             score=self._scores(candidate),
             log=log,
             options=tuple(self.workshop.options),
+            diagnostics=tuple(broken_weights(self.workshop.options)),
             candidate=candidate,
         )
 

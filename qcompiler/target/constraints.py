@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+from weakref import WeakKeyDictionary
+
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
+from qcompiler.ir.optraits import traits
 from qcompiler.ir.regions import Region
-from qcompiler.ir.walk import constant
+from qcompiler.ir.walk import constant, is_stored, stored_array
 from qcompiler.quantization.numerics import SCALE_FLOOR
 from qcompiler.target.capability import Constraint
 
@@ -46,6 +51,38 @@ def weight_above_scale_floor(region: Region) -> str | None:
     return None
 
 
+def weights_are_numbers(region: Region) -> str | None:
+    """What holds NaN or infinity has no range; a checkpoint that overflowed does."""
+    weighted = (node for node in region.nodes if traits(node).weight is not None)
+    for value in (each for node in weighted for each in node.inputs if is_stored(each)):
+        assert value is not None
+        held = _held_by(value)
+        if held is not None:
+            return f"the weight '{value.name}' holds {held}"
+    return None
+
+
+_HELD: WeakKeyDictionary[ir.TensorProtocol, str | None] = WeakKeyDictionary()
+"""What tensors hold besides numbers; constraints are asked often, and tensors never change."""
+
+
+def _held_by(value: ir.Value) -> str | None:
+    tensor = value.const_value
+    if tensor is not None and tensor in _HELD:
+        return _HELD[tensor]
+    array = stored_array(value)
+    held = None if array is None or array.dtype.kind != "f" else _no_numbers(array)
+    if tensor is not None:
+        _HELD[tensor] = held
+    return held
+
+
+def _no_numbers(array: npt.NDArray[Any]) -> str | None:
+    if np.isfinite(array).all():
+        return None
+    return "NaN" if np.isnan(array).any() else "infinity"
+
+
 def has_elements(region: Region) -> str | None:
     """Kernels divide by sizes and read first elements; a sum over nothing is left uninitialised."""
     if any(0 in _sizes(value) for value in _data(region)):
@@ -66,6 +103,7 @@ COMMON = (
     Constraint(
         "Q01", weight_above_scale_floor, "scales of subnormal size lose their bits; IEEE 754, 3.4"
     ),
+    Constraint("Q03", weights_are_numbers),
     Constraint("Q02", has_elements, "onnxruntime 1.31: MatMulInteger with K = 0"),
 )
 """What holds for every target."""

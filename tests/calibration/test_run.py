@@ -142,11 +142,16 @@ def test_sentinels_are_told_apart(observe: Observe, states: States) -> None:
     assert states(observe(CHAIN, [both])) == states(observe(CHAIN, [masked, values]))
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_bad_feeds_are_named(observe: Observe, bad: float) -> None:
+def test_infinity_is_counted_and_in_no_range(observe: Observe) -> None:
+    masked = np.asarray([[0, 1, -np.inf, 2]], np.float32)
+    observer = observe(CHAIN, [masked]).observations["x"]
+    assert (observer.low, observer.high, observer.nonfinite) == (0, 2, (1, 0, 0))
+
+
+def test_bad_feeds_are_named(observe: Observe) -> None:
     good = np.ones((2, 4), np.float32)
     wrong = good.copy()
-    wrong[1, 1] = bad
+    wrong[1, 1] = np.nan
     with pytest.raises(CalibrationError, match=r"sample 2") as caught:
         observe(CHAIN, [good, good, wrong])
     assert "'x'" in str(caught.value)

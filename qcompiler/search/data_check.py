@@ -1,0 +1,176 @@
+"""Calibration data that cannot be what the model was made for, as far as it shows without labels.
+
+Blank images, images whose division by 255 was forgotten, one sample over and over: all give ranges,
+and a loss on the same data that looks fine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from qcompiler.errors import LoweringError
+from qcompiler.execution.session import OrtSession
+from qcompiler.ir.diagnostics import Diagnostic, Severity
+from qcompiler.ir.origin import describe, source_line
+from qcompiler.ir.program import Program
+from qcompiler.ir.signature import Feed
+from qcompiler.ir.walk import constant, is_op
+
+Array = npt.NDArray[Any]
+
+_FEW = 8
+"""Rows below which ranges and losses say little about other data."""
+_OUTLIER = 10.0
+"""How much further one sample may reach than all others."""
+_NORMS = 3
+"""BatchNormalizations compared: the first ones, which later ones follow."""
+_APART = 4.0
+"""Standard deviations of training between its mean and the mean here, in the median channel."""
+_SPREAD = 30.0
+"""Ratio of variances, either way, in the median channel."""
+
+
+def data_findings(source: Program, feeds: Sequence[Feed]) -> list[Diagnostic]:
+    """What looks wrong with the samples, the worst first.
+
+    Args:
+        source: The model before its BatchNormalizations are folded.
+        feeds: Samples kept from calibration.
+    """
+    if not feeds:
+        return []
+    return [*_blank(feeds), *_repeated(feeds), *_outliers(feeds), *_off_training(source, feeds)]
+
+
+def _blank(feeds: Sequence[Feed]) -> Iterator[Diagnostic]:
+    """All data inputs hold one number: nobody's data, whatever the model."""
+    data = [name for name, array in feeds[0].items() if array.size > 1 and array.dtype.kind != "b"]
+    held = {name: _extremes([feed[name] for feed in feeds]) for name in data}
+    if data and all(low == high for low, high in held.values()):
+        numbers = ", ".join(f"'{name}' is {low:g}" for name, (low, _) in held.items())
+        yield _warning("DATA01", f"the calibration data is constant: {numbers} everywhere")
+
+
+def _repeated(feeds: Sequence[Feed]) -> Iterator[Diagnostic]:
+    """Too few samples that differ."""
+    rows = {row for feed in feeds for row in _rows(feed)}
+    if len(feeds) > 1 and len({_digest(feed) for feed in feeds}) == 1:
+        yield _warning("DATA02", f"all {len(feeds)} calibration samples are the same one")
+    elif len(rows) < _FEW:
+        told = f"there are only {len(rows)} different calibration samples"
+        yield Diagnostic(Severity.INFO, "DATA02", told, hint="some hundred are usual")
+
+
+def _outliers(feeds: Sequence[Feed]) -> Iterator[Diagnostic]:
+    """Ranges that one sample alone makes."""
+    for name, array in feeds[0].items() if len(feeds) > 2 else ():
+        if array.dtype.kind != "f":
+            continue
+        reach = [max(map(abs, _extremes([feed[name]]))) for feed in feeds]
+        largest = int(np.argmax(reach))
+        rest = max(each for i, each in enumerate(reach) if i != largest)
+        if rest > 0 and reach[largest] > _OUTLIER * rest:
+            yield _warning(
+                "DATA03",
+                f"one calibration sample alone sets the range of '{name}': it reaches "
+                f"{reach[largest]:.4g}, all others {rest:.4g} at most",
+            )
+
+
+def _off_training(source: Program, feeds: Sequence[Feed]) -> Iterator[Diagnostic]:
+    """Activations in front of a BatchNormalization that are far from what it saw in training."""
+    norms = [node for node in source.graph if is_op(node, "BatchNormalization")][:_NORMS]
+    for node, arrays in zip(norms, _in_front_of(source, norms, feeds[:4]), strict=False):
+        mean, variance = (constant(node.inputs[i]) for i in (3, 4))
+        if mean is None or variance is None or not _is_trained(mean, variance):
+            continue
+        columns = np.concatenate([_by_channel(each) for each in arrays], axis=1)
+        shift = np.median(np.abs(columns.mean(1) - mean) / np.sqrt(variance + 1e-5))
+        spread = np.median((columns.var(1) + 1e-5) / (variance + 1e-5))
+        if shift < _APART and 1 / _SPREAD < spread < _SPREAD:
+            continue
+        yield Diagnostic(
+            Severity.WARNING,
+            "DATA04",
+            f"the calibration data is not like the training data: in front of {describe(node)} the "
+            f"mean is {shift:.1f} standard deviations from that of training, the variance "
+            f"{spread:.2g} times that (in the median channel){_bytes_note(feeds)}",
+            node=node.name,
+            source=source_line(node),
+            hint="prepare the samples as in training: scale, mean, order of channels",
+        )
+        return
+
+
+def _in_front_of(
+    source: Program, norms: Sequence[ir.Node], feeds: Sequence[Feed]
+) -> list[list[Array]]:
+    """What each of these nodes reads, per sample."""
+    names = [node.inputs[0].name or "" for node in norms if node.inputs[0] is not None]
+    if not names:
+        return []
+    model = source.model.clone()
+    values = {output.name: output for node in model.graph for output in node.outputs}
+    values |= {each.name: each for each in model.graph.inputs}
+    model.graph.outputs.clear()
+    model.graph.outputs.extend(values[name] for name in dict.fromkeys(names))
+    try:
+        session = OrtSession(model)
+        runs = [dict(zip(session.output_names, session.run_checked(f), strict=True)) for f in feeds]
+    except LoweringError:
+        return []
+    return [[run[name] for run in runs] for name in names]
+
+
+def _is_trained(mean: Array, variance: Array) -> bool:
+    """Whether the statistics are others than those that a new layer begins with."""
+    return bool(np.any(mean != 0) or np.any(variance != 1))
+
+
+def _by_channel(array: Array) -> Array:
+    """[N, C, ...] as [C, everything else] in float64."""
+    turned = np.moveaxis(array, 1, 0)
+    return turned.reshape(turned.shape[0], -1).astype(np.float64)
+
+
+def _bytes_note(feeds: Sequence[Feed]) -> str:
+    """Said of inputs that look like the bytes of an image."""
+    for name, array in feeds[0].items():
+        if array.dtype.kind == "f" and array.size > 64:
+            whole = np.array_equal(array, np.round(array))
+            if whole and array.min() >= 0 and 50 < array.max() <= 255:
+                return f"; '{name}' holds whole numbers from 0 to 255: was it to be divided by 255?"
+            if array.max() > 50:
+                return f"; '{name}' reaches {array.max():.4g}"
+    return ""
+
+
+def _extremes(arrays: Sequence[Array]) -> tuple[float, float]:
+    finite = [a[np.isfinite(a)] if a.dtype.kind == "f" else a for a in arrays]
+    some = [each for each in finite if each.size and each.dtype.kind in "fiub"]
+    if not some:
+        return 0.0, 0.0
+    return min(float(each.min()) for each in some), max(float(each.max()) for each in some)
+
+
+def _rows(feed: Feed) -> Iterator[bytes]:
+    """The rows of the first data input, which are samples where it has a batch."""
+    array = next((each for each in feed.values() if each.size > 1), None)
+    if array is None:
+        return
+    for row in array if array.ndim > 1 else (array,):
+        yield np.ascontiguousarray(row).tobytes()
+
+
+def _digest(feed: Feed) -> tuple[bytes, ...]:
+    return tuple(np.ascontiguousarray(each).tobytes() for each in feed.values())
+
+
+def _warning(rule: str, message: str) -> Diagnostic:
+    hint = "calibrate with samples like those that the model will see"
+    return Diagnostic(Severity.WARNING, rule, message, hint=hint)

@@ -1,0 +1,152 @@
+"""Calibration data that cannot be right: each kind is told, and good data is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import qcompiler as qc
+from qcompiler.errors import LegalityError
+from qcompiler.frontends import load
+from qcompiler.ir.diagnostics import Severity
+from qcompiler.ir.signature import Feed
+from qcompiler.search.data_check import data_findings
+
+N = helper.make_node
+Spoil = Callable[[np.ndarray], np.ndarray]
+
+
+@pytest.fixture
+def network(rng: np.random.Generator) -> onnx.ModelProto:
+    """Conv, BatchNormalization trained on images in 0..1, Relu, Conv."""
+    first = rng.normal(size=(4, 3, 3, 3)).astype(np.float32)
+    sums, squares = first.sum((1, 2, 3)), np.square(first).sum((1, 2, 3))
+    stored = {
+        "w": first,
+        "v": rng.normal(size=(2, 4, 1, 1)).astype(np.float32),
+        "one": np.ones(4, np.float32),
+        "zero": np.zeros(4, np.float32),
+        "mean": (sums / 2).astype(np.float32),  # of uniform numbers: mean 1/2, variance 1/12
+        "var": (squares / 12).astype(np.float32),
+    }
+    nodes = [
+        N("Conv", ["x", "w"], ["a"]),
+        N("BatchNormalization", ["a", "one", "zero", "mean", "var"], ["b"], name="bn"),
+        N("Relu", ["b"], ["c"]),
+        N("Conv", ["c", "v"], ["y"], name="head"),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 8, 8])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    constants = [numpy_helper.from_array(each, name) for name, each in stored.items()]
+    graph = helper.make_graph(nodes, "g", [x], [y], constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.fixture
+def images(rng: np.random.Generator) -> list[np.ndarray]:
+    return [rng.random((4, 3, 8, 8)).astype(np.float32) for _ in range(4)]
+
+
+def rules(network: onnx.ModelProto, images: list[np.ndarray]) -> dict[str, Severity]:
+    feeds: list[Feed] = [{"x": each} for each in images]
+    return {each.rule: each.severity for each in data_findings(load(network), feeds)}
+
+
+def test_good_data_has_no_findings(network: onnx.ModelProto, images: list[np.ndarray]) -> None:
+    assert rules(network, images) == {}
+
+
+@pytest.mark.parametrize(
+    ("rule", "spoil"),
+    [
+        ("DATA01", lambda x: 0 * x),
+        ("DATA04", lambda x: 0 * x),
+        ("DATA04", lambda x: np.round(255 * x)),
+        ("DATA04", lambda x: (x - 0.5) / 0.01),
+    ],
+)
+def test_bad_data_is_told(
+    network: onnx.ModelProto, images: list[np.ndarray], rule: str, spoil: Spoil
+) -> None:
+    assert rules(network, [spoil(each) for each in images])[rule] is Severity.WARNING
+
+
+def test_the_missing_division_is_named(network: onnx.ModelProto, images: list[np.ndarray]) -> None:
+    feeds: list[Feed] = [{"x": np.round(255 * each)} for each in images]
+    (found,) = data_findings(load(network), feeds)
+    assert "was it to be divided by 255?" in found.message
+    assert found.node == "bn"
+
+
+def test_repeated_and_few_samples(network: onnx.ModelProto, images: list[np.ndarray]) -> None:
+    assert rules(network, images[:1] * 3)["DATA02"] is Severity.WARNING
+    assert rules(network, images[:1])["DATA02"] is Severity.INFO
+
+
+def test_one_sample_that_sets_the_range(network: onnx.ModelProto, images: list[np.ndarray]) -> None:
+    images[2] = 100 * images[2]
+    assert rules(network, images)["DATA03"] is Severity.WARNING
+
+
+def test_statistics_of_a_new_layer_are_no_measure(
+    network: onnx.ModelProto, images: list[np.ndarray]
+) -> None:
+    for each in network.graph.initializer:
+        if each.name in ("mean", "var"):
+            fresh = np.full(4, each.name == "var", np.float32)
+            each.CopyFrom(numpy_helper.from_array(fresh, each.name))
+    assert rules(network, [np.round(255 * each) for each in images]) == {}
+
+
+def test_findings_come_before_all_else_in_the_report(
+    network: onnx.ModelProto, images: list[np.ndarray]
+) -> None:
+    blank = [{"x": 0 * each} for each in images]
+    compiled = qc.compile(network, calibration=blank, recipe="fast", budget=0.1)
+    assert "the calibration data is constant: 'x' is 0 everywhere" in compiled.report.text()[:400]
+
+
+@pytest.mark.parametrize("held", [np.nan, np.inf])
+@pytest.mark.parametrize("target", ["onnxruntime", "openvino"])
+def test_weights_that_are_no_numbers(
+    network: onnx.ModelProto, images: list[np.ndarray], held: float, target: str
+) -> None:
+    """Fixed schemes name the weight; `auto` keeps its region float and says so."""
+    pytest.importorskip(target)
+    (weight,) = [each for each in network.graph.initializer if each.name == "v"]
+    array = numpy_helper.to_array(weight).copy()
+    array[0, 0] = held
+    weight.CopyFrom(numpy_helper.from_array(array, "v"))
+    given = {"calibration": [{"x": each} for each in images], "recipe": "fast", "budget": 0.2}
+    for scheme in ("int8", "dynamic", "int8-weights"):
+        with pytest.raises(LegalityError, match="weights that are no numbers") as caught:
+            qc.compile(network, target, scheme=scheme, **given)  # type: ignore[arg-type]
+        assert "'v'" in str(caught.value)
+    compiled = qc.compile(network, target, **given)  # type: ignore[arg-type]
+    assert compiled.plan.precision("head") == "float32"
+    assert "WEIGHT01" in [each.rule for each in compiled.report.diagnostics]
+
+
+def test_an_infinite_mask_bars_its_own_tensor_only(rng: np.random.Generator) -> None:
+    """Scores of attention with -inf where nothing may be seen; the products stay integers."""
+    w = rng.normal(size=(8, 8)).astype(np.float32)
+    nodes = [
+        N("MatMul", ["x", "w"], ["a"], name="in"),
+        N("Add", ["a", "mask"], ["s"]),
+        N("Softmax", ["s"], ["p"]),
+        N("MatMul", ["p", "w"], ["y"], name="out"),
+    ]
+    ends = {"x": [4, 8], "mask": [4, 8], "y": [4, 8]}
+    infos = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in ends.items()]
+    graph = helper.make_graph(nodes, "g", infos[:2], infos[2:], [numpy_helper.from_array(w, "w")])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    mask = np.where(np.tri(4, 8, 3) > 0, 0, -np.inf).astype(np.float32)
+    feeds = [{"x": rng.normal(size=(4, 8)).astype(np.float32), "mask": mask} for _ in range(4)]
+    compiled = qc.compile(made, calibration=feeds, scheme="int8", recipe="fast")
+    assert compiled.plan.precision("out") == "int8"
+    assert compiled.plan.precision("in") != "float32"
+    assert np.isfinite(compiled.run(feeds[0])[0]).all()
