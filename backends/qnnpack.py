@@ -8,9 +8,8 @@ from typing import ClassVar
 from qcompiler.backends.torch_engines.capabilities import (
     BASE,
     FLOAT32,
+    PLANAR,
     UNIT_256,
-    planar,
-    unpadded,
     with_int32_bias,
 )
 from qcompiler.backends.torch_engines.engine import TorchEngine
@@ -18,16 +17,12 @@ from qcompiler.ir.regions import Region, RegionPattern
 from qcompiler.quantization.qspace import S8_SYMMETRIC_PER_CHANNEL
 from qcompiler.target.capability import (
     CapabilityTable,
-    Constraint,
     Implementation,
     OpCapability,
 )
 
 _SIGMOID = OpCapability(RegionPattern("Sigmoid"), (UNIT_256,), (FLOAT32,))
-_POOLS = (
-    BASE.narrowed("MaxPool", Constraint("TQ18", planar, "qmaxpool.cpp")),
-    BASE.narrowed("AveragePool", Constraint("TQ19", unpadded)),
-)
+_POOLS = (BASE.narrowed("MaxPool", PLANAR),)
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,27 @@ row.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from math import isclose
 
 import onnx_ir as ir
 
 from qcompiler.backends.torch_engines.recurrent_weights import recurrent_objection
+from qcompiler.backends.torch_engines.rules import (
+    bias_objection,
+    bounds_objection,
+    factors_objection,
+    max_pool_objection,
+    mean_objection,
+    pad_objection,
+    planar_objection,
+    resize_objection,
+    sixth_objection,
+)
 from qcompiler.backends.torch_engines.skips import may_overwrite_skip
 from qcompiler.ir.optraits import TRAITS
 from qcompiler.ir.regions import Epilogue, Region, RegionPattern, Stage
-from qcompiler.ir.walk import constant, is_op, rank, scalar
+from qcompiler.ir.walk import is_op, rank
 from qcompiler.quantization.qspace import (
     S8_SYMMETRIC,
     S8_SYMMETRIC_PER_CHANNEL,
@@ -40,8 +51,12 @@ from qcompiler.target.constraints import float32_data, stored_weight, two_activa
 
 def _constant_bounds(node: ir.Node) -> bool:
     """Relu, or Clip with constant bounds: both are cut on the integers, exactly."""
-    given = [value for value in node.inputs[1:3] if value is not None]
-    return node.op_type == "Relu" or all(scalar(value) is not None for value in given)
+    return bounds_objection(node) is None
+
+
+def _of_anchor(rule: Callable[[ir.Node], str | None]) -> Callable[[Region], str | None]:
+    """A rule over a node as one over the region that it anchors."""
+    return lambda region: rule(region.anchor)
 
 
 ACTIVATION = Epilogue(Stage.ACTIVATION, frozenset({"Relu", "Clip"}), _constant_bounds)
@@ -89,13 +104,13 @@ def _same_rank(region: Region) -> str | None:
 
 
 def _plain_gemm(region: Region) -> str | None:
-    attributes = region.anchor.attributes
-    scaled = attributes.get_float("alpha", 1.0) != 1.0 or attributes.get_float("beta", 1.0) != 1.0
-    if scaled or attributes.get_int("transA"):
-        return "Gemm with alpha, beta or transA"
-    if len(region.anchor.inputs) > 2 and region.anchor.inputs[2] is not None and not region.bias:
-        return "the bias is computed at run time"
-    return None
+    found = factors_objection(region.anchor)
+    weight = region.weight
+    if found is not None or weight is None or weight.value.shape is None:
+        return found
+    columns = weight.value.shape[0 if region.anchor.attributes.get_int("transB", 0) else 1]
+    bias = region.anchor.inputs[2] if len(region.anchor.inputs) > 2 else None
+    return bias_objection(bias, columns) if isinstance(columns, int) else None
 
 
 def _narrow_factors(region: Region) -> str | None:
@@ -132,61 +147,10 @@ def _image(region: Region) -> str | None:
     return f"the kernels have 1 to 3 spatial axes, this has {dims} dimensions"
 
 
-def _constant_clip(region: Region) -> str | None:
-    return None if _constant_bounds(region.anchor) else "its bounds are computed at run time"
-
-
-def planar(region: Region) -> str | None:
-    """qnnpack has no maximum over windows of three axes."""
-    if len(region.anchor.attributes.get_ints("kernel_shape", ())) > 2:
-        return "qnnpack has no kernel for three spatial axes"
+def _explicit_pads(region: Region) -> str | None:
+    if region.anchor.attributes.get_string("auto_pad", "NOTSET").startswith("SAME"):
+        return "its pads follow from a size that is known at run time only"
     return None
-
-
-def unpadded(region: Region) -> str | None:
-    """qnnpack counts padding as the integer 0."""
-    padded = any(region.anchor.attributes.get_ints("pads", ()))
-    return "qnnpack counts padding as zeros" if padded else None
-
-
-def _mean_of_image(region: Region) -> str | None:
-    node = region.anchor
-    axes = constant(node.inputs[1]) if len(node.inputs) > 1 else None
-    dims = rank(region.activations[0].value)
-    if dims != 4 or axes is None or sorted(int(a) % 4 for a in axes.reshape(-1)) != [2, 3]:
-        return "the kernel averages the two last axes of NCHW"
-    return None
-
-
-def _plain_average(region: Region) -> str | None:
-    attributes = region.anchor.attributes
-    pads = list(attributes.get_ints("pads", ()))
-    half = len(pads) // 2
-    if attributes.get_string("auto_pad", "NOTSET").startswith("SAME") or pads[:half] != pads[half:]:
-        return "pads that differ at the two ends"
-    if any(d != 1 for d in attributes.get_ints("dilations", ())):
-        return "dilations"
-    return None
-
-
-def _copying_resize(region: Region) -> str | None:
-    attributes = region.anchor.attributes
-    form = (
-        attributes.get_string("mode", "nearest"),
-        attributes.get_string("coordinate_transformation_mode", "half_pixel"),
-        attributes.get_string("nearest_mode", "round_prefer_floor"),
-    )
-    if form != ("nearest", "asymmetric", "floor"):
-        return "only nearest, asymmetric, floor copies elements"
-    return None
-
-
-def _sixth(region: Region) -> str | None:
-    attributes = region.anchor.attributes
-    alpha, beta = attributes.get_float("alpha", 0.2), attributes.get_float("beta", 0.5)
-    if isclose(alpha, 1 / 6, rel_tol=1e-6) and isclose(beta, 0.5, rel_tol=1e-6):
-        return None
-    return f"the kernel has alpha 1/6 and beta 0.5, this one {alpha:g} and {beta:g}"
 
 
 FLOAT32 = Constraint("TQ01", float32_data)
@@ -199,12 +163,15 @@ _PAIR = Constraint("TQ06", two_activations, "accuracy; constants are per tensor"
 _NARROW = Constraint("TQ14", _narrow_factors, "accuracy; magika: 0.92 to 0.23")
 _FIRST = Constraint("TQ07", _data_first)
 _IMAGE = Constraint("TQ08", _image)
-_MEAN = Constraint("TQ09", _mean_of_image)
-_AVERAGE = Constraint("TQ10", _plain_average)
-_COPIES = Constraint("TQ11", _copying_resize)
+_MEAN = Constraint("TQ09", _of_anchor(mean_objection))
+_AVERAGE = Constraint("TQ10", _explicit_pads)
+_COPIES = Constraint("TQ11", _of_anchor(resize_objection))
 _ROWS = Constraint("TQ15", _rows, "embedding_bag_byte_rowwise_offsets")
-_CLIP = Constraint("TQ16", _constant_clip)
-_SIXTH = Constraint("TQ13", _sixth)
+_PAD = Constraint("TQ20", _of_anchor(pad_objection), "accuracy; quantized pads keep the scale")
+_VALUES = Constraint("TQ21", _of_anchor(max_pool_objection))
+PLANAR = Constraint("TQ18", _of_anchor(planar_objection), "qmaxpool.cpp")
+_CLIP = Constraint("TQ16", _of_anchor(bounds_objection))
+_SIXTH = Constraint("TQ13", _of_anchor(sixth_objection))
 
 CONV = OpCapability(
     RegionPattern("Conv", (ACTIVATION,)), (PER_CHANNEL,), (FLOAT32, _STORED, _SPATIAL)
@@ -253,21 +220,26 @@ _ARITHMETIC = (
         for op in ("HardSwish", "LeakyRelu", "Elu")
     ),
 )
+_OTHER_MOVERS = frozenset(
+    {"Concat", "Identity", "Split", "Gather", "GatherElements", "GatherND", "Pad", "MaxPool"}
+)
+"""Movers with a row of their own, or without one."""
 _KEEPING = (
     OpCapability(
         RegionPattern("Gather", tables=True), (KEPT, TABLE_8, TABLE_4), (FLOAT32, _FIRST, _ROWS)
     ),
-    OpCapability(RegionPattern("AveragePool"), (KEPT,), (FLOAT32, _AVERAGE)),
-    OpCapability(RegionPattern("GlobalAveragePool"), (KEPT,), (FLOAT32, _IMAGE)),
-    OpCapability(RegionPattern("ReduceMean"), (KEPT,), (FLOAT32, _MEAN)),
+    OpCapability(RegionPattern("AveragePool"), (ELEMENTWISE,), (FLOAT32, _IMAGE, _AVERAGE)),
+    OpCapability(RegionPattern("GlobalAveragePool"), (ELEMENTWISE,), (FLOAT32, _IMAGE)),
+    OpCapability(RegionPattern("ReduceMean"), (ELEMENTWISE,), (FLOAT32, _MEAN)),
     OpCapability(RegionPattern("Relu"), (KEPT,), (FLOAT32,)),
     OpCapability(RegionPattern("Clip"), (KEPT,), (FLOAT32, _FIRST, _CLIP)),
     OpCapability(RegionPattern("Resize"), (KEPT,), (FLOAT32, _COPIES)),
+    OpCapability(RegionPattern("Pad"), (KEPT,), (FLOAT32, _FIRST, _PAD)),
+    OpCapability(RegionPattern("MaxPool"), (KEPT,), (FLOAT32, _FIRST, _VALUES)),
     *(
         OpCapability(RegionPattern(op), (KEPT,), (FLOAT32, _FIRST))
         for op, row in TRAITS.items()
-        if (row.moves_data or op == "MaxPool")
-        and op not in ("Concat", "Identity", "Split", "Gather", "GatherElements", "GatherND")
+        if row.moves_data and op not in _OTHER_MOVERS
     ),
 )
 NORMALIZATION = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from qcompiler.ir.walk import is_op, sole_user
+from qcompiler.ir.walk import is_op, sole_user, uses
 
 VIEWING = (
     "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Expand", "Tile", "Split", "Slice",
@@ -27,6 +27,21 @@ def may_overwrite_skip(add: ir.Node) -> bool:
     )
 
 
+def same_shape(a: ir.Value | None, b: ir.Value | None) -> bool:
+    """Whether two values are known to have one shape, so that neither is broadcast to the other.
+
+    The kernel writes as many elements as the convolution has, whatever the skip operand holds.
+    """
+    sizes = [_sizes(each) for each in (a, b)]
+    return sizes[0] is not None and sizes[0] == sizes[1] and None not in sizes[0]
+
+
+def _sizes(value: ir.Value | None) -> list[int | str | None] | None:
+    if value is None or value.shape is None:
+        return None
+    return [dim if isinstance(dim, int) else dim.value for dim in value.shape]
+
+
 def _is_own_conv(result: ir.Value, add: ir.Node) -> bool:
     return is_op(result.producer(), "Conv") and sole_user(result) is add
 
@@ -34,13 +49,15 @@ def _is_own_conv(result: ir.Value, add: ir.Node) -> bool:
 def _is_free(skip: ir.Value, conv: ir.Node | None, add: ir.Node) -> bool:
     if conv is None or conv.inputs[0] is skip or skip.is_graph_output():
         return False
+    if not same_shape(skip, conv.outputs[0]):
+        return False
     if is_op(skip.producer(), *VIEWING):
         return False
     graph = add.graph
     if graph is None:
         return False
     order = {node: place for place, node in enumerate(graph)}
-    others = [use.node for use in skip.uses() if use.node is not add]
+    others = [node for node, _ in uses(skip) if node is not add]
     return all(
         node in order and order[node] < order[conv] and not is_op(node, *VIEWING) for node in others
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import isclose
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from qcompiler.backends.torch_engines.kernels.island import (
     input_levels,
 )
 from qcompiler.backends.torch_engines.kernels.weighted import finish
+from qcompiler.backends.torch_engines.rules import sixth_objection
 
 NOT_QUANTIZED = Refusal("its input is not quantized per tensor in 8 bits")
 _HALF_UNIT = Levels(1 / 128, 128)
@@ -139,7 +139,9 @@ def softmax(island: Island, setting: Setting) -> Choice:
 
 
 def fixed(
-    function: Callable[..., Any], output: Levels, **attributes: float
+    function: Callable[..., Any],
+    output: Levels,
+    rule: Callable[[ir.Node], str | None] = lambda _: None,
 ) -> Callable[[Island, Setting], Choice]:
     """A torch function whose quantized form has these output levels and no others."""
 
@@ -151,10 +153,9 @@ def fixed(
             return Refusal(
                 f"the kernel writes scale {output.scale} and zero point {output.zero_point} only"
             )
-        for name, wanted in attributes.items():
-            default = {"alpha": 0.2, "beta": 0.5}[name]
-            if not isclose(island.core.attributes.get_float(name, default), wanted, rel_tol=1e-6):
-                return Refusal(f"the kernel has {name} = {wanted}")
+        objection = rule(island.core)
+        if objection is not None:
+            return Refusal(objection)
 
         def emit(writer: Writer) -> fx.Node:
             x = writer.integer(_operand(island.core, 0))
@@ -166,7 +167,7 @@ def fixed(
 
 
 tanh = fixed(torch.tanh, _HALF_UNIT)
-hard_sigmoid = fixed(functional.hardsigmoid, _UNIT, alpha=1 / 6, beta=0.5)
+hard_sigmoid = fixed(functional.hardsigmoid, _UNIT, sixth_objection)
 
 
 def normalization(kind: str) -> Callable[[Island, Setting], Choice]:

@@ -1,4 +1,4 @@
-"""Kernels that keep the operand's scale: pooling, data movement, clamping, resizing; and cat."""
+"""Data movement, clamping and resizing, which keep the operand's scale; averages and cat."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import onnx_ir as ir
 import torch
 from torch import fx
-from torch.nn import functional
 
 from qcompiler.backends.torch_engines import adapter
 from qcompiler.backends.torch_engines.constants import array_of
@@ -22,21 +21,16 @@ from qcompiler.backends.torch_engines.kernels.island import (
     input_levels,
 )
 from qcompiler.backends.torch_engines.kernels.weighted import finish
-from qcompiler.backends.torch_engines.ops.window import window_pads
+from qcompiler.backends.torch_engines.rules import (
+    bounds_objection,
+    max_pool_objection,
+    mean_objection,
+    pad_objection,
+    planar_objection,
+    resize_objection,
+)
 
 ANOTHER_SCALE = Refusal("its output has another scale than its input, which the kernel cannot give")
-
-_AVERAGE: dict[int, Callable[..., Any]] = {
-    1: functional.avg_pool1d,
-    2: functional.avg_pool2d,
-    3: functional.avg_pool3d,
-}
-_GLOBAL_AVERAGE: dict[int, Callable[..., Any]] = {
-    3: functional.adaptive_avg_pool1d,
-    4: functional.adaptive_avg_pool2d,
-    5: functional.adaptive_avg_pool3d,
-}
-"""By rank of the operand."""
 
 
 def _operand(node: ir.Node, index: int = 0) -> ir.Value:
@@ -82,101 +76,57 @@ def clamp(island: Island, setting: Setting) -> Choice:
         return refused
     if core.op_type == "Relu":
         return lambda writer: writer.call(torch.relu, writer.integer(_operand(core)))
+    objection = bounds_objection(core)
+    if objection is not None:
+        return Refusal(objection)
     s, z = island.output.scale, island.output.zero_point
     bounds: list[float] = []
     for index, end in ((1, -z * s), (2, (255 - z) * s)):
         given = core.inputs[index] if index < len(core.inputs) else None
         array = array_of(given)
-        if given is not None and (array is None or array.size != 1):
-            return Refusal("its bounds are computed at run time")
         bounds.append(end if array is None else float(array.reshape(())))
     return lambda writer: writer.call(adapter.op("clamp"), writer.integer(_operand(core)), *bounds)
 
 
-def average_pool(island: Island, setting: Setting) -> Choice:
-    """AveragePool; the engine rounds the mean of the integers (docs/torch-engines.md)."""
-    refused = same_levels(island)
-    core = island.core
-    if refused is not None:
-        return refused
-    kernel = list(core.attributes.get_ints("kernel_shape", ()))
-    rank = len(kernel)
-    strides = list(core.attributes.get_ints("strides", ())) or [1] * rank
-    dilations = list(core.attributes.get_ints("dilations", ())) or [1] * rank
-    auto_pad = core.attributes.get_string("auto_pad", "NOTSET")
-    if auto_pad.startswith("SAME") or set(dilations) != {1}:
-        return Refusal("AveragePool with auto_pad or dilations")
-    given = list(core.attributes.get_ints("pads", ())) or None
-    pads = window_pads(kernel, kernel, strides, dilations, given, auto_pad)
-    if pads[:rank] != pads[rank:]:
-        return Refusal("its pads differ at the two ends")
-    if setting.engine == "qnnpack" and any(pads):
-        return Refusal("qnnpack counts padding as zeros")
-    ceil = bool(core.attributes.get_int("ceil_mode", 0))
-    counted = bool(core.attributes.get_int("count_include_pad", 0))
+def averaged(function: Callable[..., Any]) -> Callable[[Island, Setting], Choice]:
+    """A mean with output levels of its own; torch's kernels keep the operand's (`averaging`)."""
 
-    def emit(writer: Writer) -> fx.Node:
-        x = writer.integer(_operand(core))
-        args = (x, kernel, strides, pads[:rank], ceil, counted)
-        return finish(island, writer, writer.call(_AVERAGE[rank], *args))
+    def choose(island: Island, setting: Setting) -> Choice:
+        del setting
+        core = island.core
+        if input_levels(core.inputs[0]) is None:
+            return NOT_QUANTIZED
+        options = {name: _plain(each) for name, each in core.attributes.items()}
+        if core.op_type == "ReduceMean":
+            objection = mean_objection(core)
+            if objection is not None:
+                return Refusal(objection)
+            axes = array_of(core.inputs[1])
+            assert axes is not None
+            options["axes"] = axes.reshape(-1).tolist()
 
-    return emit
+        def emit(writer: Writer) -> fx.Node:
+            levels = (island.output.scale, island.output.zero_point)
+            result = writer.call(function, writer.integer(_operand(core)), *levels, **options)
+            return finish(island, writer, result)
+
+        return emit
+
+    return choose
 
 
-def global_average(island: Island, setting: Setting) -> Choice:
-    """GlobalAveragePool over one to three axes."""
-    del setting
-    refused = same_levels(island)
-    x = _operand(island.core)
-    if refused is not None:
-        return refused
-    kernel = _GLOBAL_AVERAGE.get(len(x.shape)) if x.shape is not None else None
-    if kernel is None:
-        return Refusal("the kernels have 1 to 3 spatial axes")
-
-    def emit(writer: Writer) -> fx.Node:
-        return finish(island, writer, writer.call(kernel, writer.integer(x), 1))
-
-    return emit
+def _plain(attribute: ir.Attr) -> Any:
+    lists = (ir.AttributeType.INTS, ir.AttributeType.FLOATS)
+    return list(attribute.value) if attribute.type in lists else attribute.value
 
 
-def reduce_mean(island: Island, setting: Setting) -> Choice:
-    """ReduceMean over the two last axes of NCHW, as exporters write global pooling."""
-    refused = same_levels(island)
-    core = island.core
-    if refused is not None:
-        return refused
-    x = _operand(core)
-    axes = array_of(core.inputs[1]) if len(core.inputs) > 1 else None
-    if axes is None or x.shape is None or len(x.shape) != 4:
-        return Refusal("the kernel averages the two last axes of NCHW")
-    if sorted(int(axis) % 4 for axis in axes.reshape(-1)) != [2, 3]:
-        return Refusal("the kernel averages the two last axes of NCHW")
-    keep = bool(core.attributes.get_int("keepdims", 1))
-
-    def emit(writer: Writer) -> fx.Node:
-        pooled = writer.call(functional.adaptive_avg_pool2d, writer.integer(x), 1)
-        if not keep:
-            pooled = writer.call(torch.flatten, pooled, 1)
-        return finish(island, writer, pooled)
-
-    del setting
-    return emit
+_MOVER_RULES = {"Resize": resize_objection, "Pad": pad_objection, "MaxPool": max_pool_objection}
 
 
 def keeps_levels(node: ir.Node, engine: str) -> bool:
-    """Whether a mover's quantized form is exact and there: constant pads, resizing by copies."""
-    if node.op_type == "Resize":
-        return (
-            node.attributes.get_string("mode", "nearest") == "nearest"
-            and node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
-            == "asymmetric"
-            and node.attributes.get_string("nearest_mode", "round_prefer_floor") == "floor"
-        )
-    if node.op_type == "Pad":
-        given = node.inputs[2] if len(node.inputs) > 2 else None
-        constant_mode = node.attributes.get_string("mode", "constant") == "constant"
-        return constant_mode and (given is None or array_of(given) is not None)
-    if node.op_type == "MaxPool" and engine == "qnnpack":
-        return len(node.attributes.get_ints("kernel_shape", ())) < 3
-    return True
+    """Whether a mover's quantized form is exact and there."""
+    rule = _MOVER_RULES.get(node.op_type)
+    if rule is not None and rule(node) is not None:
+        return False
+    flat = node.op_type != "MaxPool" or engine != "qnnpack"
+    return flat or planar_objection(node) is None

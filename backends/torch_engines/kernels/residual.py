@@ -9,7 +9,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from qcompiler.backends.torch_engines.kernels.island import Island
-from qcompiler.backends.torch_engines.skips import VIEWING
+from qcompiler.backends.torch_engines.skips import VIEWING, same_shape
 from qcompiler.ir.walk import is_op, sole_user
 
 _COPYING = ("MaxPool", "Concat", "Resize")
@@ -21,6 +21,8 @@ def overwriting_objection(island: Island) -> str | None:
     dequantize = skip.producer() if skip is not None else None
     if dequantize is None or dequantize.inputs[0] is None:
         return "its skip operand is not computed here"
+    if not same_shape(skip, island.core.outputs[0]):
+        return "its skip operand may be broadcast"
     source = dequantize.inputs[0]
     data = island.core.inputs[0]
     own = data.producer() if data is not None else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qcompiler.backends.torch_engines.kernels import elementwise, moving, weighted
+from qcompiler.backends.torch_engines.kernels import averaging, elementwise, moving, weighted
 from qcompiler.backends.torch_engines.kernels.island import Choice, Island, Setting
 
 Row = Callable[[Island, Setting], Choice]
@@ -29,9 +29,9 @@ KERNELS: dict[str, Row] = {
     "Concat": moving.concat,
     "Relu": moving.clamp,
     "Clip": moving.clamp,
-    "AveragePool": moving.average_pool,
-    "GlobalAveragePool": moving.global_average,
-    "ReduceMean": moving.reduce_mean,
+    "AveragePool": moving.averaged(averaging.average_pool),
+    "GlobalAveragePool": moving.averaged(averaging.global_average),
+    "ReduceMean": moving.averaged(averaging.reduce_mean),
 }
 
 MOVERS: frozenset[str] = frozenset(

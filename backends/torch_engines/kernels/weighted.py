@@ -39,6 +39,7 @@ from qcompiler.backends.torch_engines.ops.window import (
     torch_pad,
     window_pads,
 )
+from qcompiler.backends.torch_engines.rules import bias_objection, factors_objection
 
 
 def finish(island: Island, writer: Writer, result: fx.Node) -> fx.Node:
@@ -294,13 +295,9 @@ def _matrix(core: ir.Node) -> IntegerWeight | Refusal:
     if weight is None or weight.values.ndim != 2:
         return Refusal("its weight is not a quantized constant matrix")
     if core.op_type == "Gemm":
-        plain = (
-            core.attributes.get_float("alpha", 1.0) == 1.0
-            and core.attributes.get_float("beta", 1.0) == 1.0
-            and not core.attributes.get_int("transA", 0)
-        )
-        if not plain:
-            return Refusal("Gemm with alpha, beta or transA")
+        objection = factors_objection(core)
+        if objection is not None:
+            return Refusal(objection)
     if core.op_type == "MatMul" or not core.attributes.get_int("transB", 0):
         weight = weight.transposed()
     if weight.scale.ndim and weight.axis != 0:
@@ -315,11 +312,10 @@ def _bias(island: Island, channels: int) -> Array | Refusal | None:
         value = core.inputs[2]
     if value is None:
         return None
+    objection = bias_objection(value, channels)
     array = array_of(value)
-    if array is None:
-        return Refusal("its bias is computed at run time")
-    if array.size not in (1, channels):
-        return Refusal(f"its bias has shape {list(array.shape)}")
+    if objection is not None or array is None:
+        return Refusal(objection or "the bias is computed at run time")
     return np.broadcast_to(array.reshape(-1).astype(np.float32), (channels,))
 
 

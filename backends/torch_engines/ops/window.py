@@ -339,8 +339,11 @@ def average_pool(
 ) -> Tensor:
     """AveragePool; cells that only ceil mode adds are never counted."""
     pool = _Pool.of(x, kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
-    if not any(pool.around) and set(pool.dilation) == {1}:
-        return _AVG_POOL[pool.rank](x, pool.kernel, pool.stride)
+    begin = pool.pads[: pool.rank]
+    fits = _even(pool.pads) and all(2 * p <= k for p, k in zip(begin, pool.kernel, strict=True))
+    if fits and set(pool.dilation) == {1}:
+        modes = bool(ceil_mode), bool(count_include_pad)
+        return _AVG_POOL[pool.rank](x, pool.kernel, pool.stride, begin, *modes)
     inside, beyond = torch.ones_like(x[:1, :1]), pool.around
     if count_include_pad:
         inside = functional.pad(inside, torch_pad(pool.pads), value=1.0)

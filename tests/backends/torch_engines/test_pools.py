@@ -75,15 +75,9 @@ def test_average_pool(
     got, kernels = run(qdq(), "AveragePool", engine, q, **given)
     centred = torch.from_numpy(q.astype(np.float64) - ZERO)
     mean = AVERAGE[spatial](centred, side, count_include_pad=counted, **options).numpy()
-    on_centre = engine == "qnnpack" and spatial < 3
-    exact = np.rint(mean) + ZERO if on_centre else np.rint(mean + ZERO)
-    if engine == "qnnpack" and window != "plain":
-        assert not kernels.integer  # it counts padding as the integer 0
-        exact = np.rint(mean) + ZERO
-    steps = np.abs(got.astype(np.int64) - exact)
-    ties = np.abs(mean - np.floor(mean) - 0.5) < 1e-3
-    assert steps[~ties].max() == 0
-    assert steps.max() <= 1
+    assert len(kernels.integer) == 1
+    apart = np.abs(got.astype(np.float64) - ZERO - mean)
+    assert apart.max() <= 0.5 + 1e-3, "the nearest integer; ties either way"
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -93,7 +87,25 @@ def test_global_average(engine: str, spatial: int, qdq: Any, rng: Any) -> None:
     got, kernels = run(qdq(), "GlobalAveragePool", engine, q)
     mean = q.astype(np.float64).mean(tuple(range(2, 2 + spatial)), keepdims=True)
     assert len(kernels.integer) == 1
-    assert np.abs(got - mean).max() <= 0.5 + 1e-3 + (engine == "qnnpack") * 0.05
+    assert np.abs(got - mean).max() <= 0.5 + 1e-3
+
+
+@pytest.mark.parametrize("op", ["AveragePool", "GlobalAveragePool", "ReduceMean"])
+def test_a_mean_keeps_its_bits(op: str, qdq: Any, rng: Any) -> None:
+    """Means of noise have a tenth of its range: in levels of their own no bit is lost."""
+    q = rng.integers(0, 256, (2, 4, 12, 12)).astype(np.uint8)
+    g = qdq()
+    x = g.pair(g.input(list(q.shape)), SCALE, ZERO)
+    operands = [g.constant(np.array([2, 3], np.int64))] if op == "ReduceMean" else []
+    options = {"kernel_shape": [12, 12]} if op == "AveragePool" else {}
+    y = g.quantize(g.node(op, x, *operands, **options), SCALE / 16, ZERO)
+    lowered = lower(g.program(y, dtype=2).model, Setting("fbgemm"))
+    real = torch.from_numpy((q.astype(np.float32) - ZERO) * np.float32(SCALE))
+    with adapter.engine_scope("fbgemm"), torch.no_grad():
+        got = lowered.module(real)[0].numpy()
+    mean = (q.astype(np.float64) - ZERO).mean((2, 3), keepdims=True) * 16 + ZERO
+    assert lowered.kernels.missed == {}
+    assert np.abs(got - np.clip(mean, 0, 255)).max() <= 0.5 + 1e-3
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -137,7 +149,6 @@ def test_uneven_pads_in_three_dimensions_behind_a_convolution(
 
 def test_qnnpack_leaves_in_float_what_it_has_no_kernel_for() -> None:
     target = registry.find_target("qnnpack")()
-    for op, rule in (("MaxPool", "TQ18"), ("AveragePool", "TQ19")):
-        row = target.capabilities.row(op)
-        assert row is not None
-        assert rule in {each.name for each in row.constraints}
+    row = target.capabilities.row("MaxPool")
+    assert row is not None
+    assert "TQ18" in {each.name for each in row.constraints}
