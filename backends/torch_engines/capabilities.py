@@ -25,6 +25,8 @@ from qcompiler.backends.torch_engines.rules import (
     planar_objection,
     resize_objection,
     sixth_objection,
+    transposed_objection,
+    wide_fill,
 )
 from qcompiler.backends.torch_engines.skips import may_overwrite_skip
 from qcompiler.ir.optraits import TRAITS
@@ -167,7 +169,9 @@ _MEAN = Constraint("TQ09", _of_anchor(mean_objection))
 _AVERAGE = Constraint("TQ10", _explicit_pads)
 _COPIES = Constraint("TQ11", _of_anchor(resize_objection))
 _ROWS = Constraint("TQ15", _rows, "embedding_bag_byte_rowwise_offsets")
-_PAD = Constraint("TQ20", _of_anchor(pad_objection), "accuracy; quantized pads keep the scale")
+_TRANSPOSED = Constraint("TQ22", _of_anchor(transposed_objection))
+_PAD = Constraint("TQ20", _of_anchor(pad_objection))
+_FILL = Constraint("TQ23", _of_anchor(wide_fill), "accuracy; quantized pads keep the scale")
 _VALUES = Constraint("TQ21", _of_anchor(max_pool_objection))
 PLANAR = Constraint("TQ18", _of_anchor(planar_objection), "qmaxpool.cpp")
 _CLIP = Constraint("TQ16", _of_anchor(bounds_objection))
@@ -180,7 +184,9 @@ FUSED_ADD_CONV = OpCapability(
     RegionPattern("Conv", (RESIDUAL, ACTIVATION)), CONV.implementations, CONV.constraints
 )
 TRANSPOSED = OpCapability(
-    RegionPattern("ConvTranspose", (ACTIVATION,)), (PER_TENSOR,), (FLOAT32, _STORED, _SPATIAL)
+    RegionPattern("ConvTranspose", (ACTIVATION,)),
+    (PER_TENSOR,),
+    (FLOAT32, _STORED, _SPATIAL, _TRANSPOSED),
 )
 _PRODUCTS = (
     OpCapability(
@@ -234,7 +240,7 @@ _KEEPING = (
     OpCapability(RegionPattern("Relu"), (KEPT,), (FLOAT32,)),
     OpCapability(RegionPattern("Clip"), (KEPT,), (FLOAT32, _FIRST, _CLIP)),
     OpCapability(RegionPattern("Resize"), (KEPT,), (FLOAT32, _COPIES)),
-    OpCapability(RegionPattern("Pad"), (KEPT,), (FLOAT32, _FIRST, _PAD)),
+    OpCapability(RegionPattern("Pad"), (KEPT,), (FLOAT32, _FIRST, _PAD, _FILL)),
     OpCapability(RegionPattern("MaxPool"), (KEPT,), (FLOAT32, _FIRST, _VALUES)),
     *(
         OpCapability(RegionPattern(op), (KEPT,), (FLOAT32, _FIRST))

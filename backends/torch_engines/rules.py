@@ -6,25 +6,31 @@ nothing in the lowering, where integers are already there to be moved.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isclose
 
 import numpy as np
 import onnx_ir as ir
 
 from qcompiler.backends.torch_engines.constants import array_of
+from qcompiler.backends.torch_engines.paddings import transposed_cut
 
 
 def pad_objection(node: ir.Node) -> str | None:
-    """The quantized pad fills with a constant; another one than 0 would widen the shared scale."""
+    """The quantized pad fills with a constant."""
     if node.attributes.get_string("mode", "constant") != "constant":
         return "the kernel pads with a constant"
     given = node.inputs[2] if len(node.inputs) > 2 else None
-    if given is None:
+    known = given is None or array_of(given) is not None
+    return None if known else "its fill is computed at run time"
+
+
+def wide_fill(node: ir.Node) -> str | None:
+    """0 lies in every range; another fill would widen the scale that the data shares with it."""
+    given = array_of(node.inputs[2]) if len(node.inputs) > 2 else None
+    if given is None or not np.any(given):
         return None
-    fill = array_of(given)
-    if fill is None:
-        return "its fill is computed at run time"
-    return None if not np.any(fill) else "a fill other than 0 would share its scale with the data"
+    return "a fill other than 0 would share its scale with the data"
 
 
 def resize_objection(node: ir.Node) -> str | None:
@@ -75,6 +81,53 @@ def bias_objection(bias: ir.Value | None, columns: int) -> str | None:
     if array.size in (1, columns) and array.size == max(array.shape[-1:] or (1,)):
         return None
     return f"a bias of shape {list(array.shape)} is no row"
+
+
+def transposed_pads(node: ir.Node, kernel: Sequence[int]) -> list[int] | str:
+    """[begin..., end...] pads of a ConvTranspose, or why the kernels do not take them.
+
+    The kernels take one number per axis; what an output shape asks for beyond is not computed.
+    """
+    attributes = node.attributes
+    rank = len(kernel)
+    shape = list(attributes.get_ints("output_shape", ()))
+    auto_pad = attributes.get_string("auto_pad", "NOTSET")
+    sizes = known_sizes(node)
+    if sizes is None and (shape or auto_pad.startswith("SAME")):
+        return "its pads follow from a size that is known at run time only"
+    ones, none = [1] * rank, [0] * rank
+    pads = transposed_cut(
+        sizes or kernel,
+        kernel,
+        list(attributes.get_ints("strides", ())) or ones,
+        list(attributes.get_ints("dilations", ())) or ones,
+        list(attributes.get_ints("output_padding", ())) or none,
+        list(attributes.get_ints("pads", ())) or None,
+        auto_pad,
+        shape or None,
+    )
+    if pads[:rank] != pads[rank:]:
+        return "its pads differ at the two ends"
+    return "its output is larger than its result" if min(pads) < 0 else pads
+
+
+def transposed_objection(node: ir.Node) -> str | None:
+    """Why a ConvTranspose has no kernel, as far as its pads go."""
+    weight = node.inputs[1]
+    if weight is None or weight.shape is None:
+        return None
+    kernel = [size for size in weight.shape[2:] if isinstance(size, int)]
+    found = transposed_pads(node, kernel)
+    return found if isinstance(found, str) else None
+
+
+def known_sizes(node: ir.Node) -> list[int] | None:
+    """The spatial sizes of a window's data, None if one is free."""
+    data = node.inputs[0]
+    if data is None or data.shape is None:
+        return None
+    sizes = [size for size in data.shape[2:] if isinstance(size, int)]
+    return sizes if len(sizes) == len(data.shape) - 2 else None
 
 
 def sixth_objection(node: ir.Node) -> str | None:

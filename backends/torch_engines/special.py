@@ -14,6 +14,7 @@ from qcompiler.backends.torch_engines import adapter, dynamic_rnn, look_up
 from qcompiler.backends.torch_engines.constants import Array, array_of
 from qcompiler.backends.torch_engines.faults import Site, objections
 from qcompiler.backends.torch_engines.kernels.island import Setting, Writer
+from qcompiler.backends.torch_engines.kernels.weighted import with_leading_axes
 from qcompiler.backends.torch_engines.recurrent_weights import recurrent_objection
 from qcompiler.ir.walk import is_op, sole_user
 
@@ -116,7 +117,9 @@ def _dynamic_linear(product: ir.Node, setting: Setting) -> Special | None:
         columns = np.ascontiguousarray(found.weight.T)
         packed = adapter.pack_linear(columns, found.scale, found.zero_point, found.bias)
         held = writer.attribute("packed", packed)
-        return writer.call(adapter.op("linear_dynamic"), writer.real(found.x), held)
+        x = writer.real(found.x)
+        result = writer.call(adapter.op("linear_dynamic"), x, held)
+        return with_leading_axes(writer, result, x, found.x, setting)
 
     return Special(found.nodes, found.last, emit)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+import torch
 from torch import fx
 
 from qcompiler.backends.torch_engines import adapter
@@ -37,9 +38,14 @@ from qcompiler.backends.torch_engines.ops.window import (
     cut_outputs,
     pad_constant,
     torch_pad,
-    window_pads,
 )
-from qcompiler.backends.torch_engines.rules import bias_objection, factors_objection
+from qcompiler.backends.torch_engines.paddings import window_pads
+from qcompiler.backends.torch_engines.rules import (
+    bias_objection,
+    factors_objection,
+    known_sizes,
+    transposed_pads,
+)
 
 
 def finish(island: Island, writer: Writer, result: fx.Node) -> fx.Node:
@@ -105,8 +111,7 @@ def conv_transpose(island: Island, setting: Setting) -> Choice:
     if isinstance(built, Refusal):
         return built
     weight, bias, window, pads = built
-    if pads is not None:
-        return Refusal("its pads differ at the two ends")
+    assert pads is None, "`transposed_pads` refuses others"
 
     def emit(writer: Writer) -> fx.Node:
         packed = adapter.pack_conv(weight.values, weight.scale, weight.zero_point, bias, window)
@@ -145,9 +150,24 @@ def linear(island: Island, setting: Setting) -> Choice:
         kernel = adapter.op("linear_relu" if island.relu else "linear")
         x = writer.integer(_given(core, 0))
         result = writer.call(kernel, x, held, island.output.scale, island.output.zero_point)
+        result = with_leading_axes(writer, result, x, _given(core, 0), setting)
         return result if island.relu else finish(island, writer, result)
 
     return emit
+
+
+def with_leading_axes(
+    writer: Writer, result: fx.Node, x: fx.Node, data: ir.Value, setting: Setting
+) -> fx.Node:
+    """The result with the axes of the operand: oneDNN drops them where there are no rows (E4)."""
+    flat = data.shape is not None and len(data.shape) == 2
+    return result if setting.engine != "onednn" or flat else writer.call(_as_rows_of, result, x)
+
+
+def _as_rows_of(result: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    if result.dim() == x.dim():
+        return result
+    return result.reshape([*x.shape[:-1], result.shape[-1]])
 
 
 def has_constant_weight(core: ir.Node) -> bool:
@@ -262,13 +282,17 @@ def _geometry(
     dilations = list(core.attributes.get_ints("dilations", ())) or [1] * rank
     auto_pad = core.attributes.get_string("auto_pad", "NOTSET")
     extra = tuple(core.attributes.get_ints("output_padding", ())) or (0,) * rank
-    if transposed and (auto_pad.startswith("SAME") or "output_shape" in core.attributes):
-        return Refusal("its padding follows from an output shape")
-    sizes = _spatial_sizes(core)
-    if auto_pad.startswith("SAME") and sizes is None:
-        return Refusal("auto_pad needs a size that is not known")
-    given = list(core.attributes.get_ints("pads", ())) or None
-    pads = window_pads(sizes or kernel, kernel, strides, dilations, given, auto_pad)
+    if transposed:
+        cut = transposed_pads(core, kernel)
+        if isinstance(cut, str):
+            return Refusal(cut)
+        pads = cut
+    else:
+        sizes = known_sizes(core)
+        if auto_pad.startswith("SAME") and sizes is None:
+            return Refusal("auto_pad needs a size that is not known")
+        given = list(core.attributes.get_ints("pads", ())) or None
+        pads = window_pads(sizes or kernel, kernel, strides, dilations, given, auto_pad)
     groups = core.attributes.get_int("group", 1)
     even = pads[:rank] == pads[rank:]
     window = adapter.Window(
@@ -280,13 +304,6 @@ def _geometry(
         transposed,
     )
     return window, None if even else pads
-
-
-def _spatial_sizes(core: ir.Node) -> list[int] | None:
-    shape = _given(core, 0).shape
-    if shape is None or not all(isinstance(dim, int) for dim in shape[2:]):
-        return None
-    return [int(dim) for dim in shape[2:] if isinstance(dim, int)]
 
 
 def _matrix(core: ir.Node) -> IntegerWeight | Refusal:

@@ -337,3 +337,17 @@ def test_prelu_between_quantizations_is_right(engine: str, qdq: Any, rng: Any) -
         got = lowered.module(torch.from_numpy(x))[0].numpy()
     exact = np.where(q > 120, q - 120, (q - 120) * (stored * np.float32(0.002)))
     assert np.abs(got - np.clip(exact + 120, 0, 255)).max() <= 0.5 + 1e-3
+
+
+@pytest.mark.parametrize("engine", adapter.available_engines())
+def test_linear_without_rows_keeps_its_axes(engine: str, qdq: Any) -> None:
+    """E4: oneDNN gives [0, columns] for an operand [0, 4, 5]."""
+    g = qdq()
+    x = g.pair(g.input(["n", 4, 5]), 0.1, 0)
+    y = g.node("MatMul", x, g.weight(np.ones((5, 6), np.int8), np.float32(0.1)))
+    lowered = lower(g.program(g.quantize(y, 0.1, 0), dtype=2).model, Setting(engine))
+    for rows in (0, 2):
+        with adapter.engine_scope(engine), torch.no_grad():
+            (found,) = lowered.module(torch.ones(rows, 4, 5))
+        assert tuple(found.shape) == (rows, 4, 6)
+    assert len(lowered.kernels.integer) == 1
