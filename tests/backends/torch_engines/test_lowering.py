@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
+import onnx.parser
 import onnxruntime as ort
 import pytest
 import torch
 from onnx import TensorProto, helper
 from onnxruntime import quantization as ortq
 
+import qcompiler as qc
 from qcompiler.backends.torch_engines import adapter
 from qcompiler.backends.torch_engines.kernels.island import Setting
 from qcompiler.backends.torch_engines.lowering import lower
@@ -234,3 +237,40 @@ def test_fused_add_would_overwrite_its_skip_operand() -> None:
         skip = x.clone(memory_format=torch.preserve_format)
         adapter.op("conv2d_add")(x, skip, packed, 0.5, 0)
         assert skip.q_scale() == 0.5
+
+
+@pytest.mark.parametrize(
+    ("shape", "fuses"),
+    [([2, 8, 6, 6], True), ([1, 8, 6, 6], False), ([2, 8, 1, 1], False), ([8, 1, 1], False)],
+)
+def test_a_skip_operand_that_is_broadcast_is_not_overwritten(
+    shape: list[int], fuses: bool, qdq: Any, rng: Any
+) -> None:
+    """conv2d_add writes the whole result over it: beyond its memory, if it is smaller."""
+    w = rng.integers(-127, 128, (8, 8, 3, 3)).astype(np.int8)
+    g = qdq()
+    x = g.pair(g.input([2, 8, 6, 6]), 0.02, 120)
+    skip = g.pair(g.node("Relu", g.input(shape)), 0.1, 100)
+    product = g.node("Conv", x, g.weight(w, np.float32(0.001)), pads=[1] * 4)
+    y = g.quantize(g.node("Add", product, skip), 0.1, 100)
+    lowered = lower(g.program(y, dtype=2).model, Setting("onednn"))
+    assert bool(lowered.kernels.ops.get("quantized.conv2d_add.default", 0)) == fuses
+    assert bool(lowered.kernels.missed) != fuses
+
+
+def test_types_that_numpy_has_not_are_computed_and_saved(tmp_path: Path) -> None:
+    """bfloat16, float8 and 4-bit constants and results survive saving."""
+    text = """<ir_version: 10, opset_import: ["" : 21]> g (float[3] x) => (bfloat16[3] b,
+    float8e4m3fn[3] e, int4[3] i, uint4[3] u) { b = Cast<to = 16>(x) e = Cast<to = 17>(x)
+    i = Cast<to = 22>(x) u = Cast<to = 21>(x) }"""
+    compiled = qc.compile(onnx.parser.parse_model(text), "fbgemm", scheme="float32")
+    feed = np.array([-3.0, 2.0, 500.0], np.float32)
+    compiled.save(tmp_path / "types.pt")
+    again = qc.load_compiled(tmp_path / "types.pt")
+    for run in (compiled.run, again.run):
+        b, e, i, u = run({"x": feed})
+        assert b.dtype == ml_dtypes.bfloat16
+        assert np.array_equal(b.astype(np.float32), feed)
+        assert e.astype(np.float32).tolist() == [-3.0, 2.0, 448.0]
+        assert (i.dtype, i.astype(int).tolist()) == (ml_dtypes.int4, [-3, 2, 4])
+        assert (u.dtype, u.astype(int).tolist()) == (ml_dtypes.uint4, [13, 2, 4])
