@@ -12,7 +12,7 @@ import pytest
 
 from qcompiler.backends.torch_engines import adapter, capabilities
 from qcompiler.pipeline.registry import find_target
-from qcompiler.target.capability import CapabilityTable
+from qcompiler.target.capability import CapabilityTable, OpCapability
 from tests.differential.boundaries import Case, judge
 from tests.differential.operators import operators
 
@@ -53,7 +53,7 @@ def test_a_row_that_promises_more_than_its_kernel_is_found(monkeypatch: pytest.M
     target = find_target("fbgemm")
     assert judge(_SAME, target())[0] == []
     row = capabilities.TRANSPOSED
-    loose = capabilities.OpCapability(
+    loose = OpCapability(
         row.pattern, row.implementations, tuple(c for c in row.constraints if c.name != "TQ22")
     )
     table: CapabilityTable = capabilities.BASE.overlay([loose])
