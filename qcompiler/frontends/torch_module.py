@@ -26,6 +26,7 @@ from qcompiler.frontends.torch_arguments import Call, example_call, example_of
 from qcompiler.frontends.torch_calls import Convention, calling_convention
 from qcompiler.frontends.torch_capture import captures, evaluating, symbolic_ones
 from qcompiler.frontends.torch_failures import place_of, translation_error
+from qcompiler.frontends.torch_lstm import without_projections
 from qcompiler.frontends.torch_origin import keep_origins
 from qcompiler.frontends.torch_own import with_own_forms
 from qcompiler.frontends.torch_quantized import refuse_quantized
@@ -82,7 +83,7 @@ def _finished(
     _refuse_bfloat16(exported)
     rules = size_rules(exported)
     try:
-        model, state = _translate(with_own_forms(exported))
+        model, state = _translate(without_projections(with_own_forms(exported)))
         program = _program(model, calling_convention(exported, call, rules), call, source)
     except QCompilerError:
         raise
