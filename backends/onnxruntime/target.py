@@ -39,7 +39,7 @@ class OnnxRuntime(Target):
 
     name: ClassVar[str] = "onnxruntime"
     placement: ClassVar[str] = (
-        f"{STATIC_PLACEMENT},insert-dynamic-lstm,insert-dynamic-gru,insert-two-bit-products,"
+        f"{STATIC_PLACEMENT},insert-dynamic-lstm,insert-dynamic-gru,insert-n-bit-products,"
         "quantize-weight-blocks{fusible=true},avoid-skip-layer-norm,keep-float"
     )
 

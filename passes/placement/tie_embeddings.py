@@ -51,6 +51,10 @@ class TieEmbeddings(Pass):
         return Outcome(details={"tied": tied})
 
 
+_HALF = 0.5 + 2.0**-16
+"""Half a step, and room for ties: a float32 quotient of up to 128 steps is off by up to 2^-17."""
+
+
 @dataclass(eq=False)
 class _Table:
     """An int8 weight: [V, D], or [D, V] with `lies`; `scale` [V] holds one step per row of E."""
@@ -70,7 +74,7 @@ class _Table:
             return False
         steps = scale.reshape(-1, 1).astype(np.float64)
         apart = np.abs(wanted.astype(np.float64) - rows * steps)
-        return bool(np.all(apart <= 0.5 * steps * (1 + 2**-20)))
+        return bool(np.all(apart <= steps * _HALF))
 
     def upright(self, rewriter: Rewriter) -> ir.Value:
         """The integers as [V, D]; a product that needs [D, V] reads them through a Transpose."""

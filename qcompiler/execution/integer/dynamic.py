@@ -146,4 +146,6 @@ def _added(add: ir.Node, product: ir.Value) -> Array | None:
     """A bias vector that the kernel may have absorbed."""
     others = [value for value in add.inputs if value is not product]
     bias = constant(others[0]) if len(others) == 1 else None
-    return None if bias is None or bias.size != max(bias.shape, default=1) else bias.reshape(-1)
+    if bias is None or bias.size != (bias.shape or (1,))[-1]:
+        return None  # not one number per column
+    return bias.reshape(-1)

@@ -1,0 +1,135 @@
+"""`insert-n-bit-products`: products as `com.microsoft.MatMulNBits`, where Q/DQ cannot say them.
+
+Those with 2-bit weights, for which DequantizeLinear has no type before opset 25, and those whose
+weight several products read: ONNX Runtime's fusion of DequantizeLinear wants constants of its own
+for every product, here all read one. The operator's layout (docs/ContribOperators.md there): weights
+[outputs, blocks, bytes] with the first element in the lowest bits, float32 scales
+[outputs, blocks], zero points [outputs, bytes] packed the same way; without these, the middle.
+`accuracy_level` 4 lets its CPU kernel round activations to int8 within each block.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from qcompiler.decisions.binding import Placed, bound_regions
+from qcompiler.decisions.roundings import Rounding, reduction_axis
+from qcompiler.ir.origin import REGION_KEY
+from qcompiler.ir.program import Program, Property
+from qcompiler.ir.rewriter import Rewriter
+from qcompiler.ir.walk import is_op
+from qcompiler.pipeline.contract import Outcome, Pass, PassContext
+from qcompiler.quantization.packing import pack
+from qcompiler.target.capability import Kernel
+
+Array = npt.NDArray[Any]
+_UNSIGNED = {2: ir.DataType.UINT2, 4: ir.DataType.UINT4}
+_Key = tuple[object, ...]
+"""A float weight and its integers."""
+
+
+@dataclass(frozen=True)
+class InsertNBitProducts(Pass):
+    """Rewrites MatMul and Gemm with 2-bit weights, and those that share a weight in blocks."""
+
+    name: ClassVar[str] = "insert-n-bit-products"
+    requires: ClassVar[frozenset[Property]] = frozenset({Property.RESOLVED})
+
+    def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
+        placed = bound_regions(program, Kernel.WEIGHT_ONLY)
+        products = {p: _key(p) for p in placed if p.region.kind in ("MatMul", "Gemm")}
+        readers = Counter(products.values())
+        stored: dict[_Key, tuple[ir.Value, ...]] = {}
+        written = 0
+        for each, key in products.items():
+            rounding = each.decided.rounding
+            if rounding is None:
+                continue
+            if rounding.params.space.storage_bits == 2 or readers[key] > 1:
+                if key not in stored:
+                    stored[key] = _store(each, rounding, rewriter)
+                _rewrite(each, rounding, stored[key], rewriter)
+                written += 1
+        rewriter.drop_unused_constants()
+        return Outcome(details={"products": written, "weights": len(stored)})
+
+
+def _key(placed: Placed) -> _Key:
+    operand, rounding = placed.region.weight, placed.decided.rounding
+    return (operand and operand.value, *(rounding.key if rounding else ()))
+
+
+def _rewrite(
+    placed: Placed, rounding: Rounding, stored: tuple[ir.Value, ...], rewriter: Rewriter
+) -> None:
+    node, output = placed.region.anchor, placed.region.anchor.outputs[0]
+    space, axis = rounding.params.space, reduction_axis(node)
+    bias = node.inputs[2] if is_op(node, "Gemm") and len(node.inputs) > 2 else None
+    points: Sequence[ir.Value | None] = stored[2:] or (None,)
+    product = rewriter.insert(
+        "MatMulNBits",
+        [_rows(node, rewriter), *stored[:2], *points, None, bias],
+        before=node,
+        domain="com.microsoft",
+        attributes={
+            "K": rounding.integers.shape[axis], "N": rounding.integers.shape[1 - axis],
+            "block_size": space.group_size, "bits": space.storage_bits, "accuracy_level": 4,
+        },
+        outputs=[f"{output.name}_product"],
+        origin=[node],
+        dtype=ir.DataType.FLOAT,
+        shape=output.shape,
+    )  # fmt: skip
+    product.metadata_props[REGION_KEY] = node.name or ""
+    rewriter.replace_uses(output, product.outputs[0])
+    rewriter.erase_dead(node)
+
+
+def _rows(node: ir.Node, rewriter: Rewriter) -> ir.Value | None:
+    """The activations as [rows, inputs]."""
+    if not is_op(node, "Gemm") or not node.attributes.get_int("transA", 0):
+        return node.inputs[0]
+    turned = rewriter.insert(
+        "Transpose", [node.inputs[0]], before=node, attributes={"perm": [1, 0]}, origin=[node]
+    )
+    return turned.outputs[0]
+
+
+def _store(placed: Placed, rounding: Rounding, rewriter: Rewriter) -> tuple[ir.Value, ...]:
+    """Initializers of the main graph, which every graph reads: bytes, scales, zero points."""
+    operand = placed.region.weight
+    assert operand is not None
+    turned = rounding if reduction_axis(placed.region.anchor) else rounding.transposed()
+    stem = operand.value.name or "weight"
+    names = (f"{rounding.params.space.storage_bits}_bits", "scale", "zero_point")
+    parts = zip(_packed(turned), names, strict=False)
+    return tuple(rewriter.constant(part, f"{stem}_{name}") for part, name in parts)
+
+
+def _packed(rounding: Rounding) -> tuple[Array, ...]:
+    """Bytes, scales and zero points of an [outputs, inputs] weight in blocks of its rows."""
+    params, space = rounding.params, rounding.params.space
+    assert space.group_size is not None
+    (outputs, inputs), blocks = rounding.integers.shape, params.scale.shape[1]
+    shift = 0 if space.qmin >= 0 else 2 ** (space.storage_bits - 1)
+    integers = np.full((outputs, blocks * space.group_size), shift, np.uint8)
+    integers[:, :inputs] = rounding.integers.astype(np.int16) + shift
+    data = _bytes(integers, space.storage_bits).reshape(outputs, blocks, -1)
+    scale = np.asarray(params.scale, np.float32)
+    if shift and not np.any(params.zero_point):
+        return data, scale
+    per_byte = 8 // space.storage_bits
+    zero = np.zeros((outputs, -(-blocks // per_byte) * per_byte), np.uint8)
+    zero[:, :blocks] = params.zero_point + shift
+    return data, scale, _bytes(zero, space.storage_bits).reshape(-1)
+
+
+def _bytes(integers: Array, bits: int) -> Array:
+    return integers.reshape(-1) if bits == 8 else pack(integers, _UNSIGNED[bits])
