@@ -21,6 +21,7 @@ from qcompiler.backends.onnxruntime.constraints import (
     GRU,
     IMAGES,
     LONG_AXIS,
+    LOOKED_UP,
     LSTM,
     MATRIX,
     ONE_OUTPUT,
@@ -105,6 +106,8 @@ UNIT_OUTPUT = Implementation(
     "int8", activation=U8_AFFINE, output=U8_AFFINE, output_range=Range(0.0, 1.0)
 )
 MOVED = Implementation("int8", activation=U8_AFFINE, output=U8_AFFINE, shares_scale=True)
+LOOKED = Implementation("int8-weights", Kernel.WEIGHT_ONLY, weight=_WEIGHT)
+"""A table of int8 rows with one scale each; what is looked up comes out in float."""
 SHARED = Implementation("int8-shared", activation=U8_AFFINE, output=U8_AFFINE, shares_scale=True)
 
 
@@ -141,7 +144,11 @@ _ARITHMETIC = (
 _MOVERS = tuple(
     OpCapability(RegionPattern(op), (MOVED,), (FLOAT32, FIRST, ONE_OUTPUT))
     for op, row in TRAITS.items()
-    if (row.moves_data or op == "MaxPool") and op not in ("Concat", "Identity", "Split", "Pad")
+    if (row.moves_data or op == "MaxPool")
+    and op not in ("Concat", "Gather", "Identity", "Split", "Pad")
+)
+_LOOK_UPS = OpCapability(
+    RegionPattern("Gather", tables=True), (MOVED, LOOKED), (FLOAT32, FIRST, ONE_OUTPUT, LOOKED_UP)
 )
 
-TABLE = CapabilityTable(_WEIGHTED + _ARITHMETIC + _MOVERS)
+TABLE = CapabilityTable((*_WEIGHTED, *_ARITHMETIC, *_MOVERS, _LOOK_UPS))

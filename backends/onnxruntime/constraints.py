@@ -45,6 +45,15 @@ def _plain_gemm(region: Region) -> str | None:
     return None
 
 
+def _rows_of_a_matrix(region: Region) -> str | None:
+    """What `insert-integer-lookups` writes: whole rows of a stored matrix."""
+    if region.activations:
+        return None
+    if region.anchor.attributes.get_int("axis", 0) != 0 or rank(region.anchor.inputs[0]) != 2:
+        return "only rows of a matrix are looked up in integers"
+    return None
+
+
 def _two_activations(region: Region) -> str | None:
     if len(region.activations) < 2 and region.kind in ("Add", "Mul", "Where"):
         return "one operand is a constant, which would be quantized with the data"
@@ -187,3 +196,4 @@ UNDILATED = Constraint("ORT11", _undilated, "QLinearAveragePool, contrib operato
 ONE_OUTPUT = Constraint("ORT12", _one_output, "CheckQDQNodes in qdq_selectors.cc")
 LONG_AXIS = Constraint("ORT13", _long_static_axis, "qlinear_softmax.cc; ORT 1.31.1")
 ROWS = Constraint("ORT14", _rows_behind, "found by tests/differential; ORT 1.31.1")
+LOOKED_UP = Constraint("ORT15", _rows_of_a_matrix, "the pass insert-integer-lookups")

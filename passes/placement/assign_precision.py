@@ -118,10 +118,25 @@ def uniform_plan(scheme: str, options: Sequence[Options], target: str) -> Plan:
 def _choice(options: Options, scheme: str) -> Choice:
     if options.pinned is not None:
         return Choice(options.pinned, "override")
+    if not options.region.activations:
+        return _table_choice(options, scheme)
     forms = [f.precision for f in options.implementations if f.precision.startswith(scheme)]
     if forms or options.named(scheme) is not None:
         return Choice(scheme if options.named(scheme) else forms[0], f"scheme {scheme}")
     return Choice(FLOAT, "; ".join(options.reasons) or f"no {scheme} form")
+
+
+def _table_choice(options: Options, scheme: str) -> Choice:
+    """A stored table: integers of the scheme's bits, or of those there are.
+
+    A look-up computes nothing, so schemes for products say no more about it.
+    """
+    kind = scheme.partition("-")[0]
+    forms = [form.precision for form in options.implementations]
+    if scheme == FLOAT or not forms:
+        return Choice(FLOAT, "; ".join(options.reasons) or f"no {scheme} form")
+    exact = [form for form in forms if form.startswith(kind)]
+    return Choice((exact or forms)[0], f"scheme {scheme}, a table")
 
 
 def _settle_movers(options: Sequence[Options], choices: dict[str, Choice]) -> None:
@@ -147,6 +162,9 @@ def _settle_movers(options: Sequence[Options], choices: dict[str, Choice]) -> No
     wanted = {each.region.key: choices[each.region.key] for each in waiting}
     for key in wanted:
         choices[key] = Choice(FLOAT, "its neighbours are float")
+    if all(choice.precision == FLOAT for choice in choices.values()):
+        choices.update(wanted)  # nothing but movers: as asked
+        return
     while waiting:
         turning = [each for each in waiting if _worth(each.region, writes_integers, reads_integers)]
         if not turning:

@@ -54,13 +54,13 @@ class WeightStore:
 
     def put(self, operand: Operand, rounding: Rounding) -> None:
         """Makes a stored operand integers behind a DequantizeLinear."""
-        parts = self._parts(operand.value, rounding)
+        parts = self.parts(operand.value, rounding)
         key = (parts[0], operand.node.graph)
         if key not in self._copies:
             self._copies[key] = dequantize_constant(self._rewriter, operand, parts, rounding.params)
         self._rewriter.set_input(operand.node, operand.index, self._copies[key].outputs[0])
 
-    def _parts(self, weight: ir.Value, rounding: Rounding) -> tuple[ir.Value, ...]:
+    def parts(self, weight: ir.Value, rounding: Rounding) -> tuple[ir.Value, ...]:
         """Initializers (data, scale, zero point) of a weight."""
         key = (weight, *rounding.key)
         if key not in self._stored:

@@ -45,7 +45,7 @@ class TieEmbeddings(Pass):
                 if found is None:
                     continue
                 tables[data] = found
-            _look_up(node, tables[data].upright(rewriter), tables[data].scale, rewriter)
+            look_up(node, tables[data].upright(rewriter), tables[data].scale, rewriter)
             tied += 1
         rewriter.drop_unused_constants()
         return Outcome(details={"tied": tied})
@@ -141,7 +141,7 @@ def _dynamic_scale(product: ir.Node) -> ir.Value | None:
     return None
 
 
-def _look_up(gather: ir.Node, rows: ir.Value, scale: ir.Value, rewriter: Rewriter) -> None:
+def look_up(gather: ir.Node, rows: ir.Value, scale: ir.Value, rewriter: Rewriter) -> None:
     """Gather(E, ids) → Cast(Gather(rows, ids)) * Gather(scale, ids)[..., None]."""
     stem = gather.outputs[0].name or "embedding"
     ids, output = gather.inputs[1], gather.outputs[0]

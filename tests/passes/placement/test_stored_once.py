@@ -1,0 +1,106 @@
+"""What several nodes read is stored once: weights in blocks, tables, in loop bodies too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import qcompiler as qc
+from qcompiler.backends.onnxruntime.target import OnnxRuntime
+from qcompiler.ir.text import from_text
+from tests.oracle import HALF_PERCENT, compile_int8, in_float, noise
+
+Array = npt.NDArray[Any]
+EIGHT = " ".join(
+    f"a{i} = MatMul({'x' if i == 0 else f'b{i - 1}'}, w) b{i} = Tanh(a{i})" for i in range(8)
+)
+MIXED = (
+    "a = MatMul(x, w) b = Gemm<transB = 1>(a, w, c) d = Gemm<transB = 1, transA = 1>(a, w) "
+    "e = MatMul(d, w) y = Concat<axis = 0>(b, e)"
+)
+LOOP = """
+   y = Loop(n, t, x) <body = step (int64 i, bool g, float[64,64] h) => (bool o, float[64,64] r)
+   { o = Identity(g) p = MatMul(h, w) q = MatMul(p, w) s = Tanh(q) r = Add(s, h) }>
+"""
+
+
+def _feeds(*shape: int) -> list[dict[str, Array]]:
+    rng = np.random.default_rng(4)
+    return [{"x": rng.standard_normal(shape).astype(np.float32)} for _ in range(2)]
+
+
+def _share(compiled: qc.Compiled, program: qc.Program, path: Path) -> float:
+    """Size of the file over that of the float file."""
+    plain = qc.compile(program, OnnxRuntime(1), scheme="float32").save(path / "float.onnx")
+    return compiled.save(path / "it.onnx").stat().st_size / plain.stat().st_size
+
+
+# 20 dB for a chain of 8 products in 8 bits; 4 bits have steps of a seventh of the largest weight.
+@pytest.mark.parametrize(
+    ("scheme", "most", "allowed"),
+    [("int8-weights", 0.30, 0.01), ("int4-weights", 0.18, 0.15)],
+)
+def test_eight_products_read_one_weight(
+    scheme: str, most: float, allowed: float, tmp_path: Path
+) -> None:
+    text = f"g (float[N,256] x) => (float[N,256] b7) <float[256,256] w> {{ {EIGHT} }}"
+    program, feeds = from_text(text), _feeds(4, 256)
+    compiled = compile_int8(program, feeds, scheme=scheme)
+    assert compiled.kernels.ops["MatMulNBits"] == 8
+    assert _share(compiled, program, tmp_path) <= most
+    (wanted,) = in_float(program, feeds[0])
+    assert 0 < noise(wanted, compiled.run(feeds[0])[0]) < allowed
+
+
+@pytest.mark.parametrize("scheme", ["int8-weights", "int4-weights"])
+def test_a_weight_may_be_read_both_ways_round(scheme: str) -> None:
+    text = f"g (float[64,64] x) => (float[] y) <float[64,64] w, float[64] c> {{ {MIXED} }}"
+    program, feeds = from_text(text), _feeds(64, 64)
+    compiled = compile_int8(program, feeds, scheme=scheme)
+    assert compiled.kernels.ops["MatMulNBits"] == 4
+    (wanted,) = in_float(program, feeds[0])
+    allowed = HALF_PERCENT if scheme == "int8-weights" else 0.1
+    assert 0 < noise(wanted, compiled.run(feeds[0])[0]) < allowed
+
+
+def test_a_weight_inside_a_loop_is_stored_once(tmp_path: Path) -> None:
+    text = (
+        "g (float[64,64] x) => (float[64,64] y) "
+        f"<float[64,64] w, int64 n = {{3}}, bool t = {{1}}> {{ {LOOP} }}"
+    )
+    program, feeds = from_text(text), _feeds(64, 64)
+    compiled = compile_int8(program, feeds, scheme="int8-weights")
+    # 4096 weights: a byte each and a scale per 32; the rest is the graph.
+    assert compiled.artifact.nbytes < 4096 * (1 + 4 / 32) + 2500
+    (wanted,) = in_float(program, feeds[0])
+    assert 0 < noise(wanted, compiled.run(feeds[0])[0]) < HALF_PERCENT
+
+
+@pytest.mark.parametrize("scheme", ["int8", "dynamic", "int8-weights", "int4-weights"])
+@pytest.mark.parametrize("tied", [False, True])
+def test_rows_of_a_table_are_looked_up_in_integers(scheme: str, tied: bool, tmp_path: Path) -> None:
+    end = "t = Transpose<perm = [1,0]>(e) y = MatMul(h, t)" if tied else "y = Tanh(h)"
+    text = (
+        "g (int64[N,5] ids) => (float[] y) <float[3000,64] e, float[64,64] w> "
+        f"{{ [emb] r = Gather(e, ids) h = MatMul(r, w) {end} }}"
+    )
+    program = from_text(text)
+    feeds = [{"ids": np.random.default_rng(s).integers(0, 3000, (4, 5))} for s in range(2)]
+    compiled = compile_int8(program, feeds, scheme=scheme)
+    assert compiled.kernels.missed == {}
+    (wanted,) = in_float(program, feeds[0])
+    allowed = 0.05 if scheme == "int4-weights" else HALF_PERCENT
+    assert 0 < noise(wanted, compiled.run(feeds[0])[0]) < allowed
+    if not tied or scheme in ("int8", "dynamic"):
+        assert _share(compiled, program, tmp_path) <= 0.30
+
+
+def test_a_model_of_movers_alone_is_quantized_as_asked() -> None:
+    text = "g (float[N,3,8,8] x) => (float[] y) { [it] y = MaxPool<kernel_shape = [2,2]>(x) }"
+    compiled = compile_int8(from_text(text), _feeds(2, 3, 8, 8))
+    assert compiled.kernels.integer == ("it",)
+    assert compiled.verify().ok
