@@ -2,8 +2,8 @@
 
 Those with 2-bit weights, for which DequantizeLinear has no type before opset 25, and those whose
 weight several products read: ONNX Runtime's fusion of DequantizeLinear wants constants of its own
-for every product, here all read one. The operator's layout (docs/ContribOperators.md there): weights
-[outputs, blocks, bytes] with the first element in the lowest bits, float32 scales
+for every product, here all read one. The operator's layout (docs/ContribOperators.md there):
+weights [outputs, blocks, bytes] with the first element in the lowest bits, float32 scales
 [outputs, blocks], zero points [outputs, bytes] packed the same way; without these, the middle.
 `accuracy_level` 4 lets its CPU kernel round activations to int8 within each block.
 """
