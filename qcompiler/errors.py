@@ -4,7 +4,7 @@
 QCompilerError                 what, where, why, fix
 ├── ModelError                 the source model cannot be taken
 │   ├── UnreadableModelError   not a file, not ONNX, damaged, external data missing
-│   ├── UnsupportedOpsetError  an opset outside 7–28 with no way up
+│   ├── UnsupportedOpsetError  an opset outside 6–28 with no way up
 │   └── ExportError            torch.export / torch.fx could not capture the module
 ├── InvalidProgramError        the verifier found the IR broken (carries `diagnostics`)
 ├── ConfigurationError         a wrong argument, scheme, override or option

@@ -45,14 +45,13 @@ def program_from_path(path: Path) -> Program:
         raise UnreadableModelError(f"cannot read {path}", why=error.strerror) from error
     except QCompilerError:
         raise
-    except (
-        Exception
-    ) as error:  # protobuf, its text and JSON readers, and onnx.parser raise many kinds
+    except Exception as error:  # of protobuf, its text and JSON readers, or onnx.parser
         raise UnreadableModelError(
             f"{path} is not an ONNX model or is damaged", why=str(error), fix=_EXPORT_AGAIN
         ) from error
-    program = _program(_deserialize(proto, str(path), path.parent), f"file {path.name}")
-    files = (path.absolute(), *sorted(external_files(program.model)))
+    with _readable(str(path)):
+        program = _program(_deserialize(proto, str(path), path.parent), f"file {path.name}")
+        files = (path.absolute(), *sorted(external_files(program.model)))
     program.provenance = replace(program.provenance, files=files)
     return program
 

@@ -1,4 +1,4 @@
-"""Brings a model of opset 7–28 to `WORKING_OPSET`, node by node, over all subgraphs.
+"""Brings a model of opset 6–28 to `WORKING_OPSET`, node by node, over all subgraphs.
 
 Own adapters rather than a library's: `onnx.version_converter` (1.23) does not enter subgraphs,
 copies weights and asks for shapes; `onnxscript.version_converter` (0.7) starts at opset 18. Each
@@ -19,7 +19,7 @@ from qcompiler.ir.program import WORKING_OPSET, Program
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import all_nodes
 
-OLDEST, NEWEST = 7, 28
+OLDEST, NEWEST = 6, 28
 _IR_VERSION = 10
 """The IR version released with opset 21."""
 
@@ -28,7 +28,7 @@ def to_working_opset(program: Program) -> None:
     """Rewrites the program in place. O(nodes).
 
     Raises:
-        UnsupportedOpsetError: The opset is outside 7–28, or an op has no equal at `WORKING_OPSET`;
+        UnsupportedOpsetError: The opset is outside 6–28, or an op has no equal at `WORKING_OPSET`;
             names the op.
     """
     model = program.model

@@ -22,6 +22,53 @@ _SAMPLING = {"nearest": "nearest", "linear": "linear", "bilinear": "linear", "cu
 _GRID_MODES = {"bilinear": "linear", "bicubic": "cubic", "nearest": "nearest"}
 
 
+def align_to_axis(node: ir.Node, rewriter: Rewriter) -> None:
+    """Elementwise ops before opset 7: operand 1 is laid along operand 0 from `axis` on.
+
+    Later ones align the last dimensions, so dimensions of size 1 go behind operand 1.
+
+    Raises:
+        UnsupportedOpsetError: The ranks are unknown.
+    """
+    axis = node.attributes.get("axis")
+    rewriter.set_attribute(node, "broadcast", None)
+    if axis is None:
+        return
+    rewriter.set_attribute(node, "axis", None)
+    whole, part = rank(node.inputs[0]), rank(node.inputs[1])
+    if whole is None or part is None:
+        raise UnsupportedOpsetError(
+            f"{node.op_type} of opset 6 broadcasts along an axis of unknown rank",
+            where=describe(node),
+        )
+    _stretch(node, whole - axis.as_int() % whole - part, part, rewriter)
+
+
+def slope_per_channel(node: ir.Node, rewriter: Rewriter) -> None:
+    """PRelu-6 has one slope per channel (axis 1), PRelu-7 broadcasts from the last axis."""
+    whole, slope = rank(node.inputs[0]), node.inputs[1]
+    if whole is None or slope is None or slope.shape is None:
+        raise UnsupportedOpsetError(
+            "PRelu of opset 6 has operands of unknown rank", where=describe(node)
+        )
+    if len(slope.shape) == 1 and slope.shape[0] != 1:
+        _stretch(node, whole - 2, 1, rewriter)
+
+
+def _stretch(node: ir.Node, count: int, dims: int, rewriter: Rewriter) -> None:
+    """Appends `count` dimensions of size 1 to operand 1, which has `dims`."""
+    if count > 0:
+        axes = np.arange(dims, dims + count, dtype=np.int64)
+        operands = [node.inputs[1], rewriter.constant(axes, f"{node.name}_axes")]
+        rewriter.set_input(node, 1, rewriter.insert("Unsqueeze", operands, before=node).outputs[0])
+
+
+def drop_old_attributes(node: ir.Node, rewriter: Rewriter) -> None:
+    """What opset 7 took away, since inference has no use for it."""
+    for name in ("is_test", "broadcast", "output_sequence"):
+        rewriter.set_attribute(node, name, None)
+
+
 def drop_spatial(node: ir.Node, rewriter: Rewriter) -> None:
     """BatchNormalization-9 has no `spatial`: 1 is what it does; 0 (per element) is spelt out."""
     attribute = node.attributes.get("spatial")
@@ -191,12 +238,17 @@ def refuse_batched_scan(node: ir.Node, rewriter: Rewriter) -> None:
     )
 
 
+_BROADCAST: tuple[tuple[int, Rule], ...] = ((7, align_to_axis),)
+_OLD: tuple[tuple[int, Rule], ...] = ((7, drop_old_attributes),)
 _SOFTMAX: tuple[tuple[int, Rule], ...] = ((13, coerce_to_matrix),)
 
 RULES: dict[str, tuple[tuple[int, Rule], ...]] = {
-    "BatchNormalization": ((9, drop_spatial), (14, drop_batch_statistics)),
+    **dict.fromkeys("Add And Div Equal Greater Less Mul Or Pow Sub Xor".split(), _BROADCAST),
+    **dict.fromkeys(("GRU", "Gemm", "LSTM", "RNN"), _OLD),
+    "PRelu": ((7, slope_per_channel),),
+    "BatchNormalization": (*_OLD, (9, drop_spatial), (14, drop_batch_statistics)),
     "DFT": ((20, default_dft_axis),),
-    "Dropout": ((10, cast_mask), (12, drop_training)),
+    "Dropout": (*_OLD, (10, cast_mask), (12, drop_training)),
     "GridSample": ((20, rename_grid_mode),),
     "GroupNormalization": ((21, scale_per_channel),),
     "Hardmax": _SOFTMAX,

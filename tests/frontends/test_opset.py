@@ -243,7 +243,7 @@ def test_an_op_without_an_older_form_is_named() -> None:
     assert "prod" in str(caught.value)
 
 
-@pytest.mark.parametrize("opset", [5, 6, 29])
+@pytest.mark.parametrize("opset", [4, 5, 29])
 def test_opsets_outside_are_refused(opset: int) -> None:
     with pytest.raises(UnsupportedOpsetError, match=f"opset {opset}"):
         load(_model("g (float[2] x) => (float[2] y) { y = Relu (x) }", opset))
@@ -287,3 +287,30 @@ def test_an_empty_tensor_in_place_of_scales_is_dropped(scales: str, run: Any) ->
     x = np.arange(4, dtype=np.float32).reshape(1, 1, 2, 2)
     wanted = np.kron(x[0, 0], np.ones((2, 2), np.float32))
     np.testing.assert_array_equal(run(load(source), {"x": x})[0][0, 0], wanted)
+
+
+@pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div", "Pow"])
+@pytest.mark.parametrize(("axis", "shape"), [(1, "3, 4"), (0, "2"), (2, "4, 5"), (-1, "5")])
+def test_broadcasting_along_an_axis_of_opset_6(op: str, axis: int, shape: str, run: Any) -> None:
+    source = _model(
+        f"""g (float[2, 3, 4, 5] x, float[{shape}] b) => (float[2, 3, 4, 5] y)
+        {{ y = {op} <axis = {axis}, broadcast = 1> (x, b) }}""",
+        6,
+    )
+    sizes = [int(size) for size in shape.split(",")]
+    rng = np.random.default_rng(0)
+    x = rng.random((2, 3, 4, 5)).astype(np.float32) + 1
+    b = rng.random(sizes).astype(np.float32) + 1
+    behind = 4 - axis % 4 - len(sizes)
+    numpy_op = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.divide}
+    wanted = numpy_op.get(op, np.power)(x, b.reshape(*sizes, *[1] * behind))
+    np.testing.assert_allclose(run(load(source), {"x": x, "b": b})[0], wanted, rtol=1e-5)
+
+
+def test_slopes_of_opset_6_belong_to_channels(run: Any) -> None:
+    source = _model(
+        "g (float[1, 2, 2, 2] x, float[2] s) => (float[1, 2, 2, 2] y) { y = PRelu (x, s) }", 6
+    )
+    x, slopes = -np.ones((1, 2, 2, 2), np.float32), np.array([2, 3], np.float32)
+    wanted = x * slopes.reshape(2, 1, 1)
+    np.testing.assert_array_equal(run(load(source), {"x": x, "s": slopes})[0], wanted)

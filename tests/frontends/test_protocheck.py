@@ -19,7 +19,7 @@ from onnx.helper import (
     make_tensor_value_info,
 )
 
-from qcompiler.errors import UnreadableModelError
+from qcompiler.errors import ModelError, UnreadableModelError
 from qcompiler.execution.session import OrtSession
 from qcompiler.frontends import load
 from qcompiler.frontends.calls import MOST_NODES
@@ -160,11 +160,15 @@ def test_text_that_is_no_utf8_is_refused(field: str, tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("build", PLACES)
-def test_a_damaged_weight_is_refused(build: Build, damage: Callable[[TensorProto], None]) -> None:
+def test_a_damaged_weight_is_refused(
+    build: Build, damage: Callable[[TensorProto], None], tmp_path: Path
+) -> None:
     tensor = weight()
     damage(tensor)
     with pytest.raises(UnreadableModelError):
         load(build(tensor))
+    with pytest.raises(UnreadableModelError):
+        load(saved(build(tensor), tmp_path))
 
 
 def test_nodes_out_of_order_are_sorted() -> None:
@@ -229,3 +233,25 @@ def test_a_file_that_is_no_model(text: bytes, suffix: str, tmp_path: Path) -> No
     path.write_bytes(text)
     with pytest.raises(UnreadableModelError):
         load(path)
+
+
+@pytest.mark.parametrize("opset", [0, -1, 2**31, 2**62])
+def test_an_impossible_opset_is_refused(opset: int, tmp_path: Path) -> None:
+    proto = as_initializer(weight())
+    proto.opset_import[0].version = opset
+    for source in (proto, saved(proto, tmp_path)):
+        with pytest.raises(ModelError):
+            load(source)
+
+
+def test_whatever_import_raises_is_an_error_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(model: ir.Model) -> None:
+        raise MemoryError("no more")
+
+    monkeypatch.setattr("qcompiler.frontends.onnx_file.own_tensors", fails)
+    proto = as_initializer(weight())
+    for source in (proto, saved(proto, tmp_path), ir.from_proto(proto)):
+        with pytest.raises(UnreadableModelError, match="MemoryError: no more"):
+            load(source)
