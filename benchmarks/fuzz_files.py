@@ -76,12 +76,14 @@ def _batch(folder: Path, kind: str, seed: str, outcome: Outcome, kept: Path) -> 
     size = _BATCH.get(kind, 30 if kind.startswith("artifact-") else 300)
     good = [each.read_bytes() for each in sorted((folder / kind).iterdir())]
     chance = random.Random(f"{seed}-{kind}")
-    contents = [mutated(chance.choice(good), chance, good) for _ in range(size)]
+    contents = [good[0], *(mutated(chance.choice(good), chance, good) for _ in range(size - 1))]
     place = kept / f"current-{kind}.npz" if kind == "npz" else kept / f"current-{kind}"
-    begin = 0
+    begin, before = 0, outcome.ended["taken"]
     while begin < size:
         begin += _child(kind, contents[begin:], place, outcome, kept)
     place.unlink(missing_ok=True)
+    if outcome.ended["taken"] == before:  # the control: the undamaged file is among them
+        _count("fault: the good file is refused", good[0], kind, outcome, kept)
 
 
 def _child(kind: str, contents: list[bytes], place: Path, outcome: Outcome, kept: Path) -> int:

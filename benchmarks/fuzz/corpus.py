@@ -13,12 +13,14 @@ import numpy as np
 import onnx
 
 import qcompiler as qc
-from qcompiler.calibration.checkpoint import read_checkpoint
+from qcompiler.calibration.checkpoint import Checkpoint, read_checkpoint
 from qcompiler.calibration.feed_files import FeedFiles
 from qcompiler.errors import QCompilerError
+from qcompiler.quantization.observers import OBSERVERS, make_observer
 from qcompiler.search.cache import CostCache
 
 TARGETS = ("onnxruntime", "openvino", "tensorrt", "fbgemm", "qnnpack", "executorch")
+_PRINT = "fingerprint"
 PIPELINES = (
     "canonicalize,fuse-conv-bn",
     'fixed-point{limit=3}(canonicalize,dead-code),insert-observers{method="mse"}',
@@ -64,10 +66,11 @@ def make(folder: Path) -> None:
     np.savez_compressed(folder / "npz" / "packed.npz", **arrays)  # type: ignore[arg-type]
     ragged = {f"in_{i}_x": feed["x"] for i, feed in enumerate(feeds)}
     np.savez(folder / "npz" / "ragged.npz", **ragged)  # type: ignore[arg-type]
-    compiled = qc.compile(
-        plain, calibration=feeds, scheme="int8", recipe="fast", budget=0,
-        checkpoint=folder / "checkpoint" / "good",
-    )  # fmt: skip
+    compiled = qc.compile(plain, calibration=feeds, scheme="int8", recipe="fast", budget=0)
+    observers = {name: make_observer(name) for name in OBSERVERS}
+    for each in observers.values():
+        each.update(feeds[0]["x"])
+    Checkpoint(_PRINT, 4, "data", observers).save(folder / "checkpoint" / "good")
     (folder / "plan" / "good").write_text(compiled.plan.to_json())
     cache = CostCache(folder / "cache" / "good")
     cache.update({(f"{i:016x}", "int8"): 1e-4 * i for i in range(5)})
@@ -112,7 +115,7 @@ def reader(kind: str) -> Callable[[Path], Any]:
         "onnx": qc.load,
         "npz": lambda path: [list(FeedFiles(path)), FeedFiles(path, 3)[-1]],
         "plan": _plan,
-        "checkpoint": lambda path: read_checkpoint(path, "another"),
+        "checkpoint": lambda path: read_checkpoint(path, _PRINT),
         "cache": lambda path: CostCache(path).get("0", "int8"),
         "pipeline": lambda path: qc.Pipeline.parse(
             path.read_text(encoding="utf-8", errors="replace")

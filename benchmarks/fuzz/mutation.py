@@ -62,7 +62,8 @@ def _repeat(content: bytes, chance: random.Random) -> bytes:
 
 def _word(content: bytes, chance: random.Random) -> bytes:
     at = chance.randrange(len(content) + 1)
-    return content[:at] + chance.choice(_WORDS) * chance.choice((1, 1, 1, 3000)) + content[at:]
+    word: bytes = chance.choice(_WORDS) * chance.choice((1, 1, 1, 3000))
+    return content[:at] + word + content[at:]
 
 
 def _number(content: bytes, chance: random.Random) -> bytes:

@@ -109,6 +109,8 @@ def cache_folder() -> Path | None:
         home = Path.home()
     except RuntimeError:
         return None  # nobody's machine
+    if not home.is_absolute():
+        return None  # it would be a folder in whatever the working directory is
     if sys.platform == "darwin":
         return home / "Library" / "Caches" / "qcompiler"
     if os.name == "nt":

@@ -82,6 +82,13 @@ def test_only_an_absolute_cache_home_counts(
     assert cache_folder() == tmp_path / "own" / "qcompiler"
 
 
+def test_a_home_that_is_nowhere_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(cache.VARIABLE)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "relative")
+    assert cache_folder() is None
+
+
 def test_a_folder_that_cannot_be_made_is_a_note(folder: Path) -> None:
     folder.write_text("a file is in the way")
     found = CostCache.open("engine")
