@@ -122,10 +122,10 @@ def test_signatures_tell_work_apart_and_not_names(digits_path: Path) -> None:
 def test_a_second_compilation_profiles_less(
     folder: Path, digits_path: Path, digits_feeds: list[Feed]
 ) -> None:
-    first = qc.compile(digits_path, calibration=digits_feeds, recipe="fast")
+    first = qc.compile(digits_path, calibration=digits_feeds, recipe="fast", budget=20)
     files = list(folder.glob("costs-*.json"))
     assert len(files) == 1
-    second = qc.compile(digits_path, calibration=digits_feeds, recipe="fast")
+    second = qc.compile(digits_path, calibration=digits_feeds, recipe="fast", budget=20)
     assert any(line.startswith("every region") for line in first.log)
     assert not any(line.startswith("every region") for line in second.log)
     assert any("cost cache" in line for line in second.log)
