@@ -56,7 +56,7 @@ def _reason(
     own, plain = measured.get(precision), measured.get(FLOAT)
     others = {name: seconds for name, seconds in measured.items() if name != precision}
     if own is None or not others:
-        return ""
+        return "as in the best plan that was measured; its own time is not known"
     fastest = min(others, key=lambda name: others[name])
     if precision != FLOAT and plain is not None and own <= plain:
         return f"{_micro(own)} against {_micro(plain)} in float"
