@@ -37,6 +37,7 @@ from qcompiler.search.data_check import data_findings
 from qcompiler.search.scoring import Evaluate
 from qcompiler.search.select import Goal, Samples, select
 from qcompiler.search.source_check import Run, SourceCheck, reference_of, with_other_batch
+from qcompiler.search.variants import variants_of
 from qcompiler.target.contract import Artifact, Target
 
 
@@ -51,6 +52,7 @@ def compile(  # noqa: A001 - the project's one verb
     overrides: Mapping[str, str] | None = None,
     plan: Plan | None = None,
     recipe: str = "balanced",
+    variants: Sequence[str] | None = None,
     evaluate: Evaluate | None = None,
     max_loss: float | None = None,
     objective: str | Mapping[str, float] = "latency",
@@ -79,6 +81,9 @@ def compile(  # noqa: A001 - the project's one verb
         overrides: Precision by glob over module paths, node names or `op:OpType`.
         plan: A plan to apply as it is, instead of a search.
         recipe: `fast`, `balanced` or `best`.
+        variants: Accuracy passes to try instead of the recipe's, as in a pipeline text
+            (`"correct-bias"`); each is kept only if the loss is lower on samples that it was not
+            fitted to.
         evaluate: Called with `run`, which takes a feed in any form that `calibration` takes and
             returns what the model returns: tensors, nested as the module nests them, for a torch
             model, a list of arrays for an ONNX model. Returns a score, higher is better.
@@ -103,16 +108,8 @@ def compile(  # noqa: A001 - the project's one verb
         raise ConfigurationError(f"checkpoint must be a path, it is {checkpoint!r}")
     effort, asked = recipe_of(recipe), scheme_of(scheme)
     chosen = target_of(target)
-    first, feeds = _peeked(calibration)
-    if example_inputs is None:
-        source = load(model, first, surplus=True)
-    else:
-        source = load(model, example_inputs)
-    _allow_surplus(source, first)
+    source, feeds = _loaded(model, calibration, example_inputs)
     reporter = _reporter(progress)
-    if isinstance(calibration, FeedFiles):
-        files = (*source.provenance.files, *(each.absolute() for each in calibration.files))
-        source.provenance = replace(source.provenance, files=files)
     program = source.clone()
     context = PassContext(chosen, None, reporter, executor, {"checkpoint": checkpoint})
     reports = [_pipeline(pipeline).run(program, context)]
@@ -121,7 +118,9 @@ def compile(  # noqa: A001 - the project's one verb
     limited = replace(effort, seconds=effort.search_seconds(spent))
     nothing = asked.is_auto and plan is None and not chosen.regions(program)
     asked = SCHEMES["float32"] if nothing else asked
-    goal = Goal(asked, evaluate, max_loss, objective, budget, overrides or {}, plan)
+    given = variants if plan is None or plan.variants is None else plan.variants
+    tried = variants_of(effort, recipe, given)
+    goal = Goal(asked, evaluate, max_loss, objective, budget, overrides or {}, plan, tried)
     reference = _reference(model, source, chosen, kept.feeds or _examples(source, example_inputs))
     baseline = _baseline(chosen, source, model, kept.feeds)
     if reference is not None:
@@ -138,6 +137,22 @@ def compile(  # noqa: A001 - the project's one verb
     seconds = time.perf_counter() - started
     verify = effort is not RECIPES["fast"]
     return Compiled.assemble(source, chosen, selection, reports, seconds, kept.feeds, verify)
+
+
+def _loaded(
+    model: object, calibration: Iterable[Any] | None, example_inputs: Any
+) -> tuple[Program, Iterable[Any] | None]:
+    """The source as a program, and the feeds, of which none is taken yet."""
+    first, feeds = _peeked(calibration)
+    if example_inputs is None:
+        source = load(model, first, surplus=True)
+    else:
+        source = load(model, example_inputs)
+    _allow_surplus(source, first)
+    if isinstance(calibration, FeedFiles):
+        files = (*source.provenance.files, *(each.absolute() for each in calibration.files))
+        source.provenance = replace(source.provenance, files=files)
+    return source, feeds
 
 
 def _baseline(target: Target, program: Program, model: object, feeds: Sequence[Feed]) -> Artifact:

@@ -21,6 +21,7 @@ from qcompiler.ir.signature import Feed, is_tensor
 from qcompiler.pipeline import registry
 from qcompiler.pipeline.pipeline import PipelineReport
 from qcompiler.report.report import Figure, Report, pass_rows, region_rows, worst_first
+from qcompiler.search.base import told
 from qcompiler.search.candidates import Candidate
 from qcompiler.search.goal import Selection
 from qcompiler.target.contract import Artifact, KernelCount, Target
@@ -329,6 +330,7 @@ def _report(
         diagnostics=worst_first(found),
         warnings=tuple(warnings),
         seconds=seconds,
+        variants=tuple(map(told, selection.tried)),
     )
 
 

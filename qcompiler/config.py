@@ -74,8 +74,8 @@ class Recipe:
         share: If set, the search takes at most this multiple of the time that loading and
             calibrating took, but at least a second, and not more than `seconds`.
         timing: Seconds of interleaved timing that prove the result.
-        correct_bias: Correct biases of candidates where that lowers their loss.
-        choose_ranges: Try calibration methods on the engine and take the one that loses least.
+        variants: Accuracy passes that are tried, in this order, and kept where the loss is lower;
+            registered passes that name the recipe come behind them.
     """
 
     observer: str
@@ -85,8 +85,7 @@ class Recipe:
     seconds: float
     timing: float
     share: float | None = None
-    correct_bias: bool = False
-    choose_ranges: bool = False
+    variants: tuple[str, ...] = ()
 
     def search_seconds(self, elapsed: float) -> float:
         """Budget of the search, given how long everything before it took."""
@@ -107,8 +106,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             probes=240,
             seconds=60.0,
             timing=1.5,
-            correct_bias=True,
-            choose_ranges=True,
+            variants=("use-ranges{method=minmax}", "correct-bias"),
         ),
         "best": Recipe(
             "mse",
@@ -117,8 +115,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             probes=2000,
             seconds=600.0,
             timing=5.0,
-            correct_bias=True,
-            choose_ranges=True,
+            variants=("use-ranges{method=minmax}", "correct-bias"),
         ),
     }
 )

@@ -37,7 +37,7 @@ class ExecuTorch(Target):
 
     name: ClassVar[str] = "executorch"
     placement: ClassVar[str] = (
-        "insert-qdq,share-dequantized,quantize-weights,insert-dynamic-quantization,dead-code"
+        "insert-qdq,share-dequantized,quantize-weights,quantize-bias,insert-dynamic-quantization,dead-code"
     )
 
     def __post_init__(self) -> None:

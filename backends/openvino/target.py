@@ -31,7 +31,7 @@ class OpenVino(Target):
 
     name: ClassVar[str] = "openvino"
     placement: ClassVar[str] = (
-        "insert-qdq,share-dequantized,fold-qdq,float-movers,quantize-weights,dead-code"
+        "insert-qdq,share-dequantized,fold-qdq,float-movers,quantize-weights,quantize-bias,dead-code"
     )
 
     def __post_init__(self) -> None:

@@ -65,7 +65,7 @@ class TensorRT(Target):
     judged_elsewhere: ClassVar[bool] = True
     runs_float16: ClassVar[bool] = True
     placement: ClassVar[str] = (
-        "insert-qdq,fold-qdq,float-movers,quantize-weights,quantize-weight-blocks,dead-code"
+        "insert-qdq,fold-qdq,float-movers,quantize-weights,quantize-bias,quantize-weight-blocks,dead-code"
     )
 
     def __post_init__(self) -> None:

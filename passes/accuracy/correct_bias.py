@@ -15,8 +15,8 @@ comes to 40.3 dB.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,60 +24,56 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from qcompiler.calibration.mean_errors import QuantizedTwin, mean_errors
-from qcompiler.decisions.binding import bound_regions
-from qcompiler.errors import ConfigurationError
+from qcompiler.decisions.binding import Placed, bound_regions, decided
+from qcompiler.decisions.placement import RegionPlacement
 from qcompiler.ir.program import Program, Property
-from qcompiler.ir.regions import Operand, Region
+from qcompiler.ir.qdq import dequantized_params
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.signature import Feed
-from qcompiler.ir.walk import constant, is_op, rank, sole_user
-from qcompiler.pipeline.contract import Outcome, Pass, PassContext
-from qcompiler.quantization.numerics import BIAS_LIMIT
+from qcompiler.ir.walk import is_op, rank, stored_array
+from qcompiler.pipeline.contract import Outcome, Pass, PassContext, Stage
+from qcompiler.quantization.numerics import BIAS_LIMIT, dequantize
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
 class CorrectBias(Pass):
-    """Corrects the biases of static integer regions of the main graph.
+    """Corrects the biases of static integer regions of the main graph in the placement.
 
-    The float program and the samples come as options of the context: `reference`, the calibrated
-    Program that was placed (nodes have the same names), and `samples`, feeds by input name.
-    Without samples nothing is done.
+    Fitted to `context.samples`; without samples nothing is done.
     """
 
     name: ClassVar[str] = "correct-bias"
-    requires: ClassVar[frozenset[Property]] = frozenset({Property.WEIGHTS_QUANTIZED})
+    requires: ClassVar[frozenset[Property]] = frozenset({Property.RESOLVED})
+    stage: ClassVar[Stage] = Stage.PLACED
+
+    def price(self, samples: int) -> str:
+        return f"one float run over {samples} samples, every quantized product twice"
 
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
-        feeds: Sequence[Feed] = tuple(context.options.get("samples", ()))
-        reference = context.options.get("reference")
-        if not feeds:
+        if not context.samples:
             return Outcome(details={"biases": 0})
-        if not isinstance(reference, Program):
-            raise ConfigurationError("correct-bias needs the float program as `reference`")
         found = list(_measurable(program))
-        errors = mean_errors(reference, [twin for _, twin in found], feeds)
-        count = sum(
-            _correct(bias, errors[twin.node].mean(axis=0), rewriter)
-            for bias, twin in found
-            if twin.node in errors
-        )
-        rewriter.drop_unused_constants()
-        return Outcome(details={"biases": count})
+        errors = mean_errors(program, [twin for _, twin in found], context.samples)
+        changed = {}
+        for placed, twin in found:
+            if twin.node in errors:
+                region = _corrected(placed, errors[twin.node].mean(axis=0))
+                if region is not None:
+                    changed[region.key] = region
+        program.placement = decided(program).with_regions(changed)
+        return Outcome(details={"biases": len(changed)})
 
 
-def _measurable(program: Program) -> Iterator[tuple[Operand, QuantizedTwin]]:
+def _measurable(program: Program) -> Iterator[tuple[Placed, QuantizedTwin]]:
     """Regions with a bias that can be moved, with what their anchors read."""
     for placed in bound_regions(program):
-        region = placed.region
-        if region.bias is None or region.bias.node.graph is not program.graph:
+        bias = placed.region.bias
+        if bias is None or bias.node.graph is not program.graph or _is_scaled(bias.node):
             continue
-        if _stored(region.bias.value) is None or _is_scaled(region.bias.node):
-            continue
-        twin = _twin(region)
+        twin = _twin(placed)
         if twin is not None:
-            yield region.bias, twin
+            yield placed, twin
 
 
 def _is_scaled(node: ir.Node) -> bool:
@@ -85,83 +81,49 @@ def _is_scaled(node: ir.Node) -> bool:
     return node.attributes.get_float("beta", 1.0) != 1.0
 
 
-def _twin(region: Region) -> QuantizedTwin | None:
+def _twin(placed: Placed) -> QuantizedTwin | None:
     """What the anchor reads; None if it is not a per-tensor activation and an integer weight."""
+    region = placed.region
     anchor, weight = region.anchor, region.weight
     dims = rank(anchor.outputs[0])
-    source = anchor.inputs[0].producer() if anchor.inputs[0] is not None else None
     if dims is None or weight is None or weight.node is not anchor or weight.index != 1:
         return None
-    if source is None or not is_op(source, "DequantizeLinear") or len(source.inputs) < 3:
-        return None
-    scale, zero = constant(source.inputs[1]), constant(source.inputs[2])
-    restored = _dequantized(weight.value.producer())
-    if scale is None or zero is None or scale.size != 1 or restored is None:
+    params = placed.decided.activations[0].params
+    params = params or dequantized_params(region.activations[0].value)
+    restored = _weight(placed)
+    if params is None or params.axis is not None or restored is None:
         return None
     axis = 1 if is_op(anchor, "Conv", "ConvTranspose") else dims - 1
-    return QuantizedTwin(anchor.name or "", axis, scale.reshape(()), zero.reshape(()), restored)
+    zero = params.zero_point.astype(params.space.dtype.numpy())
+    return QuantizedTwin(anchor.name or "", axis, params.scale, zero, restored)
 
 
-def _dequantized(node: ir.Node | None) -> Array | None:
-    """float32 weight behind a DequantizeLinear per tensor or per channel, else None."""
-    if node is None or not is_op(node, "DequantizeLinear"):
+def _weight(placed: Placed) -> Array | None:
+    """The float32 weight that the integers stand for."""
+    weight, rounding = placed.region.weight, placed.decided.rounding
+    assert weight is not None
+    if rounding is not None:
+        return dequantize(rounding.integers, rounding.params)
+    if is_op(weight.value.producer(), "DequantizeLinear"):
+        return stored_array(weight.value)
+    return None
+
+
+def _corrected(placed: Placed, error: Array) -> RegionPlacement | None:
+    """The region with a bias less its mean error; None where nothing changes."""
+    region, bias = placed.decided, placed.region.bias
+    assert bias is not None
+    integers = region.bias_rounding
+    numbers = stored_array(bias.value) if integers is None else integers.integers
+    if numbers is None or error.size != numbers.size or not np.all(np.isfinite(error)):
         return None
-    parts = [constant(operand) for operand in node.inputs[:3]]
-    if len(parts) < 3 or any(part is None for part in parts):
+    steps = None if integers is None else np.asarray(integers.scale, np.float64)
+    moved = _moved(numbers, error.reshape(numbers.shape), steps)
+    if np.array_equal(moved, numbers):
         return None
-    numbers, scale, zero = (np.asarray(part) for part in parts)
-    if scale.ndim > 1 or "block_size" in node.attributes:
-        return None
-    shape = [1] * numbers.ndim
-    if scale.size > 1:
-        shape[node.attributes.get_int("axis", 1)] = -1
-    steps = numbers.astype(np.float32) - zero.astype(np.float32).reshape(shape)
-    return np.asarray(steps * scale.reshape(shape), np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class _Stored:
-    """A bias in the graph.
-
-    Attributes:
-        value: Initializer with the numbers.
-        steps: Size of one step per channel; None for a float bias.
-        dequantize: Node that makes it float, if it is stored as integers.
-    """
-
-    value: ir.Value
-    steps: Array | None = None
-    dequantize: ir.Node | None = None
-
-
-def _stored(bias: ir.Value) -> _Stored | None:
-    if constant(bias) is not None:
-        return _Stored(bias)
-    node = bias.producer()
-    if node is None or not is_op(node, "DequantizeLinear") or sole_user(bias) is None:
-        return None
-    numbers, scale = node.inputs[0], constant(node.inputs[1])
-    if numbers is None or constant(numbers) is None or scale is None:
-        return None
-    return _Stored(numbers, np.asarray(scale, np.float64), node)
-
-
-def _correct(bias: Operand, error: Array, rewriter: Rewriter) -> bool:
-    stored = _stored(bias.value)
-    assert stored is not None
-    numbers = constant(stored.value)
-    assert numbers is not None
-    if error.size != numbers.size or not np.all(np.isfinite(error)):
-        return False
-    corrected = _moved(numbers, error.reshape(numbers.shape), stored.steps)
-    if np.array_equal(corrected, numbers):
-        return False
-    operand = rewriter.constant(corrected, f"{stored.value.name}_corrected")
-    if stored.dequantize is None:
-        rewriter.set_input(bias.node, bias.index, operand)
-    else:
-        rewriter.set_input(stored.dequantize, 0, operand)
-    return True
+    if integers is None:
+        return replace(region, bias_value=np.asarray(moved, np.float32))
+    return replace(region, bias_rounding=replace(integers, integers=moved))
 
 
 def _moved(numbers: Array, error: Array, steps: Array | None) -> Array:

@@ -1,7 +1,7 @@
 """`quantize-bias`: stores biases of integer regions as int32 with scale input_scale * weight_scale.
 
 The zero point is 0 (ONNX QLinearConv; Jacob et al. 2018, equation 11). Targets whose form keeps
-the bias in float are left alone.
+the bias in float get a new one only where an accuracy pass changed it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 
 @dataclass(frozen=True)
 class QuantizeBias(Pass):
-    """Writes the bias of every region whose form asks for int32."""
+    """Writes the bias of every region whose form asks for int32, and biases that were corrected."""
 
     name: ClassVar[str] = "quantize-bias"
     requires: ClassVar[frozenset[Property]] = frozenset({Property.WEIGHTS_QUANTIZED})
@@ -30,9 +30,15 @@ class QuantizeBias(Pass):
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
         count = 0
         for each in bound_regions(program):
-            if each.decided.bias_rounding is not None and each.region.bias is not None:
-                _store(rewriter, each.region.bias, each.decided.bias_rounding)
+            bias, decided = each.region.bias, each.decided
+            if bias is not None and decided.bias_rounding is not None:
+                _store(rewriter, bias, decided.bias_rounding)
                 count += 1
+            elif bias is not None and decided.bias_value is not None:
+                stem = f"{bias.value.name or 'bias'}_corrected"
+                rewriter.set_input(
+                    bias.node, bias.index, rewriter.constant(decided.bias_value, stem)
+                )
         rewriter.drop_unused_constants()
         return Outcome(details={"biases": count})
 

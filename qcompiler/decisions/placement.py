@@ -79,6 +79,7 @@ class RegionPlacement:
         written: What the result is quantized with; None where it is float.
         rounding: Integers of the weight; None where it stays float or is recurrent.
         bias_rounding: Integers of the bias; None where it stays float.
+        bias_value: A float bias in the place of the source's; None keeps that.
         raised: Channels whose scale was raised so that the bias fits.
         constants: Stored operands that are data.
     """
@@ -93,6 +94,7 @@ class RegionPlacement:
     written: QParams | None = None
     rounding: Rounding | None = None
     bias_rounding: BiasRounding | None = None
+    bias_value: npt.NDArray[np.float32] | None = None
     raised: int = 0
     constants: tuple[StoredOperand, ...] = ()
 

@@ -43,13 +43,13 @@ class Plan:
         choices: Precision of every region, and why.
         rewritten: Whether the float rewrites are kept; False is the source as it came, which only
             a plan without quantized regions can be.
-        corrected: Whether biases are corrected; None decides by the loss.
+        variants: Accuracy passes that it goes with, in order; None lets the recipe's be tried.
     """
 
     target: str
     choices: Mapping[str, Choice]
     rewritten: bool = True
-    corrected: bool | None = None
+    variants: tuple[str, ...] | None = None
 
     def precision(self, key: str) -> str:
         """The precision of a region; `float32` for one the plan does not name."""
@@ -72,7 +72,7 @@ class Plan:
         head = {
             "target": self.target,
             "rewritten": self.rewritten,
-            "corrected": self.corrected,
+            "variants": None if self.variants is None else list(self.variants),
         }
         return json.dumps({**head, "choices": body}, indent=2) + "\n"
 
@@ -119,9 +119,13 @@ def _parsed(text: str) -> Plan:
     _require(data["target"], "'target'", (str,))
     _require(data["choices"], "'choices'", (dict,))
     _require(data.get("rewritten", True), "'rewritten'", (bool,))
-    _require(data.get("corrected"), "'corrected'", (bool, type(None)))
+    variants = data.get("variants")
+    _require(variants, "'variants'", (list, type(None)))
+    for each in variants or ():
+        _require(each, "a variant", (str,))
     choices = {key: _choice(key, fields) for key, fields in data["choices"].items()}
-    return Plan(data["target"], choices, data.get("rewritten", True), data.get("corrected"))
+    taken = None if variants is None else tuple(variants)
+    return Plan(data["target"], choices, data.get("rewritten", True), taken)
 
 
 def _choice(key: str, fields: object) -> Choice:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from qcompiler.ir.diagnostics import Diagnostic
@@ -15,6 +16,17 @@ from qcompiler.ir.signature import Feed
 
 if TYPE_CHECKING:
     from qcompiler.target.contract import Target
+
+
+class Stage(Enum):
+    """When an accuracy pass changes a candidate."""
+
+    FLOAT = "float program"
+    """Rewrites the float program, whose ranges are then calibrated anew on the kept samples."""
+    RANGES = "ranges"
+    """Changes what was observed of values: `program.observations`."""
+    PLACED = "placement"
+    """Changes what was decided, `program.placement`, before any of it is written."""
 
 
 class Progress(Protocol):
@@ -49,6 +61,7 @@ class PassContext:
         feeds: Calibration data, consumed once.
         progress: Where long passes report to.
         executor: Workers for shards; None means this thread.
+        samples: Feeds that an accuracy pass may fit to; it is judged on others.
         options: Arguments of `compile` that concern single passes, by name.
         runner: Runs a pass inside a pipeline (instruments, checks); set by `Pipeline.run`.
     """
@@ -58,6 +71,7 @@ class PassContext:
     progress: Progress = field(default_factory=Silent)
     executor: Executor | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    samples: Sequence[Feed] = ()
     runner: Callable[[Pass, Program], PassReport] | None = field(default=None, repr=False)
 
     def run_pass(self, each: Pass, program: Program) -> PassReport:
@@ -92,12 +106,21 @@ class Pass(ABC):
         requires: Properties that must hold before.
         establishes: Properties that hold after.
         destroys: Properties that may no longer hold after.
+        stage: When an accuracy pass works; None for every other pass. An accuracy pass is tried as
+            a variant of a candidate and kept only if the loss is lower.
+        recipes: Recipes that try this accuracy pass without being asked.
     """
 
     name: ClassVar[str]
     requires: ClassVar[frozenset[Property]] = frozenset()
     establishes: ClassVar[frozenset[Property]] = frozenset()
     destroys: ClassVar[frozenset[Property]] = frozenset()
+    stage: ClassVar[Stage | None] = None
+    recipes: ClassVar[frozenset[str]] = frozenset()
+
+    def price(self, samples: int) -> str:
+        """What an accuracy pass costs with this many samples, in words, before it runs."""
+        return f"{samples} samples"
 
     def run(self, program: Program, context: PassContext) -> PassReport:
         """Rewrites the program in place and reports what was done."""

@@ -101,6 +101,7 @@ class Report:
         diagnostics: What passes, legality and verification found.
         warnings: What the user should know, in plain sentences.
         seconds: Wall time of the compilation.
+        variants: Accuracy passes that were tried, with the loss before and after, a line each.
     """
 
     source: str
@@ -112,6 +113,7 @@ class Report:
     diagnostics: tuple[Diagnostic, ...] = ()
     warnings: tuple[str, ...] = ()
     seconds: float | None = None
+    variants: tuple[str, ...] = ()
 
     def figure(self, name: str) -> Figure | None:
         """The figure of this name, None if it was not taken."""
@@ -154,6 +156,7 @@ class Report:
             data["figures"] = tuple(Figure(**row) for row in data["figures"])
             data["diagnostics"] = tuple(_diagnostic(row) for row in data["diagnostics"])
             data["warnings"] = tuple(data["warnings"])
+            data["variants"] = tuple(data.get("variants", ()))
             return cls(**data)
         except Exception as error:  # whatever json and a wrong structure lead to
             raise ConfigurationError("this is not a report", why=cause(error)) from error

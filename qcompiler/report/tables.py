@@ -28,6 +28,8 @@ def render_text(report: Report, width: int) -> str:
     console.print(f"{escape(report.source)} → {escape(report.target)}")
     if report.summary:
         console.print(escape(report.summary))
+    for line in report.variants:
+        console.print(escape(f"tried {line}"), soft_wrap=True)
     for table in _tables(report):
         console.print(table)
     for found in report.diagnostics:

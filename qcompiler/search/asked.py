@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from qcompiler.decisions.forms import broken_weights, denials
 from qcompiler.errors import LegalityError, LossError, LoweringError, QCompilerError
 from qcompiler.ir.origin import describe
@@ -11,6 +13,7 @@ from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.search.candidates import Candidate, Workshop, failure
 from qcompiler.search.goal import Goal
 from qcompiler.search.loss import sqnr_db
+from qcompiler.search.variants import Variant
 from qcompiler.target.constraints import has_elements
 
 
@@ -36,14 +39,14 @@ def asked_plan(workshop: Workshop, goal: Goal) -> Plan:
     return program.plan
 
 
-def built(workshop: Workshop, plan: Plan) -> Candidate:
+def built(workshop: Workshop, plan: Plan, variants: Sequence[Variant] = ()) -> Candidate:
     """The candidate of a plan that was asked for, its loss measured.
 
     Raises:
         QCompilerError: It cannot be built or does not run; names the region that it fails by.
     """
     try:
-        return _run(workshop, plan)
+        return _run(workshop, plan, variants)
     except Exception as error:  # whatever an engine raises, the user is told by us
         if isinstance(error, QCompilerError) and error.where is not None:
             raise
@@ -157,8 +160,8 @@ def _require_quantized(workshop: Workshop, goal: Goal, plan: Plan) -> None:
     )
 
 
-def _run(workshop: Workshop, plan: Plan) -> Candidate:
-    candidate = workshop.build(plan)
+def _run(workshop: Workshop, plan: Plan, variants: Sequence[Variant] = ()) -> Candidate:
+    candidate = workshop.build(plan, variants)
     if workshop.judge is not None and candidate.loss is None:
         candidate.loss = workshop.judge.loss(candidate.artifact.run)
     return candidate

@@ -12,19 +12,19 @@ from qcompiler.errors import QCompilerError
 from qcompiler.ir.plan import FLOAT, Choice, Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
-from qcompiler.pipeline.contract import PassContext
-from qcompiler.pipeline.pipeline import Pipeline, PipelineReport
+from qcompiler.pipeline.pipeline import PipelineReport
 from qcompiler.search.evaluation import plan_losses, unshippable
 from qcompiler.search.loss import Judge
 from qcompiler.search.pace import Pace
 from qcompiler.search.placing import place
+from qcompiler.search.variants import Tried, Variant, keep_if_better
 from qcompiler.target.contract import Artifact, CostSample, Target
 
-_Key = tuple[tuple[str, str], ...]
+_Key = tuple[tuple[tuple[str, str], ...], tuple[Variant, ...]]
 
 
-def _key(plan: Plan) -> _Key:
-    return tuple(sorted(plan.precisions.items()))
+def _key(plan: Plan, variants: Sequence[Variant] = ()) -> _Key:
+    return tuple(sorted(plan.precisions.items())), tuple(variants)
 
 
 @dataclass(eq=False)
@@ -40,9 +40,9 @@ class Candidate:
         seconds: Time of one run, from a profile or a timing; None until measured.
         score: The user's `evaluate`, if there is one.
         sample: Where the time goes.
-        refined: Whether correcting its biases was tried.
         predicted: Loss expected of it before it was built; None without sensitivities.
-        corrected: Whether its biases were corrected.
+        variants: What it was built with, besides the plan.
+        tried: What trying variants on it came to.
     """
 
     plan: Plan
@@ -53,9 +53,9 @@ class Candidate:
     seconds: float | None = None
     score: float | None = None
     sample: CostSample | None = None
-    refined: bool = False
     predicted: float | None = None
-    corrected: bool = False
+    variants: tuple[Variant, ...] = ()
+    tried: tuple[Tried, ...] = ()
 
     @property
     def quantized(self) -> int:
@@ -72,8 +72,8 @@ class Workshop:
         target: Where candidates run.
         options: Legal forms by region.
         judge: Samples with float outputs; None where candidates are not run.
-        correct_bias: Correct biases of candidates that are timed, where that lowers their loss.
-        fitting: Samples that corrections are fitted to; the judge's own if there are no others.
+        variants: Accuracy passes of the placement that `refined` tries.
+        fitting: Samples that variants are fitted to; the judge's own if there are no others.
         executor: Workers that measure losses of several plans at once; None measures here.
         pace: The machine's speed, which profiles are scaled by.
     """
@@ -82,13 +82,14 @@ class Workshop:
     target: Target
     options: Sequence[Options]
     judge: Judge | None = None
-    correct_bias: bool = False
+    variants: Sequence[Variant] = ()
     fitting: Sequence[Feed] = ()
     executor: Executor | None = None
     pace: Pace | None = None
     _built: dict[_Key, Candidate] = field(default_factory=dict)
     _foreseen: dict[_Key, float] = field(default_factory=dict)
     _refused: dict[_Key, str] = field(default_factory=dict)
+    _refined: dict[_Key, Candidate] = field(default_factory=dict)
 
     def plan(self, precisions: Mapping[str, str], reason: str = "") -> Plan:
         """A plan for all regions; those not named are float (or pinned)."""
@@ -99,17 +100,25 @@ class Workshop:
             choices[key] = Choice(wanted, "override" if each.pinned else reason)
         return Plan(self.target.name, choices)
 
-    def build(self, plan: Plan) -> Candidate:
-        """Places and lowers a plan; a plan seen before comes from memory.
+    def build(self, plan: Plan, variants: Sequence[Variant] = ()) -> Candidate:
+        """Places and lowers a plan; one seen before with these variants comes from memory.
 
         Raises:
-            LoweringError: The engine refuses the artifact.
+            QCompilerError: A pass fails, or the engine refuses the artifact.
         """
-        key = _key(plan)
+        key = _key(plan, variants)
         if key not in self._built:
-            program, report = place(self.program, self.target, self.options, plan)
-            self._built[key] = Candidate(plan, program, self.target.lower(program), report)
+            program, report = place(
+                self.program, self.target, self.options, plan, variants, self.samples
+            )
+            artifact = self.target.lower(program)
+            self._built[key] = Candidate(plan, program, artifact, report, variants=tuple(variants))
         return self._built[key]
+
+    @property
+    def samples(self) -> Sequence[Feed]:
+        """What variants are fitted to."""
+        return self.fitting or (self.judge.feeds if self.judge is not None else ())
 
     def forget(self, keep: Sequence[Candidate]) -> None:
         """Drops candidates, and their sessions, that are not in `keep`."""
@@ -173,35 +182,38 @@ class Workshop:
         sample = artifact.profile(feeds)
         return sample.scaled(factor) if sample else None
 
-    def refine(self, candidate: Candidate) -> None:
-        """Corrects the candidate's biases, if that lowers its loss; its speed stays as it is.
+    def refined(self, candidate: Candidate) -> Candidate:
+        """The candidate with those variants that lower its loss; tried once.
 
-        The corrected program takes the place of the other one under the same plan, which says so.
+        Variants of the placement change no kernel, so its times are the candidate's.
         """
-        asked = candidate.plan.corrected
-        wanted = self.correct_bias if asked is None else asked
-        if not wanted or self.judge is None or not candidate.loss:
-            return
-        if candidate.refined or not candidate.quantized:
-            return
-        candidate.refined = True
-        program = candidate.program.clone()
-        given = {"samples": self.fitting or self.judge.feeds, "reference": self.program}
-        context = PassContext(target=self.target, options=given)
-        try:
-            report = Pipeline.parse("correct-bias").run(program, context)
-            artifact = self.target.lower(program)
-            loss = self.judge.loss(artifact.run)
-        except Exception as error:  # noqa: BLE001 - the candidate is whole without it
-            self._refused[_key(candidate.plan)] = f"biases not corrected: {failure(error)}"
-            return
-        if loss < candidate.loss:
-            candidate.program, candidate.artifact, candidate.loss = program, artifact, loss
-            candidate.corrected = True
-            both = (candidate.report, report)
-            candidate.report = PipelineReport(
-                sum((each.reports for each in both), ()), sum((each.runs for each in both), ())
-            )
+        key = _key(candidate.plan, candidate.variants)
+        if key not in self._refined:
+            found = self._improved(candidate)
+            self._refined[key] = self._refined[_key(found.plan, found.variants)] = found
+        return self._refined[key]
+
+    def known(self, candidate: Candidate) -> Candidate:
+        """The refined candidate, if that was tried; else the candidate itself."""
+        return self._refined.get(_key(candidate.plan, candidate.variants), candidate)
+
+    def _improved(self, candidate: Candidate) -> Candidate:
+        if self.judge is None or not candidate.loss or not candidate.quantized:
+            return candidate
+        best, tried = keep_if_better(
+            candidate, candidate.loss, self.variants, self._attempt, len(self.samples)
+        )
+        best.tried = tuple(tried)
+        return best
+
+    def _attempt(self, candidate: Candidate, variant: Variant) -> tuple[Candidate, float]:
+        assert self.judge is not None
+        found = self.build(candidate.plan, (*candidate.variants, variant))
+        found.loss = self.judge.loss(found.artifact.run)
+        found.seconds, found.sample = candidate.seconds, candidate.sample
+        found.predicted = candidate.predicted
+        found.artifact.release()
+        return found, found.loss
 
 
 def failure(error: Exception) -> str:

@@ -17,6 +17,7 @@ from qcompiler.ir.signature import Feed
 from qcompiler.search.candidates import Candidate
 from qcompiler.search.objective import Objective
 from qcompiler.search.scoring import Evaluate
+from qcompiler.search.variants import Tried, Variant
 from qcompiler.target.contract import Artifact
 
 DEFAULT_NSR = 0.0075
@@ -56,6 +57,7 @@ class Goal:
     budget: float | None = None
     overrides: Mapping[str, str] = field(default_factory=dict)
     plan: Plan | None = None
+    variants: tuple[Variant, ...] = ()
 
     def __post_init__(self) -> None:
         Objective.of(self.objective)
@@ -116,6 +118,7 @@ class Selection:
         options: Legal forms by region.
         candidate: The chosen candidate; None when the source itself is returned.
         predicted: Loss that the sensitivities predict for the result, if they were measured.
+        tried: Variants that were tried on the way to the result.
         warnings: What the result does not keep of what is promised, the worst first.
         diagnostics: What was found on the way.
     """
@@ -134,6 +137,7 @@ class Selection:
     options: tuple[Options, ...]
     candidate: Candidate | None
     predicted: float | None = None
+    tried: tuple[Tried, ...] = ()
     warnings: tuple[str, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
 

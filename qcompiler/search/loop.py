@@ -290,8 +290,8 @@ class Search:
             candidate.predicted = self.state.losses.of_plan(plan.precisions)
         if not uniform and expected is not None:
             self._recheck(candidate, expected)
-        self._refine_biases(candidate, uniform)
         self.costs.learn(candidate, only_new=uniform)
+        candidate = self._refined(candidate, uniform)
         if candidate not in self.state.frontier:
             self.state.frontier.append(candidate)
         loss = math.inf if candidate.loss is None else candidate.loss
@@ -303,13 +303,14 @@ class Search:
         self.progress.advance(1, self.state.log[-1] + self._best_note())
         return candidate
 
-    def _refine_biases(self, candidate: Candidate, uniform: bool) -> None:
-        """Corrects biases where that may decide whether a plan is good (6 dB from the bound)."""
+    def _refined(self, candidate: Candidate, uniform: bool) -> Candidate:
+        """With variants, where they may decide whether a plan is good (6 dB from the bound)."""
         loss = candidate.loss or 0.0
         if uniform or self.limits.over:
-            return
+            return self.workshop.known(candidate)
         if self.limits.refine_above < loss <= 4 * self.limits.max_nsr:
-            self.workshop.refine(candidate)
+            return self.workshop.refined(candidate)
+        return self.workshop.known(candidate)
 
     def _recheck(self, candidate: Candidate, expected: float) -> None:
         """Profiles again when a profile contradicts what its regions cost so far."""

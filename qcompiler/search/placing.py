@@ -8,8 +8,10 @@ from qcompiler.decisions.forms import Options
 from qcompiler.decisions.resolve import resolve
 from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program, Property
+from qcompiler.ir.signature import Feed
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline, PipelineReport
+from qcompiler.search.variants import Variant
 from qcompiler.target.contract import Target
 
 
@@ -18,6 +20,8 @@ def place(
     target: Target,
     options: Sequence[Options],
     plan: Plan,
+    variants: Sequence[Variant] = (),
+    samples: Sequence[Feed] = (),
 ) -> tuple[Program, PipelineReport]:
     """A copy of a calibrated program with the plan made explicit by the target's passes.
 
@@ -26,6 +30,8 @@ def place(
         target: Whose passes write.
         options: Legal forms of the program's regions.
         plan: Precision of every region.
+        variants: Accuracy passes that change the placement before it is written.
+        samples: What they are fitted to.
 
     Raises:
         LegalityError: See `resolve`.
@@ -34,5 +40,6 @@ def place(
     placed.plan = plan
     placed.placement = resolve(program.observations, options, plan)
     placed.properties = program.properties | {Property.PRECISION_ASSIGNED, Property.RESOLVED}
-    report = Pipeline.parse(target.placement).run(placed, PassContext(target=target))
+    text = ",".join([*(each.text for each in variants), target.placement])
+    report = Pipeline.parse(text).run(placed, PassContext(target, samples=samples))
     return placed, report

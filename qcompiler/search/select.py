@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
 
 from qcompiler.config import Recipe
-from qcompiler.decisions.forms import Options, broken_weights, region_options
+from qcompiler.decisions.forms import broken_weights, region_options
 from qcompiler.decisions.placement import ValueKey
 from qcompiler.decisions.resolve import resolve
 from qcompiler.execution.timing import Latency
 from qcompiler.ir.program import Program
-from qcompiler.pipeline.contract import Progress
+from qcompiler.pipeline.contract import Progress, Stage
 from qcompiler.quantization.qspace import QParams
 from qcompiler.search.asked import asked_plan, built, over_bound, over_score
+from qcompiler.search.base import Base, chosen_base
 from qcompiler.search.cache import CostCache
 from qcompiler.search.candidates import Candidate, Workshop
 from qcompiler.search.cost import CostModel, elements_per_run, uniform_trials
@@ -36,7 +37,6 @@ from qcompiler.search.objective import Objective, footprint
 from qcompiler.search.pace import Pace
 from qcompiler.search.parts import output_slices
 from qcompiler.search.proof import PROFILE_FEEDS, REWRITTEN, Proof, choose
-from qcompiler.search.ranges import with_best_ranges
 from qcompiler.search.scoring import Scorer
 from qcompiler.search.state import Limits
 from qcompiler.target.contract import Artifact, Target
@@ -71,19 +71,18 @@ def select(
     judge = None
     if (target.measurable or target.judged_elsewhere) and samples.feeds:
         judge = Judge(samples.feeds, baseline.run, partial(output_slices, source))
-    if judge is not None and effort.choose_ranges and goal.scheme.observer is None:
-        program = _best_ranges(program, target, options, judge)
+    base = chosen_base(program, target, options, judge, samples, goal)
     workshop = Workshop(
-        program,
+        base.program,
         target,
-        options,
+        base.options,
         judge,
-        correct_bias=effort.correct_bias,
+        variants=[each for each in goal.variants if each.stage is Stage.PLACED],
         fitting=samples.fitting,
         executor=executor,
         pace=_pace(source, target, samples) if target.measurable else None,
     )
-    chooser = _Chooser(source, baseline, workshop, samples, goal, effort, progress, executor)
+    chooser = _Chooser(source, baseline, workshop, base, samples, goal, effort, progress, executor)
     priced = target.measurable or target.time_model is not None
     searching = goal.plan is None and goal.scheme.is_auto and priced
     if searching and judge is not None:
@@ -96,22 +95,12 @@ def _pace(source: Program, target: Target, samples: Samples) -> Pace:
     return Pace(lambda: one.lower(source), samples.feeds)
 
 
-def _best_ranges(
-    program: Program, target: Target, options: Sequence[Options], judge: Judge
-) -> Program:
-    """The program under the calibration method that suits the plan of all regions best."""
-    trials = uniform_trials(options)
-    if not trials or not program.observations:
-        return program
-    plan = Workshop(program, target, options).plan(trials[0])
-    return with_best_ranges(program, target, options, plan, judge)[0]
-
-
 @dataclass(eq=False)
 class _Chooser:
     source: Program
     baseline: Artifact
     workshop: Workshop
+    base: Base
     samples: Samples
     goal: Goal
     effort: Recipe
@@ -125,8 +114,9 @@ class _Chooser:
         if plan.is_source:
             summary = "float is returned, as the plan has it"
             return replace(self._selection(None, "float", summary, {}, (), ()), plan=plan)
-        candidate = built(self.workshop, plan)
-        self.workshop.refine(candidate)
+        asked = plan.variants is not None
+        candidate = built(self.workshop, plan, self.workshop.variants if asked else ())
+        candidate = candidate if asked else self.workshop.refined(candidate)
         latencies = self._proof.timed({"compiled": candidate.artifact})
         summary = f"{candidate.quantized} of {len(self.workshop.options)} regions as asked"
         chosen = self._selection(candidate, "compiled", summary, latencies, (candidate,), ())
@@ -176,8 +166,9 @@ class _Chooser:
             chosen = choose(objective, finalists, latencies, search.prints)
             candidate = finalists.get(chosen)
         summary = self._summary(candidate, latencies, chosen)
+        frontier = tuple(self.workshop.known(each) for each in state.frontier)
         selection = self._selection(
-            candidate, chosen, summary, latencies, tuple(state.frontier), tuple(state.log)
+            candidate, chosen, summary, latencies, frontier, (*self.base.log, *state.log)
         )
         model = self.workshop.target.time_model
         plan = explained(selection.plan, options, costs, state.losses, model)
@@ -209,8 +200,10 @@ class _Chooser:
         if self._float_score is None:
             self._float_score = scorer.reference(self.baseline)
         if candidate.score is None:
-            self.workshop.refine(candidate)
-            candidate.score = scorer.score(candidate.artifact)
+            own = self.workshop.refined(candidate)
+            if own.score is None:
+                own.score = scorer.score(own.artifact)
+            candidate.score = own.score
         return self._float_score - candidate.score <= self.goal.allowed + 1e-12
 
     def _finalists(self, search: Search) -> dict[str, Candidate]:
@@ -229,9 +222,8 @@ class _Chooser:
         for each in sorted((c for c in within if c.quantized), key=search.score):
             if len(good) < (1 if over else _FINALISTS) and self._accept(each):
                 good.append(each)
-        for each in () if over else good:
-            self.workshop.refine(each)
-        named = {f"candidate {i}": each for i, each in enumerate(good)}
+        proved = map(self.workshop.known if over else self.workshop.refined, good)
+        named = {f"candidate {i}": each for i, each in enumerate(proved)}
         rewritten = [each for each in within if not each.quantized]
         return named | dict(zip([REWRITTEN], rewritten, strict=False))
 
@@ -261,7 +253,9 @@ class _Chooser:
         plan = self.workshop.plan({}, "float is faster")
         plan = replace(plan, rewritten=False)
         if candidate is not None:
-            plan = replace(candidate.plan, rewritten=True, corrected=candidate.corrected)
+            variants = (*self.base.variants, *candidate.variants)
+            texts = tuple(each.text for each in variants)
+            plan = replace(candidate.plan, rewritten=True, variants=texts)
         return Selection(
             artifact=candidate.artifact if candidate else self.baseline,
             program=candidate.program if candidate else self.source,
@@ -277,6 +271,7 @@ class _Chooser:
             options=tuple(self.workshop.options),
             diagnostics=tuple(broken_weights(self.workshop.options)),
             candidate=candidate,
+            tried=(*self.base.tried, *(candidate.tried if candidate else ())),
         )
 
     def _scores(self, candidate: Candidate | None) -> tuple[float, float] | None:

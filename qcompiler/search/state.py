@@ -19,7 +19,7 @@ class Limits:
         deadline: `time.monotonic()` value to stop at.
         rounds: Most solve-and-measure rounds.
         probes: Most probes of sensitivity; 0 measures none.
-        refine_above: Loss above which a solved plan is worth correcting its biases.
+        refine_above: Loss above which variants are worth trying on a solved plan.
         strict: The deadline is the user's: past it, at most what is under way is finished. A soft
             one may be overrun until sensitivities are measured and used.
     """

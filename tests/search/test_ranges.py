@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
+from qcompiler.config import SCHEMES
 from qcompiler.decisions.forms import Options, region_options
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.plan import Choice, Plan
@@ -15,8 +16,11 @@ from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.quantization.observers import make_observer, reinterpreted
 from qcompiler.quantization.qspace import U8_AFFINE
+from qcompiler.search.base import chosen_base
+from qcompiler.search.goal import Goal, Samples
 from qcompiler.search.loss import Judge
-from qcompiler.search.ranges import METHODS, with_best_ranges
+from qcompiler.search.placing import place
+from qcompiler.search.variants import Variant
 
 TEXT = """g (float[N,4,8,8] x) => (float[N,4,8,8] y) <float[4,4,1,1] w>
 { [product] y = Conv(x, w) }"""
@@ -51,20 +55,38 @@ def test_the_method_that_loses_least_is_taken(outlier: float) -> None:
     samples = feeds(outlier)
     program = calibrated("mse", samples)
     judge = Judge(samples, TARGET.lower(from_text(TEXT)).run)
-    chosen, losses = with_best_ranges(program, TARGET, options(program), PLAN, judge)
-    assert set(losses) == set(METHODS)
-    best = min(losses, key=lambda method: losses[method])
-    for name, seen in chosen.observations.items():
+    losses = {}
+    for method in ("mse", "minmax"):
+        variant = program.clone()
+        variant.observations = {
+            name: reinterpreted(seen, method) for name, seen in program.observations.items()
+        }
+        losses[method] = loss(variant, judge)
+    goal = Goal(SCHEMES["auto"], variants=(Variant("use-ranges{method=minmax}"),))
+    kept = Samples(tuple(samples), len(samples), tuple(samples))
+    base = chosen_base(program, TARGET, options(program), judge, kept, goal)
+    (tried,) = base.tried
+    assert (tried.before, tried.after) == (losses["mse"], losses["minmax"])
+    assert tried.kept == bool(base.variants) == (losses["minmax"] < losses["mse"])
+    best = "minmax" if tried.kept else "mse"
+    for name, seen in base.program.observations.items():
         wanted = reinterpreted(program.observations[name], best).range_for(U8_AFFINE)
         assert seen.range_for(U8_AFFINE) == wanted
     assert program.observations["x"].name == "mse"  # the program given is left alone
 
 
-def test_statistics_of_one_method_only_come_back_as_they_are() -> None:
+def loss(program: Program, judge: Judge) -> float:
+    placed, _ = place(program, TARGET, options(program), PLAN)
+    return judge.loss(TARGET.lower(placed).run)
+
+
+def test_statistics_of_one_method_only_stay_as_they_are() -> None:
     samples = feeds(1.0)
     program = calibrated("minmax", samples)
-    judge = Judge(samples, TARGET.lower(from_text(TEXT)).run)
-    assert with_best_ranges(program, TARGET, options(program), PLAN, judge) == (program, {})
+    before = dict(program.observations)
+    report = Pipeline.parse("use-ranges{method=mse}").run(program, PassContext(TARGET))
+    assert report.details("use-ranges") == {"values": 0}
+    assert program.observations == before
 
 
 def test_another_reading_equals_calibrating_with_it() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,19 +12,20 @@ import onnx_ir as ir
 import pytest
 
 from qcompiler.decisions.forms import region_options
-from qcompiler.errors import ConfigurationError
+from qcompiler.decisions.resolve import resolve
 from qcompiler.ir.plan import FLOAT, Choice, Plan
-from qcompiler.ir.program import Program
+from qcompiler.ir.program import Program, Property
 from qcompiler.ir.text import from_text
 from qcompiler.ir.verifier import verify
 from qcompiler.ir.walk import constant, is_op
 from qcompiler.passes.accuracy.correct_bias import CorrectBias
-from qcompiler.pipeline.contract import PassContext, PassReport
+from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.pipeline.registry import find_target
 from qcompiler.search.candidates import Workshop
 from qcompiler.search.loss import Judge
 from qcompiler.search.placing import place
+from qcompiler.search.variants import Variant
 
 Array = npt.NDArray[Any]
 
@@ -57,21 +60,23 @@ def program() -> Program:
     return found
 
 
-def _placed(program: Program, quantized: tuple[str, ...]) -> Program:
-    target = find_target("onnxruntime")()
-    regions = target.regions(program)
-    keys = [region.key for region in regions]
+def _plan(program: Program, quantized: tuple[str, ...]) -> Plan:
+    keys = [region.key for region in find_target("onnxruntime")().regions(program)]
     choices = {key: Choice("int8" if key in quantized else FLOAT) for key in keys}
-    options = region_options(program, target, regions)
-    return place(program, target, options, Plan("onnxruntime", choices))[0]
+    return Plan("onnxruntime", choices)
 
 
-def _correct(placed: Program, reference: Program) -> PassReport:
-    options = {"samples": _feeds(), "reference": reference}
-    context = PassContext(target=find_target("onnxruntime")(), options=options)
-    report = CorrectBias().run(placed, context)
+def _placed(
+    program: Program, quantized: tuple[str, ...], samples: Sequence[dict[str, Array]] = ()
+) -> tuple[Program, dict[str, Any]]:
+    """The written program, biases corrected on the samples, and what the pass reported."""
+    target = find_target("onnxruntime")()
+    options = region_options(program, target, target.regions(program))
+    plan = _plan(program, quantized)
+    variants = [Variant("correct-bias")]
+    placed, report = place(program, target, options, plan, variants, samples)
     assert [str(finding) for finding in verify(placed)] == []
-    return report
+    return placed, report.details("correct-bias")
 
 
 def _node(program: Program, name: str) -> ir.Node:
@@ -114,10 +119,11 @@ def _mean_error(conv: ir.Node) -> tuple[Array, Array]:
 
 
 def test_the_mean_error_of_every_channel_is_gone(program: Program) -> None:
-    placed = _placed(program, ("first",))
+    placed, _ = _placed(program, ("first",))
     before, step = _mean_error(_node(placed, "first"))
     assert np.abs(before).max() > 10 * step.max()  # or there is nothing to test
-    assert _correct(placed, program).details == {"biases": 1}
+    placed, details = _placed(program, ("first",), _feeds())
+    assert details == {"biases": 1}
     after, step = _mean_error(_node(placed, "first"))
     # Half a step of the int32 bias and half a step of its correction, and sums of 27 products in
     # float32 of values below 4.
@@ -125,73 +131,95 @@ def test_the_mean_error_of_every_channel_is_gone(program: Program) -> None:
 
 
 def test_nothing_else_is_touched(program: Program) -> None:
-    placed = _placed(program, ("first",))
-    old = {name: constant(value) for name, value in placed.graph.initializers.items()}
-    bias = _node(placed, "second").inputs[2]
-    ops = [node.op_type for node in placed.graph]
-    _correct(placed, program)
-    assert [node.op_type for node in placed.graph] == ops
-    assert _node(placed, "second").inputs[2] is bias
-    changed = {name for name in placed.graph.initializers if name not in old}
-    assert changed == {"b_quantized_corrected"}
-    for name, value in placed.graph.initializers.items():
-        if name in old:
-            np.testing.assert_array_equal(constant(value), old[name])
+    plain, _ = _placed(program, ("first",))
+    corrected, _ = _placed(program, ("first",), _feeds())
+    assert [node.op_type for node in corrected.graph] == [node.op_type for node in plain.graph]
+    pairs = zip(plain.graph.initializers.items(), corrected.graph.initializers.items(), strict=True)
+    changed = {
+        name
+        for (name, old), (other, new) in pairs
+        if name != other or not np.array_equal(_array(old), _array(new))
+    }
+    assert changed == {"b_quantized"}
 
 
-def test_a_float_program_stays(program: Program) -> None:
-    assert not _correct(_placed(program, ()), program).modified
+def _array(value: ir.Value) -> Array:
+    found = constant(value)
+    assert found is not None
+    return found
 
 
-def test_the_reference_stays(program: Program) -> None:
+def test_a_float_program_has_nothing_to_correct(program: Program) -> None:
+    assert _placed(program, (), _feeds())[1] == {"biases": 0}
+
+
+def test_the_float_program_stays(program: Program) -> None:
     before = [node.op_type for node in program.graph], list(program.graph.initializers)
-    _correct(_placed(program, ("first", "second")), program)
+    _placed(program, ("first", "second"), _feeds())
     assert ([node.op_type for node in program.graph], list(program.graph.initializers)) == before
 
 
 def test_no_samples_no_correction(program: Program) -> None:
-    placed = _placed(program, ("first",))
-    report = CorrectBias().run(placed, PassContext(target=find_target("onnxruntime")()))
-    assert not report.modified
+    assert _placed(program, ("first",))[1] == {"biases": 0}
 
 
 def test_a_bias_that_would_leave_int32_stays(program: Program) -> None:
-    placed = _placed(program, ("first",))
-    dequantize = _node(placed, "first").inputs[2]
-    assert dequantize is not None
-    source = dequantize.producer()
-    assert source is not None
-    huge = np.full(8, 2**30, np.int32)
-    numbers = source.inputs[0]
-    assert numbers is not None
-    numbers.const_value = ir.Tensor(huge, name=numbers.name)
-    _correct(placed, program)
-    corrected = _integers(_node(placed, "first"), 2)[0]
-    assert np.all(corrected <= 2**30)
+    target = find_target("onnxruntime")()
+    options = region_options(program, target, target.regions(program))
+    copy = program.clone()
+    copy.placement = resolve(program.observations, options, _plan(program, ("first",)))
+    region = copy.placement.regions["first"]
+    assert region.bias_rounding is not None
+    huge = replace(region.bias_rounding, integers=np.full(8, 2**30, np.int32))
+    copy.placement = copy.placement.with_regions({"first": replace(region, bias_rounding=huge)})
+    copy.properties |= {Property.PRECISION_ASSIGNED, Property.RESOLVED}
+    CorrectBias().run(copy, PassContext(target, samples=_feeds()))
+    found = copy.placement.regions["first"].bias_rounding
+    assert found is not None
+    assert np.all(found.integers <= 2**30)
 
 
-def test_without_the_float_program_it_says_so(program: Program) -> None:
-    context = PassContext(target=find_target("onnxruntime")(), options={"samples": _feeds()})
-    with pytest.raises(ConfigurationError, match="reference"):
-        CorrectBias().run(_placed(program, ("first",)), context)
+def test_a_float_bias_is_corrected_too(program: Program) -> None:
+    """TensorRT's form keeps biases in float."""
+    target = find_target("tensorrt")()
+    options = region_options(program, target, target.regions(program))
+    key, form = next(
+        (each.region.key, each.implementations[0].precision)
+        for each in options
+        if each.region.bias is not None and each.implementations
+    )
+    plan = Plan("tensorrt", {key: Choice(form)})
+    placed, report = place(program, target, options, plan, [Variant("correct-bias")], _feeds())
+    assert report.details("correct-bias") == {"biases": 1}
+    node = _node(placed, key)
+    assert node.inputs[2] is not None
+    assert (node.inputs[2].name or "").endswith("_corrected")
 
 
-def _workshop(program: Program, correct: bool) -> Workshop:
+def _workshop(program: Program, *variants: str) -> Workshop:
     target = find_target("onnxruntime")()
     judge = Judge(_feeds(), target.lower(from_text(_TEXT, _weights())).run)
     options = region_options(program, target, target.regions(program), {})
-    return Workshop(program, target, options, judge, correct_bias=correct)
+    return Workshop(program, target, options, judge, variants=[Variant(v) for v in variants])
 
 
 def test_a_workshop_keeps_the_better_one(program: Program) -> None:
-    losses: list[float] = []
-    for correct in (False, True):
-        workshop = _workshop(program, correct)
-        plan = workshop.plan({"first": "int8", "second": "int8"})
-        candidate = workshop.measured(plan, _feeds()[:1])
-        assert candidate is not None
-        assert workshop.measured(plan, _feeds()[:1]) is candidate
-        workshop.refine(candidate)
-        assert candidate.loss is not None
-        losses.append(candidate.loss)
-    assert losses[1] < 0.5 * losses[0]
+    workshop = _workshop(program, "correct-bias")
+    plan = workshop.plan({"first": "int8", "second": "int8"})
+    candidate = workshop.measured(plan, _feeds()[:1])
+    assert candidate is not None
+    refined = workshop.refined(candidate)
+    assert workshop.refined(candidate) is workshop.refined(refined) is workshop.known(candidate)
+    assert workshop.measured(plan, _feeds()[:1]) is candidate  # both are kept, each under its key
+    assert [each.text for each in refined.variants] == ["correct-bias"]
+    assert refined.loss is not None
+    assert candidate.loss is not None
+    assert refined.loss < 0.5 * candidate.loss
+    assert (refined.seconds, refined.sample) == (candidate.seconds, candidate.sample)
+
+
+def test_without_variants_a_candidate_is_its_own_best(program: Program) -> None:
+    workshop = _workshop(program)
+    candidate = workshop.measured(workshop.plan({"first": "int8"}), _feeds()[:1])
+    assert candidate is not None
+    assert workshop.refined(candidate) is candidate

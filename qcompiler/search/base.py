@@ -1,0 +1,95 @@
+"""The base of a search: the float program and its ranges, with the variants that they gain by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from qcompiler.decisions.forms import Options, region_options
+from qcompiler.ir.program import Program
+from qcompiler.pipeline.contract import Stage
+from qcompiler.search.candidates import Workshop
+from qcompiler.search.cost import uniform_trials
+from qcompiler.search.goal import Goal, Samples
+from qcompiler.search.loss import Judge, sqnr_db
+from qcompiler.search.variants import Tried, Variant, keep_if_better, with_base
+from qcompiler.target.contract import Target
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """What candidates are made of.
+
+    Attributes:
+        program: Canonical and calibrated.
+        options: Legal forms of its regions.
+        variants: What it was made with.
+        tried: What trying variants came to.
+    """
+
+    program: Program
+    options: Sequence[Options]
+    variants: tuple[Variant, ...] = ()
+    tried: tuple[Tried, ...] = ()
+
+    @property
+    def log(self) -> tuple[str, ...]:
+        """What was tried, a line each."""
+        return tuple(map(told, self.tried))
+
+
+def told(tried: Tried) -> str:
+    """One variant's outcome in a line."""
+    before = f"{sqnr_db(tried.before):.1f} dB"
+    if tried.after is None:
+        return f"{tried.variant}: failed, {tried.note}"
+    outcome = "kept" if tried.kept else "not kept"
+    return f"{tried.variant}: {outcome}, {before} → {sqnr_db(tried.after):.1f} dB ({tried.note})"
+
+
+def chosen_base(
+    program: Program,
+    target: Target,
+    options: Sequence[Options],
+    judge: Judge | None,
+    samples: Samples,
+    goal: Goal,
+) -> Base:
+    """Tries variants of the float program and of ranges on the plan that quantizes every region.
+
+    A plan that names its variants gets just those.
+    """
+    start = Base(program, options)
+    wanted = [each for each in goal.variants if each.stage is not Stage.PLACED]
+    if goal.scheme.observer is not None:  # the user chose the ranges
+        wanted = [each for each in wanted if each.stage is not Stage.RANGES]
+    feeds = list({id(each): each for each in (*samples.fitting, *samples.feeds)}.values())
+
+    def extended(base: Base, variant: Variant) -> Base:
+        changed = with_base(base.program, target, variant, feeds)
+        forms = region_options(changed, target, target.regions(changed), goal.overrides)
+        return Base(changed, forms, (*base.variants, variant))
+
+    if goal.plan is not None and goal.plan.variants is not None:
+        for variant in wanted:
+            start = extended(start, variant)
+        return start
+    trials = uniform_trials(options)
+    if judge is None or not wanted or not trials or not program.observations:
+        return start
+    measured = judge
+
+    def loss(base: Base) -> float:
+        workshop = Workshop(base.program, target, base.options)
+        return measured.loss(workshop.build(workshop.plan(trials[0])).artifact.run)
+
+    def attempt(base: Base, variant: Variant) -> tuple[Base, float]:
+        found = extended(base, variant)
+        return found, loss(found)
+
+    try:
+        before = loss(start)
+    except Exception:  # noqa: BLE001 - the search tries other plans and logs why this one fails
+        return start
+    best, tried = keep_if_better(start, before, wanted, attempt, len(feeds))
+    return replace(best, tried=tuple(tried))

@@ -1,0 +1,164 @@
+"""Variants: accuracy passes that are tried on a candidate and kept where the loss is lower.
+
+A candidate is a plan and the variants that it is built with. Those that change the float program
+or its ranges are chosen once, on the plan that quantizes every region, before the search; those
+that change the placement are tried on every candidate that may be returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from qcompiler.config import Recipe
+from qcompiler.errors import ConfigurationError, RegistryError
+from qcompiler.ir.program import Program
+from qcompiler.ir.signature import Feed
+from qcompiler.pipeline import registry
+from qcompiler.pipeline.contract import Pass, PassContext, Stage
+from qcompiler.pipeline.pipeline import Pipeline
+from qcompiler.target.contract import Target
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An accuracy pass with its options.
+
+    Attributes:
+        text: As in a pipeline: `use-ranges{method=minmax}`.
+
+    Raises:
+        ConfigurationError: It is not one accuracy pass.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        passes = Pipeline.parse(self.text).passes
+        if len(passes) != 1 or passes[0].stage is None:
+            raise ConfigurationError(
+                f"'{self.text}' is no variant",
+                why="a variant is one pass that has a stage",
+                fix="`qcompiler.pipeline.contract.Stage` says what the stages are",
+            )
+
+    @property
+    def accuracy(self) -> Pass:
+        return Pipeline.parse(self.text).passes[0]
+
+    @property
+    def stage(self) -> Stage:
+        stage = self.accuracy.stage
+        assert stage is not None
+        return stage
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What trying a variant came to.
+
+    Attributes:
+        variant: Its text.
+        before: Noise-to-signal ratio without it.
+        after: With it; None where it failed.
+        kept: Whether it was kept.
+        note: What it cost, or why it failed.
+    """
+
+    variant: str
+    before: float
+    after: float | None
+    kept: bool
+    note: str = ""
+
+
+def variants_of(
+    recipe: Recipe, name: str, given: Sequence[str] | None = None
+) -> tuple[Variant, ...]:
+    """The variants of a recipe, registered passes that name it included; or those given.
+
+    Raises:
+        ConfigurationError: One that was given is no accuracy pass.
+    """
+    if given is not None:
+        return tuple(Variant(text) for text in given)
+    listed = [Variant(text) for text in recipe.variants]
+    known = {each.accuracy.name for each in listed}
+    return (*listed, *(each for each in _registered(name) if each.accuracy.name not in known))
+
+
+def _registered(recipe: str) -> list[Variant]:
+    """Accuracy passes that ask to be tried by this recipe; one that does not load is left out."""
+    found = []
+    for name in registry.passes():
+        try:
+            cls = registry.find_pass(name)
+        except RegistryError:
+            continue  # `qcompiler passes` names it; nobody asked for it here
+        if cls.stage is not None and recipe in cls.recipes:
+            found.append(Variant(name))
+    return found
+
+
+def with_base(
+    program: Program, target: Target, variant: Variant, calibration: Sequence[Feed]
+) -> Program:
+    """A copy of a calibrated program with a variant of the float or the ranges stage.
+
+    Args:
+        program: Calibrated; not changed.
+        target: For the observers.
+        variant: What changes it.
+        calibration: Kept feeds: what the pass may fit to, and what ranges of a changed float
+            program are taken from.
+
+    Raises:
+        QCompilerError: The pass failed.
+    """
+    copy = program.clone()
+    context = PassContext(target, samples=calibration)
+    Pipeline.parse(variant.text).run(copy, context)
+    if variant.stage is Stage.FLOAT:
+        method = next((seen.name for seen in program.observations.values()), "minmax")
+        again = Pipeline.parse(f"dead-code,insert-observers{{method={method}}},calibrate")
+        again.run(copy, PassContext(target, calibration))
+    return copy
+
+
+def keep_if_better(
+    start: T,
+    loss: float,
+    variants: Sequence[Variant],
+    attempt: Callable[[T, Variant], tuple[T, float]],
+    samples: int,
+    over: Callable[[], bool] = lambda: False,
+) -> tuple[T, list[Tried]]:
+    """Tries variants one after the other, each on what the ones before left.
+
+    Args:
+        start: What is to be improved.
+        loss: Its noise-to-signal ratio.
+        variants: In the order they are tried.
+        attempt: Builds one with a variant; gives it with its loss. Whatever it raises, the variant
+            is none.
+        samples: How many samples a variant may fit to, for its price.
+        over: Whether the time is up.
+    """
+    best, tried = start, []
+    for variant in variants:
+        if over() or loss <= 0:
+            break
+        price = variant.accuracy.price(samples)
+        try:
+            found, after = attempt(best, variant)
+        except Exception as error:  # noqa: BLE001 - engines raise what they like; it is reported
+            tried.append(Tried(variant.text, loss, None, False, str(error).splitlines()[0]))
+            continue
+        kept = after < loss
+        tried.append(Tried(variant.text, loss, after, kept, price))
+        if kept:
+            best, loss = found, after
+    return best, tried

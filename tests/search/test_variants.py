@@ -1,0 +1,126 @@
+"""Variants: which ones a recipe tries, and that one is kept only where the loss is lower."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+import qcompiler as qc
+from qcompiler.config import RECIPES
+from qcompiler.decisions.binding import decided
+from qcompiler.decisions.roundings import Rounding
+from qcompiler.errors import ConfigurationError
+from qcompiler.ir.program import Program
+from qcompiler.ir.rewriter import Rewriter
+from qcompiler.ir.text import from_text
+from qcompiler.pipeline import registry
+from qcompiler.pipeline.contract import Outcome, Pass, PassContext, Stage
+from qcompiler.search.variants import Variant, keep_if_better, variants_of
+
+TEXT = "g (float[2,8] x) => (float[2,4] y) <float[8,4] w> { [it] y = MatMul(x, w) }"
+
+
+def feeds() -> list[dict[str, np.ndarray]]:
+    rng = np.random.default_rng(0)
+    return [{"x": rng.standard_normal((2, 8)).astype(np.float32)} for _ in range(8)]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shifted(Pass):
+    """Moves every integer of every weight: a rounding that is worse."""
+
+    name: ClassVar[str] = "toy-shifted"
+    stage: ClassVar[Stage] = Stage.PLACED
+    recipes: ClassVar[frozenset[str]] = frozenset({"best"})
+
+    def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
+        changed = {}
+        for key, region in decided(program).regions.items():
+            assert region.rounding is not None
+            integers = np.clip(region.rounding.integers, -100, 100)
+            moved = Rounding(region.rounding.params, integers.astype(np.int8), "toy")
+            changed[key] = dataclasses.replace(region, rounding=moved)
+        program.placement = decided(program).with_regions(changed)
+        return Outcome()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Doubled(Pass):
+    """Doubles a weight in the float program and says nothing of it: not the same function."""
+
+    name: ClassVar[str] = "toy-doubled"
+    stage: ClassVar[Stage] = Stage.FLOAT
+
+    def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
+        node = next(node for node in program.graph if node.op_type == "MatMul")
+        weight = node.inputs[1]
+        assert weight is not None
+        assert weight.const_value is not None
+        doubled = rewriter.constant(2 * weight.const_value.numpy(), "doubled")
+        rewriter.set_input(node, 1, doubled)
+        return Outcome()
+
+
+@pytest.fixture(autouse=True)
+def _toys() -> None:
+    for toy in (_Shifted, _Doubled):
+        registry.register_pass(toy)
+
+
+def test_a_registered_pass_takes_part_in_the_recipes_that_it_names() -> None:
+    texts = [each.text for each in variants_of(RECIPES["best"], "best")]
+    assert texts == [*RECIPES["best"].variants, "toy-shifted"]
+    assert [v.text for v in variants_of(RECIPES["fast"], "fast")] == []
+
+
+def test_what_is_given_is_tried_instead() -> None:
+    given = variants_of(RECIPES["best"], "best", ["correct-bias"])
+    assert [each.text for each in given] == ["correct-bias"]
+    assert variants_of(RECIPES["best"], "best", []) == ()
+
+
+@pytest.mark.parametrize("text", ["canonicalize", "correct-bias,use-ranges{method=minmax}", ""])
+def test_what_is_no_accuracy_pass_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="no variant"):
+        Variant(text)
+
+
+def test_only_what_lowers_the_loss_is_kept() -> None:
+    losses = {"correct-bias": 0.5, "use-ranges": 0.7, "toy-shifted": 0.25}
+
+    def attempt(state: tuple[str, ...], variant: Variant) -> tuple[tuple[str, ...], float]:
+        if variant.text == "toy-doubled":
+            raise RuntimeError("an engine")
+        return (*state, variant.text), losses[variant.text]
+
+    variants = [
+        Variant(text) for text in ("correct-bias", "use-ranges", "toy-doubled", "toy-shifted")
+    ]
+    best, tried = keep_if_better((), 1.0, variants, attempt, 4)
+    assert best == ("correct-bias", "toy-shifted")
+    assert [(each.after, each.kept) for each in tried] == [
+        (0.5, True), (0.7, False), (None, False), (0.25, True),
+    ]  # fmt: skip
+    assert keep_if_better((), 1.0, variants, attempt, 4, lambda: True) == ((), [])
+
+
+@pytest.mark.parametrize("text", ["toy-shifted", "toy-doubled"])
+def test_a_variant_that_makes_it_worse_is_not_in_the_result(text: str) -> None:
+    program = from_text(TEXT)
+    plain = qc.compile(program, calibration=feeds(), scheme="int8", variants=())
+    tried = qc.compile(program, calibration=feeds(), scheme="int8", variants=[text])
+    np.testing.assert_array_equal(tried.run(feeds()[0])[0], plain.run(feeds()[0])[0])
+    assert tried.plan.variants == ()
+    assert any(text in line and "not kept" in line for line in tried.report.variants)
+
+
+def test_a_plan_is_applied_with_its_variants() -> None:
+    program = from_text(TEXT)
+    compiled = qc.compile(program, calibration=feeds(), scheme="int8")
+    plan = dataclasses.replace(compiled.plan, variants=("toy-shifted",))
+    again = qc.compile(program, calibration=feeds(), plan=qc.Plan.from_json(plan.to_json()))
+    assert again.plan.variants == ("toy-shifted",)
+    assert not np.array_equal(again.run(feeds()[0])[0], compiled.run(feeds()[0])[0])
