@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -11,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 import qcompiler as qc
 
 
-def two(op: str, gates: int, outputs: tuple[str, ...], **attributes: int) -> onnx.ModelProto:
+def two(op: str, gates: int, outputs: tuple[str, ...], **attributes: Any) -> onnx.ModelProto:
     """Two such ops, since all omitted outputs have the same empty name."""
     random = np.random.default_rng(0)
     nodes, weights, results = [], [], []

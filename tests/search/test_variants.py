@@ -99,12 +99,13 @@ def test_only_what_lowers_the_loss_is_kept() -> None:
     variants = [
         Variant(text) for text in ("correct-bias", "use-ranges", "toy-doubled", "toy-shifted")
     ]
-    best, tried = keep_if_better((), 1.0, variants, attempt, 4)
+    start: tuple[str, ...] = ()
+    best, tried = keep_if_better(start, 1.0, variants, attempt, 4)
     assert best == ("correct-bias", "toy-shifted")
     assert [(each.after, each.kept) for each in tried] == [
         (0.5, True), (0.7, False), (None, False), (0.25, True),
     ]  # fmt: skip
-    assert keep_if_better((), 1.0, variants, attempt, 4, lambda: True) == ((), [])
+    assert keep_if_better(start, 1.0, variants, attempt, 4, lambda: True) == (start, [])
 
 
 @pytest.mark.parametrize("text", ["toy-shifted", "toy-doubled"])
