@@ -132,7 +132,8 @@ def _with_weight(placed: RegionPlacement, region: Region) -> RegionPlacement:
     space, weight = placed.form.weight, region.weight
     if space is None or weight is None or is_op(region.anchor, "LSTM", "GRU", "RNN"):
         return placed
-    taken = _is_taken_as_it_is(region, space)
+    static = placed.form.kernel is Kernel.STATIC
+    taken = static and _is_taken_as_it_is(region, space)
     rounding = None if taken else nearest(region.anchor, weight.value, space)
     step = _input_scale(placed, region)
     bias = stored_array(region.bias.value) if region.bias is not None else None
@@ -151,7 +152,7 @@ def _with_weight(placed: RegionPlacement, region: Region) -> RegionPlacement:
 
 
 def _is_taken_as_it_is(region: Region, space: QSpace) -> bool:
-    """Whether the source stores the weight in integers that the form takes as they are."""
+    """Whether the source stores the weight in integers that a static form takes as they are."""
     assert region.weight is not None
     params = dequantized_params(region.weight.value)
     if params is None or params.space.dtype is not space.dtype:
