@@ -26,7 +26,7 @@ def without_projections(exported: torch.export.ExportedProgram) -> torch.export.
     """
     if not any(_is_projected(node) for node in exported.graph.nodes):
         return exported
-    copied = exported.run_decompositions({})
+    copied: torch.export.ExportedProgram = exported.run_decompositions({})
     for node in list(copied.graph.nodes):
         if _is_projected(node):
             _Writer(copied.graph, node).rewrite()
@@ -112,6 +112,6 @@ class _Writer:
 
 
 def _is_zero(node: torch.fx.Node) -> bool:
-    return node.target in (_ATEN.zeros.default, _ATEN.zeros_like.default, _ATEN.full.default) and (
-        node.target is not _ATEN.full.default or node.args[1] == 0
-    )
+    if node.target is _ATEN.full.default:
+        return bool(node.args[1] == 0)
+    return node.target in (_ATEN.zeros.default, _ATEN.zeros_like.default)
