@@ -13,4 +13,5 @@ class Fbgemm(TorchEngine):
     """FBGEMM. Depthwise layers get 7-bit weights on any CPU (fault B1)."""
 
     name: ClassVar[str] = "fbgemm"
+    packages: ClassVar[tuple[str, ...]] = ("torch",)
     engine: ClassVar[str] = "fbgemm"

@@ -15,5 +15,6 @@ class Onednn(TorchEngine):
     """oneDNN through torch's quantized operators."""
 
     name: ClassVar[str] = "onednn"
+    packages: ClassVar[tuple[str, ...]] = ("torch",)
     engine: ClassVar[str] = "onednn"
     table: ClassVar[CapabilityTable] = BASE.overlay((FUSED_ADD_CONV,))

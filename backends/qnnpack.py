@@ -30,6 +30,7 @@ class Qnnpack(TorchEngine):
     """QNNPACK: int32 bias, and per-channel ConvTranspose without groups."""
 
     name: ClassVar[str] = "qnnpack"
+    packages: ClassVar[tuple[str, ...]] = ("torch",)
     engine: ClassVar[str] = "qnnpack"
     table: ClassVar[CapabilityTable] = with_int32_bias(BASE).overlay((_SIGMOID, *_POOLS))
 

@@ -13,4 +13,5 @@ class X86(TorchEngine):
     """The mixed engine: it has the faults of oneDNN's convolutions."""
 
     name: ClassVar[str] = "x86"
+    packages: ClassVar[tuple[str, ...]] = ("torch",)
     engine: ClassVar[str] = "x86"

@@ -36,6 +36,7 @@ class ExecuTorch(Target):
     length: int = 512
 
     name: ClassVar[str] = "executorch"
+    packages: ClassVar[tuple[str, ...]] = ("executorch", "torch")
     placement: ClassVar[str] = (
         "insert-qdq,share-dequantized,quantize-weights,quantize-bias,insert-dynamic-quantization,dead-code"
     )

@@ -38,6 +38,7 @@ class OnnxRuntime(Target):
     threads: int | None = None
 
     name: ClassVar[str] = "onnxruntime"
+    packages: ClassVar[tuple[str, ...]] = ("onnxruntime",)
     placement: ClassVar[str] = (
         f"{STATIC_PLACEMENT},insert-dynamic-lstm,insert-dynamic-gru,insert-integer-lookups,"
         "insert-n-bit-products,quantize-weight-blocks{fusible=true},avoid-skip-layer-norm,keep-float,dead-code"

@@ -30,6 +30,7 @@ class OpenVino(Target):
     threads: int | None = None
 
     name: ClassVar[str] = "openvino"
+    packages: ClassVar[tuple[str, ...]] = ("openvino",)
     placement: ClassVar[str] = (
         "insert-qdq,share-dequantized,fold-qdq,float-movers,quantize-weights,quantize-bias,dead-code"
     )

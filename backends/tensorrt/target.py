@@ -61,6 +61,7 @@ class TensorRT(Target):
     stand_in: StandIn = "auto"
 
     name: ClassVar[str] = "tensorrt"
+    packages: ClassVar[tuple[str, ...]] = ("tensorrt-rtx",)
     measurable: ClassVar[bool] = False
     judged_elsewhere: ClassVar[bool] = True
     runs_float16: ClassVar[bool] = True

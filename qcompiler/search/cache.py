@@ -43,12 +43,12 @@ class CostCache:
 
     @classmethod
     def open(cls, environment: str) -> CostCache:
-        """The cache of this target (name and options), these engine versions, this processor."""
+        """The cache of this target (name, options, engine's version), this package, processor."""
         folder = cache_folder()
         if folder is None:
             return cls(None)
         machine = (processor(), str(os.cpu_count()), platform.system())
-        key = "|".join((environment, *engine_versions(), *machine))
+        key = "|".join((environment, own_version(), *machine))
         return cls(folder / f"costs-{_digest(key)}.json")
 
     def get(self, signature: str, precision: str) -> float | None:
@@ -121,13 +121,11 @@ def cache_folder() -> Path | None:
     return (Path(given) if Path(given).is_absolute() else home / ".cache") / "qcompiler"
 
 
-def engine_versions() -> list[str]:
-    """Versions of the installed engines, which decide what kernels there are."""
-    found = []
-    for package in ("onnxruntime", "openvino", "torch"):
-        with suppress(PackageNotFoundError):
-            found.append(f"{package} {version(package)}")
-    return found
+def own_version() -> str:
+    """Of this package: another one may lower a form otherwise."""
+    with suppress(PackageNotFoundError):
+        return f"qcompiler {version('qcompiler')}"
+    return "qcompiler"
 
 
 def processor() -> str:

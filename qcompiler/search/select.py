@@ -180,7 +180,8 @@ class _Chooser:
     def _cache(self) -> CostCache:
         """Where measured times are kept; what a model says is computed anew."""
         target = self.workshop.target
-        return CostCache.open(repr(target)) if target.measurable else CostCache(None)
+        key = f"{target!r}|{target.engine_version}"
+        return CostCache.open(key) if target.measurable else CostCache(None)
 
     def _gates(self) -> GateModel:
         """The switchable model, with the scales of the plan that quantizes every region."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -162,6 +164,7 @@ class Target(ABC):
 
     Class attributes:
         name: Name in the registry.
+        packages: Whose versions decide which kernels there are, and how fast.
         placement: Pipeline text that makes a plan explicit for this target.
         measurable: Whether the engine itself runs on this machine, so that time and loss can be
             measured; False for targets that only write a file.
@@ -173,11 +176,21 @@ class Target(ABC):
     """
 
     name: ClassVar[str]
+    packages: ClassVar[tuple[str, ...]] = ()
     placement: ClassVar[str] = STATIC_PLACEMENT
     measurable: ClassVar[bool] = True
     judged_elsewhere: ClassVar[bool] = False
     runs_float16: ClassVar[bool] = False
     tolerance_lsb: ClassVar[int] = 0
+
+    @property
+    def engine_version(self) -> str:
+        """Versions of the engine's packages; measured times are kept by it."""
+        found = []
+        for package in self.packages:
+            with suppress(PackageNotFoundError):
+                found.append(f"{package} {version(package)}")
+        return ", ".join(found)
 
     def single_threaded(self) -> Target:
         """The same target with one engine thread, for workers that share a machine."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import qcompiler as qc
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.frontends import load
 from qcompiler.ir.signature import Feed
+from qcompiler.pipeline import registry
 from qcompiler.search import cache
 from qcompiler.search.cache import CostCache, cache_folder, signature
 
@@ -133,3 +135,20 @@ def test_a_second_compilation_profiles_less(
     third = qc.compile(digits_path, calibration=digits_feeds, recipe="fast")
     assert any("ignored" in line for line in third.log)
     assert any(line.startswith("every region") for line in third.log)
+
+
+def test_every_engine_has_a_version() -> None:
+    """Times of one version of an engine say nothing about another's kernels."""
+    for name in registry.targets():
+        kind = registry.find_target(name)
+        assert kind.packages, name
+        if any(is_installed(package) for package in kind.packages):
+            assert kind().engine_version.split()[0] in kind.packages
+
+
+def is_installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
