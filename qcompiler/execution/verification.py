@@ -82,8 +82,16 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether every compared region is within tolerance and nothing else is wrong."""
-        return not self.failed and not self.problems
+        """Whether every compared region is within tolerance and nothing else is wrong.
+
+        Not where there were regions to compare and no samples to do it with: then nobody knows.
+        """
+        return not self.failed and not self.problems and not self.lacks_samples
+
+    @property
+    def lacks_samples(self) -> bool:
+        """Whether nothing was compared for want of samples."""
+        return not self.checked and _NO_SAMPLES in self.unchecked.values()
 
     @property
     def diagnostics(self) -> tuple[Diagnostic, ...]:
@@ -108,6 +116,8 @@ class Verification:
     @property
     def summary(self) -> str:
         """The outcome in one line."""
+        if self.lacks_samples:
+            return f"nothing was checked: {_NO_SAMPLES}; give verify() some"
         elements = sum(each.elements for each in self.checked)
         worst = max((each.worst for each in self.checked), default=0)
         return (
@@ -153,6 +163,9 @@ class Verification:
         return "\n".join(lines)
 
 
+_NO_SAMPLES = "there are no samples"
+
+
 def _share(check: RegionCheck) -> str:
     return f"{1 - check.lsb.get(0, 0) / max(check.elements, 1):.2%}"
 
@@ -182,7 +195,7 @@ def verify_artifact(
     ready = {key: each for key, each in found.items() if _is_visible(each, program)}
     unchecked |= {key: "it is inside a loop or branch" for key in found if key not in ready}
     if ready and not feeds:
-        unchecked |= dict.fromkeys(ready, "there are no samples")
+        unchecked |= dict.fromkeys(ready, _NO_SAMPLES)
         ready = {}
     comparison = Comparison(ready, rows, seconds)
     runs = artifact.tap(feeds, comparison.taps) if ready else iter(())

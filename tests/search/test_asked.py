@@ -169,3 +169,11 @@ def test_a_fixed_scheme_that_fails_names_the_region(stumbling: None, compiled: C
         compiled(scheme="int8")
     assert "mm1" in (caught.value.where or "")
     assert "the engine stumbled" in (caught.value.why or "")
+
+
+def test_verify_without_samples_is_not_ok(compiled: Compile, feeds: list[Feed]) -> None:
+    made = compiled(scheme="int8")
+    assert made.verify().ok
+    without = made.verify([])
+    assert not without.ok
+    assert without.summary.startswith("nothing was checked")
