@@ -117,11 +117,14 @@ def narrowed(x: Tensor, code: int) -> Tensor:
 
 
 def cast_like(
-    x: Tensor, like: Tensor, *, to: int, saturate: int = 1, round_mode: str = "up"
+    x: Tensor, like: Tensor, *, to: int = 0, saturate: int = 1, round_mode: str = "up"
 ) -> Tensor:
-    """CastLike, whose type `to` is known when the graph is built."""
-    del like
-    return cast(x, to=to, saturate=saturate, round_mode=round_mode)
+    """CastLike; `to` is the ONNX type where it is known when the graph is built."""
+    if to:
+        return cast(x, to=to, saturate=saturate, round_mode=round_mode)
+    if like.dtype in FLOAT8:
+        return to_float8(x, like.dtype, bool(saturate))
+    return x.to(like.dtype)
 
 
 def is_inf(x: Tensor, *, detect_negative: int = 1, detect_positive: int = 1) -> Tensor:

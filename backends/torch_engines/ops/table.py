@@ -49,10 +49,6 @@ def _quantized_type(node: ir.Node) -> Mapping[str, Any]:
     return {"output_dtype": known} if known else {}
 
 
-def _unknown_like(node: ir.Node) -> str | None:
-    return None if _type_of(node.inputs[1]) else "a type that is known at run time only"
-
-
 def _labelled(node: ir.Node) -> str | None:
     found = any(name.endswith("_strings") for name in node.attributes)
     return "strings" if found else None
@@ -119,7 +115,7 @@ TABLE: dict[str, OpRow] = {
     "IsInf": OpRow(arithmetic.is_inf),
     "Where": OpRow(torch.where),
     "Cast": OpRow(arithmetic.cast),
-    "CastLike": OpRow(arithmetic.cast_like, facts=_like, objection=_unknown_like),
+    "CastLike": OpRow(arithmetic.cast_like, facts=_like),
     # activations
     "Relu": OpRow(torch.relu),
     "LeakyRelu": OpRow(activation.leaky_relu),

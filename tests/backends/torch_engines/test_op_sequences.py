@@ -83,3 +83,18 @@ def test_an_optional_is_there_or_is_not() -> None:
     found = TorchArtifact(program.model, program.signature, Setting("fbgemm")).run({"x": X})
     assert bool(found[0])
     assert np.array_equal(found[1], X)
+
+
+def test_cast_like_an_element_of_a_sequence() -> None:
+    """No type is known when the graph is built: shape inference does not look into sequences."""
+    model = onnx.parser.parse_model(
+        _HEADER
+        + """g (float[2,3] x) => (float[2,3] y) <int64[2,3] n = {1,2,3,4,5,6}, int64 zero = {0}>
+        { s = SequenceConstruct(x) e = SequenceAt(s, zero) y = CastLike(n, e) }"""
+    )
+    program = program_from_proto(model)
+    for node in program.graph:
+        node.outputs[0].type = None
+    (found,) = TorchArtifact(program.model, program.signature, Setting("fbgemm")).run({"x": X})
+    assert found.dtype == np.float32
+    assert found.ravel().tolist() == [1, 2, 3, 4, 5, 6]
