@@ -61,7 +61,9 @@ class ModelComparison:
             top = "" if each.same_top is None else f", same top {100 * each.same_top:.1f} %"
             lines.append(f"{each.name}: {level}, largest difference {each.largest:.4g}{top}")
         if self.latency is not None:
-            lines.append(f"time: {self.latency.ratio:.2f} of the first model's")
+            lines.append(
+                f"time: {self.latency.ratio:.3g} of the first model's, {self.latency.speed}"
+            )
         return "\n".join(lines) + "\n"
 
 

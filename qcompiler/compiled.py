@@ -341,7 +341,7 @@ def _figures(selection: Selection, target: Target) -> tuple[Figure, ...]:
     base = selection.latencies.get("float")
     if timed is not None and base is not None:
         name = "latency" if target.measurable else "modelled latency"
-        figures.insert(0, Figure(name, "s", base.median, timed.median))
+        figures.insert(0, Figure(name, "s", base.seconds, timed.seconds))
     if selection.score is not None:
         figures.append(Figure("score", "", *selection.score, better="higher"))
     return tuple(figures)
@@ -356,5 +356,5 @@ def _promises(selection: Selection, target: Target) -> list[str]:
     if not quantized:
         return []
     how = "" if target.measurable else f" by {target.time_model}"
-    speed = f"{1 / timed.ratio:.2f}x{how}"
+    speed = f"{timed.speed}{how}"
     return [f"this plan is slower than float ({speed}); scheme='auto' avoids that"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from qcompiler.errors import ConfigurationError
+from qcompiler.errors import ConfigurationError, did_you_mean
 
 FLOAT_PIPELINE = "float16-to-float32,canonicalize,fuse-conv-bn,canonicalize,dead-code"
 """Passes before calibration; exact up to float rounding."""
@@ -131,7 +131,8 @@ def scheme_of(given: str | Scheme) -> Scheme:
         return given
     if not isinstance(given, str) or given not in SCHEMES:
         raise ConfigurationError(
-            f"there is no scheme {given!r}", fix=f"choose one of {', '.join(SCHEMES)}"
+            f"there is no scheme {given!r}",
+            fix=did_you_mean(str(given), SCHEMES, f"there are {', '.join(SCHEMES)}"),
         )
     return SCHEMES[given]
 
@@ -144,6 +145,7 @@ def recipe_of(name: str) -> Recipe:
     """
     if not isinstance(name, str) or name not in RECIPES:
         raise ConfigurationError(
-            f"there is no recipe {name!r}", fix=f"choose one of {', '.join(RECIPES)}"
+            f"there is no recipe {name!r}",
+            fix=did_you_mean(str(name), RECIPES, f"there are {', '.join(RECIPES)}"),
         )
     return RECIPES[name]

@@ -24,7 +24,8 @@ QCompilerError                 what, where, why, fix
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from qcompiler.printable import printable
@@ -161,3 +162,30 @@ class VerificationError(_WithDiagnostics):
 
 class ArtifactError(QCompilerError):
     """An artifact cannot be written or read."""
+
+
+def nearest(written: str, known: Iterable[str]) -> str | None:
+    """The name that was likely meant: alike in letters, or written short (`ort`, `int-8`)."""
+    names = list(known)
+    plain = _letters(written)
+    same = [name for name in names if _letters(name) == plain]
+    near = same or get_close_matches(written, names, n=1, cutoff=0.6)
+    short = [name for name in names if _is_short(plain, _letters(name))]
+    far = get_close_matches(written, names, n=1, cutoff=0.5)
+    return next(iter([*near, *sorted(short, key=len), *far]), None)
+
+
+def did_you_mean(written: str, known: Iterable[str], otherwise: str) -> str:
+    """The fix for a wrong name."""
+    near = nearest(written, known)
+    return f"did you mean '{near}'? {otherwise}" if near else otherwise
+
+
+def _letters(name: str) -> str:
+    return "".join(each for each in name.lower() if each.isalnum())
+
+
+def _is_short(short: str, name: str) -> bool:
+    """Whether it starts like the name and its letters are in it in this order."""
+    rest = iter(name)
+    return len(short) > 1 and short[0] == name[:1] and all(each in rest for each in short)

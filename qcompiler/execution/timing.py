@@ -1,7 +1,9 @@
 """Interleaved timing on a noisy machine: which of several runs is faster, and how sure that is.
 
-All candidates run once per round, so a slow spell hits each of them, and only ratios within a round
-are used.
+All candidates run once per round, so a slow spell hits each of them alike. Other work on the
+machine only ever adds time: a candidate's time is the lower quartile of its samples, a ratio is
+one of such times, so that it is what the times of the same report give, and its interval is a
+bootstrap over rounds (Efron and Tibshirani, An Introduction to the Bootstrap, section 13.3).
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from qcompiler.errors import ConfigurationError
 
@@ -20,6 +21,12 @@ CONFIDENCE = 0.95
 _TICK = 1e-3
 """A sample lasts at least this many seconds; faster runs are repeated within it."""
 _WARMUP = 2
+_QUARTILE = 0.25
+_RESAMPLES = 200
+_WIDE = 1.15
+"""Ends of an interval that are further apart than this are told."""
+_CHECK_GROWTH = 1.1
+"""Rounds between two looks at the intervals grow by this factor: a look costs a bootstrap."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +34,14 @@ class Latency:
     """Timing of one candidate.
 
     Attributes:
-        median: Seconds per run.
-        ratio: Median over rounds of its time / the baseline's; below 1 is faster than it.
+        seconds: Of one run: the lower quartile over the rounds.
+        ratio: Its seconds / the baseline's; below 1 is faster than it.
         low: Lower end of the confidence interval of `ratio`.
         high: Upper end.
         rounds: Rounds measured.
     """
 
-    median: float
+    seconds: float
     ratio: float
     low: float
     high: float
@@ -44,6 +51,14 @@ class Latency:
     def faster(self) -> bool:
         """Whether it beats the baseline, by the confidence interval."""
         return self.high < 1.0
+
+    @property
+    def speed(self) -> str:
+        """How many times faster: `2.10x`, with its interval where that is wide."""
+        shown = f"{1 / self.ratio:.2f}x"
+        if self.high <= _WIDE * self.low:
+            return shown
+        return f"{shown} (machine busy: {1 / self.high:.2f}x to {1 / self.low:.2f}x)"
 
     @property
     def slower(self) -> bool:
@@ -85,13 +100,15 @@ def compare_latency(
     end = clock() + budget_seconds
     repeats = {name: _warm_up(run, clock) for name, run in runs.items()}
     times: dict[str, list[float]] = {name: [] for name in names}
-    rounds = 0
+    rounds, look = 0, float(min_rounds)
     while rounds < min_rounds or clock() < end:
         for name in _rotated(names, rounds):
             times[name].append(_sample(runs[name], repeats[name], clock))
         rounds += 1
-        if rounds >= min_rounds and _is_decided(times, reference, decisive):
-            break
+        if rounds >= look:
+            look = rounds * _CHECK_GROWTH
+            if _is_decided(times, reference, decisive):
+                break
     return {name: _latency(times[name], times[reference]) for name in names}
 
 
@@ -105,19 +122,19 @@ def fastest(run: Run, repeats: int, clock: Callable[[], float] = time.perf_count
     return min(taken)
 
 
-def median_interval(
-    samples: Sequence[float], confidence: float = CONFIDENCE
+def ratio_interval(
+    samples: Sequence[float], reference: Sequence[float], confidence: float = CONFIDENCE
 ) -> tuple[float, float]:
-    """Distribution-free confidence interval of the median, from order statistics.
-
-    The number of samples below the median is Binomial(n, 1/2) (Conover, Practical Nonparametric
-    Statistics, 3rd ed., section 3.2). With few samples it is the whole span.
-    """
-    ordered = np.sort(np.asarray(samples, np.float64))
-    n = len(ordered)
-    below = int(stats.binom.ppf((1 - confidence) / 2, n, 0.5))
-    lowest = max(below - 1, 0)
-    return float(ordered[lowest]), float(ordered[n - 1 - lowest])
+    """Bootstrap interval of the ratio of lower quartiles, whole rounds drawn anew (fixed seed)."""
+    draws = np.random.default_rng(0).integers(0, len(samples), (_RESAMPLES, len(samples)))
+    own, other = (
+        np.quantile(np.asarray(each, np.float64)[draws], _QUARTILE, axis=1)
+        for each in (samples, reference)
+    )
+    ratios = np.divide(own, other, out=np.ones_like(own), where=other > 0)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(ratios, [tail, 1 - tail])
+    return float(low), float(high)
 
 
 def _warm_up(run: Run, clock: Callable[[], float]) -> int:
@@ -150,7 +167,7 @@ def _is_decided(times: Mapping[str, list[float]], reference: str, margin: float)
     for name, samples in times.items():
         if name == reference:
             continue
-        low, high = median_interval(_ratios(samples, times[reference]))
+        low, high = ratio_interval(samples, times[reference])
         apart = high < 1 - margin or low > 1 + margin
         equal = low > 1 - margin and high < 1 + margin
         if not (apart or equal):
@@ -158,13 +175,9 @@ def _is_decided(times: Mapping[str, list[float]], reference: str, margin: float)
     return True
 
 
-def _ratios(samples: Sequence[float], reference: Sequence[float]) -> list[float]:
-    """Ratios of the same rounds; a clock that stood still gives 1."""
-    pairs = zip(samples, reference, strict=True)
-    return [own / other if other > 0 else 1.0 for own, other in pairs]
-
-
 def _latency(samples: Sequence[float], reference: Sequence[float]) -> Latency:
-    ratios = _ratios(samples, reference)
-    low, high = median_interval(ratios)
-    return Latency(float(np.median(samples)), float(np.median(ratios)), low, high, len(samples))
+    """A clock that stood still gives the ratio 1."""
+    own, other = (float(np.quantile(each, _QUARTILE)) for each in (samples, reference))
+    ratio = own / other if other > 0 else 1.0
+    low, high = ratio_interval(samples, reference)
+    return Latency(own, ratio, min(low, ratio), max(high, ratio), len(samples))

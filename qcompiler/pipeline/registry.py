@@ -13,12 +13,11 @@ import inspect
 import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import metadata
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from qcompiler.errors import RegistryError
+from qcompiler.errors import RegistryError, did_you_mean
 from qcompiler.ir.program import Property
 from qcompiler.pipeline.contract import Pass
 from qcompiler.target.contract import Target
@@ -138,11 +137,10 @@ class Registry(Generic[T]):
     def _entry(self, name: str) -> Entry:
         if name in self.entries():
             return self.entries()[name]
-        near = get_close_matches(name, self.names(), n=1, cutoff=0.5)
         raise RegistryError(
             f"there is no {self.kind} '{name}'",
             why=f"known are: {', '.join(self.names()) or 'none'}",
-            fix=f"did you mean '{near[0]}'?" if near else f"see `qcompiler {self._listing}`",
+            fix=did_you_mean(name, self.names(), f"see `qcompiler {self._listing}`"),
         )
 
     def _load(self, entry: Entry) -> type[T]:

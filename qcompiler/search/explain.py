@@ -71,4 +71,5 @@ def _reason(
 
 
 def _micro(seconds: float) -> str:
-    return f"{1e6 * seconds:.0f} µs"
+    number = 1e6 * seconds
+    return f"{number:.0f} µs" if abs(number) >= 100 else f"{number:.3g} µs"

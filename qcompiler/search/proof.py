@@ -49,7 +49,7 @@ class Proof:
         runs = {name: _runner(each, feeds) for name, each in artifacts.items()}
         timed = compare_latency(runs, self.seconds, _LEAST_ROUNDS)
         return {
-            name: replace(each, median=each.median / len(feeds)) for name, each in timed.items()
+            name: replace(each, seconds=each.seconds / len(feeds)) for name, each in timed.items()
         }
 
     def _affordable(self, feed: Feed, contenders: int) -> int:

@@ -236,7 +236,7 @@ class _Chooser:
         if candidate is None:
             how = "measured" if model is None else f"that {model} knows of"
             return f"float is returned: nothing {how} was better within the loss allowed"
-        speed = f"{1 / latencies[chosen].ratio:.2f}x" + (f" by {model}" if model else "")
+        speed = latencies[chosen].speed + (f" by {model}" if model else "")
         quality = f"SQNR {sqnr_db(candidate.loss or 0.0):.1f} dB"
         if not candidate.quantized:
             return f"float is returned, rewritten: {speed}; no quantized form was better"
