@@ -21,7 +21,7 @@ FOLDERS = {"qcompiler": "qcompiler", "passes": "qcompiler.passes", "backends": "
 LAYERS = (
     "printable", "errors", "files", "quantization", "ir", "config", "frontends", "target",
     "decisions", "execution", "pipeline", "calibration", "search", "report", "passes", "backends",
-    "compiled", "compile", "lint", "compare", "console", "cli",
+    "compiled", "compile", "lint", "compare", "console", "cli", "__main__",
 )  # fmt: skip
 TYPE_ONLY_UPWARD = {
     ("qcompiler.errors", "qcompiler.ir.diagnostics"),
