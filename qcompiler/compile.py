@@ -24,7 +24,7 @@ from qcompiler.errors import (
 )
 from qcompiler.execution.feeds import normalize_feed, surplus_of
 from qcompiler.execution.session import OrtSession
-from qcompiler.frontends import load
+from qcompiler.frontends.load import Dynamic, load
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program
@@ -48,6 +48,7 @@ def compile(  # noqa: A001 - the project's one verb
     calibration: Iterable[Any] | None = None,
     *,
     example_inputs: Any = None,
+    dynamic: Dynamic = None,
     scheme: str | Scheme = "auto",
     overrides: Mapping[str, str] | None = None,
     plan: Plan | None = None,
@@ -76,6 +77,8 @@ def compile(  # noqa: A001 - the project's one verb
         calibration: Feeds (dicts by input name, tuples, or arrays; numpy or torch); read once and
             streamed, so a generator over any number of samples does.
         example_inputs: Arguments for capturing a torch module; the first feed by default.
+        dynamic: Which dimensions of a torch module's inputs stay open, see `load`. By default the
+            batch, and what differs between the first feeds.
         scheme: `auto`, `int8`, `dynamic`, `int8-weights`, `int4-weights`, `float32`, or a
             `Scheme`.
         overrides: Precision by glob over module paths, node names or `op:OpType`.
@@ -108,12 +111,13 @@ def compile(  # noqa: A001 - the project's one verb
         raise ConfigurationError(f"checkpoint must be a path, it is {checkpoint!r}")
     effort, asked = recipe_of(recipe), scheme_of(scheme)
     chosen = target_of(target)
-    source, feeds = _loaded(model, calibration, example_inputs)
+    source, feeds = _loaded(model, calibration, example_inputs, dynamic)
     reporter = _reporter(progress)
     program = source.clone()
     context = PassContext(chosen, None, reporter, executor, {"checkpoint": checkpoint})
     reports = [_pipeline(pipeline).run(program, context)]
-    kept = _calibrated(program, chosen, feeds, asked, effort, context, reports)
+    islands = _has_static_islands(overrides, plan)
+    kept = _calibrated(program, chosen, feeds, asked, effort, context, reports, islands)
     spent = time.perf_counter() - started
     limited = replace(effort, seconds=effort.search_seconds(spent))
     nothing = asked.is_auto and plan is None and not chosen.regions(program)
@@ -140,19 +144,26 @@ def compile(  # noqa: A001 - the project's one verb
 
 
 def _loaded(
-    model: object, calibration: Iterable[Any] | None, example_inputs: Any
+    model: object, calibration: Iterable[Any] | None, example_inputs: Any, dynamic: Any
 ) -> tuple[Program, Iterable[Any] | None]:
     """The source as a program, and the feeds, of which none is taken yet."""
-    first, feeds = _peeked(calibration)
+    first, others, feeds = _peeked(calibration)
     if example_inputs is None:
-        source = load(model, first, surplus=True)
+        source = load(model, first, dynamic=dynamic, surplus=True, others=others)
     else:
-        source = load(model, example_inputs)
+        source = load(model, example_inputs, dynamic=dynamic)
     _allow_surplus(source, first)
     if isinstance(calibration, FeedFiles):
         files = (*source.provenance.files, *(each.absolute() for each in calibration.files))
         source.provenance = replace(source.provenance, files=files)
     return source, feeds
+
+
+def _has_static_islands(overrides: object, plan: object) -> bool:
+    """Whether overrides or a plan ask for ranges, whatever the scheme; `Goal` checks their types."""
+    named = list(overrides.values()) if isinstance(overrides, Mapping) else []
+    named += plan.precisions.values() if isinstance(plan, Plan) else ()
+    return any(Scheme(each).needs_calibration for each in named)
 
 
 def _baseline(target: Target, program: Program, model: object, feeds: Sequence[Feed]) -> Artifact:
@@ -210,24 +221,45 @@ def _runner(target: Target, program: Program, artifact: Artifact) -> Run:
     return OrtSession(program.model).run_checked
 
 
-def _peeked(calibration: Iterable[Any] | None) -> tuple[Any, Iterable[Any] | None]:
-    """The first feed (None if there is no data) and an iterable that still holds it.
+_PEEKED = 8
+"""First feeds that are compared to see which dimensions differ."""
+
+
+def _peeked(
+    calibration: Iterable[Any] | None,
+) -> tuple[Any, Sequence[Any], Iterable[Any] | None]:
+    """The first feed (None if there is no data), a few more, and an iterable that holds them all.
 
     Raises:
-        CalibrationError: There are no feeds.
+        CalibrationError: There are no feeds, or it is something else.
     """
     if calibration is None:
-        return None, None
+        return None, (), None
+    if isinstance(calibration, str | bytes | Path):
+        raise CalibrationError(
+            f"calibration data is an iterable of feeds, not the path {str(calibration)!r}",
+            fix="load it: the command line's --calibration takes files",
+        )
+    if not isinstance(calibration, Iterable):
+        raise CalibrationError(
+            f"calibration data is an iterable of feeds, not a {type(calibration).__name__}",
+            fix="pass a list of feeds, or a generator",
+        )
+    if isinstance(calibration, Mapping):
+        raise CalibrationError(
+            "calibration data is an iterable of feeds, this is one dict",
+            fix="pass a list of feeds: calibration=[feed]",
+        )
     if isinstance(calibration, Sequence):
-        if not calibration:
-            raise CalibrationError("the calibration data is empty", fix="give some feeds")
-        return calibration[0], calibration
-    iterator = iter(calibration)
-    try:
-        first = next(iterator)
-    except StopIteration as error:
-        raise CalibrationError("the calibration data is empty", fix="give some feeds") from error
-    return first, itertools.chain([first], iterator)
+        first = list(calibration[:_PEEKED])
+        feeds: Iterable[Any] = calibration
+    else:
+        iterator = iter(calibration)
+        first = list(itertools.islice(iterator, _PEEKED))
+        feeds = itertools.chain(first, iterator)
+    if not first:
+        raise CalibrationError("the calibration data is empty", fix="give some feeds")
+    return first[0], first[1:], feeds
 
 
 def _allow_surplus(source: Program, first: Any) -> None:
@@ -271,8 +303,11 @@ def _calibrated(
     effort: Recipe,
     context: PassContext,
     reports: list[PipelineReport],
+    islands: bool,
 ) -> Samples:
     """Observes and calibrates; returns the samples that were kept.
+
+    With `islands`, overrides or a plan ask for ranges where the scheme does not.
 
     Raises:
         CalibrationError: The scheme needs calibration data and there is none.
@@ -285,7 +320,7 @@ def _calibrated(
             )
         return Samples((), 0)
     keeper = Keeper(program.signature, feeds, 4 * effort.samples)
-    if not scheme.needs_calibration:
+    if not (scheme.needs_calibration or islands):
         for _ in keeper:
             pass
         return Samples(tuple(keeper.kept[: effort.samples]), keeper.seen)

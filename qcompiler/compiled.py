@@ -24,6 +24,7 @@ from qcompiler.report.report import Figure, Report, pass_rows, region_rows, wors
 from qcompiler.search.base import told
 from qcompiler.search.candidates import Candidate
 from qcompiler.search.goal import Selection
+from qcompiler.search.options import unmet_overrides
 from qcompiler.target.contract import Artifact, KernelCount, Target
 from qcompiler.target.placement import lowered_regions
 
@@ -149,6 +150,13 @@ class Compiled:
         check_destination(destination)
         self.artifact.save(destination)
         return destination
+
+    def __repr__(self) -> str:
+        return f"<Compiled {self.report.source} for {self.target.name}: {self.report.summary}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the outcome and the figures; `report.html()` has everything."""
+        return self.report._repr_html_()
 
     @property
     def module(self) -> Any:
@@ -319,6 +327,7 @@ def _report(
     found += [each for report in reports for each in report.diagnostics]
     found += [each for options in selection.options for each in target.objections(options.region)]
     warnings = [*selection.warnings, *source.provenance.warnings, *_promises(selection, target)]
+    warnings += unmet_overrides(selection.options)
     rows = region_rows([each.region for each in selection.options], selection.plan)
     return Report(
         source=source.provenance.source,

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 import onnx_ir as ir
 
-from qcompiler.errors import ConfigurationError
+from qcompiler.errors import ConfigurationError, did_you_mean
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.origin import module_path, source_line
 from qcompiler.ir.plan import FLOAT
@@ -30,6 +30,7 @@ class Options:
         others: Legal forms that only a scheme or a plan that names them brings in.
         reasons: Why other forms are not there, in words.
         pinned: The precision an override asks for, None when the compiler may choose.
+        unmet: Overrides, as `pattern=precision`, that match and ask for a form it does not have.
     """
 
     region: Region
@@ -37,6 +38,7 @@ class Options:
     reasons: tuple[str, ...] = ()
     pinned: str | None = None
     others: tuple[Implementation, ...] = ()
+    unmet: tuple[str, ...] = ()
 
     def named(self, precision: str) -> Implementation | None:
         """The implementation of that name; None for float or an unknown one."""
@@ -57,23 +59,63 @@ def region_options(
         program: A calibrated program (static forms need observations).
         target: Gives legal implementations.
         regions: The target's regions of the program.
-        overrides: Precision by glob; matched against the module path, the node name and
-            `op:OpType`; the last match wins.
+        overrides: Precision by glob; matched against the module path, those of the modules around
+            it, the node name and `op:OpType`; the last match that is legal wins.
 
     Raises:
-        ConfigurationError: An override matches nothing, or asks for what is not legal.
+        ConfigurationError: An override matches nothing, or nothing that has the form it asks for.
     """
     rules = dict(overrides or {})
     matched: set[str] = set()
     found = [_options(program, target, region, rules, matched) for region in regions]
-    for pattern in rules:
+    for pattern, precision in rules.items():
         if pattern not in matched:
-            raise ConfigurationError(
-                f"the override {pattern!r} matches no quantizable region",
-                why="it is compared with module paths, node names and op:OpType",
-                fix="`qcompiler inspect MODEL` lists the regions",
-            )
+            raise _matches_nothing(pattern, regions)
+        _require_met(pattern, precision, found, target)
     return found
+
+
+def _matches_nothing(pattern: str, regions: Sequence[Region]) -> ConfigurationError:
+    names = [name for region in regions for name in _names(region)]
+    return ConfigurationError(
+        f"the override {pattern!r} matches no quantizable region",
+        why="it is compared with module paths, node names and op:OpType",
+        fix=did_you_mean(
+            pattern, dict.fromkeys(names), "`qcompiler inspect MODEL` lists the regions"
+        ),
+    )
+
+
+def _require_met(pattern: str, precision: str, options: Sequence[Options], target: Target) -> None:
+    """An override that no matching region can take is a mistake; one that some can is not."""
+    matching = [each for each in options if _matches(pattern, each.region)]
+    rule = f"{pattern}={precision}"
+    if any(rule not in each.unmet for each in matching):
+        return
+    first = matching[0]
+    legal = dict.fromkeys(
+        form.precision for each in matching for form in (*each.implementations, *each.others)
+    )
+    raise ConfigurationError(
+        f"{precision!r} is not legal for {first.region} on {target.name}",
+        where=f"the override {pattern!r}, which matches {len(matching)} regions",
+        why="; ".join(first.reasons) or None,
+        fix=f"legal here: {', '.join([FLOAT, *legal])}",
+    )
+
+
+def unmet_overrides(options: Sequence[Options]) -> list[str]:
+    """One sentence for each override that some of its regions cannot take."""
+    places: dict[str, list[str]] = {}
+    for each in options:
+        for rule in each.unmet:
+            places.setdefault(rule, []).append(module_path(each.region.anchor) or each.region.key)
+    return [
+        f"the override {rule} does not apply to {len(names)} regions, which have no such form: "
+        + ", ".join(names[:5])
+        + (", ..." if len(names) > 5 else "")
+        for rule, names in places.items()
+    ]
 
 
 def denials(target: Target, options: Sequence[Options], wanted: str) -> tuple[Diagnostic, ...]:
@@ -130,29 +172,42 @@ def _options(
             legal.append(implementation)
         else:
             reasons.append(f"{implementation.precision}: {missing}")
-    pinned = None
+    pinned: str | None = None
+    unmet: tuple[str, ...] = ()
     for pattern, precision in rules.items():
         if _matches(pattern, region):
             matched.add(pattern)
-            pinned = precision
+            form = _form_of(precision, legal)
+            pinned = form or pinned
+            unmet += () if form else (f"{pattern}={precision}",)
     offered = tuple(each for each in legal if each.searched or each.precision == pinned)
     others = tuple(each for each in legal if each not in offered)
-    options = Options(region, offered, tuple(reasons), pinned, others)
-    if pinned is not None and pinned != FLOAT and options.named(pinned) is None:
-        legal_names = ", ".join([FLOAT, *(each.precision for each in legal)])
-        raise ConfigurationError(
-            f"{pinned!r} is not legal for {region} on {target.name}",
-            why="; ".join(reasons) or None,
-            fix=f"legal here: {legal_names}",
-        )
-    return options
+    return Options(region, offered, tuple(reasons), pinned, others, unmet)
+
+
+def _form_of(precision: str, legal: Sequence[Implementation]) -> str | None:
+    """The legal form that an override means."""
+    names = [FLOAT, *(each.precision for each in legal)]
+    return precision if precision in names else None
+
+
+def _names(region: Region) -> list[str]:
+    """What an override may call a region."""
+    return [name for name in (region.key, module_path(region.anchor), f"op:{region.kind}") if name]
 
 
 def _matches(pattern: str, region: Region) -> bool:
+    """By op, by node name, or by the path of its module or of one around it."""
     if pattern.startswith("op:"):
         return fnmatchcase(region.kind, pattern[3:])
-    names = [region.key, module_path(region.anchor) or ""]
-    return any(fnmatchcase(name, pattern) for name in names if name)
+    parts = (module_path(region.anchor) or "").split(".")
+    around = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
+    subtree = pattern.removesuffix(".*")
+    return any(
+        fnmatchcase(name, pattern) or fnmatchcase(name, subtree)
+        for name in [region.key, *around]
+        if name
+    )
 
 
 def _missing_data(program: Program, region: Region, form: Implementation) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,12 @@ Dynamic = bool | Mapping[str, Any] | tuple[Any, ...] | None
 
 @rare_collections()
 def load(
-    model: object, example_inputs: Any = None, *, dynamic: Dynamic = None, surplus: bool = False
+    model: object,
+    example_inputs: Any = None,
+    *,
+    dynamic: Dynamic = None,
+    surplus: bool = False,
+    others: Sequence[Any] = (),
 ) -> Program:
     """Brings a model of any supported kind into the IR. The source is never changed.
 
@@ -35,14 +40,23 @@ def load(
             insists; False fixes all; a dict or tuple is `dynamic_shapes` of `torch.export.export`.
         surplus: For torch modules: the example is a calibration feed, which may hold more entries
             than `forward` takes, such as labels.
+        others: For torch modules: further feeds; a dimension in which they differ from the example
+            stays symbolic, unless `dynamic` says otherwise.
 
     Raises:
         UnreadableModelError: The file or graph cannot be read.
         UnsupportedOpsetError: Its opset has no way to the working one.
         FeedError: The torch module itself cannot run the example.
         ExportError: PyTorch could not capture the module; names the user's file and line.
-        ConfigurationError: `model` is none of these, or a module came without example inputs.
+        ConfigurationError: `model` is none of these, a module came without example inputs, or
+            `dynamic` with something that is no module.
     """
+    if dynamic is not None and isinstance(model, str | Path | Program | onnx.ModelProto | ir.Model):
+        raise ConfigurationError(
+            "dynamic is for torch modules",
+            why="which dimensions of an ONNX model are open stands in the model",
+            fix="leave it out, or rename the dimensions of the model's inputs",
+        )
     match model:
         case str() | Path():
             return program_from_path(Path(model))
@@ -56,7 +70,7 @@ def load(
         from qcompiler.frontends import torch_module
 
         if torch_module.accepts(model):
-            return torch_module.program_from_torch(model, example_inputs, dynamic, surplus)
+            return torch_module.program_from_torch(model, example_inputs, dynamic, surplus, others)
     raise ConfigurationError(
         f"cannot take a model of type {type(model).__name__}",
         fix="give a path, onnx.ModelProto, onnx_ir.Model, torch.nn.Module, fx.GraphModule, "

@@ -7,8 +7,8 @@ that a feed that the module cannot run is told as that, and not as a failure of 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -29,12 +29,14 @@ class Call:
         kwargs: Named arguments.
         signature: Of `forward`, if it has one of its own.
         surplus: What else the example held.
+        open_axes: By identity of a tensor of the call: axes that differ in other feeds.
     """
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any] = field(default_factory=dict)
     signature: inspect.Signature | None = None
     surplus: Surplus | None = None
+    open_axes: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
 
 def example_call(module: torch.nn.Module, example_inputs: Any, surplus: bool = False) -> Call:
@@ -78,6 +80,30 @@ def example_call(module: torch.nn.Module, example_inputs: Any, surplus: bool = F
     if not failures or not (direct or shorter):
         raise _misfit(module, signature, example_inputs)
     raise _refused(module, example_inputs, shorter, failures)
+
+
+def opened(call: Call, others: Sequence[Any]) -> Call:
+    """The call with the axes, behind the first, in which other feeds differ from it."""
+    tensors, nest = pytree.tree_flatten((call.args, call.kwargs))
+    axes: dict[int, set[int]] = {}
+    for other in others:
+        feed = other if call.surplus is None else call.surplus.without(other)
+        for args, kwargs in spellings(feed):
+            leaves, found = pytree.tree_flatten((args, {str(k): v for k, v in kwargs.items()}))
+            if found != nest:
+                continue
+            for mine, theirs in zip(tensors, leaves, strict=True):
+                axes.setdefault(id(mine), set()).update(_differing(mine, theirs))
+            break
+    known = {key: tuple(sorted(each)) for key, each in axes.items() if each}
+    return replace(call, open_axes=known)
+
+
+def _differing(mine: Any, theirs: Any) -> Iterator[int]:
+    """Axes from 1 on in which two arrays of one rank differ."""
+    one, two = getattr(mine, "shape", ()), getattr(theirs, "shape", ())
+    if isinstance(mine, torch.Tensor) and len(one) == len(two):
+        yield from (axis for axis in range(1, len(one)) if one[axis] != two[axis])
 
 
 def _binds(signature: inspect.Signature, args: Any, kwargs: Any) -> bool:

@@ -189,7 +189,8 @@ def _batch_shapes(call: Call, insist: bool) -> dict[str, Any]:
     def dims(leaf: Any) -> Any:
         # One row beside tensors of several is a parameter such as a scale, not a batch.
         is_batch = isinstance(leaf, torch.Tensor) and leaf.ndim and (single or len(leaf) > 1)
-        return {0: kind} if is_batch else None
+        axes = call.open_axes.get(id(leaf), ())
+        return ({0: kind} if is_batch else {}) | dict.fromkeys(axes, kind) or None
 
     return {name: _dims_of(value, dims) for name, value in bound.items()}
 

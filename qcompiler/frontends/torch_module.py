@@ -9,7 +9,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from onnxscript import optimizer
 from qcompiler.errors import ExportError, QCompilerError
 from qcompiler.frontends.cleaning import clean
 from qcompiler.frontends.opset import to_working_opset
-from qcompiler.frontends.torch_arguments import Call, example_call, example_of
+from qcompiler.frontends.torch_arguments import Call, example_call, example_of, opened
 from qcompiler.frontends.torch_calls import Convention, calling_convention
 from qcompiler.frontends.torch_capture import captures, evaluating, symbolic_ones
 from qcompiler.frontends.torch_failures import place_of, translation_error
@@ -43,7 +43,7 @@ def accepts(model: object) -> bool:
 
 
 def program_from_torch(
-    model: Any, example_inputs: Any, dynamic: Any, surplus: bool = False
+    model: Any, example_inputs: Any, dynamic: Any, surplus: bool = False, others: Sequence[Any] = ()
 ) -> Program:
     """Captures a module, GraphModule or ExportedProgram and brings it into the IR.
 
@@ -60,7 +60,7 @@ def program_from_torch(
         if isinstance(model, torch.export.ExportedProgram):
             return _finished(model, example_of(model), _describe(model), [])
         model = evaluating(model)
-        call = example_call(model, example_inputs, surplus)
+        call = opened(example_call(model, example_inputs, surplus), others)
         first: ExportError | None = None
         surplus_notes = [str(call.surplus)] if call.surplus else []
         for exported, notes in captures(model, call, dynamic):

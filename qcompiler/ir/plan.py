@@ -51,6 +51,13 @@ class Plan:
     rewritten: bool = True
     variants: tuple[str, ...] | None = None
 
+    def __repr__(self) -> str:
+        counts: dict[str, int] = {}
+        for choice in self.choices.values():
+            counts[choice.precision] = counts.get(choice.precision, 0) + 1
+        shown = ", ".join(f"{count} {name}" for name, count in counts.items())
+        return f"<Plan for {self.target}: {shown or 'no regions'}>"
+
     def precision(self, key: str) -> str:
         """The precision of a region; `float32` for one the plan does not name."""
         choice = self.choices.get(key)

@@ -80,6 +80,12 @@ class Program:
     placement: Placement | None = None
     properties: frozenset[Property] = frozenset()
 
+    def __repr__(self) -> str:
+        inputs = ", ".join(map(str, self.signature.inputs))
+        outputs = ", ".join(map(str, self.signature.outputs))
+        nodes = len(self.graph)
+        return f"<Program {self.provenance.source}: {nodes} nodes, ({inputs}) → ({outputs})>"
+
     @property
     def graph(self) -> ir.Graph:
         """The main graph."""

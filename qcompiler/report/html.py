@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from html import escape
+
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from qcompiler.report.plots import layer_times
 from qcompiler.report.report import Report
 from qcompiler.report.showing import shown
 from qcompiler.report.tables import show_figure, show_seconds
+
+
+def render_brief(report: Report) -> str:
+    """A few lines for a notebook cell."""
+    lines = [f"<b>{escape(report.source)} → {escape(report.target)}</b>", escape(report.summary)]
+    lines += [f"warning: {escape(each)}" for each in report.warnings]
+    for each in report.figures:
+        shown = [show_figure(value, each.unit) for value in (each.float_value, each.compiled_value)]
+        lines.append(f"{escape(each.name)}: {shown[0]} → {shown[1]}")
+    return "<br>".join(line for line in lines if line)
 
 
 def render_html(report: Report) -> str:

@@ -115,6 +115,15 @@ class Report:
     seconds: float | None = None
     variants: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"<Report {self.source} for {self.target}: {self.summary}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the outcome, warnings and figures."""
+        from qcompiler.report.html import render_brief
+
+        return render_brief(self)
+
     def figure(self, name: str) -> Figure | None:
         """The figure of this name, None if it was not taken."""
         return next((each for each in self.figures if each.name == name), None)

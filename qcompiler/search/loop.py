@@ -91,6 +91,7 @@ class Search:
             self._profile(trials)
             self._refine()
         except KeyboardInterrupt:
+            self.state.interrupted = True
             self._note("interrupted: keeping the best so far")
         finally:
             self.progress.finish()

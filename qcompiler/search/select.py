@@ -95,6 +95,10 @@ def _pace(source: Program, target: Target, samples: Samples) -> Pace:
     return Pace(lambda: one.lower(source), samples.feeds)
 
 
+_HURRY = 0.5
+"""Seconds of timing after an interruption."""
+
+
 @dataclass(eq=False)
 class _Chooser:
     source: Program
@@ -117,16 +121,17 @@ class _Chooser:
         asked = plan.variants is not None
         candidate = built(self.workshop, plan, self.workshop.variants if asked else ())
         candidate = candidate if asked else self.workshop.refined(candidate)
-        latencies = self._proof.timed({"compiled": candidate.artifact})
+        latencies = self._proof().timed({"compiled": candidate.artifact})
         summary = f"{candidate.quantized} of {len(self.workshop.options)} regions as asked"
         chosen = self._selection(candidate, "compiled", summary, latencies, (candidate,), ())
         over = over_bound(self.workshop, candidate, self.goal)
         over += over_score(chosen.score, self.goal) if chosen.score else []
         return replace(chosen, warnings=tuple(over))
 
-    @property
-    def _proof(self) -> Proof:
-        return Proof(self.baseline, self.workshop, self.samples.feeds, self.effort.timing)
+    def _proof(self, interrupted: bool = False) -> Proof:
+        """Whoever interrupts the search waits for a short timing only."""
+        seconds = min(_HURRY, self.effort.timing) if interrupted else self.effort.timing
+        return Proof(self.baseline, self.workshop, self.samples.feeds, seconds)
 
     def search(self) -> Selection:
         """Searches under the goal, then times the best few against float."""
@@ -157,7 +162,9 @@ class _Chooser:
         )
         state = search.run()
         finalists = self._finalists(search)
-        latencies = self._proof.timed({name: each.artifact for name, each in finalists.items()})
+        latencies = self._proof(state.interrupted).timed(
+            {name: each.artifact for name, each in finalists.items()}
+        )
         objective = search.objective
         chosen = choose(objective, finalists, latencies, search.prints)
         candidate = finalists.get(chosen)
@@ -166,6 +173,7 @@ class _Chooser:
             chosen = choose(objective, finalists, latencies, search.prints)
             candidate = finalists.get(chosen)
         summary = self._summary(candidate, latencies, chosen)
+        summary += "; the search was interrupted" if state.interrupted else ""
         frontier = tuple(self.workshop.known(each) for each in state.frontier)
         selection = self._selection(
             candidate, chosen, summary, latencies, frontier, (*self.base.log, *state.log)

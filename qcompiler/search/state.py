@@ -55,9 +55,11 @@ class SearchState:
         sensitivities: Losses of single quantizations as probed, once that was done.
         losses: The same, fitted to the plans measured since.
         log: One line per step, for the report.
+        interrupted: Whether the user ended it.
     """
 
     frontier: list[Candidate] = field(default_factory=list)
     sensitivities: LossModel | None = None
     losses: LossModel | None = None
     log: list[str] = field(default_factory=list)
+    interrupted: bool = False
