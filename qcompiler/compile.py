@@ -160,7 +160,7 @@ def _loaded(
 
 
 def _has_static_islands(overrides: object, plan: object) -> bool:
-    """Whether overrides or a plan ask for ranges, whatever the scheme; `Goal` checks their types."""
+    """Whether overrides or a plan ask for ranges, whatever the scheme; `Goal` checks types."""
     named = list(overrides.values()) if isinstance(overrides, Mapping) else []
     named += plan.precisions.values() if isinstance(plan, Plan) else ()
     return any(Scheme(each).needs_calibration for each in named)
