@@ -112,6 +112,10 @@ def compile(  # noqa: A001 - the project's one verb
     effort, asked = recipe_of(recipe), scheme_of(scheme)
     chosen = target_of(target)
     source, feeds = _loaded(model, calibration, example_inputs, dynamic)
+    if feeds is None and asked.is_auto and plan is None:
+        _warn(
+            source, "there is no calibration data: nothing runs in static int8, nothing was timed"
+        )
     reporter = _reporter(progress)
     program = source.clone()
     context = PassContext(chosen, None, reporter, executor, {"checkpoint": checkpoint})
@@ -274,8 +278,13 @@ def _allow_surplus(source: Program, first: Any) -> None:
     surplus = surplus_of(signature, first)
     if surplus is not None:
         source.signature = replace(signature, surplus=surplus)
-        warnings = (*source.provenance.warnings, str(surplus))
-        source.provenance = replace(source.provenance, warnings=warnings)
+        _warn(source, str(surplus))
+
+
+def _warn(source: Program, text: str) -> None:
+    """Puts a sentence in front of the report."""
+    warnings = (*source.provenance.warnings, text)
+    source.provenance = replace(source.provenance, warnings=warnings)
 
 
 def _pipeline(given: Pipeline | str | None) -> Pipeline:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from qcompiler.decisions.forms import unmet_overrides
 from qcompiler.errors import ArtifactError, ConfigurationError
 from qcompiler.execution.feeds import call_leaves, checked_feed, normalize_feed
 from qcompiler.execution.verification import Verification, verify_artifact
@@ -24,7 +25,6 @@ from qcompiler.report.report import Figure, Report, pass_rows, region_rows, wors
 from qcompiler.search.base import told
 from qcompiler.search.candidates import Candidate
 from qcompiler.search.goal import Selection
-from qcompiler.search.options import unmet_overrides
 from qcompiler.target.contract import Artifact, KernelCount, Target
 from qcompiler.target.placement import lowered_regions
 

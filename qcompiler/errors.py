@@ -169,7 +169,8 @@ def nearest(written: str, known: Iterable[str]) -> str | None:
     names = list(known)
     plain = _letters(written)
     same = [name for name in names if _letters(name) == plain]
-    near = same or get_close_matches(written, names, n=1, cutoff=0.6)
+    begun = [name for name in names if plain and _letters(name).startswith(plain)]
+    near = same or sorted(begun, key=len) or get_close_matches(written, names, n=1, cutoff=0.6)
     short = [name for name in names if _is_short(plain, _letters(name))]
     far = get_close_matches(written, names, n=1, cutoff=0.5)
     return next(iter([*near, *sorted(short, key=len), *far]), None)

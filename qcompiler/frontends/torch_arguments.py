@@ -132,6 +132,8 @@ def _shorter(signature: inspect.Signature, example: Any, double: bool) -> Iterat
 
 def _is_direct(fitting: list[Call], example: Any) -> bool:
     """Whether the whole example fits `forward` entry by entry: then each entry means something."""
+    if isinstance(example, Mapping):
+        return any(call.kwargs for call in fitting)
     if not isinstance(example, list | tuple):
         return bool(fitting)
     count = len(example)

@@ -41,11 +41,11 @@ def leaves(value: Any, spec: pytree.TreeSpec, path: str) -> Iterator[tuple[str, 
     Raises:
         FeedError: The value is nested otherwise; names the place.
     """
-    if spec.is_leaf():
+    parts, own = pytree.tree_flatten(value, is_leaf=lambda each: each is not value)
+    if spec.is_leaf() and own.is_leaf():
         yield path, value
         return
-    parts, own = pytree.tree_flatten(value, is_leaf=lambda each: each is not value)
-    if own.is_leaf():
+    if spec.is_leaf() or own.is_leaf():
         raise _otherwise(path, own, spec, value)
     if spec.type in _KEYED and own.type in _KEYED:
         yield from _by_key(value, spec, path)
@@ -122,6 +122,8 @@ def _otherwise(path: str, own: pytree.TreeSpec, spec: pytree.TreeSpec, value: An
 
 
 def _described(spec: pytree.TreeSpec) -> str:
+    if spec.is_leaf():
+        return "no nest"
     kind = spec.context if _is_named(spec) else spec.type
     name = getattr(kind, "__name__", str(kind))
     if spec.type in _KEYED:

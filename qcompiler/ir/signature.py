@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from qcompiler.errors import FeedError
 from qcompiler.ir.sizes import SizeRule
 from qcompiler.ir.surplus import Surplus
 
@@ -96,10 +97,28 @@ def is_tensor(leaf: Any) -> bool:
 
 
 def as_array(leaf: Any) -> Array:
-    """A numpy view of an array, a torch tensor (any device, detached) or a scalar."""
+    """A numpy view of an array, a torch tensor (any device, detached) or a scalar.
+
+    Raises:
+        FeedError: It is nothing that numpy makes an array of numbers of.
+    """
     if hasattr(leaf, "detach"):
         leaf = leaf.detach().cpu()
-    return np.asarray(leaf)
+    try:
+        array = np.asarray(leaf)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise _no_array(leaf, str(error)) from error
+    if array.dtype == object:
+        raise _no_array(leaf, "numpy makes objects of it")
+    return array
+
+
+def _no_array(leaf: Any, why: str) -> FeedError:
+    return FeedError(
+        f"a {type(leaf).__name__} was fed where an array is needed",
+        why=why,
+        fix="feed numpy arrays, torch tensors or numbers",
+    )
 
 
 def signature_of(model: ir.Model) -> Signature:
