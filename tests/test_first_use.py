@@ -116,6 +116,8 @@ def test_float64_feeds_are_taken(net: nn.Module, double: Any) -> None:
 
 def test_the_module_and_the_feed_stay_as_they_are() -> None:
     class Counting(Block):
+        count: torch.Tensor
+
         def __init__(self) -> None:
             super().__init__()
             self.register_buffer("count", torch.zeros(1))
