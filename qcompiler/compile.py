@@ -111,11 +111,8 @@ def compile(  # noqa: A001 - the project's one verb
         raise ConfigurationError(f"checkpoint must be a path, it is {checkpoint!r}")
     effort, asked = recipe_of(recipe), scheme_of(scheme)
     chosen = target_of(target)
-    source, feeds = _loaded(model, calibration, example_inputs, dynamic)
-    if feeds is None and asked.is_auto and plan is None:
-        _warn(
-            source, "there is no calibration data: nothing runs in static int8, nothing was timed"
-        )
+    quiet = not (asked.is_auto and plan is None)
+    source, feeds = _loaded(model, calibration, example_inputs, dynamic, quiet)
     reporter = _reporter(progress)
     program = source.clone()
     context = PassContext(chosen, None, reporter, executor, {"checkpoint": checkpoint})
@@ -148,15 +145,24 @@ def compile(  # noqa: A001 - the project's one verb
 
 
 def _loaded(
-    model: object, calibration: Iterable[Any] | None, example_inputs: Any, dynamic: Any
+    model: object,
+    calibration: Iterable[Any] | None,
+    example_inputs: Any,
+    dynamic: Dynamic,
+    quiet: bool,
 ) -> tuple[Program, Iterable[Any] | None]:
-    """The source as a program, and the feeds, of which none is taken yet."""
+    """The source as a program, and the feeds, of which none is taken yet.
+
+    What is to be said of the feeds is said; `quiet` if a lack of them is meant.
+    """
     first, others, feeds = _peeked(calibration)
     if example_inputs is None:
         source = load(model, first, dynamic=dynamic, surplus=True, others=others)
     else:
         source = load(model, example_inputs, dynamic=dynamic)
     _allow_surplus(source, first)
+    if first is None and not quiet:
+        _warn(source, "without calibration data nothing runs in static int8 and nothing is timed")
     if isinstance(calibration, FeedFiles):
         files = (*source.provenance.files, *(each.absolute() for each in calibration.files))
         source.provenance = replace(source.provenance, files=files)
