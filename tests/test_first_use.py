@@ -80,9 +80,9 @@ def test_an_entry_that_looks_like_an_input_is_not_left_out(net: nn.Module) -> No
 
 def test_a_call_leaves_nothing_out_that_calibration_did_not(net: nn.Module) -> None:
     compiled = _compiled(net, [IMAGES])
-    for call in (lambda: compiled((IMAGES, LABELS)), lambda: compiled(IMAGES, LABELS)):
+    for arguments in [((IMAGES, LABELS),), (IMAGES, LABELS)]:
         with pytest.raises(FeedError):
-            call()
+            compiled(*arguments)
 
 
 @pytest.mark.parametrize(

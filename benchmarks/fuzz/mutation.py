@@ -69,7 +69,7 @@ def _word(content: bytes, chance: random.Random) -> bytes:
 def _number(content: bytes, chance: random.Random) -> bytes:
     """Four or eight bytes as a size that is too large, negative or zero."""
     at, size = chance.randrange(len(content) + 1), chance.choice((4, 8))
-    value = chance.choice((0, 1, 2**16, 2**31 - 1, 2**31, 2**32 - 1)) % 2 ** (8 * size)
+    value: int = chance.choice((0, 1, 2**16, 2**31 - 1, 2**31, 2**32 - 1)) % 2 ** (8 * size)
     return content[:at] + value.to_bytes(size, "little") + content[at + size :]
 
 
