@@ -10,6 +10,7 @@ from typing import Any
 from qcompiler.decisions.forms import unmet_overrides
 from qcompiler.errors import ArtifactError, ConfigurationError
 from qcompiler.execution.feeds import call_leaves, checked_feed, normalize_feed
+from qcompiler.execution.stamp import target_in
 from qcompiler.execution.verification import Verification, verify_artifact
 from qcompiler.files.conflicts import refuse_inputs
 from qcompiler.files.reading import Door
@@ -259,6 +260,9 @@ def load_compiled(path: Path | str, target: str | None = None) -> Compiled:
     _ARTIFACT.require_file(file)
     with _ARTIFACT.reading(file), file.open("rb") as opened:
         head = opened.read(16)
+    if target is None:
+        with _ARTIFACT.reading(file):
+            target = target_in(file, head)
     names = registry.targets() if target is None else [target]
     kinds = [registry.find_target(name) for name in names]
     reader = next((kind for kind in kinds if target or kind.recognizes(head)), None)

@@ -12,6 +12,7 @@ from qcompiler.backends.onnxruntime.costs import cost_sample
 from qcompiler.backends.onnxruntime.kernels import count_kernels
 from qcompiler.execution.saving import write_onnx
 from qcompiler.execution.session import OrtSession
+from qcompiler.execution.stamp import stamped
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.target.contract import (
@@ -59,7 +60,7 @@ class OrtArtifact(Artifact):
         return self._nbytes
 
     def save(self, path: Path) -> None:
-        write_onnx(self._program.model, path)
+        write_onnx(stamped(self._program.model, self._target, self._program.plan), path)
 
     def profile(self, feeds: Sequence[Feed]) -> CostSample:
         times = self.session.profile(

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-import onnx_ir as ir
-
 from qcompiler.backends.onnxruntime.artifact import OrtArtifact
 from qcompiler.backends.onnxruntime.capabilities import TABLE
 from qcompiler.backends.onnxruntime.costs import measure_conversions
-from qcompiler.ir.program import Program, Provenance
-from qcompiler.ir.signature import signature_of
+from qcompiler.execution.stamp import is_onnx, options_for, restored_program
+from qcompiler.ir.program import Program
 from qcompiler.target.capability import CapabilityTable
 from qcompiler.target.contract import (
     PROFILE_THREADS,
@@ -56,14 +54,13 @@ class OnnxRuntime(Target):
 
     @classmethod
     def recognizes(cls, head: bytes) -> bool:
-        return head[:1] == b"\x08"  # ir_version, the first field of a ModelProto
+        return is_onnx(head)
 
     @classmethod
     def restore(cls, path: Path) -> Restored:
         """Opens the ONNX file as it is; its inputs and outputs are flat."""
-        model = ir.load(path, format="protobuf")
-        program = Program(model, signature_of(model), Provenance(f"file {path.name}"))
-        target = cls()
+        program, stamp = restored_program(path)
+        target = cls(**options_for(cls, stamp))
         return Restored(target, program, target.lower(program))
 
     def lower(self, program: Program) -> OrtArtifact:

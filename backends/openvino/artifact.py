@@ -13,6 +13,7 @@ from qcompiler.backends.openvino.kernels import count_kernels
 from qcompiler.execution.openvino.float_faults import mended
 from qcompiler.execution.openvino.session import OpenVinoSession
 from qcompiler.execution.saving import weight_bytes, write_onnx
+from qcompiler.execution.stamp import stamped
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.target.contract import Artifact, CostSample, KernelCount, Target
@@ -47,7 +48,7 @@ class OpenVinoArtifact(Artifact):
         return weight_bytes(self._program.model)
 
     def save(self, path: Path) -> None:
-        write_onnx(self._program.model, path)
+        write_onnx(stamped(self._program.model, self._target, self._program.plan), path)
 
     def profile(self, feeds: Sequence[Feed]) -> CostSample:
         times = self._session.profile(feeds, _PROFILE_SECONDS)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from qcompiler.backends.openvino.artifact import OpenVinoArtifact
 from qcompiler.backends.openvino.capabilities import TABLE
 from qcompiler.backends.openvino.edges import measure_edges
 from qcompiler.execution.openvino.faults import findings
+from qcompiler.execution.stamp import options_for, restored_program
 from qcompiler.ir.diagnostics import Diagnostic
 from qcompiler.ir.program import Program
 from qcompiler.target.capability import CapabilityTable
-from qcompiler.target.contract import PROFILE_THREADS, ConversionCost, Target
+from qcompiler.target.contract import PROFILE_THREADS, ConversionCost, Restored, Target
 from qcompiler.target.limits import require_threads
 
 
@@ -47,6 +49,18 @@ class OpenVino(Target):
 
     def legality(self, program: Program) -> tuple[Diagnostic, ...]:
         return findings(program)
+
+    @classmethod
+    def restore(cls, path: Path) -> Restored:
+        """Opens an ONNX file as `Compiled.save` wrote it; its inputs and outputs are flat.
+
+        Raises:
+            ConfigurationError: What runs it is not installed.
+            LoweringError: It refuses the file.
+        """
+        program, stamp = restored_program(path)
+        target = cls(**options_for(cls, stamp))
+        return Restored(target, program, target.lower(program))
 
     def lower(self, program: Program) -> OpenVinoArtifact:
         return OpenVinoArtifact(program, self, self.threads)

@@ -16,6 +16,7 @@ from qcompiler.backends.tensorrt.roofline import modelled
 from qcompiler.backends.tensorrt.stand_in import open_stand_in
 from qcompiler.decisions.binding import Placed, bound_regions
 from qcompiler.execution.saving import weight_bytes, write_onnx
+from qcompiler.execution.stamp import stamped
 from qcompiler.files.scratch import scratch_folder
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
@@ -75,7 +76,7 @@ class TensorRTArtifact(Artifact):
         return weight_bytes(self._model)
 
     def save(self, path: Path) -> None:
-        write_onnx(self._model, path)
+        write_onnx(stamped(self._model, self._target, self._program.plan), path)
 
     def gate(self) -> GateResult:
         """What NVIDIA's parser and ahead-of-time builder say; asked once.

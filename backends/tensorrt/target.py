@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import onnx_ir as ir
@@ -19,11 +20,12 @@ from qcompiler.backends.tensorrt.lint import Fix, fix, lint
 from qcompiler.backends.tensorrt.lint.run import Model
 from qcompiler.backends.tensorrt.roofline import Roofline
 from qcompiler.errors import ConfigurationError, LoweringError
+from qcompiler.execution.stamp import options_for, restored_program
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.target.capability import CapabilityTable, Implementation, Kernel
-from qcompiler.target.contract import ConversionCost, Target
+from qcompiler.target.contract import ConversionCost, Restored, Target
 from qcompiler.target.explicit_qdq import deconvolution
 from qcompiler.target.limits import require_whole
 
@@ -146,6 +148,18 @@ class TensorRT(Target):
     def fix(self, model: Model) -> tuple[ir.Model, tuple[Fix, ...]]:
         """A copy with every rewrite that keeps the function, and what was done."""
         return fix(model)
+
+    @classmethod
+    def restore(cls, path: Path) -> Restored:
+        """Opens an ONNX file as `Compiled.save` wrote it; its inputs and outputs are flat.
+
+        Raises:
+            ConfigurationError: What runs it is not installed.
+            LoweringError: It refuses the file.
+        """
+        program, stamp = restored_program(path)
+        target = cls(**options_for(cls, stamp))
+        return Restored(target, program, target.lower(program))
 
     def lower(self, program: Program) -> TensorRTArtifact:
         rejected = [d for d in self.legality(program) if d.severity is Severity.ERROR]

@@ -1,0 +1,122 @@
+"""What an ONNX artifact says of itself, in its `metadata_props`: compiler, target, plan.
+
+Nothing in it depends on time, machine or path, so that equal inputs give equal bytes. Files of
+other tools have no stamp, and are taken as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+
+from qcompiler.errors import ArtifactError
+from qcompiler.files.reading import cause
+from qcompiler.ir.plan import Choice, Plan
+from qcompiler.ir.program import Program, Provenance
+from qcompiler.ir.signature import signature_of
+from qcompiler.target.contract import Target
+
+_PREFIX = "qcompiler."
+_VERSION, _TARGET, _PLAN, _DIGEST = (
+    _PREFIX + each for each in ("version", "target", "plan", "plan_digest")
+)
+_PLAIN = (str, int, float, bool, type(None))
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What `stamped` wrote.
+
+    Attributes:
+        target: Name of the target that it was compiled for.
+        options: The target's options that are plain values.
+        plan: Precision of every region; None for a source that was lowered without one.
+    """
+
+    target: str
+    options: Mapping[str, Any]
+    plan: Plan | None
+
+
+def stamped(model: ir.Model, target: Target, plan: Plan | None) -> ir.Model:
+    """A copy with version, target and plan in its metadata; measured figures stay out of it."""
+    copy = model.clone()
+    options = {each.name: getattr(target, each.name) for each in fields(target)}
+    plain = {name: value for name, value in options.items() if isinstance(value, _PLAIN)}
+    props = copy.metadata_props
+    props[_VERSION] = importlib.metadata.version("qcompiler")
+    props[_TARGET] = json.dumps({"name": target.name, "options": plain}, sort_keys=True)
+    for stale in (_PLAN, _DIGEST):
+        props.pop(stale, None)
+    if plan is not None:
+        bare = {key: Choice(each) for key, each in plan.precisions.items()}
+        text = Plan(plan.target, bare, plan.rewritten, plan.corrected).to_json()
+        props[_PLAN], props[_DIGEST] = text, _digest(text)
+    return copy
+
+
+def stamp_of(props: Mapping[str, str]) -> Stamp | None:
+    """The stamp in a model's metadata, None if it has none.
+
+    Raises:
+        ArtifactError: It is damaged.
+    """
+    if _TARGET not in props:
+        return None
+    try:
+        target = json.loads(props[_TARGET])
+        name, options = str(target["name"]), dict(target["options"])
+        text = props.get(_PLAN)
+        plan = None if text is None else Plan.from_json(text)
+    except Exception as error:  # whatever json and a wrong structure lead to
+        raise ArtifactError("its stamp is damaged", why=cause(error)) from error
+    if text is not None and props.get(_DIGEST) != _digest(text):
+        raise ArtifactError(
+            "its stamp is damaged",
+            why="the plan is not the one whose digest it holds",
+            fix="save it again with Compiled.save",
+        )
+    return Stamp(name, options, plan)
+
+
+def target_in(path: Path, head: bytes) -> str | None:
+    """Name of the target that an ONNX file was written for; None for files of other kinds."""
+    if not is_onnx(head):
+        return None
+    model = onnx.load(path, format="protobuf", load_external_data=False)
+    stamp = stamp_of({each.key: each.value for each in model.metadata_props})
+    return None if stamp is None else stamp.target
+
+
+def is_onnx(head: bytes) -> bool:
+    """Whether a file may be a ModelProto: `ir_version` is its first field."""
+    return head[:1] == b"\x08"
+
+
+def restored_program(path: Path) -> tuple[Program, Stamp | None]:
+    """The graph of an ONNX artifact under its plan; its inputs and outputs are flat."""
+    model = ir.load(path, format="protobuf")
+    stamp = stamp_of(model.metadata_props)
+    program = Program(model, signature_of(model), Provenance(f"file {path.name}"))
+    program.plan = None if stamp is None else stamp.plan
+    return program, stamp
+
+
+def options_for(kind: type[Target], stamp: Stamp | None) -> dict[str, Any]:
+    """The stamp's options, if it is this target's; options that it no longer has are left out."""
+    if stamp is None or stamp.target != kind.name:
+        return {}
+    known = {each.name for each in fields(kind)}
+    return {name: value for name, value in stamp.options.items() if name in known}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
