@@ -164,11 +164,12 @@ def quantization_of(node: ir.Node) -> QParams | None:
     block, axis = node.attributes.get_int("block_size", 0), node.attributes.get_int("axis", 1)
     dims = rank(node.inputs[0]) or rank(node.outputs[0])
     axis = axis % dims if dims else axis
+    symmetric = dtype.is_floating_point()  # float8 has no zero points
     if block:
-        return QParams(scale, points, QSpace(dtype, False, Granularity.GROUP, block), axis)
+        return QParams(scale, points, QSpace(dtype, symmetric, Granularity.GROUP, block), axis)
     if scale.size == 1 and scale.ndim <= 1:
-        return QParams(scale.reshape(()), points.reshape(()), QSpace(dtype, False))
-    return QParams(scale, points, QSpace(dtype, False, Granularity.CHANNEL), axis)
+        return QParams(scale.reshape(()), points.reshape(()), QSpace(dtype, symmetric))
+    return QParams(scale, points, QSpace(dtype, symmetric, Granularity.CHANNEL), axis)
 
 
 def is_stored(value: ir.Value | None) -> bool:
