@@ -58,7 +58,7 @@ def stamped(model: ir.Model, target: Target, plan: Plan | None) -> ir.Model:
         props.pop(stale, None)
     if plan is not None:
         bare = {key: Choice(each) for key, each in plan.precisions.items()}
-        text = Plan(plan.target, bare, plan.rewritten, plan.corrected).to_json()
+        text = Plan(plan.target, bare).to_json()  # how it came to be is no part of the file
         props[_PLAN], props[_DIGEST] = text, _digest(text)
     return copy
 
