@@ -245,8 +245,8 @@ class Compiled:
 def load_compiled(path: Path | str, target: str | None = None) -> Compiled:
     """Opens a saved artifact, ready to run; results equal those of the process that saved it.
 
-    Artifacts of the torch engines keep the calling convention and the plan; an ONNX file for ONNX
-    Runtime is called with arrays or a dict by input name.
+    Artifacts keep the plan and the calling convention of a torch source; other ONNX files are
+    called with arrays or a dict by input name.
 
     Args:
         path: What `Compiled.save` wrote.

@@ -60,7 +60,7 @@ class OrtArtifact(Artifact):
         return self._nbytes
 
     def save(self, path: Path) -> None:
-        write_onnx(stamped(self._program.model, self._target, self._program.plan), path)
+        write_onnx(stamped(self._program.model, self._target, self._program), path)
 
     def profile(self, feeds: Sequence[Feed]) -> CostSample:
         times = self.session.profile(

@@ -58,7 +58,7 @@ class OnnxRuntime(Target):
 
     @classmethod
     def restore(cls, path: Path) -> Restored:
-        """Opens the ONNX file as it is; its inputs and outputs are flat."""
+        """Opens the ONNX file as it is; a torch source's is called as its module was."""
         program, stamp = restored_program(path)
         target = cls(**options_for(cls, stamp))
         return Restored(target, program, target.lower(program))

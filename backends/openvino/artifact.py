@@ -48,7 +48,7 @@ class OpenVinoArtifact(Artifact):
         return weight_bytes(self._program.model)
 
     def save(self, path: Path) -> None:
-        write_onnx(stamped(self._program.model, self._target, self._program.plan), path)
+        write_onnx(stamped(self._program.model, self._target, self._program), path)
 
     def profile(self, feeds: Sequence[Feed]) -> CostSample:
         times = self._session.profile(feeds, _PROFILE_SECONDS)

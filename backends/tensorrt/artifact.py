@@ -76,7 +76,7 @@ class TensorRTArtifact(Artifact):
         return weight_bytes(self._model)
 
     def save(self, path: Path) -> None:
-        write_onnx(stamped(self._model, self._target, self._program.plan), path)
+        write_onnx(stamped(self._model, self._target, self._program), path)
 
     def gate(self) -> GateResult:
         """What NVIDIA's parser and ahead-of-time builder say; asked once.

@@ -151,7 +151,7 @@ class TensorRT(Target):
 
     @classmethod
     def restore(cls, path: Path) -> Restored:
-        """Opens an ONNX file as `Compiled.save` wrote it; its inputs and outputs are flat.
+        """Opens an ONNX file as `Compiled.save` wrote it, called as its source was.
 
         Raises:
             ConfigurationError: What runs it is not installed.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -21,12 +22,12 @@ from qcompiler.errors import ArtifactError
 from qcompiler.files.reading import cause
 from qcompiler.ir.plan import Choice, Plan
 from qcompiler.ir.program import Program, Provenance
-from qcompiler.ir.signature import signature_of
+from qcompiler.ir.signature import Signature, signature_of
 from qcompiler.target.contract import Target
 
 _PREFIX = "qcompiler."
-_VERSION, _TARGET, _PLAN, _DIGEST = (
-    _PREFIX + each for each in ("version", "target", "plan", "plan_digest")
+_VERSION, _TARGET, _PLAN, _DIGEST, _CONVENTION = (
+    _PREFIX + each for each in ("version", "target", "plan", "plan_digest", "convention")
 )
 _PLAIN = (str, int, float, bool, type(None))
 
@@ -39,23 +40,36 @@ class Stamp:
         target: Name of the target that it was compiled for.
         options: The target's options that are plain values.
         plan: Precision of every region; None for a source that was lowered without one.
+        convention: How a torch source is called, see `Signature.convention`; None if flat.
     """
 
     target: str
     options: Mapping[str, Any]
     plan: Plan | None
+    convention: str | None = None
 
 
-def stamped(model: ir.Model, target: Target, plan: Plan | None) -> ir.Model:
-    """A copy with version, target and plan in its metadata; measured figures stay out of it."""
+def stamped(model: ir.Model, target: Target, program: Program) -> ir.Model:
+    """A copy with version, target, plan and calling convention in its metadata.
+
+    Measured figures stay out of it.
+
+    Args:
+        model: What is written.
+        target: What it is written for.
+        program: What it was made of; its plan and signature are kept.
+    """
+    plan, convention = program.plan, program.signature.convention
     copy = model.clone()
     options = {each.name: getattr(target, each.name) for each in fields(target)}
     plain = {name: value for name, value in options.items() if isinstance(value, _PLAIN)}
     props = copy.metadata_props
     props[_VERSION] = importlib.metadata.version("qcompiler")
     props[_TARGET] = json.dumps({"name": target.name, "options": plain}, sort_keys=True)
-    for stale in (_PLAN, _DIGEST):
+    for stale in (_PLAN, _DIGEST, _CONVENTION):
         props.pop(stale, None)
+    if convention is not None:
+        props[_CONVENTION] = convention
     if plan is not None:
         bare = {key: Choice(each) for key, each in plan.precisions.items()}
         text = Plan(plan.target, bare).to_json()  # how it came to be is no part of the file
@@ -84,7 +98,7 @@ def stamp_of(props: Mapping[str, str]) -> Stamp | None:
             why="the plan is not the one whose digest it holds",
             fix="save it again with Compiled.save",
         )
-    return Stamp(name, options, plan)
+    return Stamp(name, options, plan, props.get(_CONVENTION))
 
 
 def target_in(path: Path, head: bytes) -> str | None:
@@ -102,12 +116,30 @@ def is_onnx(head: bytes) -> bool:
 
 
 def restored_program(path: Path) -> tuple[Program, Stamp | None]:
-    """The graph of an ONNX artifact under its plan; its inputs and outputs are flat."""
+    """The graph of an ONNX artifact under its plan, called as its torch source was.
+
+    Raises:
+        ArtifactError: Its stamp is damaged.
+    """
     model = ir.load(path, format="protobuf")
     stamp = stamp_of(model.metadata_props)
-    program = Program(model, signature_of(model), Provenance(f"file {path.name}"))
+    text = None if stamp is None else stamp.convention
+    signature, notes = _called_so(signature_of(model), text)
+    program = Program(model, signature, Provenance(f"file {path.name}", warnings=notes))
     program.plan = None if stamp is None else stamp.plan
     return program, stamp
+
+
+def _called_so(flat: Signature, convention: str | None) -> tuple[Signature, tuple[str, ...]]:
+    """The signature with the convention, and what a user should know of it."""
+    if convention is None:
+        return flat, ()
+    if importlib.util.find_spec("torch") is None:  # the nests are torch's
+        return flat, ("without torch the file is called with flat inputs, by name or in order",)
+    from qcompiler.frontends.torch_calls import Convention
+
+    nested = Convention.parse(convention)
+    return nested.on(flat), nested.notes
 
 
 def options_for(kind: type[Target], stamp: Stamp | None) -> dict[str, Any]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
 import pytest
+import torch
 
 import qcompiler as qc
-from qcompiler.errors import ArtifactError
+from qcompiler.errors import ArtifactError, FeedError
 from qcompiler.execution.openvino.session import available
 from qcompiler.execution.stamp import stamp_of
 from qcompiler.ir.text import from_text
@@ -67,3 +69,50 @@ def test_an_altered_stamp_is_refused(key: str, tmp_path: Path) -> None:
     assert stamp_of(props) is not None
     with pytest.raises(ArtifactError, match="stamp is damaged"):
         stamp_of({**props, key: props[key].replace("int8", "int4").replace("{", "[").upper()})
+
+
+class _Pair(NamedTuple):
+    high: torch.Tensor
+    low: torch.Tensor
+
+
+class _Nested(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.product = torch.nn.Linear(8, 4)
+
+    def forward(self, given: dict[str, torch.Tensor], gain: float = 2.0) -> dict[str, Any]:
+        found = self.product(given["left"]) * gain + given["right"]
+        return {"pair": _Pair(found, -found), "gain": gain}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_file_of_a_torch_source_is_called_like_it(target: str, tmp_path: Path) -> None:
+    feeds = [({"left": torch.randn(4, 8), "right": torch.randn(4, 4)},) for _ in range(2)]
+    module = _Nested().eval()
+    compiled = qc.compile(module, target, feeds, scheme="float32", recipe="fast")
+    again = qc.load_compiled(compiled.save(tmp_path / "a"))
+    wanted = module(*feeds[0])
+    found = again(*feeds[0])
+    assert found.keys() == wanted.keys()
+    assert isinstance(found["pair"], _Pair)
+    torch.testing.assert_close(found["pair"].high, wanted["pair"].high, rtol=1e-5, atol=1e-5)
+    with pytest.raises(FeedError, match="gain"):
+        again(*feeds[0], gain=3.0)
+    with pytest.raises(FeedError, match="other keys"):
+        again({"left": feeds[0][0]["left"]})
+
+
+def test_a_damaged_convention_is_refused(tmp_path: Path) -> None:
+    compiled = qc.compile(
+        _Nested().eval(),
+        example_inputs=({"left": torch.randn(4, 8), "right": torch.randn(4, 4)},),
+        scheme="float32",
+    )
+    compiled.save(tmp_path / "a")
+    model = onnx.load(tmp_path / "a")
+    (held,) = [each for each in model.metadata_props if each.key == "qcompiler.convention"]
+    held.value = held.value[:-5]
+    onnx.save(model, tmp_path / "a")
+    with pytest.raises(ArtifactError, match="convention"):
+        qc.load_compiled(tmp_path / "a")
