@@ -8,30 +8,37 @@ compiled(feed)
 compiled.save("out.onnx")
 print(compiled.report.text())
 ```
+
+Public names are loaded on first use, so that `import qcompiler` costs next to nothing.
 """
 
+import importlib
 import os
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 # ONNX Runtime writes files of telemetry, and looks for its server, as soon as it is imported.
 # Whoever wants that sets the variable to 0.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-# The package is loaded first: a first import later on would put it over the function `passes`.
-import qcompiler.passes as _passes_package  # noqa: F401
-from qcompiler import errors
-from qcompiler.compare import compare
-from qcompiler.compile import compile  # noqa: A004 - the public name
-from qcompiler.compiled import Compiled, load_compiled
-from qcompiler.config import Scheme
-from qcompiler.frontends import load
-from qcompiler.ir.plan import Plan
-from qcompiler.ir.program import Program
-from qcompiler.lint import lint
-from qcompiler.pipeline.contract import Pass
-from qcompiler.pipeline.pipeline import Pipeline
-from qcompiler.pipeline.registry import passes, targets
-from qcompiler.quantization.nonuniform import QTensor, quantize
-from qcompiler.target.contract import Target
+if TYPE_CHECKING:
+    from qcompiler import errors
+    from qcompiler.compare import compare
+    from qcompiler.compile import compile  # noqa: A004 - the public name
+    from qcompiler.compiled import Compiled, load_compiled
+    from qcompiler.config import Scheme
+    from qcompiler.frontends import load
+    from qcompiler.ir.plan import Plan
+    from qcompiler.ir.program import Program
+    from qcompiler.lint import lint
+    from qcompiler.pipeline.contract import Pass
+    from qcompiler.pipeline.pipeline import Pipeline
+    from qcompiler.pipeline.registry import passes, targets
+    from qcompiler.quantization.nonuniform import QTensor, quantize
+    from qcompiler.target.contract import Target
+
+    __version__: str
 
 __all__ = [
     "Compiled",
@@ -42,6 +49,7 @@ __all__ = [
     "QTensor",
     "Scheme",
     "Target",
+    "__version__",
     "compare",
     "compile",
     "errors",
@@ -52,3 +60,55 @@ __all__ = [
     "quantize",
     "targets",
 ]
+
+_HOMES = {
+    "Compiled": "compiled",
+    "Pass": "pipeline.contract",
+    "Pipeline": "pipeline.pipeline",
+    "Plan": "ir.plan",
+    "Program": "ir.program",
+    "QTensor": "quantization.nonuniform",
+    "Scheme": "config",
+    "Target": "target.contract",
+    "compare": "compare",
+    "compile": "compile",
+    "lint": "lint",
+    "load": "frontends",
+    "load_compiled": "compiled",
+    "passes": "pipeline.registry",
+    "quantize": "quantization.nonuniform",
+    "targets": "pipeline.registry",
+}
+"""The module under `qcompiler` that each public name is loaded from."""
+
+
+class _Package(ModuleType):
+    """The package: what is public is what its name says, also where a module has the same name.
+
+    The import system sets `qcompiler.compile` to the module of that name as soon as that is loaded.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _HOMES and isinstance(value, ModuleType):
+            return
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+if not TYPE_CHECKING:  # a type checker would take every name for one that is there
+
+    def __getattr__(name: str) -> Any:
+        if name == "errors":
+            return importlib.import_module(f"{__name__}.errors")
+        if name == "__version__":
+            found = importlib.import_module(f"{__name__}.version").own_version()
+        elif name in _HOMES:
+            found = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = found
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

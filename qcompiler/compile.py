@@ -70,6 +70,9 @@ def compile(  # noqa: A001 - the project's one verb
     exists, float is returned and the report says why. A fixed scheme is built as asked, and the
     report says what it gains and loses.
 
+    Ctrl-C during a search ends it: the best so far is returned, and `report.interrupted` is set.
+    Before the search, or a second time, it raises KeyboardInterrupt as anywhere.
+
     Args:
         model: `torch.nn.Module`, `fx.GraphModule`, `ExportedProgram`, a path, `onnx.ModelProto`,
             `onnx_ir.Model` or a `Program`.
@@ -140,7 +143,7 @@ def compile(  # noqa: A001 - the project's one verb
     found += tuple(data_findings(source, (*kept.feeds, *kept.fitting)))
     selection = replace(selection, diagnostics=(*selection.diagnostics, *found))
     seconds = time.perf_counter() - started
-    verify = effort is not RECIPES["fast"]
+    verify = effort is not RECIPES["fast"] and not selection.interrupted
     return Compiled.assemble(source, chosen, selection, reports, seconds, kept.feeds, verify)
 
 

@@ -330,7 +330,13 @@ def _report(
         found.append(Diagnostic(Severity.INFO, "TIME00", noted))
     found += [each for report in reports for each in report.diagnostics]
     found += [each for options in selection.options for each in target.objections(options.region)]
-    warnings = [*selection.warnings, *source.provenance.warnings, *_promises(selection, target)]
+    stopped = [_INTERRUPTED] if selection.interrupted else []
+    warnings = [
+        *stopped,
+        *selection.warnings,
+        *source.provenance.warnings,
+        *_promises(selection, target),
+    ]
     warnings += unmet_overrides(selection.options)
     rows = region_rows([each.region for each in selection.options], selection.plan)
     return Report(
@@ -344,7 +350,11 @@ def _report(
         warnings=tuple(warnings),
         seconds=seconds,
         variants=tuple(map(told, selection.tried)),
+        interrupted=selection.interrupted,
     )
+
+
+_INTERRUPTED = "the search was interrupted: this is the best that was found until then"
 
 
 def _figures(selection: Selection, target: Target) -> tuple[Figure, ...]:

@@ -19,7 +19,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {"qcompiler": "qcompiler", "passes": "qcompiler.passes", "backends": "qcompiler.backends"}
 LAYERS = (
-    "printable", "errors", "files", "quantization", "ir", "config", "frontends", "target",
+    "version", "printable", "errors", "files", "quantization", "ir", "config", "frontends",
+    "target",
     "decisions", "execution", "pipeline", "calibration", "search", "report", "passes", "backends",
     "compiled", "compile", "lint", "compare", "console", "cli", "__main__",
 )  # fmt: skip

@@ -7,7 +7,6 @@ other tools have no stamp, and are taken as they are.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import importlib.util
 import json
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from qcompiler.ir.plan import Choice, Plan
 from qcompiler.ir.program import Program, Provenance
 from qcompiler.ir.signature import Signature, signature_of
 from qcompiler.target.contract import Target
+from qcompiler.version import own_version
 
 _PREFIX = "qcompiler."
 _VERSION, _TARGET, _PLAN, _DIGEST, _CONVENTION = (
@@ -64,7 +64,7 @@ def stamped(model: ir.Model, target: Target, program: Program) -> ir.Model:
     options = {each.name: getattr(target, each.name) for each in fields(target)}
     plain = {name: value for name, value in options.items() if isinstance(value, _PLAIN)}
     props = copy.metadata_props
-    props[_VERSION] = importlib.metadata.version("qcompiler")
+    props[_VERSION] = own_version()
     props[_TARGET] = json.dumps({"name": target.name, "options": plain}, sort_keys=True)
     for stale in (_PLAN, _DIGEST, _CONVENTION):
         props.pop(stale, None)

@@ -102,6 +102,7 @@ class Report:
         warnings: What the user should know, in plain sentences.
         seconds: Wall time of the compilation.
         variants: Accuracy passes that were tried, with the loss before and after, a line each.
+        interrupted: Whether the user ended the search.
     """
 
     source: str
@@ -114,6 +115,7 @@ class Report:
     warnings: tuple[str, ...] = ()
     seconds: float | None = None
     variants: tuple[str, ...] = ()
+    interrupted: bool = False
 
     def __repr__(self) -> str:
         return f"<Report {self.source} for {self.target}: {self.summary}>"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ from qcompiler.errors import ConfigurationError
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.regions import region_of
 from qcompiler.ir.walk import uses
+from qcompiler.search.interrupts import interruptible
 from qcompiler.search.quiet import quiet_stdout
 from qcompiler.target.capability import Implementation
 
@@ -116,12 +118,15 @@ class _Milp:
         if max_loss is not None:
             constraints.append(_loss_bound(loss, max_loss))
         with quiet_stdout():
-            result = milp(
-                objective / unit,
-                constraints=constraints,
-                bounds=Bounds(0, 1),
-                integrality=np.asarray(self._binary, dtype=np.uint8),
-                options={"time_limit": seconds, "mip_rel_gap": _GAP},
+            result = interruptible(
+                partial(
+                    milp,
+                    objective / unit,
+                    constraints=constraints,
+                    bounds=Bounds(0, 1),
+                    integrality=np.asarray(self._binary, dtype=np.uint8),
+                    options={"time_limit": seconds, "mip_rel_gap": _GAP},
+                )
             )
         if result.x is None:
             raise ConfigurationError(

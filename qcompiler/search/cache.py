@@ -14,7 +14,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import onnx_ir as ir
@@ -24,6 +23,7 @@ from qcompiler.errors import ArtifactError, ConfigurationError
 from qcompiler.files.reading import Door, Kind, cause
 from qcompiler.files.writing import write_text
 from qcompiler.ir.regions import Region
+from qcompiler.version import own_version
 
 VARIABLE = "QCOMPILER_CACHE"
 
@@ -48,7 +48,7 @@ class CostCache:
         if folder is None:
             return cls(None)
         machine = (processor(), str(os.cpu_count()), platform.system())
-        key = "|".join((environment, own_version(), *machine))
+        key = "|".join((environment, f"qcompiler {own_version()}", *machine))
         return cls(folder / f"costs-{_digest(key)}.json")
 
     def get(self, signature: str, precision: str) -> float | None:
@@ -119,13 +119,6 @@ def cache_folder() -> Path | None:
     # A relative path is invalid and to be ignored, says the XDG base directory specification:
     # https://specifications.freedesktop.org/basedir-spec/latest
     return (Path(given) if Path(given).is_absolute() else home / ".cache") / "qcompiler"
-
-
-def own_version() -> str:
-    """Of this package: another one may lower a form otherwise."""
-    with suppress(PackageNotFoundError):
-        return f"qcompiler {version('qcompiler')}"
-    return "qcompiler"
 
 
 def processor() -> str:

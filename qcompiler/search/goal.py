@@ -121,6 +121,7 @@ class Selection:
         tried: Variants that were tried on the way to the result.
         warnings: What the result does not keep of what is promised, the worst first.
         diagnostics: What was found on the way.
+        interrupted: Whether the user ended the search; the result is the best until then.
     """
 
     artifact: Artifact
@@ -140,6 +141,7 @@ class Selection:
     tried: tuple[Tried, ...] = ()
     warnings: tuple[str, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
+    interrupted: bool = False
 
     @property
     def is_float(self) -> bool:

@@ -30,12 +30,14 @@ class Proof:
         workshop: Where contenders come from.
         feeds: Samples to run.
         seconds: How long to time.
+        rounds: Least rounds of it, however long they take.
     """
 
     baseline: Artifact
     workshop: Workshop
     feeds: Sequence[Feed]
     seconds: float
+    rounds: int = _LEAST_ROUNDS
 
     def timed(self, contenders: Mapping[str, Artifact]) -> dict[str, Latency]:
         """Times by contender, `float` is the baseline; empty where nothing can be said."""
@@ -47,7 +49,7 @@ class Proof:
         artifacts = {"float": self.baseline, **contenders}
         feeds = feeds[: self._affordable(feeds[0], len(artifacts))]
         runs = {name: _runner(each, feeds) for name, each in artifacts.items()}
-        timed = compare_latency(runs, self.seconds, _LEAST_ROUNDS)
+        timed = compare_latency(runs, self.seconds, self.rounds)
         return {
             name: replace(each, seconds=each.seconds / len(feeds)) for name, each in timed.items()
         }
@@ -58,7 +60,7 @@ class Proof:
         started = time.perf_counter()
         self.baseline.run(feed)
         round_trip = 2 * contenders * (time.perf_counter() - started)  # every other run is untimed
-        return max(1, int(self.seconds / (_LEAST_ROUNDS * round_trip)))
+        return max(1, int(self.seconds / (self.rounds * round_trip)))
 
     def _modelled(
         self, contenders: Mapping[str, Artifact], feeds: Sequence[Feed]

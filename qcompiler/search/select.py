@@ -71,7 +71,15 @@ def select(
     judge = None
     if (target.measurable or target.judged_elsewhere) and samples.feeds:
         judge = Judge(samples.feeds, baseline.run, partial(output_slices, source))
-    base = chosen_base(program, target, options, judge, samples, goal)
+    priced = target.measurable or target.time_model is not None
+    searching = goal.plan is None and goal.scheme.is_auto and priced and judge is not None
+    base, interrupted = Base(program, options), False
+    try:
+        base = chosen_base(program, target, options, judge, samples, goal)
+    except KeyboardInterrupt:
+        if not searching:
+            raise
+        interrupted = True
     workshop = Workshop(
         base.program,
         target,
@@ -82,12 +90,10 @@ def select(
         executor=executor,
         pace=_pace(source, target, samples) if target.measurable else None,
     )
-    chooser = _Chooser(source, baseline, workshop, base, samples, goal, effort, progress, executor)
-    priced = target.measurable or target.time_model is not None
-    searching = goal.plan is None and goal.scheme.is_auto and priced
-    if searching and judge is not None:
-        return chooser.search()
-    return chooser.fixed()
+    chooser = _Chooser(
+        source, baseline, workshop, base, samples, goal, effort, progress, executor, interrupted
+    )
+    return chooser.search() if searching else chooser.fixed()
 
 
 def _pace(source: Program, target: Target, samples: Samples) -> Pace:
@@ -97,6 +103,8 @@ def _pace(source: Program, target: Target, samples: Samples) -> Pace:
 
 _HURRY = 0.5
 """Seconds of timing after an interruption."""
+_HURRIED_ROUNDS = 3
+"""Least rounds of it."""
 
 
 @dataclass(eq=False)
@@ -110,6 +118,7 @@ class _Chooser:
     effort: Recipe
     progress: Progress
     executor: Executor | None
+    interrupted: bool = False
     _float_score: float | None = None
 
     def fixed(self) -> Selection:
@@ -128,13 +137,19 @@ class _Chooser:
         over += over_score(chosen.score, self.goal) if chosen.score else []
         return replace(chosen, warnings=tuple(over))
 
-    def _proof(self, interrupted: bool = False) -> Proof:
+    def _proof(self) -> Proof:
         """Whoever interrupts the search waits for a short timing only."""
-        seconds = min(_HURRY, self.effort.timing) if interrupted else self.effort.timing
-        return Proof(self.baseline, self.workshop, self.samples.feeds, seconds)
+        if self.interrupted:
+            seconds = min(_HURRY, self.effort.timing)
+            return Proof(self.baseline, self.workshop, self.samples.feeds, seconds, _HURRIED_ROUNDS)
+        return Proof(self.baseline, self.workshop, self.samples.feeds, self.effort.timing)
 
     def search(self) -> Selection:
-        """Searches under the goal, then times the best few against float."""
+        """Searches under the goal, then times the best few against float.
+
+        After an interruption nothing is built, scored or refined: the best so far is returned
+        within about a second.
+        """
         budget = self.effort.seconds if self.goal.budget is None else self.goal.budget
         options = self.workshop.options
         elements = elements_per_run(self.workshop.program, options, self.samples.seen)
@@ -160,11 +175,10 @@ class _Chooser:
             self.executor,
             self.progress,
         )
-        state = search.run()
+        state = search.state if self.interrupted else search.run()
+        self.interrupted |= state.interrupted
         finalists = self._finalists(search)
-        latencies = self._proof(state.interrupted).timed(
-            {name: each.artifact for name, each in finalists.items()}
-        )
+        latencies = self._proof().timed({name: each.artifact for name, each in finalists.items()})
         objective = search.objective
         chosen = choose(objective, finalists, latencies, search.prints)
         candidate = finalists.get(chosen)
@@ -173,7 +187,7 @@ class _Chooser:
             chosen = choose(objective, finalists, latencies, search.prints)
             candidate = finalists.get(chosen)
         summary = self._summary(candidate, latencies, chosen)
-        summary += "; the search was interrupted" if state.interrupted else ""
+        summary += "; the search was interrupted" if self.interrupted else ""
         frontier = tuple(self.workshop.known(each) for each in state.frontier)
         selection = self._selection(
             candidate, chosen, summary, latencies, frontier, (*self.base.log, *state.log)
@@ -221,7 +235,7 @@ class _Chooser:
         The user's score is computed for as few as it takes, the most promising first. Where the
         user's budget is spent, the most promising one alone is proved.
         """
-        over = search.limits.over
+        over = search.limits.over or self.interrupted
         within = [
             each
             for each in search.state.frontier
@@ -229,11 +243,12 @@ class _Chooser:
         ]
         good: list[Candidate] = []
         for each in sorted((c for c in within if c.quantized), key=search.score):
-            if len(good) < (1 if over else _FINALISTS) and self._accept(each):
+            unknown = self.interrupted and self.goal.evaluate is not None and each.score is None
+            if len(good) < (1 if over else _FINALISTS) and not unknown and self._accept(each):
                 good.append(each)
         proved = map(self.workshop.known if over else self.workshop.refined, good)
         named = {f"candidate {i}": each for i, each in enumerate(proved)}
-        rewritten = [each for each in within if not each.quantized]
+        rewritten = [] if self.interrupted else [each for each in within if not each.quantized]
         return named | dict(zip([REWRITTEN], rewritten, strict=False))
 
     def _summary(
@@ -281,11 +296,12 @@ class _Chooser:
             diagnostics=tuple(broken_weights(self.workshop.options)),
             candidate=candidate,
             tried=(*self.base.tried, *(candidate.tried if candidate else ())),
+            interrupted=self.interrupted,
         )
 
     def _scores(self, candidate: Candidate | None) -> tuple[float, float] | None:
         """The user's score of float and of the result."""
-        if self.goal.evaluate is None:
+        if self.goal.evaluate is None or (self.interrupted and self._float_score is None):
             return None
         scorer = Scorer(self.goal.evaluate, self.source.signature)
         if self._float_score is None:
