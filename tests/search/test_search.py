@@ -188,7 +188,7 @@ def test_the_recipes_budget_may_be_overrun_to_use_what_was_measured(
 
 
 def test_every_region_has_a_reason(digits_path: Path, digits_feeds: list[Feed]) -> None:
-    compiled = qc.compile(digits_path, calibration=digits_feeds, recipe="fast")
+    compiled = qc.compile(digits_path, calibration=digits_feeds, recipe="fast", budget=600)
     assert all(choice.reason for choice in compiled.plan.choices.values())
     priced = [each for each in compiled.plan.choices.values() if each.seconds is not None]
     assert priced
