@@ -11,19 +11,20 @@ import onnx_ir as ir
 
 from qcompiler.calibration.instrument import float_model
 from qcompiler.calibration.run import Calibration, run_calibration
-from qcompiler.calibration.sites import Site, find_sites, observer_nodes
+from qcompiler.calibration.sites import Site, find_sites
 from qcompiler.errors import CalibrationError
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.origin import describe, source_line
 from qcompiler.ir.program import Program, Property
+from qcompiler.ir.requests import RANGE
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.walk import all_nodes
+from qcompiler.ir.walk import all_nodes, values_by_name
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 
 
 @dataclass(frozen=True)
 class Calibrate(Pass):
-    """Fills `program.observations` from `context.feeds` and writes `low` and `high` on Observers.
+    """Answers `program.requests` from `context.feeds`: `program.observations`, `.statistics`.
 
     Options of the context: `checkpoint` (a path; state is kept there after every shard, and a
     later run goes on from it), `calibration_bytes` (cap on values held at once), `threads`.
@@ -52,9 +53,8 @@ class Calibrate(Pass):
             )
         finally:
             context.progress.finish()
-        program.observations.clear()
-        program.observations.update(result.observations)
-        _annotate(program, rewriter)
+        program.observations = result.observations
+        program.statistics = result.statistics
         diagnostics = tuple(_findings(program, sites, result))
         return Outcome(diagnostics, {"samples": result.samples, "observed": len(sites)})
 
@@ -70,43 +70,31 @@ def _length(feeds: Iterable[Any]) -> int | None:
     return operator.length_hint(feeds, 0) or None
 
 
-def _annotate(program: Program, rewriter: Rewriter) -> None:
-    """`low` and `high` of what was seen, for readers of the program's text."""
-    for node in list(observer_nodes(program)):
-        value = node.inputs[0]
-        observer = program.observations.get(value.name or "") if value is not None else None
-        if observer is not None and observer.count:
-            rewriter.set_attribute(node, "low", float(observer.low))
-            rewriter.set_attribute(node, "high", float(observer.high))
-
-
 def _findings(program: Program, sites: tuple[Site, ...], result: Calibration) -> list[Diagnostic]:
     """Values with non-finite numbers one by one, what was never computed by branch or body."""
-    nodes = {site.value: node for site, node in _by_site(program, sites)}
+    values = values_by_name(program.model)
+    ranges = [site for site in sites if site.request.kind == RANGE]
+    seen = result.observations
     found = [
-        _nonfinite(site, observer.nonfinite, nodes[site.value])
-        for site in sites
-        if (observer := result.observations.get(site.value)) and any(observer.nonfinite)
+        _nonfinite(site, seen[site.value].nonfinite, values[site.value])
+        for site in ranges
+        if site.value in seen and any(seen[site.value].nonfinite)
     ]
-    unseen = [site for site in sites if site.value not in result.observations]
-    found += [_empty(site, nodes[site.value]) for site in unseen if not site.nested]
+    unseen = [site for site in ranges if site.value not in seen]
+    found += [_empty(site, values[site.value]) for site in unseen if not site.nested]
     idle: dict[ir.Graph, list[Site]] = {}
     for site in unseen:
-        graph = _home(nodes[site.value])
-        if site.nested and graph is not None:
+        graph = values[site.value].graph
+        if site.nested and isinstance(graph, ir.Graph):
             idle.setdefault(graph, []).append(site)
     owners = {body: (node, name) for node in all_nodes(program.model) for name, body in _held(node)}
-    return found + [_never_run(*owners[graph], values) for graph, values in idle.items()]
+    return found + [_never_run(*owners[graph], missed) for graph, missed in idle.items()]
 
 
-def _by_site(program: Program, sites: tuple[Site, ...]) -> Iterator[tuple[Site, ir.Node]]:
-    """Sites with their Observer nodes."""
-    observers = {node.inputs[0].name: node for node in observer_nodes(program) if node.inputs[0]}
-    return ((site, observers[site.value]) for site in sites)
-
-
-def _home(observer: ir.Node) -> ir.Graph | None:
-    return observer.graph if isinstance(observer.graph, ir.Graph) else None
+def _line(value: ir.Value) -> str | None:
+    """Where the user's code computes the value."""
+    producer = value.producer()
+    return None if producer is None else source_line(producer)
 
 
 def _held(node: ir.Node) -> Iterator[tuple[str, ir.Graph]]:
@@ -128,17 +116,17 @@ def _never_run(owner: ir.Node, body: str, sites: list[Site]) -> Diagnostic:
     )
 
 
-def _empty(site: Site, observer: ir.Node) -> Diagnostic:
+def _empty(site: Site, value: ir.Value) -> Diagnostic:
     return Diagnostic(
         Severity.WARNING,
         "never-run",
         f"'{site.value}' was empty for every calibration sample; it stays float",
         node=site.producer,
-        source=source_line(observer),
+        source=_line(value),
     )
 
 
-def _nonfinite(site: Site, counts: tuple[int, int, int], observer: ir.Node) -> Diagnostic:
+def _nonfinite(site: Site, counts: tuple[int, int, int], value: ir.Value) -> Diagnostic:
     minus, plus, nan = counts
     return Diagnostic(
         Severity.WARNING,
@@ -146,6 +134,6 @@ def _nonfinite(site: Site, counts: tuple[int, int, int], observer: ir.Node) -> D
         f"'{site.value}' held non-finite values ({minus} x -inf, {plus} x +inf, {nan} x NaN); "
         "it stays float",
         node=site.producer,
-        source=source_line(observer),
+        source=_line(value),
         hint="look at what this node computes, or keep its region float by an override",
     )

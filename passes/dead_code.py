@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.walk import bodies, is_observer, uses
+from qcompiler.ir.walk import bodies, values_by_name
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 
 
@@ -32,6 +32,9 @@ def remove_dead(program: Program, rewriter: Rewriter) -> None:
     """Erases what no output depends on, O(nodes)."""
     _clean(program.graph, rewriter)
     rewriter.drop_unused_constants()
+    if program.requests:
+        left = values_by_name(program.model)
+        program.requests = {each: None for each in program.requests if each.value in left}
 
 
 def _clean(graph: ir.Graph, rewriter: Rewriter) -> None:
@@ -39,16 +42,6 @@ def _clean(graph: ir.Graph, rewriter: Rewriter) -> None:
     for node in reversed(tuple(graph)):
         if node.graph is None:
             continue
-        if is_observer(node):
-            _drop_idle(node, rewriter)
-            continue
         for body in bodies(node):
             _clean(body, rewriter)
         rewriter.erase_dead(node)
-
-
-def _drop_idle(observer: ir.Node, rewriter: Rewriter) -> None:
-    """Erases an observer of a value that nothing computes with."""
-    watched = observer.inputs[0]
-    if watched is not None and not uses(watched) and not watched.is_graph_output():
-        rewriter.erase(observer)

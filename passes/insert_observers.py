@@ -13,9 +13,10 @@ from qcompiler.ir.element_types import FLOATS, element_type
 from qcompiler.ir.indices import size_values
 from qcompiler.ir.masks import masked_values
 from qcompiler.ir.optraits import activation_positions, traits
-from qcompiler.ir.program import OBSERVER_DOMAIN, Program, Property
+from qcompiler.ir.program import Program, Property
+from qcompiler.ir.requests import Request
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.walk import all_graphs, all_nodes, is_constant, is_observer
+from qcompiler.ir.walk import all_graphs, all_nodes, is_constant
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 from qcompiler.quantization.observers import make_observer
 from qcompiler.target.contract import Target
@@ -23,7 +24,7 @@ from qcompiler.target.contract import Target
 
 @dataclass(frozen=True)
 class InsertObservers(Pass):
-    """One Observer node behind every float value that a region of the target reads or writes.
+    """One request for every float value that a region of the target reads or writes.
 
     Values of ops that keep their operands' scale (pools, reshapes, concat) are followed as far as
     such ops reach. Without a target every activation is observed. Left out: constants, integers,
@@ -51,11 +52,13 @@ class InsertObservers(Pass):
         make_observer(self.method, **self._options())
 
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
-        _erase_old(program, rewriter)
+        program.requests.clear()
+        program.observations.clear()
+        program.statistics.clear()
         wanted = wanted_values(program, context.target)
         barred = masked_values(program) | size_values(program)
         diagnostics = []
-        attributes = {"method": self.method, **self._options()}
+        options = {"method": self.method, **self._options()}
         for value in wanted:
             if value in barred:
                 continue
@@ -63,8 +66,8 @@ class InsertObservers(Pass):
             if dtype is None:
                 diagnostics.append(_untyped(value))
             elif dtype in FLOATS:
-                _observe(value, rewriter, attributes, program)
-        return Outcome(tuple(diagnostics), {"observed": rewriter.counts.inserted})
+                program.requests[Request.of(value.name or "", **options)] = None
+        return Outcome(tuple(diagnostics), {"observed": len(program.requests)})
 
     def _options(self) -> dict[str, Any]:
         given = {"percentile": self.percentile, "bins": self.bins, "cap": self.cap}
@@ -127,32 +130,6 @@ def _values_in_order(program: Program) -> Iterator[ir.Value]:
             for output in node.outputs:
                 if output.name and not is_constant(output):  # an omitted output has no name
                     yield output
-
-
-def _observe(
-    value: ir.Value, rewriter: Rewriter, attributes: dict[str, Any], program: Program
-) -> None:
-    producer = value.producer()
-    graph = value.graph if isinstance(value.graph, ir.Graph) else program.graph
-    rewriter.insert(
-        "Observer",
-        [value],
-        after=producer,
-        graph=graph,
-        attributes=attributes,
-        outputs=[f"{value.name}_range"],
-        domain=OBSERVER_DOMAIN,
-        origin=[producer] if producer is not None else [],
-        dtype=ir.DataType.FLOAT,
-        shape=ir.Shape([2]),
-    )
-
-
-def _erase_old(program: Program, rewriter: Rewriter) -> None:
-    for node in list(all_nodes(program.model)):
-        if is_observer(node):
-            rewriter.erase(node)
-    program.observations.clear()
 
 
 def _untyped(value: ir.Value) -> Diagnostic:

@@ -37,7 +37,7 @@ from qcompiler.search.data_check import data_findings
 from qcompiler.search.scoring import Evaluate
 from qcompiler.search.select import Goal, Samples, select
 from qcompiler.search.source_check import Run, SourceCheck, reference_of, with_other_batch
-from qcompiler.search.variants import variants_of
+from qcompiler.search.variants import Variant, ask, variants_of
 from qcompiler.target.contract import Artifact, Target
 
 
@@ -121,13 +121,13 @@ def compile(  # noqa: A001 - the project's one verb
     context = PassContext(chosen, None, reporter, executor, {"checkpoint": checkpoint})
     reports = [_pipeline(pipeline).run(program, context)]
     islands = _has_static_islands(overrides, plan)
-    kept = _calibrated(program, chosen, feeds, asked, effort, context, reports, islands)
+    given = variants if plan is None or plan.variants is None else plan.variants
+    tried = variants_of(effort, recipe, given)
+    kept = _calibrated(program, chosen, feeds, asked, effort, context, reports, tried, islands)
     spent = time.perf_counter() - started
     limited = replace(effort, seconds=effort.search_seconds(spent))
     nothing = asked.is_auto and plan is None and not chosen.regions(program)
     asked = SCHEMES["float32"] if nothing else asked
-    given = variants if plan is None or plan.variants is None else plan.variants
-    tried = variants_of(effort, recipe, given)
     goal = Goal(asked, evaluate, max_loss, objective, budget, overrides or {}, plan, tried)
     reference = _reference(model, source, chosen, kept.feeds or _examples(source, example_inputs))
     baseline = _baseline(chosen, source, model, kept.feeds)
@@ -321,9 +321,10 @@ def _calibrated(
     effort: Recipe,
     context: PassContext,
     reports: list[PipelineReport],
+    variants: Sequence[Variant],
     islands: bool,
 ) -> Samples:
-    """Observes and calibrates; returns the samples that were kept.
+    """Observes what the target and the variants want, in one run; returns the samples kept.
 
     With `islands`, overrides or a plan ask for ranges where the scheme does not.
 
@@ -344,8 +345,9 @@ def _calibrated(
         return Samples(tuple(keeper.kept[: effort.samples]), keeper.seen)
     method = scheme.observer or effort.observer
     context.feeds = keeper
-    steps = Pipeline.parse(f"insert-observers{{method={method}}},calibrate")
-    reports.append(steps.run(program, context))
+    reports.append(Pipeline.parse(f"insert-observers{{method={method}}}").run(program, context))
+    ask(program, target, variants)
+    reports.append(Pipeline.parse("calibrate").run(program, context))
     return _divided(keeper, program, effort.samples)
 
 

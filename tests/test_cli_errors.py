@@ -30,7 +30,7 @@ CASES = {
     "a folder": (".", "good", "o.onnx", "is a folder"),
     "garbage": ("garbage.onnx", "good", "o.onnx", "is not an ONNX model or is damaged"),
     "cut off": ("cut.onnx", "good", "o.onnx", "is not an ONNX model or is damaged"),
-    "old opset": ("opset6.onnx", "good", "o.onnx", "opset 6 is not supported"),
+    "old opset": ("opset5.onnx", "good", "o.onnx", "opset 5 is not supported"),
     "new opset": ("opset99.onnx", "good", "o.onnx", "opset 99 is not supported"),
     "wrong name": ("m.onnx", "name", "o.onnx", "missing image; unknown picture"),
     "wrong shape": ("m.onnx", "shape", "o.onnx", "has shape [1, 1, 16, 32]"),
@@ -51,7 +51,7 @@ def folder(digits_onnx: onnx.ModelProto, tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "m.onnx").write_bytes(data)
     (tmp_path / "cut.onnx").write_bytes(data[: len(data) // 2])
     (tmp_path / "garbage.onnx").write_bytes(b"garbage" * 100)
-    for version in (6, 99):
+    for version in (5, 99):
         digits_onnx.opset_import[0].version = version
         (tmp_path / f"opset{version}.onnx").write_bytes(digits_onnx.SerializeToString())
     identity = onnx.parser.parse_model(

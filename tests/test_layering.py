@@ -19,14 +19,14 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {"qcompiler": "qcompiler", "passes": "qcompiler.passes", "backends": "qcompiler.backends"}
 LAYERS = (
-    "version", "printable", "errors", "files", "quantization", "ir", "config", "frontends",
-    "target",
-    "decisions", "execution", "pipeline", "calibration", "search", "report", "passes", "backends",
-    "compiled", "compile", "lint", "compare", "console", "cli", "__main__",
+    "version", "printable", "errors", "files", "quantization", "ir", "statistics", "config",
+    "frontends", "target", "decisions", "execution", "pipeline", "calibration", "search", "report",
+    "passes", "backends", "compiled", "compile", "lint", "compare", "console", "cli", "__main__",
 )  # fmt: skip
 TYPE_ONLY_UPWARD = {
     ("qcompiler.errors", "qcompiler.ir.diagnostics"),
     ("qcompiler.ir.program", "qcompiler.decisions.placement"),  # a program carries its decisions
+    ("qcompiler.ir.program", "qcompiler.statistics.statistic"),  # and what was seen of its values
 }
 # These modules are imported only when a torch source or engine is used.
 TORCH_AT_TOP = (

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from qcompiler.errors import ArtifactError, LoweringError
 from qcompiler.files.writing import replace_file
-from qcompiler.ir.program import OBSERVER_DOMAIN, Program, Provenance
+from qcompiler.ir.program import OWN_DOMAIN, Program, Provenance
 from qcompiler.ir.signature import Feed, Signature, TensorSpec
 from qcompiler.target.contract import Artifact, KernelCount
 
@@ -114,7 +114,7 @@ def opaque_program(record: Mapping[str, Any]) -> Program:
     signature = signature_of(record)
     inputs = [_value(spec) for spec in signature.inputs]
     outputs = [_value(spec) for spec in signature.outputs]
-    node = ir.Node(OBSERVER_DOMAIN, "ExecuTorch", inputs, outputs=outputs, name="program")
+    node = ir.Node(OWN_DOMAIN, "ExecuTorch", inputs, outputs=outputs, name="program")
     graph = ir.Graph(inputs, outputs, nodes=[node], opset_imports={"": 21}, name="executorch")
     return Program(ir.Model(graph, ir_version=10), signature, Provenance(record["source"]))
 

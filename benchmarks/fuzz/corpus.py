@@ -15,7 +15,9 @@ import onnx
 import qcompiler as qc
 from qcompiler.calibration.checkpoint import Checkpoint, read_checkpoint
 from qcompiler.calibration.feed_files import FeedFiles
+from qcompiler.calibration.recorder import Observations
 from qcompiler.errors import QCompilerError
+from qcompiler.ir.requests import Request
 from qcompiler.quantization.observers import OBSERVERS, make_observer
 from qcompiler.search.cache import CostCache
 
@@ -67,7 +69,9 @@ def make(folder: Path) -> None:
     ragged = {f"in_{i}_x": feed["x"] for i, feed in enumerate(feeds)}
     np.savez(folder / "npz" / "ragged.npz", **ragged)  # type: ignore[arg-type]
     compiled = qc.compile(plain, calibration=feeds, scheme="int8", recipe="fast", budget=0)
-    observers = {name: make_observer(name) for name in OBSERVERS}
+    observers: Observations = {
+        Request.of(name, method=name): make_observer(name) for name in OBSERVERS
+    }
     for each in observers.values():
         each.update(feeds[0]["x"])
     Checkpoint(_PRINT, 4, "data", observers).save(folder / "checkpoint" / "good")

@@ -21,7 +21,6 @@ from qcompiler.ir.program import Program, Property
 from qcompiler.ir.qdq import QdqWriter
 from qcompiler.ir.regions import Operand
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.walk import is_observer
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 
 _Key = tuple[ir.Value, str]
@@ -39,7 +38,7 @@ class InsertQdq(Pass):
 
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
         placed = bound_regions(program)
-        _drop_observers(program, rewriter)
+        program.requests.clear()  # answered; the values go by other names from here on
         pairs = _write(placed, program, QdqWriter(rewriter))
         return Outcome(details={"pairs": pairs})
 
@@ -81,10 +80,3 @@ def _read(placed: Sequence[Placed]) -> Iterator[tuple[Operand, OperandPlacement]
     for each in placed:
         both = zip(each.region.activations, each.decided.activations, strict=True)
         yield from ((operand, found) for operand, found in both if found.params is not None)
-
-
-def _drop_observers(program: Program, rewriter: Rewriter) -> None:
-    """Observers have done their work; their statistics are in `program.observations`."""
-    for node in list(ir.traversal.RecursiveGraphIterator(program.graph)):
-        if is_observer(node):
-            rewriter.erase(node)

@@ -14,13 +14,16 @@ import numpy.typing as npt
 
 from qcompiler.calibration.instrument import FloatModel
 from qcompiler.calibration.recorder import Observations
-from qcompiler.errors import CalibrationError
+from qcompiler.errors import CalibrationError, ConfigurationError
 from qcompiler.files.reading import Door, Kind, cause
 from qcompiler.files.writing import replace_file
+from qcompiler.ir.requests import RANGE, Request
 from qcompiler.ir.signature import Feed
 from qcompiler.quantization.observers import Observer, observer_from_state
+from qcompiler.statistics.kinds import collector
+from qcompiler.statistics.statistic import Statistic
 
-_FORMAT = 2
+_FORMAT = 3
 _HEADER = "header"
 _DIGEST = "digest"
 
@@ -33,7 +36,7 @@ class Checkpoint:
         fingerprint: Of the model and the observed sites.
         samples: Feeds that are in.
         data: Digest of these feeds, so that a resumed run notices other data.
-        observations: Observers by value name.
+        observations: Statistics by request.
     """
 
     fingerprint: str
@@ -53,7 +56,7 @@ class Checkpoint:
             "fingerprint": self.fingerprint,
             "samples": self.samples,
             "data": self.data,
-            "values": names,
+            "values": [request.line() for request in names],
         }
         arrays: dict[str, npt.NDArray[Any]] = {_HEADER: np.asarray(json.dumps(header))}
         for index, name in enumerate(names):
@@ -84,7 +87,7 @@ def read_checkpoint(path: Path, fingerprint: str) -> Checkpoint:
 
 def fingerprint(model: FloatModel) -> str:
     """Identifies a model, its weights and what is observed of it."""
-    sites = [(s.value, s.method, sorted(s.options.items())) for s in model.sites]
+    sites = [site.request.line() for site in model.sites]
     return hashlib.blake2b(f"{model.packed.digest} {sites}".encode(), digest_size=16).hexdigest()
 
 
@@ -114,15 +117,22 @@ def _parse(arrays: dict[str, npt.NDArray[Any]]) -> Checkpoint:
         str(header["fingerprint"]),
         int(header["samples"]),
         str(header["data"]),
-        {name: _observer(name, states[index]) for index, name in enumerate(header["values"])},
+        {
+            request: _statistic(request, states.get(index, {}))
+            for index, request in enumerate(map(Request.from_line, header["values"]))
+        },
     )
 
 
-def _observer(name: str, state: dict[str, npt.NDArray[Any]]) -> Observer:
+def _statistic(request: Request, state: dict[str, npt.NDArray[Any]]) -> Observer | Statistic:
     try:
-        return observer_from_state(state)
-    except CalibrationError as error:
-        raise ValueError(f"{cause(error)} (value '{name}')") from error
+        if request.kind == RANGE:
+            return observer_from_state(state)
+        empty = collector(request)
+        assert isinstance(empty, Statistic)
+        return empty.restored(state)
+    except (CalibrationError, ConfigurationError) as error:
+        raise ValueError(f"{cause(error)} (value '{request.value}')") from error
 
 
 def _digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:

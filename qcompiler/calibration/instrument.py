@@ -1,13 +1,13 @@
 """Builds the float model that ONNX Runtime runs to observe values.
 
-Observer nodes are taken out and graph outputs put in: three extremes and the size of a value
+Graph outputs are put in: three extremes and the size of a value
 (`Bounds`), reduced where the value is, or the value itself. What lives in a subgraph is carried
 out in a sequence, see `carry`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import onnx
@@ -18,7 +18,7 @@ from qcompiler.calibration.carry import Step, carry_out
 from qcompiler.calibration.scan import scans_to_loops
 from qcompiler.calibration.sites import Site
 from qcompiler.execution.packing import PackedModel, pack_proto
-from qcompiler.ir.program import OBSERVER_DOMAIN, Program
+from qcompiler.ir.program import Program
 
 MARK = "qcompiler.observed"
 """Prefix of the names added here; no value of a program starts with it."""
@@ -47,7 +47,7 @@ def carried_output(value: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class FloatModel:
-    """A program without its Observer nodes, as a template for instrumented models. Picklable.
+    """A program as a template for instrumented models. Picklable.
 
     Attributes:
         packed: The model; weights are shared with the program.
@@ -85,33 +85,9 @@ class FloatModel:
 
 
 def float_model(program: Program, sites: tuple[Site, ...]) -> FloatModel:
-    """The program's model without Observer nodes."""
+    """The program's model."""
     proto, weights = pack_proto(program.model)
-    _drop_observers(proto.graph)
-    kept = [each for each in proto.opset_import if each.domain != OBSERVER_DOMAIN]
-    del proto.opset_import[:]
-    proto.opset_import.extend(kept)
     return FloatModel(PackedModel(proto.SerializeToString(), weights), sites)
-
-
-def _drop_observers(graph: onnx.GraphProto) -> None:
-    gone = {name for node in graph.node if node.domain == OBSERVER_DOMAIN for name in node.output}
-    if gone:
-        nodes = [node for node in graph.node if node.domain != OBSERVER_DOMAIN]
-        infos = [info for info in graph.value_info if info.name not in gone]
-        del graph.node[:], graph.value_info[:]
-        graph.node.extend(nodes)
-        graph.value_info.extend(infos)
-    for body in _bodies(graph):
-        _drop_observers(body)
-
-
-def _bodies(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield attribute.g
-            yield from attribute.graphs
 
 
 def _output(graph: onnx.GraphProto, name: str, kind: int, shape: list[int] | None) -> None:

@@ -19,7 +19,7 @@ from qcompiler.execution.session import OrtSession
 from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.signature import Feed
-from qcompiler.ir.walk import is_observer, rank
+from qcompiler.ir.walk import rank
 
 Array = npt.NDArray[Any]
 Means = Mapping[str, npt.NDArray[np.float64]]
@@ -49,7 +49,7 @@ def mean_errors(program: Program, twins: Sequence[QuantizedTwin], feeds: Sequenc
     """Mean of quantized minus float result, by node, feed and channel.
 
     Args:
-        program: The float program; not changed. Observer nodes are ignored.
+        program: The float program; not changed.
         twins: Nodes of the main graph; one that the program lacks is left out.
         feeds: Feeds by input name.
 
@@ -58,8 +58,6 @@ def mean_errors(program: Program, twins: Sequence[QuantizedTwin], feeds: Sequenc
     """
     copy = program.clone()
     rewriter = Rewriter(copy)
-    for node in [node for node in copy.graph if is_observer(node)]:
-        rewriter.erase(node)
     nodes = {node.name: node for node in copy.graph}
     outputs: dict[str, tuple[str, str]] = {}
     for twin in twins:

@@ -7,7 +7,7 @@ soon as the observer has taken them in.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,11 +17,13 @@ from qcompiler.calibration.extremes import Extremes, Run
 from qcompiler.calibration.instrument import STACKED, FloatModel, carried_output, size_output
 from qcompiler.calibration.sites import Site
 from qcompiler.execution.session import OrtSession
+from qcompiler.ir.requests import Request
 from qcompiler.ir.signature import Feed
 from qcompiler.quantization.observers import MinMax, Observer
+from qcompiler.statistics.statistic import Statistic
 
-Observations = dict[str, Observer]
-"""Observers by value name."""
+Observations = dict[Request, Observer | Statistic]
+"""Statistics by what was asked for."""
 DEFAULT_CAP = 256 << 20
 """Bytes of observed values that may be alive at once."""
 _GROWTH = 2.0
@@ -45,6 +47,7 @@ class Recorder:
     spinning: bool = True
     _reduced: tuple[Site, ...] = field(init=False)
     _full: tuple[Site, ...] = field(init=False)
+    _readers: dict[str, list[Site]] = field(init=False, default_factory=dict)
     _suspects: list[tuple[Site, ...]] = field(init=False, default_factory=list)
     _extremes: Extremes = field(init=False)
     _seen: Observations = field(init=False, default_factory=dict)
@@ -53,11 +56,14 @@ class Recorder:
     _measured: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
-        plain = [isinstance(site.observer(), MinMax) for site in self.model.sites]
+        plain = [isinstance(site.collector(), MinMax) for site in self.model.sites]
         pairs = list(zip(self.model.sites, plain, strict=True))
         reduced = [site for site, is_plain in pairs if is_plain]
         self._reduced = tuple(sorted(reduced, key=lambda site: site.nested))
-        self._full = tuple(site for site, is_plain in pairs if not is_plain)
+        for site, is_plain in pairs:
+            if not is_plain:
+                self._readers.setdefault(site.value, []).append(site)
+        self._full = tuple(readers[0] for readers in self._readers.values())
         self._extremes = Extremes.empty(len(self._reduced))
 
     def observe(self, feed: Feed) -> None:
@@ -75,7 +81,7 @@ class Recorder:
         run = Run.read(self._reduced, outputs)
         self._extremes.add(run)
         doubtful = {self._reduced[index] for index in np.flatnonzero(run.doubtful)}
-        self._update(outputs, doubtful.intersection(joined))
+        self._update(outputs, [[site] for site in doubtful.intersection(joined)])
         del outputs
         rest = doubtful.difference(joined)
         if rest:
@@ -89,10 +95,10 @@ class Recorder:
         bounds, self._extremes = self._extremes, Extremes.empty(len(self._reduced))
         for index in np.flatnonzero(bounds.count):
             site = self._reduced[index]
-            observer = taken.get(site.value, site.observer())
+            observer = taken.get(site.request, site.collector())
             assert isinstance(observer, MinMax)
             low, high = float(bounds.low[index]), float(bounds.high[index])
-            taken[site.value] = observer.update_bounds(low, high, int(bounds.count[index]))
+            taken[site.request] = observer.update_bounds(low, high, int(bounds.count[index]))
         return taken
 
     def _suspect(self, doubtful: set[Site], run: Run) -> None:
@@ -109,18 +115,21 @@ class Recorder:
         """Updates the observers of the wanted sites of a group from the values themselves."""
         if not wanted:
             return
-        self._update(self._run(feed, values=group), wanted)
+        outputs = self._run(feed, values=group)
+        full = set(self._full)
+        self._update(outputs, [self._readers[s.value] if s in full else [s] for s in wanted])
 
-    def _update(self, outputs: dict[str, Any], sites: Collection[Site]) -> None:
-        """Updates observers from values, dropping each value when it is in."""
-        for site in sites:
-            arrays = outputs.pop(carried_output(site.value))
-            observer = self._seen.get(site.value) or site.observer()
-            for array in arrays if site.nested else (arrays,):
-                observer = observer.update(array)
+    def _update(self, outputs: dict[str, Any], readers: Iterable[Sequence[Site]]) -> None:
+        """Updates all readers of one value after the other, dropping each value when it is in."""
+        for sites in readers:
+            arrays = outputs.pop(carried_output(sites[0].value))
+            for reader in sites:
+                seen = self._seen.get(reader.request) or reader.collector()
+                for array in arrays if reader.nested else (arrays,):
+                    seen = seen.update(array)
+                if seen.count or (isinstance(seen, Observer) and any(seen.nonfinite)):
+                    self._seen[reader.request] = seen
             del arrays
-            if observer.count or any(observer.nonfinite):
-                self._seen[site.value] = observer
 
     def _grouped(self, feed: Feed) -> list[tuple[Site, ...]]:
         """Sites that need their values, in groups under the cap; measured on the first feed."""
@@ -193,4 +202,11 @@ def merge_into(total: Observations, more: Observations) -> None:
     """Merges observations value by value into `total`."""
     for name, observer in more.items():
         known = total.get(name)
-        total[name] = observer if known is None else known.merge(observer)
+        total[name] = observer if known is None else _merged(known, observer)
+
+
+def _merged(one: Observer | Statistic, two: Observer | Statistic) -> Observer | Statistic:
+    """Both are results of one request, so they are of one class."""
+    assert type(one) is type(two)
+    merge: Callable[[Observer | Statistic], Observer | Statistic] = one.merge  # type: ignore[assignment]
+    return merge(two)

@@ -1,4 +1,4 @@
-"""Calibration end to end: feeds in, observers by value name out, in memory that stays bounded."""
+"""Calibration end to end: feeds in, statistics by request out, in memory that stays bounded."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ from qcompiler.calibration.recorder import DEFAULT_CAP, Observations, Recorder, 
 from qcompiler.calibration.shard import SHARD, observe_shards, shards
 from qcompiler.errors import CalibrationError
 from qcompiler.execution.feeds import normalize_feed
+from qcompiler.ir.requests import Request
 from qcompiler.ir.signature import Feed, Signature
 from qcompiler.pipeline.contract import Progress, Silent
+from qcompiler.quantization.observer import Observer
+from qcompiler.statistics.statistic import Statistic
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,27 @@ class Calibration:
     """What came out.
 
     Attributes:
-        observations: Observers by value name; a value that was never computed is missing.
+        results: Statistics by request; that of a value that was never computed is missing.
         samples: Feeds that were run.
     """
 
-    observations: Observations
+    results: Observations
     samples: int
+
+    @property
+    def observations(self) -> dict[str, Observer]:
+        """Ranges by value name."""
+        return {
+            request.value: seen
+            for request, seen in self.results.items()
+            if isinstance(seen, Observer)
+        }
+
+    @property
+    def statistics(self) -> dict[Request, Statistic]:
+        """What was seen of requests of other kinds."""
+        found = self.results.items()
+        return {request: seen for request, seen in found if isinstance(seen, Statistic)}
 
 
 def checked_feeds(signature: Signature, feeds: Iterable[Any]) -> Iterator[Feed]:

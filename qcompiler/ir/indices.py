@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from qcompiler.ir.optraits import traits
 from qcompiler.ir.program import Program
-from qcompiler.ir.walk import all_graphs, all_nodes, bodies, is_constant, is_observer
+from qcompiler.ir.walk import all_graphs, all_nodes, bodies, is_constant
 
 _EVERY = tuple(range(16))
 _REDUCTIONS = (
@@ -95,7 +95,6 @@ def size_values(program: Program) -> frozenset[ir.Value]:
     return frozenset(
         value
         for node in all_nodes(program.model)
-        if not is_observer(node)
         for value in node.outputs
         if value not in data and (value.uses() or value.is_graph_output())
     )
@@ -129,7 +128,7 @@ def _data_values(program: Program) -> set[ir.Value]:
     data: set[ir.Value] = set()
     pending: list[ir.Value] = list(program.graph.outputs)
     for node in all_nodes(program.model):
-        if not (_passes(node) or is_observer(node) or node.op_type in ("If", "Loop", "Scan")):
+        if not (_passes(node) or node.op_type in ("If", "Loop", "Scan")):
             pending.extend(_operands(node))
     owners = {
         body: node for graph in all_graphs(program.model) for node in graph for body in bodies(node)

@@ -9,8 +9,7 @@ from functools import cache
 import onnx
 import onnx_ir as ir
 
-from qcompiler.ir.qdqcheck import check_dequantize, check_observer, check_quantize
-from qcompiler.ir.walk import is_observer
+from qcompiler.ir.qdqcheck import check_dequantize, check_quantize
 
 Problem = tuple[str, str]
 """Rule, message."""
@@ -70,9 +69,6 @@ def _formal(parameter: onnx.defs.OpSchema.FormalParameter) -> _Formal:
 
 def check_node(node: ir.Node, opset: int) -> Iterator[Problem]:
     """V05–V08 for one node. Ops of foreign domains are taken as they are."""
-    if is_observer(node):
-        yield from check_observer(node)
-        return
     if node.domain != "":
         return
     form = _form(node.op_type, opset)

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
+from qcompiler.ir.requests import Request
 from qcompiler.ir.signature import Signature
 
 if TYPE_CHECKING:
     from qcompiler.decisions.placement import Placement
     from qcompiler.ir.plan import Plan
     from qcompiler.quantization.observers import Observer
+    from qcompiler.statistics.statistic import Statistic
 
-OBSERVER_DOMAIN = "qcompiler"
-"""Domain of `Observer` nodes: `range = qcompiler.Observer<method>(x)`, range is float[2]."""
+OWN_DOMAIN = "qcompiler"
+"""Domain of operators that stand for what ONNX has no operator for."""
 
 WORKING_OPSET = 21
 """The ONNX opset of every Program: the first with blocked and 4-bit Q/DQ."""
@@ -66,7 +68,9 @@ class Program:
         model: The graph; functions are inlined, initializers are not graph inputs.
         signature: How the source is called.
         provenance: Where it came from.
-        observations: Calibrated statistics by value name, filled by the pass `calibrate`.
+        requests: What calibration is to observe, filled by `insert-observers` and accuracy passes.
+        observations: Calibrated ranges by value name, filled by the pass `calibrate`.
+        statistics: Results of requests of other kinds.
         plan: Precision of every region, filled by `assign-precision`.
         placement: Scales, zero points and integers, filled by `resolve-placement`.
         properties: What is known to hold.
@@ -75,7 +79,9 @@ class Program:
     model: ir.Model
     signature: Signature
     provenance: Provenance
+    requests: dict[Request, None] = field(default_factory=dict)
     observations: dict[str, Observer] = field(default_factory=dict)
+    statistics: dict[Request, Statistic] = field(default_factory=dict)
     plan: Plan | None = None
     placement: Placement | None = None
     properties: frozenset[Property] = frozenset()
@@ -97,7 +103,9 @@ class Program:
             model=self.model.clone(),
             signature=self.signature,
             provenance=self.provenance,
+            requests=dict(self.requests),
             observations=dict(self.observations),
+            statistics=dict(self.statistics),
             plan=self.plan,
             placement=self.placement,
             properties=self.properties,

@@ -12,7 +12,6 @@ import onnx_ir as ir
 Problem = tuple[str, str]
 
 _SCALES = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
-_RANGE_SHAPE = (2,)
 
 
 def check_quantize(node: ir.Node) -> Iterator[Problem]:
@@ -130,22 +129,3 @@ def _fits(one: tuple[int | None, ...], two: tuple[int | None, ...]) -> bool:
     return len(one) == len(two) and all(
         a == b for a, b in zip(one, two, strict=True) if a is not None and b is not None
     )
-
-
-def check_observer(node: ir.Node) -> Iterator[Problem]:
-    """V08: `range = qcompiler.Observer<method>(x)`, range float[2], read by nobody."""
-    if len(node.inputs) != 1 or node.inputs[0] is None:
-        yield "V08", f"an observer has {len(node.inputs)} operands, it wants one"
-    if len(node.outputs) != 1:
-        yield "V08", f"an observer has {len(node.outputs)} outputs, it wants one"
-        return
-    found = node.outputs[0]
-    if found.uses() or found.is_graph_output():
-        yield "V08", f"the range '{found.name}' is read; only the calibration may"
-    if found.dtype not in (None, ir.DataType.FLOAT):
-        yield "V08", f"the range '{found.name}' is {found.dtype}, not float"
-    dims = _dims(found)
-    if dims is not None and not _fits(dims, _RANGE_SHAPE):
-        yield "V08", f"the range '{found.name}' has shape {list(dims)}, not [2]"
-    if "method" not in node.attributes:
-        yield "V08", "an observer has no method"

@@ -225,7 +225,6 @@ class Rewriter:
             if node.graph is None or any(_needed(output) for output in node.outputs):
                 continue
             feeding = [v.producer() for v in node.inputs if v is not None]
-            self._erase_observers(node)
             self.erase(node)
             pending.extend(parent for parent in feeding if parent is not None)
 
@@ -240,11 +239,6 @@ class Rewriter:
             for name in unused:
                 del graph.initializers[name]
                 self.counts.constants += 1
-
-    def _erase_observers(self, node: ir.Node) -> None:
-        for output in node.outputs:
-            for use in output.uses():
-                self.erase(use.node)
 
     def _move_output(self, old: ir.Value, new: ir.Value) -> None:
         """Puts `new` where `old` was a graph output, keeping the output's name.

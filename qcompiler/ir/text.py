@@ -20,6 +20,7 @@ import onnx_ir as ir
 from qcompiler.errors import UnreadableModelError
 from qcompiler.ir.naming import make_names_unique
 from qcompiler.ir.program import WORKING_OPSET, Program, Provenance
+from qcompiler.ir.requests import MARK, RANGE, Request
 from qcompiler.ir.signature import signature_of
 from qcompiler.ir.tensors import own_tensors
 
@@ -54,21 +55,31 @@ def to_text(program: Program, *, inline: int = 8) -> str:
         f'"{name}" : {model.opset_imports[name]}' for name in sorted(model.opset_imports)
     )
     head = f"<\n   ir_version: {model.ir_version},\n   opset_import: [{imports}]\n>\n"
-    return head + _graph(model.graph, inline, "") + "\n"
+    asked = "".join(f"{_request(program, each)}\n" for each in program.requests)
+    return head + _graph(model.graph, inline, "") + "\n" + asked
+
+
+def _request(program: Program, request: Request) -> str:
+    """The line of a request, with the range that was seen."""
+    seen = program.observations.get(request.value) if request.kind == RANGE else None
+    if seen is None or not seen.count:
+        return request.line()
+    return f"{request.line()} saw [{seen.low:.9g}, {seen.high:.9g}]"
 
 
 def from_text(text: str, weights: Mapping[str, Array] | None = None) -> Program:
     """Reads a program; nothing is converted, but nodes without a name get one.
 
     Args:
-        text: ONNX text. Lines that begin with `#` are comments; the `<ir_version …>` header may be
-            left out and then says `WORKING_OPSET`.
+        text: ONNX text. Lines that begin with `# observe` are requests, others with `#` comments.
+            The `<ir_version …>` header may be left out and then says `WORKING_OPSET`.
         weights: Arrays of values that are declared but not given. Missing ones are drawn from
             their name: the same name gives the same weight in every program and process.
 
     Raises:
         UnreadableModelError: A syntax error, or a weight of another shape than declared.
     """
+    asked = [line for line in text.splitlines() if line.lstrip().startswith(MARK)]
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
     body = "\n".join(lines).strip()
     if not body.startswith("<"):
@@ -83,7 +94,8 @@ def from_text(text: str, weights: Mapping[str, Array] | None = None) -> Program:
     model = ir.from_proto(proto)
     own_tensors(model)
     make_names_unique(model)
-    return Program(model, signature_of(model), Provenance("text"))
+    requests = dict.fromkeys(map(Request.from_line, asked))
+    return Program(model, signature_of(model), Provenance("text"), requests)
 
 
 def node_line(node: ir.Node) -> str:

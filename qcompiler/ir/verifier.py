@@ -8,7 +8,7 @@ V04 names             values and nodes have names, and each only once
 V05 op                the op exists at the opset, its attributes and operand count are legal
 V06 types             element types and shapes agree where they are known
 V07 Q/DQ              scale, zero point, axis and block size fit the quantized tensor
-V08 observer          one operand, one float[2] range that nobody computes with
+V08 requests          what is to be observed is a value of the program
 V09 signature         the boundary of the graph is what the signature says
 V10 form              working opset, no functions, initializers have data and are no inputs
 ```
@@ -26,7 +26,7 @@ from qcompiler.ir.nodecheck import check_node
 from qcompiler.ir.origin import source_line
 from qcompiler.ir.program import WORKING_OPSET, Program
 from qcompiler.ir.text import node_line
-from qcompiler.ir.walk import all_graphs, bodies
+from qcompiler.ir.walk import all_graphs, bodies, values_by_name
 
 Finding = tuple[str, str, ir.Node | None]
 """Rule, message, node."""
@@ -87,10 +87,20 @@ def _surroundings(program: Program, found: tuple[Diagnostic, ...]) -> str | None
     return name
 
 
+def _requests(program: Program) -> Iterator[Finding]:
+    if not program.requests:
+        return
+    known = values_by_name(program.model)
+    for request in program.requests:
+        if request.value not in known:
+            yield "V08", f"'{request.value}' is to be observed and is no value here", None
+
+
 def _findings(program: Program) -> Iterator[Finding]:
     yield from _form(program)
     yield from _signature(program)
     yield from _names(program.model)
+    yield from _requests(program)
     walk = _Walk()
     yield from walk.graph(program.graph)
     yield from walk.uses()

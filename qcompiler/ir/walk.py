@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from qcompiler.ir.program import OBSERVER_DOMAIN
 from qcompiler.quantization.numerics import dequantize, quantize
 from qcompiler.quantization.qspace import Granularity, QParams, QSpace
 
@@ -58,14 +57,18 @@ def is_op(node: ir.Node | None, *op_types: str) -> bool:
     return node is not None and node.domain in ("", "ai.onnx") and node.op_type in op_types
 
 
-def is_observer(node: ir.Node) -> bool:
-    """Whether the node only watches its input."""
-    return node.domain == OBSERVER_DOMAIN and node.op_type == "Observer"
+def values_by_name(model: ir.Model) -> dict[str, ir.Value]:
+    """Inputs of graphs and results of nodes, subgraphs included."""
+    found: dict[str, ir.Value] = {}
+    for graph in all_graphs(model):
+        found.update((value.name or "", value) for value in graph.inputs)
+        found.update((value.name or "", value) for node in graph for value in node.outputs)
+    return found
 
 
 def uses(value: ir.Value) -> tuple[Usage, ...]:
-    """Uses of the value by nodes that compute with it (observers left out)."""
-    return tuple(Usage(*use) for use in value.uses() if not is_observer(use.node))
+    """Uses of the value by nodes."""
+    return tuple(Usage(*use) for use in value.uses())
 
 
 def sole_user(value: ir.Value) -> ir.Node | None:
@@ -156,9 +159,10 @@ def quantization_of(node: ir.Node) -> QParams | None:
         zero_value = node.inputs[2]
     zero = constant(zero_value)
     source = node.outputs[0] if is_op(node, "QuantizeLinear") else node.inputs[0]
-    dtype = None if source is None else source.dtype
-    if scale is None or dtype is None or (zero is None and zero_value is not None):
+    if scale is None or source is None or (zero is None and zero_value is not None):
         return None
+    given = ir.DataType.UINT8 if zero is None else ir.DataType.from_numpy(zero.dtype)
+    dtype = source.dtype or given  # where shape inference has not been yet
     points = np.zeros(scale.shape, np.int64) if zero is None else zero.astype(np.int64)
     scale = np.asarray(scale, np.float32)
     block, axis = node.attributes.get_int("block_size", 0), node.attributes.get_int("axis", 1)

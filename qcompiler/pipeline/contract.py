@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from qcompiler.ir.diagnostics import Diagnostic
 from qcompiler.ir.program import Program, Property
+from qcompiler.ir.requests import Request
 from qcompiler.ir.rewriter import EditCounts, Rewriter
 from qcompiler.ir.signature import Feed
 
@@ -117,6 +118,10 @@ class Pass(ABC):
     destroys: ClassVar[frozenset[Property]] = frozenset()
     stage: ClassVar[Stage | None] = None
     recipes: ClassVar[frozenset[str]] = frozenset()
+
+    def requests(self, program: Program, target: Target | None) -> Sequence[Request]:
+        """Statistics that an accuracy pass reads: taken in the one run that calibrates."""
+        return ()
 
     def price(self, samples: int) -> str:
         """What an accuracy pass costs with this many samples, in words, before it runs."""

@@ -139,7 +139,7 @@ class Registry(Generic[T]):
             return self.entries()[name]
         raise RegistryError(
             f"there is no {self.kind} '{name}'",
-            why=f"known are: {', '.join(self.names()) or 'none'}",
+            why=f"known are: {_listed(self.names())}",
             fix=did_you_mean(name, self.names(), f"see `qcompiler {self._listing}`"),
         )
 
@@ -273,6 +273,16 @@ def _doc_in_source(reference: str) -> str | None:
         if isinstance(node, ast.ClassDef) and node.name == attribute:
             return ast.get_docstring(node)
     return None
+
+
+_SHOWN = 12
+"""Names that an error lists."""
+
+
+def _listed(names: list[str]) -> str:
+    """The names, the first of many."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return (", ".join(names[:_SHOWN]) or "none") + more
 
 
 def _first_line(doc: str | None) -> str:

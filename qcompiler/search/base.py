@@ -66,7 +66,7 @@ def chosen_base(
     feeds = list({id(each): each for each in (*samples.fitting, *samples.feeds)}.values())
 
     def extended(base: Base, variant: Variant) -> Base:
-        changed = with_base(base.program, target, variant, feeds)
+        changed = with_base(base.program, target, variant, feeds, goal.variants)
         forms = region_options(changed, target, target.regions(changed), goal.overrides)
         return Base(changed, forms, (*base.variants, variant))
 

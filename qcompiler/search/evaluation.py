@@ -48,7 +48,7 @@ class CalibratedProgram:
             unpack(self.packed),
             self.signature,
             self.provenance,
-            dict(self.observations),
+            observations=dict(self.observations),
             properties=self.properties,
         )
 

@@ -16,10 +16,10 @@ import onnx_ir as ir
 from qcompiler.decisions.forms import Options
 from qcompiler.decisions.placement import ValueKey
 from qcompiler.execution.packing import PackedModel, pack
-from qcompiler.ir.program import OBSERVER_DOMAIN, Program
+from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Operand, Region
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.walk import Usage, all_nodes, is_observer, is_op, rank, uses
+from qcompiler.ir.walk import Usage, all_nodes, is_op, rank, uses
 from qcompiler.quantization.numerics import choose_qparams
 from qcompiler.quantization.qspace import QParams, QSpace
 from qcompiler.search.recurrent_gates import dynamic_lstm, is_dynamic_lstm, lstm_constants
@@ -104,7 +104,6 @@ class _Builder:
     def build(self) -> GateModel:
         program = self.source.clone()
         self._rewriter = Rewriter(program)
-        _drop_observers(program, self._rewriter)
         self._graph = program.graph
         self._first = next(iter(program.graph), None)
         self._values = _values(program)
@@ -357,9 +356,3 @@ def _values(program: Program) -> dict[str, ir.Value]:
             found.update({value.name or "": value for value in node.graph.inputs})
         found.update({value.name or "": value for value in node.outputs})
     return found
-
-
-def _drop_observers(program: Program, rewriter: Rewriter) -> None:
-    for node in [node for node in all_nodes(program.model) if is_observer(node)]:
-        rewriter.erase(node)
-    program.model.opset_imports.pop(OBSERVER_DOMAIN, None)

@@ -104,7 +104,11 @@ def _registered(recipe: str) -> list[Variant]:
 
 
 def with_base(
-    program: Program, target: Target, variant: Variant, calibration: Sequence[Feed]
+    program: Program,
+    target: Target,
+    variant: Variant,
+    calibration: Sequence[Feed],
+    wanted: Sequence[Variant] = (),
 ) -> Program:
     """A copy of a calibrated program with a variant of the float or the ranges stage.
 
@@ -114,6 +118,7 @@ def with_base(
         variant: What changes it.
         calibration: Kept feeds: what the pass may fit to, and what ranges of a changed float
             program are taken from.
+        wanted: Variants whose statistics are taken on the way.
 
     Raises:
         QCompilerError: The pass failed.
@@ -123,9 +128,17 @@ def with_base(
     Pipeline.parse(variant.text).run(copy, context)
     if variant.stage is Stage.FLOAT:
         method = next((seen.name for seen in program.observations.values()), "minmax")
-        again = Pipeline.parse(f"dead-code,insert-observers{{method={method}}},calibrate")
-        again.run(copy, PassContext(target, calibration))
+        Pipeline.parse(f"dead-code,insert-observers{{method={method}}}").run(copy, context)
+        ask(copy, target, wanted)
+        Pipeline.parse("calibrate").run(copy, PassContext(target, calibration))
     return copy
+
+
+def ask(program: Program, target: Target, variants: Sequence[Variant]) -> None:
+    """Adds what variants want to be observed to the program's requests."""
+    for variant in variants:
+        for request in variant.accuracy.requests(program, target):
+            program.requests[request] = None
 
 
 def keep_if_better(

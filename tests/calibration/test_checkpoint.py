@@ -11,7 +11,10 @@ import pytest
 
 from qcompiler.calibration.checkpoint import Checkpoint, read_checkpoint
 from qcompiler.errors import ArtifactError, CalibrationError
+from qcompiler.ir.requests import Request
 from qcompiler.quantization.observers import OBSERVERS
+
+ASKED = Request.of("x", method="minmax")
 
 
 @pytest.fixture
@@ -19,13 +22,13 @@ def written(tmp_path: Path) -> Path:
     observer = OBSERVERS["minmax"]()
     observer.update(np.arange(5, dtype=np.float32))
     path = tmp_path / "k"
-    Checkpoint("print", 3, "data", {"x": observer}).save(path)
+    Checkpoint("print", 3, "data", {ASKED: observer}).save(path)
     return path
 
 
 def test_it_comes_back(written: Path) -> None:
     found = read_checkpoint(written, "print")
-    assert (found.samples, found.data, list(found.observations)) == (3, "data", ["x"])
+    assert (found.samples, found.data, list(found.observations)) == (3, "data", [ASKED])
     assert [each.name for each in written.parent.iterdir()] == ["k"]
 
 

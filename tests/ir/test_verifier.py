@@ -11,6 +11,7 @@ import pytest
 from qcompiler.errors import InvalidProgramError
 from qcompiler.ir.diagnostics import Severity
 from qcompiler.ir.program import Program
+from qcompiler.ir.requests import Request
 from qcompiler.ir.signature import Signature
 from qcompiler.ir.text import from_text
 from qcompiler.ir.verifier import require_valid, verify
@@ -20,13 +21,13 @@ g (float[N,4] x, bool c) => (float[N,3] y) <float[4,3] w, float s = {0.1}, uint8
     float[3] ws = {0.1, 0.2, 0.3}, int8[4,3] wq> {
   [q] xq = QuantizeLinear (x, s, z)
   [d] xd = DequantizeLinear (xq, s, z)
-  [o] r = qcompiler.Observer <method = "minmax"> (xd)
   [wd] wf = DequantizeLinear <axis = 1> (wq, ws)
   [m] a = MatMul (xd, wf)
   [i] y = If (c) <
      then_branch = t () => (float[N,3] p) { [tr] p = Relu (a) },
      else_branch = e () => (float[N,3] n) { [en] b = MatMul (xd, w)  [es] n = Neg (b) }>
-}"""
+}
+# observe "xd": range {"method": "minmax"}"""
 
 
 @pytest.fixture
@@ -117,12 +118,8 @@ def _wrong_axis(program: Program) -> None:
     _node(program, "wd").attributes["axis"] = ir.AttrInt64("axis", 0)
 
 
-def _read_range(program: Program) -> None:
-    _node(program, "m").replace_input_with(0, _value(program, "r"))
-
-
-def _no_method(program: Program) -> None:
-    _node(program, "o").attributes.clear()
+def _unknown_request(program: Program) -> None:
+    program.requests[Request.of("nothing")] = None
 
 
 def _other_signature(program: Program) -> None:
@@ -160,8 +157,7 @@ BROKEN: list[tuple[str, Callable[[Program], None]]] = [
     ("V07", _set_constant("z", np.zeros(2, np.uint8))),
     ("V07", _bad_axis),
     ("V07", _wrong_axis),
-    ("V08", _read_range),
-    ("V08", _no_method),
+    ("V08", _unknown_request),
     ("V09", _other_signature),
     ("V10", _old_opset),
     ("V10", _no_data),
@@ -201,7 +197,7 @@ def test_zero_point_and_bias_types() -> None:
 
 
 def test_all_findings_come_at_once(program: Program) -> None:
-    for damage in (_unknown_attribute, _no_method, _wrong_axis, _other_signature):
+    for damage in (_unknown_attribute, _unknown_request, _wrong_axis, _other_signature):
         damage(program)
     assert {"V05", "V07", "V08", "V09"} <= _rules(program)
 

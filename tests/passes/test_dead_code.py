@@ -34,13 +34,14 @@ def test_bodies_are_cleaned_before_what_they_read_from_outside(rewrite: Rewrite)
     assert rewrite(text, DeadCode(), feed=feed).ops == ("If",)
 
 
-def test_observers_stay_on_live_values_only() -> None:
+def test_requests_stay_on_live_values_only() -> None:
     program = from_text("""g (float[2] x) => (float[2] y) {
         y = Relu(x)
-        live = qcompiler.Observer(y)
         dead = Abs(x)
-        gone = qcompiler.Observer(dead)
-    }""")
+    }
+    # observe "y": range {"method": "minmax"}
+    # observe "dead": range {"method": "minmax"}""")
     report = DeadCode().run(program, PassContext())
-    assert [node.op_type for node in program.graph] == ["Relu", "Observer"]
-    assert report.edits.erased == 2
+    assert [node.op_type for node in program.graph] == ["Relu"]
+    assert [request.value for request in program.requests] == ["y"]
+    assert report.edits.erased == 1

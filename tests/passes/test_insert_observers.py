@@ -14,7 +14,6 @@ from qcompiler.ir.program import Program, Property
 from qcompiler.ir.regions import Epilogue, RegionPattern, Stage
 from qcompiler.ir.text import from_text, to_text
 from qcompiler.ir.verifier import verify
-from qcompiler.ir.walk import all_nodes, is_observer
 from qcompiler.passes.insert_observers import InsertObservers
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.quantization.qspace import S8_SYMMETRIC_PER_CHANNEL, U8_AFFINE
@@ -51,8 +50,7 @@ def program_of(graph: str) -> Program:
 
 
 def observed(program: Program) -> list[str]:
-    values = [node.inputs[0] for node in all_nodes(program.model) if is_observer(node)]
-    return [value.name or "" for value in values if value is not None]
+    return [request.value for request in program.requests]
 
 
 CONV = """g (float[n, 2, 8, 8] x) => (float[n, 2, 8, 8] y)
@@ -70,25 +68,26 @@ BEFORE = (
 AFTER = """\
 <
    ir_version: 10,
-   opset_import: ["" : 21, "qcompiler" : 1]
+   opset_import: ["" : 21]
 >
 g (float[2,4] x) => (float[2,2] y)
    <float[4,2] w = {1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0}>
 {
-   [x_range_Observer] x_range = qcompiler.Observer <OPTIONS> (x)
    [MatMul_m] m = MatMul (x, w)
-   [m_range_Observer] m_range = qcompiler.Observer <OPTIONS> (m)
    [Relu_y] y = Relu (m)
-   [y_range_Observer] y_range = qcompiler.Observer <OPTIONS> (y)
 }
+# observe "x": range {"method": "percentile", "percentile": 99.5}
+# observe "m": range {"method": "percentile", "percentile": 99.5}
+# observe "y": range {"method": "percentile", "percentile": 99.5}
 """
 
 
 def test_golden_text() -> None:
     program = from_text(BEFORE)
     InsertObservers(method="percentile", percentile=99.5).run(program, PassContext())
-    options = 'method: string = "percentile", percentile: float = 99.5'
-    assert to_text(program) == AFTER.replace("OPTIONS", options)
+    assert to_text(program) == AFTER
+    again = from_text(to_text(program))
+    assert (to_text(again), again.requests) == (AFTER, program.requests)
 
 
 def test_with_a_target_its_regions_and_what_shares_their_scale() -> None:
@@ -96,8 +95,8 @@ def test_with_a_target_its_regions_and_what_shares_their_scale() -> None:
     report = InsertObservers().run(program, PassContext(target=ConvOnly()))
     # c is inside the kernel; p and t keep the scale of r; e, stay_float, y belong to no region.
     assert observed(program) == ["x", "r", "p", "t"]
-    assert report.modified
-    assert report.edits.inserted == 4
+    assert not report.modified  # the graph is as it was
+    assert report.details == {"observed": 4}
     assert not [found for found in verify(program) if found.severity.name == "ERROR"]
 
 
@@ -112,8 +111,7 @@ def test_running_twice_replaces_the_observers() -> None:
     InsertObservers().run(program, PassContext())
     InsertObservers(method="mse").run(program, PassContext(target=ConvOnly()))
     assert observed(program) == ["x", "r", "p", "t"]
-    methods = {n.attributes["method"].value for n in all_nodes(program.model) if is_observer(n)}
-    assert methods == {"mse"}
+    assert {request.given["method"] for request in program.requests} == {"mse"}
 
 
 def test_integers_and_constants_are_left_out() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
@@ -65,9 +66,12 @@ class _Doubled(Pass):
 
 
 @pytest.fixture(autouse=True)
-def _toys() -> None:
+def _toys() -> Iterator[None]:
     for toy in (_Shifted, _Doubled):
         registry.register_pass(toy)
+    yield
+    for toy in (_Shifted, _Doubled):
+        registry.PASSES.forget(toy.name)
 
 
 def test_a_registered_pass_takes_part_in_the_recipes_that_it_names() -> None:
