@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {"qcompiler": "qcompiler", "passes": "qcompiler.passes", "backends": "qcompiler.backends"}
 LAYERS = (
     "version", "printable", "errors", "files", "quantization", "ir", "statistics", "config",
-    "frontends", "target", "decisions", "execution", "pipeline", "calibration", "search", "report",
+    "frontends", "target", "decisions", "execution", "lowering", "pipeline", "calibration",
+    "search", "report",
     "passes", "backends", "compiled", "compile", "lint", "compare", "console", "cli", "__main__",
 )  # fmt: skip
 TYPE_ONLY_UPWARD = {
@@ -32,6 +33,7 @@ TYPE_ONLY_UPWARD = {
 TORCH_AT_TOP = (
     "qcompiler.frontends.torch*",
     "qcompiler.execution.torch*",
+    "qcompiler.lowering.torch_fx.*",
     "qcompiler.backends.torch*",
     "qcompiler.backends.executorch.delegation",
     "qcompiler.backends.executorch.graph",
@@ -39,8 +41,6 @@ TORCH_AT_TOP = (
     "qcompiler.backends.executorch.sizes",
 )
 NETWORKX = ("qcompiler.ir.*", "qcompiler.search.*", "qcompiler.decisions.scale_groups")
-# Inheritance that stands until torch's lowering of a program is no backend's own.
-BACKENDS_TOGETHER = {("executorch", "torch_engines")}
 # One class per quantized engine of torch: thin files over a shared folder.
 TORCH_FAMILY = {"fbgemm", "onednn", "qnnpack", "x86", "torch_engines"}
 CONCRETE = ("qcompiler.passes.", "qcompiler.backends.")
@@ -104,9 +104,7 @@ def backend_of(module: str) -> str | None:
 
 def judge_backends(module: str, item: Import) -> Iterator[str]:
     own, other = backend_of(module), backend_of(item.name)
-    if own is None or other is None or own == other:
-        return
-    if (own, other) not in BACKENDS_TOGETHER:
+    if own is not None and other is not None and own != other:
         yield f"imports {item.name}: a backend knows no other, move down what they share"
 
 

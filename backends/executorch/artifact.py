@@ -147,7 +147,7 @@ def _objection(
 
 
 def _levels(region: Region, program: Program) -> tuple[float, int] | None:
-    from qcompiler.backends.torch_engines.constants import levels_of
+    from qcompiler.lowering.torch_fx.constants import levels_of
 
     readers = [use.node for use in region.output.uses()]
     quantize = next((node for node in readers if node.op_type == "QuantizeLinear"), None)

@@ -25,8 +25,8 @@ from qcompiler.backends.executorch.layers import Layer
 from qcompiler.backends.executorch.partitioned import layers_of
 from qcompiler.backends.executorch.record import METHOD
 from qcompiler.backends.executorch.runtime import quietly
-from qcompiler.backends.torch_engines.element_types import torch_dtype
 from qcompiler.errors import LoweringError
+from qcompiler.lowering.torch_fx.element_types import torch_dtype
 
 _RESHAPES = ("aten.view_copy", "aten.unsqueeze_copy")
 _PARTITIONED = [each for each in ALL_PARTITIONER_CONFIGS if each is not UnsqueezeCopyConfig]

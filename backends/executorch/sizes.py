@@ -12,8 +12,8 @@ from typing import Any
 import onnx_ir as ir
 import torch
 
-from qcompiler.backends.torch_engines.constants import array_of
 from qcompiler.ir.walk import is_op
+from qcompiler.lowering.torch_fx.constants import array_of
 
 
 def _listed(value: Any) -> list[Any]:

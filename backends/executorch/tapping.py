@@ -12,9 +12,9 @@ import onnx_ir as ir
 from qcompiler.backends.executorch.delegation import delegate
 from qcompiler.backends.executorch.layers import Layer
 from qcompiler.backends.executorch.runtime import Array, ExecuTorchSession
-from qcompiler.backends.torch_engines.constants import Levels, levels_of
 from qcompiler.ir.signature import Feed, Signature
 from qcompiler.ir.walk import is_op
+from qcompiler.lowering.torch_fx.constants import Levels, levels_of
 
 _ANY = 1 << 31
 

@@ -14,7 +14,6 @@ import torch
 from torch import fx
 
 from qcompiler.backends.torch_engines import adapter, store
-from qcompiler.backends.torch_engines.element_types import array_from, tensor_of
 from qcompiler.backends.torch_engines.guard import guard
 from qcompiler.backends.torch_engines.kernels.island import Setting
 from qcompiler.backends.torch_engines.lowering import lower
@@ -23,6 +22,7 @@ from qcompiler.errors import LoweringError
 from qcompiler.execution.packing import pack
 from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.signature import Array, Feed, Signature
+from qcompiler.lowering.torch_fx.element_types import array_from, tensor_of
 from qcompiler.target.contract import PROFILE_THREADS, Artifact, CostSample, KernelCount
 
 _PROFILE_SECONDS = 0.1

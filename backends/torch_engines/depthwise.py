@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qcompiler.backends.torch_engines.constants import Array
 from qcompiler.backends.torch_engines.faults import MIXED_GROUPS
+from qcompiler.lowering.torch_fx.constants import Array
 
 CHANNELS_PER_GROUP = 4
 _CHANNELS = 16

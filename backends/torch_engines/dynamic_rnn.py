@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, fx
 
 from qcompiler.backends.torch_engines import adapter
-from qcompiler.backends.torch_engines.constants import Array, IntegerWeight, array_of, weight_of
 from qcompiler.backends.torch_engines.kernels.island import Writer
+from qcompiler.lowering.torch_fx.constants import Array, IntegerWeight, array_of, weight_of
 
 _GATES = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2)}
 """torch's gate order in ONNX's: LSTM i, o, f, c → i, f, c, o; GRU z, r, h → r, z, h."""

@@ -11,7 +11,6 @@ import numpy as np
 import onnx_ir as ir
 
 from qcompiler.backends.torch_engines.capabilities import BASE, DYNAMIC, NORMALIZATION
-from qcompiler.backends.torch_engines.constants import weight_of
 from qcompiler.backends.torch_engines.depthwise import (
     CHANNELS_PER_GROUP,
     can_regroup,
@@ -28,6 +27,7 @@ from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.ir.signature import Feed
 from qcompiler.ir.walk import constant
+from qcompiler.lowering.torch_fx.constants import weight_of
 from qcompiler.quantization.qspace import QSpace
 from qcompiler.target.arithmetic import Arithmetic
 from qcompiler.target.capability import CapabilityTable, Implementation

@@ -1,9 +1,4 @@
-"""Lowering: a placed `Program` becomes an `fx.GraphModule` of quantized and float torch calls.
-
-The graph is walked once. Quantized islands become one integer call each; data movement on integers
-stays on torch's quantized tensors; every other node is a float call from `ops.table`. A
-DequantizeLinear costs nothing until something reads it in float.
-"""
+"""Lowering: a placed `Program` becomes an `fx.GraphModule` of quantized and float torch calls."""
 
 from __future__ import annotations
 
@@ -16,17 +11,19 @@ import torch
 from torch import fx
 
 from qcompiler.backends.torch_engines import adapter
-from qcompiler.backends.torch_engines.element_types import is_known
-from qcompiler.backends.torch_engines.graph_lowering import CONTROL, GraphLowering, Held, Record
-from qcompiler.backends.torch_engines.kernels.island import (
-    Setting,
-)
-from qcompiler.backends.torch_engines.ops.row import asks_more
-from qcompiler.backends.torch_engines.ops.table import row_of
-from qcompiler.errors import LoweringError
-from qcompiler.ir.origin import describe
-from qcompiler.ir.walk import all_nodes, is_op
+from qcompiler.backends.torch_engines.kernels.island import Setting
+from qcompiler.backends.torch_engines.strategy import EngineStrategy, Record
+from qcompiler.lowering.torch_fx.checks import check_ops
+from qcompiler.lowering.torch_fx.lowering import GraphLowering, lower_graph
 from qcompiler.target.contract import KernelCount
+
+
+@dataclass(frozen=True)
+class Held:
+    """Where the module computes a value: an fx node, and whether ONNX has it as int8."""
+
+    node: str
+    signed: bool
 
 
 @dataclass(frozen=True)
@@ -52,57 +49,25 @@ def lower(model: ir.Model, setting: Setting) -> Lowered:
     """
     check_ops(model)
     record = Record()
+
+    def strategy_for(graph: ir.Graph) -> EngineStrategy:
+        return EngineStrategy(setting, record, graph)
+
     with adapter.engine_scope(setting.engine), torch.no_grad():
-        lowering = GraphLowering(model.graph, setting, record)
-        module = lowering.build()
+        lowering = lower_graph(model.graph, strategy_for)
+    module = lowering.module
     ops = Counter(_target_name(node) for node in module.graph.nodes if node.op == "call_function")
     count = KernelCount(tuple(record.integer), record.missed, dict(ops))
-    return Lowered(module, count, lowering.held())
+    return Lowered(module, count, _held(lowering))
 
 
-def check_ops(model: ir.Model) -> None:
-    """Every op has a row, which computes the form that the node asks for.
-
-    Raises:
-        LoweringError: Names each op that has none, or not this form, and the first node of it.
-    """
-    missing: dict[str, ir.Node] = {}
-    for node in all_nodes(model):
-        name = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
-        objection = _objection(node)
-        if objection is not None:
-            missing.setdefault(f"{name}{objection}", node)
-    if missing:
-        raise LoweringError(
-            f"no torch lowering for {', '.join(sorted(missing))}",
-            where="; ".join(describe(node) for node in missing.values()),
-            fix="choose the target onnxruntime, or take the op out of the model",
-        )
-
-
-def _objection(node: ir.Node) -> str | None:
-    """What of a node is not lowered, as words behind its name; empty when none of it is."""
-    kind = _unknown_type(node)
-    if kind is not None:
-        return f" with elements of type {kind}, which torch has not"
-    if is_op(node, *CONTROL, "Constant"):
-        return None
-    row = row_of(node)
-    if row is None:
-        return ""
-    found = row.objection(node)
-    if found is not None:
-        return f" with {found}"
-    if asks_more(node) and row.several is None and not row.is_tuple:
-        return " with more outputs than one"
-    return None
-
-
-def _unknown_type(node: ir.Node) -> str | None:
-    """A type of the node's values, or of what it casts to, that torch cannot hold."""
-    kinds = [value.dtype for value in (*node.inputs, *node.outputs) if value is not None]
-    kinds += [ir.DataType(node.attributes.get_int(name, 1)) for name in ("to",)]
-    return next((k.name for k in kinds if k is not None and not is_known(k)), None)
+def _held(lowering: GraphLowering) -> dict[str, Held]:
+    """The values of the main graph that the module computes, by name."""
+    found = {name: Held(node.name, False) for name, node in lowering.values.items()}
+    assert isinstance(lowering.strategy, EngineStrategy)
+    for value, each in lowering.strategy.held.items():
+        found[value.name or ""] = Held(each.node.name, each.levels.signed)
+    return found
 
 
 def _target_name(node: fx.Node) -> str:

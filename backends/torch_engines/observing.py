@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import fx
 
-from qcompiler.backends.torch_engines.graph_lowering import Held
+from qcompiler.backends.torch_engines.lowering import Held
 
 Array = npt.NDArray[Any]
 Inputs = Sequence[torch.Tensor]

@@ -17,12 +17,12 @@ import onnx_ir as ir
 import torch
 
 from qcompiler.backends.torch_engines import adapter
-from qcompiler.backends.torch_engines.element_types import array_from, tensor_of
 from qcompiler.backends.torch_engines.kernels.island import Setting
 from qcompiler.errors import ArtifactError
 from qcompiler.execution.packing import pack
 from qcompiler.files.writing import replace_file
 from qcompiler.ir.plan import Plan
+from qcompiler.lowering.torch_fx.element_types import array_from, tensor_of
 
 FORMAT = "qcompiler-torch-engines"
 VERSION = 2

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from qcompiler.backends.torch_engines.constants import array_of
 from qcompiler.ir.walk import is_op
+from qcompiler.lowering.torch_fx.constants import array_of
 
 _OFFSETS = {
     ir.DataType.UINT8: (8, 0),

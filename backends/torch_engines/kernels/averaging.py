@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qcompiler.backends.torch_engines.ops import reduction, window
+from qcompiler.lowering.torch_fx.ops import reduction, window
 
 
 def average_pool(x: Tensor, scale: float, zero_point: int, **attributes: Any) -> Tensor:

@@ -12,7 +12,6 @@ from torch import fx
 from torch.nn import functional
 
 from qcompiler.backends.torch_engines import adapter
-from qcompiler.backends.torch_engines.constants import Levels, array_of
 from qcompiler.backends.torch_engines.kernels.island import (
     Choice,
     Island,
@@ -23,6 +22,7 @@ from qcompiler.backends.torch_engines.kernels.island import (
 )
 from qcompiler.backends.torch_engines.kernels.weighted import finish
 from qcompiler.backends.torch_engines.rules import sixth_objection
+from qcompiler.lowering.torch_fx.constants import Levels, array_of
 
 NOT_QUANTIZED = Refusal("its input is not quantized per tensor in 8 bits")
 _HALF_UNIT = Levels(1 / 128, 128)

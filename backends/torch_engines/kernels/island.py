@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 import onnx_ir as ir
 from torch import fx
 
-from qcompiler.backends.torch_engines.constants import Levels, array_of, levels_of
 from qcompiler.backends.torch_engines.faults import FAULTS, Fault
 from qcompiler.ir.walk import is_op, sole_user
+from qcompiler.lowering.torch_fx.constants import Levels, array_of, levels_of
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ import torch
 from torch import fx
 
 from qcompiler.backends.torch_engines import adapter
-from qcompiler.backends.torch_engines.constants import array_of
 from qcompiler.backends.torch_engines.kernels.elementwise import NOT_QUANTIZED
 from qcompiler.backends.torch_engines.kernels.island import (
     Choice,
@@ -29,6 +28,7 @@ from qcompiler.backends.torch_engines.rules import (
     planar_objection,
     resize_objection,
 )
+from qcompiler.lowering.torch_fx.constants import array_of
 
 ANOTHER_SCALE = Refusal("its output has another scale than its input, which the kernel cannot give")
 

@@ -11,12 +11,6 @@ import torch
 from torch import fx
 
 from qcompiler.backends.torch_engines import adapter
-from qcompiler.backends.torch_engines.constants import (
-    Array,
-    IntegerWeight,
-    array_of,
-    weight_of,
-)
 from qcompiler.backends.torch_engines.depthwise import (
     CHANNELS_PER_GROUP,
     Margins,
@@ -34,18 +28,24 @@ from qcompiler.backends.torch_engines.kernels.island import (
     input_levels,
 )
 from qcompiler.backends.torch_engines.kernels.residual import overwriting_objection
-from qcompiler.backends.torch_engines.ops.window import (
-    cut_outputs,
-    pad_constant,
-    torch_pad,
-)
-from qcompiler.backends.torch_engines.paddings import window_pads
 from qcompiler.backends.torch_engines.rules import (
     bias_objection,
     factors_objection,
     known_sizes,
     transposed_pads,
 )
+from qcompiler.lowering.torch_fx.constants import (
+    Array,
+    IntegerWeight,
+    array_of,
+    weight_of,
+)
+from qcompiler.lowering.torch_fx.ops.window import (
+    cut_outputs,
+    pad_constant,
+    torch_pad,
+)
+from qcompiler.lowering.torch_fx.paddings import window_pads
 
 
 def finish(island: Island, writer: Writer, result: fx.Node) -> fx.Node:

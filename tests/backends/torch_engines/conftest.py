@@ -1,4 +1,4 @@
-"""Placed programs written by hand, and the integer oracle in numpy."""
+"""Placed programs written by hand."""
 
 from __future__ import annotations
 
@@ -7,14 +7,9 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
-import torch
 from onnx import TensorProto, helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
 
-from qcompiler.backends.torch_engines.kernels.island import Setting
-from qcompiler.backends.torch_engines.lowering import lower
 from qcompiler.frontends.onnx_file import program_from_proto
 from qcompiler.ir.program import Program
 
@@ -88,61 +83,3 @@ def qdq() -> Callable[[], QdqBuilder]:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20261122)
-
-
-@pytest.fixture
-def row_agrees() -> Callable[..., None]:
-    """(op, operands, attributes, constants stored?): fails unless the row computes the oracle's."""
-
-    def check(op: str, operands: Sequence[Any], attributes: dict[str, Any], stored: bool) -> None:
-        model, feed = _model(op, operands, attributes, stored)
-        expected = _oracle(model, feed)
-        lowered = lower(program_from_proto(model).model, Setting("fbgemm"))
-        with torch.no_grad():
-            got = lowered.module(*(torch.from_numpy(np.array(each)) for each in feed.values()))
-        assert len(got) == len(expected)
-        for ours, theirs in zip(got, expected, strict=True):
-            assert ours.shape == np.shape(theirs)
-            assert ours.numpy().dtype == np.asarray(theirs).dtype
-            np.testing.assert_allclose(ours.numpy(), theirs, rtol=2e-5, atol=2e-5)
-
-    return check
-
-
-@pytest.fixture
-def one_node() -> Callable[..., Any]:
-    """(op, operands, attributes, constants stored?) to a one-node model and its feed."""
-    return _model
-
-
-def _model(
-    op: str, operands: Sequence[Any], attributes: dict[str, Any], constant: bool
-) -> tuple[onnx.ModelProto, dict[str, Any]]:
-    names = [f"in{i}" if each is not None else "" for i, each in enumerate(operands)]
-    given = {n: np.asarray(each) for n, each in zip(names, operands, strict=True) if n}
-    fed = {n: each for n, each in given.items() if not constant or n == "in0"}
-    stored = [numpy_helper.from_array(given[n], n) for n in given if n not in fed]
-    options = {key: value for key, value in attributes.items() if key != "outputs"}
-    outputs = [f"out{i}" for i in range(attributes.get("outputs", 1))]
-    node = helper.make_node(op, names, outputs, **options)
-    inputs = [
-        helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
-        for n, a in fed.items()
-    ]
-    ends = [onnx.ValueInfoProto(name=name) for name in outputs]
-    graph = helper.make_graph([node], "g", inputs, ends, stored)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
-    return model, fed
-
-
-def _oracle(model: onnx.ModelProto, feed: dict[str, Any]) -> list[Any]:
-    """ONNX Runtime where it has the kernel, else ONNX's own reference evaluator."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    try:
-        typed = onnx.shape_inference.infer_shapes(model)
-        session = ort.InferenceSession(typed.SerializeToString(), options)
-        return list(session.run(None, feed))
-    except Exception:  # noqa: BLE001 - ORT has no kernel; the reference decides
-        return list(ReferenceEvaluator(model).run(None, feed))

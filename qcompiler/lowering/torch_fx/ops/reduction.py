@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from qcompiler.backends.torch_engines.ops.operands import Ints, axes_of, ints
+from qcompiler.lowering.torch_fx.ops.operands import Ints, axes_of, ints
 
 Reduction = Callable[[Tensor, list[int], bool], Tensor]
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from qcompiler.backends.torch_engines.ops.operands import Ints, ints
-from qcompiler.backends.torch_engines.ops.window import torch_pad
+from qcompiler.lowering.torch_fx.ops.operands import Ints, ints
+from qcompiler.lowering.torch_fx.ops.window import torch_pad
 
 
 def affine_grid(theta: Tensor, size: Ints, *, align_corners: int = 0) -> Tensor:

@@ -10,8 +10,6 @@ import onnx.parser
 import onnxruntime as ort
 import pytest
 
-from qcompiler.backends.torch_engines.artifact import TorchArtifact
-from qcompiler.backends.torch_engines.kernels.island import Setting
 from qcompiler.frontends.onnx_file import program_from_proto
 
 _HEADER = '<ir_version: 8, opset_import: ["" : 18]>'
@@ -59,13 +57,13 @@ GRAPHS = {
 
 
 @pytest.mark.parametrize("name", GRAPHS)
-def test_a_graph_of_sequences_agrees_with_onnxruntime(name: str) -> None:
+def test_a_graph_of_sequences_agrees_with_onnxruntime(name: str, run_float: Any) -> None:
     model = onnx.parser.parse_model(_HEADER + GRAPHS[name])
     feed = {"x": X, "y": Y}
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     expected: list[Any] = list(session.run(None, feed))
     program = program_from_proto(model)
-    found = TorchArtifact(program.model, program.signature, Setting("fbgemm")).run(feed)
+    found = run_float(program, feed)
     assert len(found) == len(expected)
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.dtype == theirs.dtype
@@ -73,19 +71,19 @@ def test_a_graph_of_sequences_agrees_with_onnxruntime(name: str) -> None:
         np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
 
-def test_an_optional_is_there_or_is_not() -> None:
+def test_an_optional_is_there_or_is_not(run_float: Any) -> None:
     model = onnx.parser.parse_model(
         _HEADER
         + """g (float[2,3] x) => (bool a, float[2,3] y)
         { o = Optional(x) a = OptionalHasElement(o) y = OptionalGetElement(o) }"""
     )
     program = program_from_proto(model)
-    found = TorchArtifact(program.model, program.signature, Setting("fbgemm")).run({"x": X})
+    found = run_float(program, {"x": X})
     assert bool(found[0])
     assert np.array_equal(found[1], X)
 
 
-def test_cast_like_an_element_of_a_sequence() -> None:
+def test_cast_like_an_element_of_a_sequence(run_float: Any) -> None:
     """No type is known when the graph is built: shape inference does not look into sequences."""
     model = onnx.parser.parse_model(
         _HEADER
@@ -95,6 +93,6 @@ def test_cast_like_an_element_of_a_sequence() -> None:
     program = program_from_proto(model)
     for node in program.graph:
         node.outputs[0].type = None
-    (found,) = TorchArtifact(program.model, program.signature, Setting("fbgemm")).run({"x": X})
+    (found,) = run_float(program, {"x": X})
     assert found.dtype == np.float32
     assert found.ravel().tolist() == [1, 2, 3, 4, 5, 6]

@@ -10,7 +10,7 @@ import onnx_ir as ir
 import torch
 from torch import Tensor
 
-from qcompiler.backends.torch_engines.element_types import FLOAT8, NARROW, torch_dtype
+from qcompiler.lowering.torch_fx.element_types import FLOAT8, NARROW, torch_dtype
 
 
 def divide(a: Tensor, b: Tensor) -> Tensor:

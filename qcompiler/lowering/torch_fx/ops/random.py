@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from qcompiler.backends.torch_engines.element_types import torch_dtype
+from qcompiler.lowering.torch_fx.element_types import torch_dtype
 
 _FLOAT, _INT32 = 1, 6
 

@@ -9,7 +9,7 @@ import pytest
 from onnx import numpy_helper
 from onnx.backend.test.case.node import collect_testcases
 
-from qcompiler.backends.torch_engines.ops.table import TABLE
+from qcompiler.lowering.torch_fx.ops.table import TABLE
 
 Case = tuple[list[Any], dict[str, Any]]
 _RNG = np.random.default_rng(7)

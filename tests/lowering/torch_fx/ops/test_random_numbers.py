@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qcompiler.backends.torch_engines.artifact import TorchArtifact
-from qcompiler.backends.torch_engines.kernels.island import Setting
 from qcompiler.frontends.onnx_file import program_from_proto
 
 _N = 40_000
@@ -16,14 +14,13 @@ _LIKE = np.zeros((200, 200), np.float32)
 
 
 @pytest.fixture
-def draws(one_node: Any) -> Any:
+def draws(one_node: Any, run_float: Any) -> Any:
     """(op, operands, attributes) to the outputs of two runs."""
 
     def run(op: str, operands: list[Any], attributes: dict[str, Any]) -> list[list[Any]]:
         model, feed = one_node(op, operands, attributes, False)
         program = program_from_proto(model)
-        artifact = TorchArtifact(program.model, program.signature, Setting("fbgemm"))
-        return [artifact.run(feed) for _ in range(2)]
+        return [run_float(program, feed) for _ in range(2)]
 
     return run
 

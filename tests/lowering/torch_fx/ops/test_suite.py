@@ -12,10 +12,8 @@ import pytest
 from onnx import numpy_helper
 from onnx.backend.test.case.node import collect_testcases
 
-from qcompiler.backends.torch_engines.artifact import TorchArtifact
-from qcompiler.backends.torch_engines.kernels.island import Setting
-from qcompiler.backends.torch_engines.ops.table import FOREIGN, TABLE
 from qcompiler.frontends.onnx_file import program_from_proto
+from qcompiler.lowering.torch_fx.ops.table import FOREIGN, TABLE
 
 _OLDEST, _NEWEST = 9, 22
 """Other opsets of an operator are a matter of the front end."""
@@ -74,13 +72,12 @@ def _needs_strings(model: onnx.ModelProto) -> bool:
 
 
 @pytest.mark.parametrize("case", _cases())
-def test_the_suites_outputs_come_out(case: Any) -> None:
+def test_the_suites_outputs_come_out(case: Any, run_float: Any) -> None:
     program = program_from_proto(case.model)
-    artifact = TorchArtifact(program.model, program.signature, Setting("fbgemm"))
     for given, expected in case.data_sets:
         names = [value.name for value in case.model.graph.input]
         feed = dict(zip(names, (_plain(each) for each in given), strict=True))
-        for ours, theirs in zip(artifact.run(feed), map(_plain, expected), strict=True):
+        for ours, theirs in zip(run_float(program, feed), map(_plain, expected), strict=True):
             _compare(ours, theirs)
 
 

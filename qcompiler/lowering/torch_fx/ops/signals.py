@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from qcompiler.backends.torch_engines.element_types import torch_dtype
-from qcompiler.backends.torch_engines.ops.operands import Ints, integer
+from qcompiler.lowering.torch_fx.element_types import torch_dtype
+from qcompiler.lowering.torch_fx.ops.operands import Ints, integer
 
 _FLOAT = 1
 """ONNX's number of float32."""

@@ -6,8 +6,8 @@ import onnx_ir as ir
 import torch
 from torch import Tensor
 
-from qcompiler.backends.torch_engines.element_types import FLOAT8, NARROW, torch_dtype
-from qcompiler.backends.torch_engines.ops.arithmetic import to_float8
+from qcompiler.lowering.torch_fx.element_types import FLOAT8, NARROW, torch_dtype
+from qcompiler.lowering.torch_fx.ops.arithmetic import to_float8
 
 
 def _along(parameter: Tensor, x: Tensor, axis: int, block_size: int) -> Tensor:

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qcompiler.backends.torch_engines.kernels.island import Setting
-from qcompiler.backends.torch_engines.lowering import lower
 from qcompiler.errors import LoweringError
 from qcompiler.frontends.onnx_file import program_from_proto
+from qcompiler.lowering.torch_fx.checks import check_ops
 
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 _RNG = np.random.default_rng(3)
@@ -107,4 +106,4 @@ def test_forms_without_a_lowering_are_named_before_anything_is_built(one_node: A
     attributes = {"hidden_size": 5, "activations": ["Sine"]}
     model, _ = one_node("RNN", recurrent("RNN"), attributes, True)
     with pytest.raises(LoweringError, match="no torch lowering for RNN with the activations Sine"):
-        lower(program_from_proto(model).model, Setting("fbgemm"))
+        check_ops(program_from_proto(model).model)

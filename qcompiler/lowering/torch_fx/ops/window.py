@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from qcompiler.backends.torch_engines.paddings import transposed_cut, window_pads
+from qcompiler.lowering.torch_fx.paddings import transposed_cut, window_pads
 
 _CONV: dict[int, Callable[..., Tensor]] = {
     1: functional.conv1d,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from qcompiler.backends.torch_engines.ops.operands import Ints, Numbers, axes_of, ints, numbers
+from qcompiler.lowering.torch_fx.ops.operands import Ints, Numbers, axes_of, ints, numbers
 
 _ROUNDING: dict[str, Callable[[Tensor], Tensor]] = {
     "round_prefer_floor": lambda p: torch.ceil(p - 0.5),

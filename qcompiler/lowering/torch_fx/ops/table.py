@@ -10,7 +10,7 @@ import onnx_ir as ir
 import torch
 from torch.nn import functional
 
-from qcompiler.backends.torch_engines.ops import (
+from qcompiler.lowering.torch_fx.ops import (
     activation,
     arithmetic,
     classical,
@@ -31,7 +31,7 @@ from qcompiler.backends.torch_engines.ops import (
     unsigned,
     window,
 )
-from qcompiler.backends.torch_engines.ops.row import OpRow
+from qcompiler.lowering.torch_fx.ops.row import OpRow
 
 
 def _type_of(value: ir.Value | None) -> int:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from qcompiler.backends.torch_engines.element_types import torch_dtype
+from qcompiler.lowering.torch_fx.element_types import torch_dtype
 
 
 def gemm(

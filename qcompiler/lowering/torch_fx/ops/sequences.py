@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qcompiler.backends.torch_engines.ops.operands import Ints, integer, ints
+from qcompiler.lowering.torch_fx.ops.operands import Ints, integer, ints
 
 
 def empty(*, dtype: int = 1) -> list[Tensor]:

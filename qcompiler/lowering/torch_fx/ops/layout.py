@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from qcompiler.backends.torch_engines.element_types import torch_dtype
-from qcompiler.backends.torch_engines.ops.operands import (
+from qcompiler.lowering.torch_fx.element_types import torch_dtype
+from qcompiler.lowering.torch_fx.ops.operands import (
     Ints,
     Numbers,
     axes_of,
@@ -17,7 +17,7 @@ from qcompiler.backends.torch_engines.ops.operands import (
     ints,
     numbers,
 )
-from qcompiler.backends.torch_engines.ops.window import pad_constant, torch_pad
+from qcompiler.lowering.torch_fx.ops.window import pad_constant, torch_pad
 
 _PAD_MODES = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}
 

@@ -49,6 +49,22 @@ class GraphWriter:
             setattr(self.root, name, value)
         return self.graph.create_node("get_attr", name, name=f"{name}_")
 
+    def parameter(self, name: str, value: torch.nn.Parameter) -> fx.Node:
+        """A parameter under its own dotted name, `block.0.weight` inside modules of that path."""
+        *path, leaf = [part or "_" for part in name.split(".")]
+        owner = self.root
+        for part in path:
+            if not hasattr(owner, part):
+                owner.add_module(part, torch.nn.Module())
+            inner = getattr(owner, part)
+            if not isinstance(inner, torch.nn.Module):
+                return self.parameter(name.replace(".", "_"), value)
+            owner = inner
+        while hasattr(owner, leaf):
+            leaf += "_"
+        owner.register_parameter(leaf, value)
+        return self.graph.create_node("get_attr", ".".join([*path, leaf]), name=identifier(name))
+
     def placeholder(self, name: str) -> fx.Node:
         """An input."""
         return self.graph.create_node("placeholder", self._fresh(name), name=identifier(name))

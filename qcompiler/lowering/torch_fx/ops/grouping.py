@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from qcompiler.backends.torch_engines.ops.operands import Ints, axes_of, ints
-from qcompiler.backends.torch_engines.ops.window import torch_pad
+from qcompiler.lowering.torch_fx.ops.operands import Ints, axes_of, ints
+from qcompiler.lowering.torch_fx.ops.window import torch_pad
 
 _UNIQUE = tuple[Tensor, Tensor, Tensor, Tensor]
 

@@ -10,8 +10,8 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, fx
 
-from qcompiler.backends.torch_engines.element_types import torch_dtype
 from qcompiler.ir.walk import bodies, constant
+from qcompiler.lowering.torch_fx.element_types import torch_dtype
 
 LowerBody = Callable[[ir.Graph, Sequence[ir.Value]], fx.GraphModule]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from qcompiler.backends.torch_engines.ops.operands import Ints, integer
+from qcompiler.lowering.torch_fx.ops.operands import Ints, integer
 
 
 def _wrapped(indices: Tensor, size: int) -> Tensor:
