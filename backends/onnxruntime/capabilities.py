@@ -25,8 +25,8 @@ from qcompiler.backends.onnxruntime.constraints import (
     LSTM,
     MATRIX,
     ONE_OUTPUT,
-    PAIR,
     ROWS,
+    STORED,
     UNDILATED,
     finest_mean,
 )
@@ -128,7 +128,7 @@ _WEIGHTED = (
 )
 _ARITHMETIC = (
     *(
-        OpCapability(RegionPattern(op, (_ACTIVATION,)), (ELEMENTWISE,), (FLOAT32, PAIR, ROWS))
+        OpCapability(RegionPattern(op, (_ACTIVATION,)), (ELEMENTWISE,), (FLOAT32, STORED, ROWS))
         for op in ("Add", "Mul")
     ),
     OpCapability(RegionPattern("Sigmoid"), (UNIT_OUTPUT,), (FLOAT32,)),
@@ -138,7 +138,7 @@ _ARITHMETIC = (
         RegionPattern("AveragePool"), (ELEMENTWISE,), (FLOAT32, IMAGES, COUNTED, UNDILATED)
     ),
     OpCapability(RegionPattern("GlobalAveragePool"), (AVERAGED,), (FLOAT32, IMAGES)),
-    OpCapability(RegionPattern("Where"), (ELEMENTWISE,), (FLOAT32, PAIR)),
+    OpCapability(RegionPattern("Where"), (ELEMENTWISE,), (FLOAT32, STORED)),
     OpCapability(RegionPattern("Concat"), (ELEMENTWISE, SHARED), (FLOAT32,)),
 )
 _MOVERS = tuple(

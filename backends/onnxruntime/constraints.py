@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import onnx_ir as ir
 
-from qcompiler.ir.regions import Region
-from qcompiler.ir.walk import constant, is_stored, rank
+from qcompiler.ir.regions import Region, stored_data
+from qcompiler.ir.walk import constant, is_op, is_stored, rank, stored_array
 from qcompiler.target.capability import Constraint
 from qcompiler.target.constraints import float32_data
 
@@ -54,9 +55,14 @@ def _rows_of_a_matrix(region: Region) -> str | None:
     return None
 
 
-def _two_activations(region: Region) -> str | None:
-    if len(region.activations) < 2 and region.kind in ("Add", "Mul", "Where"):
-        return "one operand is a constant, which would be quantized with the data"
+def _stored_operands_are_data(region: Region) -> str | None:
+    """A constant operand is quantized per tensor with its own range, so it has to have one."""
+    for operand in stored_data(region.anchor):
+        array = stored_array(operand.value)
+        if array is None or is_op(operand.value.producer(), "DequantizeLinear"):
+            return "its constant operand is stored in integers already"
+        if not np.all(np.isfinite(array)):
+            return "its constant operand holds infinity or NaN"
     return None
 
 
@@ -141,7 +147,8 @@ def _rows_behind(region: Region) -> str | None:
     Found with ONNX Runtime 1.31.1: [0] + [0], [0, 5] + [0, 1], [0, 1] + [0, 1]. Safe are operands
     that share an axis of more than one element behind the first, and one that is a single number.
     """
-    shapes = [dims for operand in region.activations if (dims := dims_of(operand.value))]
+    operands = [value for value in region.anchor.inputs if value is not None]
+    shapes = [dims for value in operands if (dims := dims_of(value)) is not None]
     longest = max(map(len, shapes), default=0)
     if len(shapes) != 2 or not longest:
         return None
@@ -186,7 +193,7 @@ FLOAT32 = Constraint("ORT01", float32_data, "QLinear* type constraints, contrib 
 CONSTANT = Constraint("ORT02", _weight_is_constant, "QDQ selectors need constant weights")
 MATRIX = Constraint("ORT03", _matrix_weight, "QLinearMatMul schema, b_scale")
 GEMM = Constraint("ORT04", _plain_gemm, "QGemm schema")
-PAIR = Constraint("ORT05", _two_activations, "accuracy; constants are per-tensor u8 there")
+STORED = Constraint("ORT05", _stored_operands_are_data, "constants are per-tensor u8 there")
 FIRST = Constraint("ORT06", _has_constant_shape_inputs)
 LSTM = Constraint("ORT08", _plain_lstm, "DynamicQuantizeLSTM, contrib operator schema")
 COUNTED = Constraint("ORT09", _counts_its_cells, "found by verify; ORT 1.31.1, up to 59 LSB")

@@ -207,10 +207,11 @@ def stored_data(node: ir.Node) -> list[Operand]:
 
     Only of ops that read several data operands and whose kernels have one form for all of them.
     """
-    if is_op(node, "Concat"):
-        positions: Sequence[int] = range(len(node.inputs))
-    else:
-        positions = (0,) if is_op(node, "MatMul") else ()
+    positions: Sequence[int] = ()
+    if is_op(node, "Concat", "Add", "Mul"):
+        positions = range(len(node.inputs))
+    elif is_op(node, "MatMul", "Where"):
+        positions = (0,) if is_op(node, "MatMul") else (1, 2)
     return [Operand(node, i) for i in positions if is_stored(node.inputs[i])]
 
 

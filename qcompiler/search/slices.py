@@ -79,8 +79,8 @@ def slices_by_origin(
     marks = [each for each in present if labels.get(each, False)]
     groups |= {each: numbers + i for i, each in enumerate(marks)}
     kinds = (False,) * numbers + (True,) * len(marks)
-    if len(kinds) == 1:
-        return OutputSlices(kinds, (None,) * len(samples))
+    if len(kinds) <= 1:  # none where no sample has an element
+        return OutputSlices(kinds or (False,), (None,) * len(samples))
     return OutputSlices(kinds, tuple(_renumbered(origin, groups) for origin in origins))
 
 

@@ -47,13 +47,13 @@ _RANDOM = (
     "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial",
     "Bernoulli",
 )  # fmt: skip
-_COARSE = {
-    ir.DataType.FLOAT16: 2.0**-11,
-    ir.DataType.BFLOAT16: 2.0**-8,
-    ir.DataType.INT8: 2.0**-8,
-    ir.DataType.UINT8: 2.0**-8,
-}
-"""Relative rounding of types that a source may compute in, quantized ones included."""
+_COARSE = {ir.DataType.FLOAT16: 2.0**-11, ir.DataType.BFLOAT16: 2.0**-8} | dict.fromkeys(
+    (ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT4, ir.DataType.UINT4, ir.DataType.INT2,
+     ir.DataType.UINT2), 2.0**-8,
+)  # fmt: skip
+"""Relative rounding of types that a source may compute in, quantized ones included.
+
+Engines round activations to 8 bits in front of weights of 8 bits and fewer (MatMulNBits)."""
 
 
 class Source(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from qcompiler.search.loss import output_losses
 from qcompiler.search.slices import APART, clustered, slices_by_data, slices_by_origin
 
 
@@ -56,3 +57,10 @@ def test_marks_for_masked_positions_are_apart(rng: np.random.Generator) -> None:
     assert groups is not None
     assert groups.sum() == 1
     assert groups[0, 3] == 1
+
+
+def test_an_output_without_elements_is_judged_as_a_whole() -> None:
+    empty = np.zeros((2, 0), np.float32)
+    found = slices_by_origin([empty], [np.zeros((2, 0), np.int16)], {})
+    assert found.labels == (False,)
+    assert output_losses([[empty]], [[empty]], [found]) == [0.0]

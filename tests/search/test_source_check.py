@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -19,6 +20,8 @@ from qcompiler.frontends import load
 from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.signature import Feed
+from qcompiler.ir.text import from_text
+from qcompiler.search.loss import noise_to_signal, sqnr_db
 from qcompiler.search.source_check import SourceCheck, rounding, with_other_batch
 
 N = helper.make_node
@@ -145,6 +148,26 @@ def test_tolerances_follow_the_coarsest_type(model: Model) -> None:
     half = [N("Cast", ["x"], ["h"], to=10), N("Relu", ["h"], ["r"]), N("Cast", ["r"], ["y"], to=1)]
     assert rounding(plain) == 1e-6
     assert rounding(load(model(half))) == pytest.approx((32 / 2048) ** 2)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("blocks", [False, True])
+def test_activations_of_stored_integers_are_rounded(bits: int, blocks: bool) -> None:
+    """ONNX Runtime makes MatMulNBits of the source's product, which computes in int8."""
+    at, size = ("axis = 0, block_size = 16", "2,16") if blocks else ("axis = 1", "16")
+    text = (
+        f"g (float[4,32] x) => (float[4,16] y) <int{bits}[32,16] w, float[{size}] s> "
+        f"{{ d = DequantizeLinear<{at}>(w, s) y = MatMul(x, d) }}"
+    )
+    rng = np.random.default_rng(0)
+    dtype = (ir.DataType.INT4 if bits == 4 else ir.DataType.INT8).numpy()
+    integers = rng.integers(-8, 8, (32, 16))
+    scale = rng.uniform(0.1, 1, (2, 16) if blocks else 16).astype(np.float32)
+    x = rng.standard_normal((4, 32)).astype(np.float32)
+    program = from_text(text, {"w": integers.astype(dtype), "s": scale})
+    done = qc.compile(program, "onnxruntime", [{"x": x}], scheme="float32", recipe="fast")
+    exact = x @ (integers * (scale.repeat(16, 0) if blocks else scale))
+    assert sqnr_db(noise_to_signal([[exact]], [[done.run({"x": x})[0]]])) > 40
 
 
 def test_onnx_reference_runs_what_onnxruntime_refuses(model: Model, feed: Feed) -> None:

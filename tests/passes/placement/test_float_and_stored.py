@@ -11,6 +11,7 @@ import pytest
 import qcompiler as qc
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.ir.plan import Choice, Plan
+from qcompiler.ir.regions import find_regions
 from qcompiler.ir.text import from_text
 from qcompiler.passes.placement.keep_float import KeepFloat
 from qcompiler.pipeline.contract import Outcome
@@ -63,17 +64,23 @@ def test_a_region_that_is_planned_in_float_runs_in_float(
         ("Concat<axis = -1>(k, c)", "float[2,4,8,3] k"),
         ("MatMul(k, c)", "float[5,8] k"),
         ("MatMul(k, c)", "float[2,4,5,8] k"),
+        ("Add(c, k)", "float[2,4,8,8] k"),
+        ("Add(k, c)", "float[8] k"),
+        ("Mul(c, k)", "float[1,4,1,8] k"),
+        ("Mul(k, c)", "float[3,2,4,8,8] k"),
+        ("Where(b, c, k)", "float k"),
+        ("Where(b, k, c)", "float[4,1,1] k"),
     ],
 )
 @pytest.mark.parametrize("precision", ["int8", "int8-shared"])
 def test_stored_data_is_quantized_with_the_computed(
     call: str, weights: str, precision: str
 ) -> None:
-    if precision == "int8-shared" and "MatMul" in call:
+    if precision == "int8-shared" and "Concat" not in call:
         return
     text = (
-        f"g (float[2,4,8,8] x) => (float[] y) <float[4,4,1,1] w, {weights}> "
-        f"{{ [cv] c = Conv(x, w) [it] y = {call} }}"
+        f"g (float[2,4,8,8] x) => (float[] y) <float[4,4,1,1] w, {weights}, float zero = {{0}}> "
+        f"{{ [cv] c = Conv(x, w) b = Greater(x, zero) [it] y = {call} }}"
     )
     program, feeds = from_text(text), _feeds()
     plan = Plan("onnxruntime", {"cv": Choice("int8"), "it": Choice(precision)})
@@ -82,6 +89,29 @@ def test_stored_data_is_quantized_with_the_computed(
     assert compiled.verify().require().checked
     (wanted,) = in_float(program, feeds[0])
     assert 0 < noise(wanted, compiled.run(feeds[0])[0]) < HALF_PERCENT
+
+
+@pytest.mark.parametrize(
+    ("call", "constant", "reason"),
+    [
+        ("Add(c, k)", np.float32(-np.inf), "holds infinity or NaN"),
+        ("Where(b, c, k)", np.float32(np.nan), "holds infinity or NaN"),
+        ("Add(x, k)", np.float32(1), "ends the process"),
+        ("Mul(c, k)", np.float32(2), None),
+    ],
+)
+def test_which_constants_are_no_data(call: str, constant: Array, reason: str | None) -> None:
+    """The last kernel fails where its result has no rows, which a free batch allows."""
+    shape = "N" if reason == "ends the process" else "N,8"
+    text = (
+        f"g (float[{shape}] x, bool[8] b) => (float[] y) <float k> "
+        f"{{ c = Sigmoid(x) [it] y = {call} }}"
+    )
+    target, program = OnnxRuntime(1), from_text(text, {"k": constant})
+    (region,) = [r for r in find_regions(program, target.capabilities.patterns) if r.key == "it"]
+    found = [each.message for each in target.objections(region)]
+    assert len(found) == (reason is not None)
+    assert reason is None or reason in found[0]
 
 
 @pytest.mark.parametrize(("low", "high"), [(-1.0, 1.0), (-0.5, 0.5), (-3.0, 2.0), (0.0, 6.0)])
