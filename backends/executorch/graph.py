@@ -48,7 +48,7 @@ def edge_module(model: ir.Model) -> fx.GraphModule:
     """
     check_ops(model)
     with torch.no_grad():
-        return lower_graph(model.graph, EdgeStrategy).module
+        return lower_graph(model.graph, EdgeStrategy).built
 
 
 def weight_name(layer: str) -> str:

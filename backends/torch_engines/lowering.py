@@ -55,7 +55,7 @@ def lower(model: ir.Model, setting: Setting) -> Lowered:
 
     with adapter.engine_scope(setting.engine), torch.no_grad():
         lowering = lower_graph(model.graph, strategy_for)
-    module = lowering.module
+    module = lowering.built
     ops = Counter(_target_name(node) for node in module.graph.nodes if node.op == "call_function")
     count = KernelCount(tuple(record.integer), record.missed, dict(ops))
     return Lowered(module, count, _held(lowering))

@@ -25,7 +25,7 @@ from qcompiler.lowering.torch_fx.writer import GraphWriter, identifier
 def lower_graph(
     graph: ir.Graph, strategy_for: StrategyFor, captured: Sequence[ir.Value] = ()
 ) -> GraphLowering:
-    """Lowers a graph and the bodies inside; `module` has the result.
+    """Lowers a graph and the bodies inside; `built` is the result.
 
     Args:
         graph: A graph whose ops `check_ops` let through.
@@ -55,8 +55,8 @@ class GraphLowering(Builder):
         self._module: fx.GraphModule | None = None
 
     @property
-    def module(self) -> fx.GraphModule:
-        """What was built."""
+    def built(self) -> fx.GraphModule:
+        """The module of this graph."""
         assert self._module is not None
         return self._module
 
@@ -108,13 +108,12 @@ class GraphLowering(Builder):
 
     def _control(self, node: ir.Node) -> fx.Node:
         def lower_body(body: ir.Graph, captured: Sequence[ir.Value]) -> fx.GraphModule:
-            return lower_graph(body, self._strategy_for, captured).module
+            return lower_graph(body, self._strategy_for, captured).built
 
         module, captured = control_module(node, lower_body)
         operands = [self.operand(node, index) for index in range(len(node.inputs))]
-        return self._out.module(
-            self._out.stem, module, operands, [self.real(value) for value in captured]
-        )
+        outer = [self.real(value) for value in captured]
+        return self.module(self._out.stem, module, operands, outer)
 
     # what strategies write with
 
@@ -151,6 +150,9 @@ class GraphLowering(Builder):
 
     def method(self, name: str, *args: Any) -> fx.Node:
         return self._out.method(name, *args)
+
+    def module(self, stem: str, module: torch.nn.Module, *args: Any) -> fx.Node:
+        return self._out.module(stem, module, *args)
 
     def attribute(self, stem: str, value: Any) -> fx.Node:
         return self._out.attribute(stem, value)

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
+import torch
 from torch import fx
 
 from qcompiler.lowering.torch_fx.constants import Array, array_of
@@ -40,6 +41,10 @@ class Builder(ABC):
     @abstractmethod
     def method(self, name: str, *args: Any) -> fx.Node:
         """A call of a tensor method."""
+
+    @abstractmethod
+    def module(self, stem: str, module: torch.nn.Module, *args: Any) -> fx.Node:
+        """A call of a module."""
 
     @abstractmethod
     def attribute(self, stem: str, value: Any) -> fx.Node:

@@ -28,7 +28,7 @@ def float_module() -> Callable[[Program], torch.nn.Module]:
 
     def build(program: Program) -> torch.nn.Module:
         check_ops(program.model)
-        return lower_graph(program.graph, lambda graph: FloatCalls()).module
+        return lower_graph(program.graph, lambda graph: FloatCalls()).built
 
     return build
 
