@@ -1,6 +1,7 @@
 """The command line: a thin shell over the library.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or options, 130 interrupted. Messages go to standard
+Exit codes: 0 done, 1 failed, 2 wrong usage or options, 130 interrupted. An interrupted search still
+writes the best that it found; interrupted earlier, nothing is written. Messages go to standard
 error, results to standard output. Files appear whole or not at all.
 """
 
@@ -8,54 +9,82 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, replace
+import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
-from qcompiler.console import guarded_output, reported
+from qcompiler import command_options as options
+from qcompiler.console import (
+    DEBUG,
+    INTERRUPTED,
+    complain,
+    guarded_output,
+    reported,
+    with_debug_first,
+)
 from qcompiler.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from qcompiler.calibration.images import Preprocessing
+    from qcompiler.compiled import Compiled
     from qcompiler.report.report import Report
     from qcompiler.target.contract import Target
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Compiles trained networks into faster quantized ones.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (a search that is "
+    "interrupted writes the best that it found).",
 )
+_REPORTS = (".html", ".htm", ".json", ".txt", ".md", ".log", "")
 
-Model = Annotated[Path, typer.Argument(help="An ONNX file.", show_default=False)]
-TargetName = Annotated[
-    str, typer.Option("--target", "-t", help="Name of a target, or name{option=value}.")
-]
-Output = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from qcompiler.version import own_version
+
+        typer.echo(f"qcompiler {own_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_version, is_eager=True),
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    DEBUG.set(debug)
 
 
 @app.command()
 def compile(  # noqa: A001 - the command's name
-    model: Model,
-    output: Output,
-    target: TargetName = "onnxruntime",
-    calibration: Annotated[
-        Path | None,
-        typer.Option("--calibration", "-c", help="An .npz file or a folder of them."),
-    ] = None,
-    batch: Annotated[int, typer.Option(help="Samples in one calibration feed.")] = 1,
+    model: options.Model,
+    output: options.Output,
+    target: options.TargetName = "onnxruntime",
+    calibration: options.Data = None,
+    batch: options.Batch = 1,
+    size: options.Size = None,
+    layout: options.Layout = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    scale: options.Scale = None,
     scheme: Annotated[str, typer.Option(help="auto, int8, dynamic, ...")] = "auto",
     recipe: Annotated[str, typer.Option(help="fast, balanced or best.")] = "balanced",
-    override: Annotated[
-        list[str] | None, typer.Option(help="PATTERN=PRECISION; may be repeated.")
-    ] = None,
+    override: options.Overrides = None,
     plan: Annotated[Path | None, typer.Option(help="Precisions from an earlier run.")] = None,
     save_plan: Annotated[Path | None, typer.Option(help="Where to write the precisions.")] = None,
-    report: Annotated[Path | None, typer.Option(help="Report as .html, .json or text.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Report as .html, .json or .txt.")] = None,
     pipeline: Annotated[str | None, typer.Option(help="Passes to run instead.")] = None,
+    variants: options.Variants = None,
+    dynamic: options.Dynamic = None,
+    evaluate: options.Evaluate = None,
     objective: Annotated[str, typer.Option(help="latency, size or energy-proxy.")] = "latency",
     max_loss: Annotated[float | None, typer.Option(help="Loss of accuracy allowed.")] = None,
     budget: Annotated[float | None, typer.Option(help="Seconds to search for.")] = None,
@@ -63,46 +92,24 @@ def compile(  # noqa: A001 - the command's name
     checkpoint: Annotated[
         Path | None, typer.Option(help="Calibration is kept here, and resumed from here.")
     ] = None,
-    as_json: Json = False,
+    as_json: options.Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no report.")] = False,
 ) -> None:
     """Compile a model and write what the target runs."""
+    given = dict(locals())
     with reported():
-        from qcompiler.calibration.feed_files import FeedFiles
-        from qcompiler.compile import compile as compile_model
-        from qcompiler.files.writing import write_text
-        from qcompiler.ir.plan import Plan
-
-        feeds = FeedFiles(calibration, batch) if calibration else None
-        written = {"--output": output, "--save-plan": save_plan, "--report": report}
-        read = {"the plan": [plan] if plan else [], "the data": feeds.files if feeds else []}
-        _check_files(model, {**written, "--checkpoint": checkpoint}, read)
-        compiled = compile_model(
-            model,
-            target=_target(target, threads),
-            calibration=feeds,
-            scheme=scheme,
-            overrides=_overrides(override or []),
-            plan=Plan.read(plan) if plan else None,
-            recipe=recipe,
-            max_loss=max_loss,
-            objective=objective,
-            budget=budget,
-            pipeline=pipeline,
-            checkpoint=checkpoint,
-            progress=not quiet,
-        )
+        compiled = _compiled(given)
         compiled.save(output)
-        if save_plan is not None and compiled.plan is not None:
-            write_text(save_plan, compiled.plan.to_json())
-        if report is not None:
-            write_text(report, _rendered(compiled.report, report.suffix))
+        _write_beside(compiled, save_plan, report)
         if as_json or not quiet:
             typer.echo(_rendered(compiled.report, ".json" if as_json else "", _width()), nl=False)
+        if compiled.report.interrupted:
+            complain(f"interrupted: {output} is the best that was found until then")
+            raise typer.Exit(INTERRUPTED)
 
 
 @app.command()
-def passes(as_json: Json = False) -> None:
+def passes(as_json: options.Json = False) -> None:
     """List all passes, those of plugins included."""
     with reported():
         from qcompiler.pipeline import registry
@@ -111,7 +118,7 @@ def passes(as_json: Json = False) -> None:
 
 
 @app.command()
-def targets(as_json: Json = False) -> None:
+def targets(as_json: options.Json = False) -> None:
     """List all targets, those of plugins included."""
     with reported():
         from qcompiler.pipeline import registry
@@ -121,40 +128,42 @@ def targets(as_json: Json = False) -> None:
 
 @app.command()
 def inspect(
-    model: Model,
-    target: TargetName = "onnxruntime",
+    model: options.Model,
+    target: options.TargetName = "onnxruntime",
     text: Annotated[bool, typer.Option("--text", help="Print the IR.")] = False,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Show a model's inputs, outputs, ops and regions."""
     with reported():
+        from qcompiler import arguments
         from qcompiler.frontends.load import load
         from qcompiler.ir.text import to_text
         from qcompiler.printable import printable
         from qcompiler.report.inspection import facts, show_facts
 
-        program = load(model)
+        program = load(arguments.model_of(model))
         if text:
             typer.echo(printable(to_text(program)), nl=False)
             return
-        found = facts(program, _target(target, None))
+        found = facts(program, arguments.target_with(target, None))
         typer.echo(json.dumps(found, indent=2) if as_json else show_facts(found), nl=as_json)
 
 
 @app.command()
 def lint(
-    model: Model,
-    target: TargetName,
+    model: options.OnnxFile,
+    target: options.TargetName,
     fix: Annotated[bool, typer.Option("--fix", help="Rewrite what can be.")] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="For --fix.")] = None,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Say what a target rejects or runs otherwise than meant; exit code 1 on errors."""
     with reported():
+        from qcompiler import arguments
         from qcompiler.ir.diagnostics import Severity
         from qcompiler.lint import lint as findings
 
-        chosen = _target(target, None)
+        chosen = arguments.target_with(target, None)
         if fix:
             _fix(chosen, model, output)
             return
@@ -169,13 +178,16 @@ def lint(
 
 @app.command()
 def run_pipeline(
-    model: Model,
+    model: options.OnnxFile,
     pipeline: Annotated[str, typer.Argument(help="Such as 'canonicalize,fuse-conv-bn'.")],
-    output: Output,
+    output: options.Output,
     dump: Annotated[Path | None, typer.Option(help="Folder for the IR after each pass.")] = None,
+    as_json: options.Json = False,
 ) -> None:
     """Run passes on a model, write it, and print what each of them did."""
     with reported():
+        from rich.console import Console
+
         from qcompiler.execution.saving import write_onnx
         from qcompiler.frontends.load import load
         from qcompiler.pipeline.instruments import IRDump
@@ -188,53 +200,139 @@ def run_pipeline(
         program = load(model)
         done = built.run(program)
         write_onnx(program.model, output)
-        Console().print(pass_table(pass_rows(done)))
-        for found in done.diagnostics:
-            typer.echo(str(found))
+        rows = pass_rows(done)
+        if as_json:
+            found = {
+                "passes": list(map(asdict, rows)),
+                "diagnostics": list(map(asdict, done.diagnostics)),
+            }
+            typer.echo(json.dumps(found, indent=2))
+            return
+        Console().print(pass_table(rows))
+        for each in done.diagnostics:
+            typer.echo(str(each))
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="A model or artifact.", show_default=False)],
+    second: Annotated[str, typer.Argument(help="What is compared with it.", show_default=False)],
+    data: options.CompareData = None,
+    batch: options.Batch = 1,
+    size: options.Size = None,
+    layout: options.Layout = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    scale: options.Scale = None,
+    seconds: Annotated[float, typer.Option(help="Of interleaved timing; 0 for none.")] = 1.0,
+    as_json: options.Json = False,
+) -> None:
+    """Run two models on the same data: how far apart their outputs are, and which is faster."""
+    with reported():
+        from qcompiler import arguments
+        from qcompiler.compare import compare as compared
+
+        images = _images(size, layout, mean, std, scale)
+        one, two = arguments.artifact_of(first), arguments.artifact_of(second)
+        feeds = arguments.data_of(data or [], one, batch, images)
+        if feeds is None:
+            raise ConfigurationError("there is nothing to compare on", fix="give --data")
+        found = compared(one, two, feeds, seconds=seconds)
+        typer.echo(json.dumps(asdict(found), indent=2) if as_json else found.text(), nl=as_json)
 
 
 def main() -> None:
     """The `qcompiler` command."""
     with guarded_output():
-        app(prog_name="qcompiler")
+        app(with_debug_first(sys.argv[1:]), prog_name="qcompiler")
+
+
+def _compiled(given: dict[str, Any]) -> Compiled:
+    """Reads what was written, refuses what cannot be done, and compiles."""
+    from qcompiler import arguments
+    from qcompiler.compile import compile as compile_model
+    from qcompiler.ir.plan import Plan
+
+    _check_suffix(given["report"])
+    source = arguments.model_of(given["model"])
+    images = _images(*(given[name] for name in ("size", "layout", "mean", "std", "scale")))
+    feeds = arguments.data_of(given["calibration"] or [], source, given["batch"], images)
+    _check_compile_files(source, feeds, given)
+    passed_on = ("dynamic", "scheme", "recipe", "max_loss", "objective", "budget", "pipeline")
+    plan, evaluate = given["plan"], given["evaluate"]
+    return compile_model(
+        source,
+        target=arguments.target_with(given["target"], given["threads"]),
+        calibration=feeds,
+        overrides=arguments.overrides_of(given["override"] or []),
+        plan=Plan.read(plan) if plan else None,
+        variants=arguments.variants_of(given["variants"]),
+        evaluate=arguments.function_of(evaluate, "--evaluate") if evaluate else None,
+        checkpoint=given["checkpoint"],
+        progress=not given["quiet"],
+        **{name: given[name] for name in passed_on},
+    )
+
+
+def _check_compile_files(source: Any, feeds: Any, given: dict[str, Any]) -> None:
+    from qcompiler.calibration.feed_files import FeedFiles
+
+    data = feeds.files if isinstance(feeds, FeedFiles) else []
+    if isinstance(feeds, FeedFiles):
+        for array, name in feeds.renamed.items():
+            complain(f"note: the array '{array}' is taken as the input '{name}', the only one")
+    written = {
+        "--output": given["output"],
+        "--save-plan": given["save_plan"],
+        "--report": given["report"],
+        "--checkpoint": given["checkpoint"],
+    }
+    read = {"the plan": [given["plan"]] if given["plan"] else [], "the data": data}
+    model = Path(given["model"])
+    _check_files(model if source == model or model.suffix == ".pt2" else None, written, read)
+
+
+def _images(
+    size: str | None, layout: str | None, mean: str | None, std: str | None, scale: float | None
+) -> Preprocessing:
+    from qcompiler import arguments
+    from qcompiler.calibration.images import Preprocessing
+
+    means, stds = arguments.numbers_of(mean, "--mean"), arguments.numbers_of(std, "--std")
+    return Preprocessing(arguments.size_of(size), layout, means, stds, scale)
+
+
+def _check_suffix(report: Path | None) -> None:
+    if report is not None and report.suffix.lower() not in _REPORTS:
+        raise ConfigurationError(
+            f"a report cannot be written as '{report.suffix}'",
+            where=f"--report {report}",
+            fix="name it .html (a page, which a browser prints as PDF), .json or .txt",
+        )
+
+
+def _write_beside(compiled: Compiled, plan: Path | None, report: Path | None) -> None:
+    from qcompiler.files.writing import write_text
+
+    if plan is not None:
+        write_text(plan, compiled.plan.to_json())
+    if report is not None:
+        write_text(report, _rendered(compiled.report, report.suffix.lower()))
 
 
 def _check_files(
-    model: Path, outputs: dict[str, Path | None], inputs: dict[str, list[Path]] | None = None
+    model: Path | None,
+    outputs: dict[str, Path | None],
+    inputs: dict[str, list[Path]] | None = None,
 ) -> None:
     """Refuses, before any work, to write what cannot be written or is read."""
     from qcompiler.files.conflicts import check_outputs
     from qcompiler.frontends.weight_files import model_files
 
     given = {name: path for name, path in outputs.items() if path is not None}
-    check_outputs(given, {"the model": [model], **(inputs or {})})
-    if any(os.path.lexists(path) for path in given.values()):
+    check_outputs(given, {"the model": [model] if model else [], **(inputs or {})})
+    if model is not None and any(os.path.lexists(path) for path in given.values()):
         check_outputs(given, {"the model's weights": model_files(model)})
-
-
-def _target(written: str, threads: int | None) -> Target:
-    from qcompiler.pipeline.options import option_fields
-    from qcompiler.pipeline.targets import target_of
-
-    target = target_of(written)
-    if threads is None:
-        return target
-    if "threads" not in option_fields(type(target)):
-        raise ConfigurationError(f"target '{target.name}' has no option 'threads'")
-    options: dict[str, Any] = {"threads": threads}
-    return replace(target, **options)
-
-
-def _overrides(written: list[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for each in written:
-        pattern, equals, precision = each.rpartition("=")
-        if not (pattern and equals and precision):
-            raise ConfigurationError(
-                f"cannot read the override '{each}'", fix="write --override 'head.*=float32'"
-            )
-        found[pattern] = precision
-    return found
 
 
 def _rendered(report: Report, suffix: str, width: int = 120) -> str:
@@ -268,6 +366,8 @@ def _print_names(names: dict[str, str], as_json: bool) -> None:
 
 
 def _width() -> int:
+    from rich.console import Console
+
     return max(80, Console().width)
 
 

@@ -5,28 +5,70 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 
 import typer
 
 from qcompiler.errors import ConfigurationError, QCompilerError
 
+DEBUG = ContextVar("debug", default=False)
+"""Whether errors are shown with their tracebacks."""
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 and the number of the signal."""
+_PASSED = (typer.Exit, typer.Abort, typer.BadParameter, OSError)
+"""What others handle: typer, and `guarded_output`."""
+
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Turns our errors into a message and an exit code, without a traceback."""
+    """Turns errors into a message and an exit code; without --debug there is no traceback."""
     try:
         yield
+    except _PASSED:
+        raise
     except QCompilerError as error:
-        complain(f"error: {error}")
+        _tell(error, str(error))
         raise typer.Exit(2 if isinstance(error, ConfigurationError) else 1) from error
     except KeyboardInterrupt as error:
         complain("interrupted")
-        raise typer.Exit(130) from error
+        raise typer.Exit(INTERRUPTED) from error
     except MemoryError as error:
-        complain("error: there is not enough memory")
+        _tell(error, "there is not enough memory")
         raise typer.Exit(1) from error
+    except Exception as error:  # a fault of ours, or of a function that was given
+        _tell(error, _unexpected(error))
+        raise typer.Exit(1) from error
+
+
+def with_debug_first(arguments: Sequence[str]) -> list[str]:
+    """--debug is an option of the whole command, and may be written anywhere before `--`."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    if "--debug" not in arguments[:end]:
+        return list(arguments)
+    rest = [each for each in arguments[:end] if each != "--debug"]
+    return ["--debug", *rest, *arguments[end:]]
+
+
+def _tell(error: BaseException, text: str) -> None:
+    if DEBUG.get():
+        complain("".join(traceback.format_exception(error)))
+    complain(f"error: {text}")
+
+
+def _unexpected(error: Exception) -> str:
+    """An error that is not ours in the form of one that is."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    failure = QCompilerError(
+        f"{type(error).__name__}: {error}"[:400],
+        where=f"{frame.filename}:{frame.lineno}, in {frame.name}",
+        why="this is a fault of qcompiler, or of a function that was given to it",
+        fix="run it again with --debug for the traceback, and report that",
+    )
+    return str(failure)
 
 
 @contextmanager

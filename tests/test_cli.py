@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from typer.testing import CliRunner, Result
 
 from qcompiler.calibration.feed_files import FeedFiles
 from qcompiler.cli import app
+from qcompiler.console import with_debug_first
 from qcompiler.errors import (
     CalibrationError,
     ConfigurationError,
@@ -56,7 +59,7 @@ class _Library:
 @pytest.fixture
 def library(monkeypatch: pytest.MonkeyPatch) -> _Library:
     stub = _Library()
-    monkeypatch.setattr(sys.modules["qcompiler.compile"], "compile", stub)
+    monkeypatch.setattr(importlib.import_module("qcompiler.compile"), "compile", stub)
     return stub
 
 
@@ -97,6 +100,9 @@ def test_compile_passes_every_option_on(library: _Library, tmp_path: Path) -> No
         "budget": 9.0,
         "pipeline": "dead-code",
         "checkpoint": tmp_path / "state.npz",
+        "variants": None,
+        "dynamic": None,
+        "evaluate": None,
         "progress": True,
     }
     assert files["out.onnx"].read_bytes() == b"artifact"
@@ -126,10 +132,36 @@ def test_our_errors_are_messages_not_tracebacks(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_other_errors_are_not_hidden(library: _Library, tmp_path: Path) -> None:
-    library.error = ZeroDivisionError()
+def test_other_errors_have_no_traceback_unless_it_is_asked_for(
+    library: _Library, tmp_path: Path
+) -> None:
+    library.error = ZeroDivisionError("of something")
+    command = ("compile", "m.onnx", "-o", tmp_path / "o.onnx")
+    result = _run(*command)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: ZeroDivisionError: of something\n  at: ")
+    assert "--debug" in result.stderr
+    assert "Traceback" not in result.stderr
+    for arguments in (("--debug", *command), with_debug_first([*map(str, command), "--debug"])):
+        debugged = _run(*arguments)
+        assert (debugged.exit_code, "Traceback" in debugged.stderr) == (1, True)
+    assert "Traceback" not in _run(*command).stderr
+
+
+def test_debug_behind_two_dashes_is_a_name() -> None:
+    assert with_debug_first(["inspect", "--", "--debug"]) == ["inspect", "--", "--debug"]
+
+
+def test_an_interrupted_search_is_saved_and_exits_130(
+    library: _Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = replace(_Compiled.report, interrupted=True)
+    monkeypatch.setattr(_Compiled, "report", stopped)
     result = _run("compile", "m.onnx", "-o", tmp_path / "o.onnx")
-    assert isinstance(result.exception, ZeroDivisionError)
+    assert result.exit_code == 130
+    assert "best that was found" in result.stderr
+    assert (tmp_path / "o.onnx").read_bytes() == b"artifact"
+    assert library.arguments["variants"] is None
 
 
 def test_interrupt_exits_130(library: _Library, tmp_path: Path) -> None:

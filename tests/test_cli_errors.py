@@ -18,7 +18,7 @@ Array = npt.NDArray[Any]
 
 DATA: dict[str, Callable[[Array], dict[str, Array]]] = {
     "good": lambda x: {"image": x},
-    "name": lambda x: {"picture": x},
+    "name": lambda x: {"picture": x, "other": x},
     "shape": lambda x: {"image": x[:, :, :16]},
     "dtype": lambda x: {"image": x.astype(np.int64)},
     "nan": lambda x: {"image": np.where(x > 0, np.nan, x).astype(np.float32)},
@@ -32,7 +32,7 @@ CASES = {
     "cut off": ("cut.onnx", "good", "o.onnx", "is not an ONNX model or is damaged"),
     "old opset": ("opset5.onnx", "good", "o.onnx", "opset 5 is not supported"),
     "new opset": ("opset99.onnx", "good", "o.onnx", "opset 99 is not supported"),
-    "wrong name": ("m.onnx", "name", "o.onnx", "missing image; unknown picture"),
+    "wrong name": ("m.onnx", "name", "o.onnx", "missing image; unknown"),
     "wrong shape": ("m.onnx", "shape", "o.onnx", "has shape [1, 1, 16, 32]"),
     "wrong dtype": ("m.onnx", "dtype", "o.onnx", "has dtype int64, the model takes float32"),
     "NaN": ("m.onnx", "nan", "o.onnx", "sample 0 holds NaN"),

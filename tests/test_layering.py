@@ -22,7 +22,8 @@ LAYERS = (
     "version", "printable", "errors", "files", "quantization", "ir", "statistics", "config",
     "frontends", "target", "decisions", "execution", "lowering", "pipeline", "calibration",
     "search", "report",
-    "passes", "backends", "compiled", "compile", "lint", "compare", "console", "cli", "__main__",
+    "passes", "backends", "compiled", "compile", "lint", "compare", "console", "arguments",
+    "command_options", "cli", "__main__",
 )  # fmt: skip
 TYPE_ONLY_UPWARD = {
     ("qcompiler.errors", "qcompiler.ir.diagnostics"),

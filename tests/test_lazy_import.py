@@ -20,7 +20,13 @@ HEAVY = {
     "torch", "openvino", "executorch", "google", "ml_dtypes", "numpy", "jinja2", "concurrent",
 }  # fmt: skip
 OWN_LIGHT = {"qcompiler", "qcompiler.errors", "qcompiler.printable"}
-COMMAND_LINE = {*OWN_LIGHT, "qcompiler.cli", "qcompiler.console", "qcompiler.version"}
+COMMAND_LINE = {
+    *OWN_LIGHT,
+    "qcompiler.cli",
+    "qcompiler.console",
+    "qcompiler.version",
+    "qcompiler.command_options",
+}
 
 
 def _loaded(code: str, *arguments: str) -> set[str]:
@@ -48,7 +54,7 @@ def test_the_import_loads_no_dependency() -> None:
     assert _own(found) <= OWN_LIGHT
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["compile", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["compile", "-h"], ["--version"]])
 def test_help_loads_what_prints_it(arguments: list[str]) -> None:
     code = (
         "from qcompiler.cli import main\n"

@@ -1,4 +1,4 @@
-"""Arrays in an `.npz` archive, read row by row: only what is asked for is in memory.
+"""Arrays in `.npz` and `.npy` files, read row by row: only what is asked for is in memory.
 
 An `.npz` is a zip of `.npy` members, each a header and the elements
 (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html).
@@ -116,6 +116,43 @@ class Archive:
         if known and info.file_size > most:
             raise ValueError(
                 f"{info.compress_size} bytes cannot hold the {info.file_size} promised"
+            )
+        return header
+
+
+class ArrayFile:
+    """An open `.npy`. Its methods raise whatever damage leads to; a `Door` stands around them."""
+
+    def __init__(self, path: Path) -> None:
+        self._size = path.stat().st_size
+        self._file = path.open("rb")
+        try:
+            self.header = self._checked()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> ArrayFile:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def rows(self, begin: int = 0) -> Rows:
+        """The array from row `begin` on; asked for once."""
+        return Rows(self._file, self.header, begin)
+
+    def whole(self) -> Array:
+        """The array; asked for once."""
+        return _elements(self._file, self.header, self.header.shape, last=True)
+
+    def _checked(self) -> Header:
+        header = _header(self._file)
+        held = self._size - header.size
+        if header.nbytes != held:
+            raise ValueError(
+                f"its header promises {header.nbytes} bytes of {header.dtype.name}"
+                f"{list(header.shape)}, there are {held}"
             )
         return header
 

@@ -1,0 +1,215 @@
+"""What is written on the command line, as the objects that the library takes."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+
+from qcompiler.calibration.feed_files import FeedFiles
+from qcompiler.calibration.images import Preprocessing
+from qcompiler.compiled import Compiled, load_compiled
+from qcompiler.errors import ConfigurationError, UnreadableModelError
+from qcompiler.files.reading import Door, cause
+from qcompiler.ir.signature import TensorSpec, signature_of
+from qcompiler.pipeline.options import option_fields
+from qcompiler.pipeline.targets import target_of
+from qcompiler.target.contract import Target
+
+_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+_MODEL = Door("the model", UnreadableModelError, fix="export it again")
+_EXPORTED = ".pt2"
+
+
+def is_function(written: str) -> bool:
+    """Whether it is `module:function`, and not a file of that name."""
+    return _FUNCTION.fullmatch(written) is not None and not Path(written).exists()
+
+
+def function_of(written: str, what: str) -> Any:
+    """What `module:function` names; modules of the working folder are found too.
+
+    Raises:
+        ConfigurationError: It is not written so, or there is no such module or function.
+    """
+    if _FUNCTION.fullmatch(written) is None:
+        raise ConfigurationError(
+            f"cannot read {what} '{written}'", fix="write package.module:function"
+        )
+    module, _, name = written.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found: Any = importlib.import_module(module)
+    except Exception as error:  # whatever the user's module does
+        raise ConfigurationError(
+            f"cannot import '{module}' for {what}",
+            why=f"{type(error).__name__}: {cause(error)}",
+            fix="check the name, and that Python finds it from this folder",
+        ) from error
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise ConfigurationError(f"the module '{module}' has no '{name}'", where=what)
+        found = getattr(found, part)
+    if not callable(found):
+        kind = type(found).__name__
+        raise ConfigurationError(f"'{written}' is a {kind}, no function", where=what)
+    return found
+
+
+def model_of(written: str) -> Any:
+    """The path of an ONNX file, an exported program that is loaded, or what a function returns.
+
+    Raises:
+        ConfigurationError: No such function, or torch is needed and missing.
+        UnreadableModelError: The exported program is damaged.
+    """
+    if is_function(written):
+        return function_of(written, "the model")()
+    path = Path(written)
+    if path.suffix != _EXPORTED:
+        return path
+    try:
+        import torch
+    except ImportError as error:
+        raise ConfigurationError(
+            "an exported program needs torch", why=str(error), fix="pip install 'qcompiler[torch]'"
+        ) from error
+    _MODEL.require_file(path)
+    with _MODEL.reading(path):
+        return torch.export.load(path)
+
+
+def artifact_of(written: str) -> Any:
+    """As `model_of`, and what a target has saved in a format of its own.
+
+    Raises:
+        QCompilerError: See `model_of` and `load_compiled`.
+    """
+    path = Path(written)
+    if is_function(written) or path.suffix == _EXPORTED or path.suffix == ".onnx":
+        return model_of(written)
+    return load_compiled(path)
+
+
+def data_of(
+    written: Sequence[str], model: Any, batch: int, images: Preprocessing
+) -> Iterable[Any] | None:
+    """Calibration data: files and folders, or what one function returns; None without any.
+
+    Raises:
+        CalibrationError, ConfigurationError: See `FeedFiles` and `function_of`.
+    """
+    if not written:
+        if images.given or batch != 1:
+            raise ConfigurationError(
+                "options of calibration data without data", fix="give --calibration"
+            )
+        return None
+    functions = [each for each in written if is_function(each)]
+    if not functions:
+        return FeedFiles(tuple(map(Path, written)), batch, _inputs(model), images)
+    if len(written) > 1:
+        raise ConfigurationError("calibration data is one function, or files", where=functions[0])
+    feeds: Iterable[Any] = function_of(written[0], "--calibration")()
+    return feeds
+
+
+def numbers_of(written: str | None, option: str) -> tuple[float, ...]:
+    """`0.5` or `0.485,0.456,0.406`; nothing for None.
+
+    Raises:
+        ConfigurationError: Something else.
+    """
+    try:
+        return () if written is None else tuple(map(float, written.split(",")))
+    except ValueError:
+        raise ConfigurationError(
+            f"cannot read {option} '{written}'", fix=f"write {option} 0.485,0.456,0.406"
+        ) from None
+
+
+def size_of(written: str | None) -> tuple[int, int] | None:
+    """`224`, or height and width as `224x320`.
+
+    Raises:
+        ConfigurationError: Something else.
+    """
+    if written is None:
+        return None
+    parts = written.lower().split("x")
+    if len(parts) > 2 or not all(part.isascii() and part.isdigit() for part in parts):
+        raise ConfigurationError(
+            f"cannot read --size '{written}'", fix="write 224, or height and width as 224x320"
+        )
+    return int(parts[0]), int(parts[-1])
+
+
+def target_with(written: str, threads: int | None) -> Target:
+    """The target, with its option `threads` set if that is given.
+
+    Raises:
+        RegistryError, PipelineError: See `target_of`.
+        ConfigurationError: It has no such option.
+    """
+    target = target_of(written)
+    if threads is None:
+        return target
+    if "threads" not in option_fields(type(target)):
+        raise ConfigurationError(f"target '{target.name}' has no option 'threads'")
+    options: dict[str, Any] = {"threads": threads}
+    return replace(target, **options)
+
+
+def overrides_of(written: Sequence[str]) -> dict[str, str]:
+    """Precision by pattern, from `PATTERN=PRECISION`.
+
+    Raises:
+        ConfigurationError: Something else.
+    """
+    found: dict[str, str] = {}
+    for each in written:
+        pattern, equals, precision = each.rpartition("=")
+        if not (pattern and equals and precision):
+            raise ConfigurationError(
+                f"cannot read the override '{each}'", fix="write --override 'head.*=float32'"
+            )
+        found[pattern] = precision
+    return found
+
+
+def variants_of(written: Sequence[str] | None) -> list[str] | None:
+    """The variants to try: none for `none`, the recipe's for None."""
+    if written is None or not written:
+        return None
+    return [] if list(written) == ["none"] else list(written)
+
+
+def _inputs(model: Any) -> tuple[TensorSpec, ...]:
+    """Of an ONNX file, its weights left where they are; empty if it cannot be read.
+
+    Loading the model is what says why it cannot be.
+    """
+    if isinstance(model, Compiled):
+        return model.program.signature.inputs
+    if not isinstance(model, Path):
+        return ()
+    try:
+        _MODEL.require_file(model)
+        with _MODEL.reading(model):
+            proto = onnx.load(model, load_external_data=False)
+            stored = {each.name for each in proto.graph.initializer}
+            bare = onnx.ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import)
+            bare.graph.name = "inputs"
+            bare.graph.input.extend(each for each in proto.graph.input if each.name not in stored)
+            return signature_of(ir.from_proto(bare)).inputs
+    except UnreadableModelError:
+        return ()

@@ -1,0 +1,63 @@
+"""Options of the command line that are long to write or that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="An ONNX file, an exported program (.pt2), or module:function that returns a model.",
+        show_default=False,
+    ),
+]
+OnnxFile = Annotated[Path, typer.Argument(help="An ONNX file.", show_default=False)]
+TargetName = Annotated[
+    str, typer.Option("--target", "-t", help="Name of a target, or name{option=value}.")
+]
+Output = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Data = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--calibration",
+        "-c",
+        help="An .npz or .npy file, an image, a folder of one kind of them, or module:function "
+        "that returns feeds; files and folders may be repeated.",
+    ),
+]
+CompareData = Annotated[
+    list[str] | None, typer.Option("--data", "-d", help="As --calibration of compile.")
+]
+Batch = Annotated[int, typer.Option(help="Samples in one feed.")]
+Size = Annotated[str | None, typer.Option(help="Of images: 224, or height and width as 224x320.")]
+Layout = Annotated[
+    str | None, typer.Option(help="Of images: nchw or nhwc; by default what the input says.")
+]
+Mean = Annotated[
+    str | None, typer.Option(help="Of images, taken off scaled pixels: 0.485,0.456,0.406.")
+]
+Std = Annotated[str | None, typer.Option(help="Of images, divided by: 0.229,0.224,0.225.")]
+Scale = Annotated[
+    float | None, typer.Option(help="Of images, times pixels from 0 to 255; 1/255 by default.")
+]
+Overrides = Annotated[list[str] | None, typer.Option(help="PATTERN=PRECISION; may be repeated.")]
+Dynamic = Annotated[
+    bool | None,
+    typer.Option(
+        "--dynamic/--fixed",
+        help="All batch sizes, or only that of the data; for torch models. Found out by default.",
+        show_default=False,
+    ),
+]
+Variants = Annotated[
+    list[str] | None,
+    typer.Option(help="Accuracy pass to try instead of the recipe's; 'none', or repeated."),
+]
+Evaluate = Annotated[
+    str | None,
+    typer.Option(help="module:function that scores `run`, higher is better, see qc.compile."),
+]
