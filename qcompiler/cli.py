@@ -253,7 +253,6 @@ def _compiled(given: dict[str, Any]) -> Compiled:
     from qcompiler.compile import compile as compile_model
     from qcompiler.ir.plan import Plan
 
-    _check_suffix(given["report"])
     source = arguments.model_of(given["model"])
     images = _images(*(given[name] for name in ("size", "layout", "mean", "std", "scale")))
     feeds = arguments.data_of(given["calibration"] or [], source, given["batch"], images)
@@ -290,6 +289,7 @@ def _check_compile_files(source: Any, feeds: Any, given: dict[str, Any]) -> None
     read = {"the plan": [given["plan"]] if given["plan"] else [], "the data": data}
     model = Path(given["model"])
     _check_files(model if source == model or model.suffix == ".pt2" else None, written, read)
+    _check_suffix(given["report"])
 
 
 def _images(

@@ -24,6 +24,7 @@ FOLDERS = {"qcompiler": "qcompiler", "passes": "qcompiler.passes", "backends": "
 # Distributions whose import name is another one.
 IMPORT_NAMES = {
     "onnx-ir": "onnx_ir",
+    "pillow": "PIL",
     "protobuf": "google",
     "scikit-learn": "sklearn",
     "tensorrt-rtx-cu12-bindings": "tensorrt_rtx_bindings",
