@@ -38,8 +38,8 @@ class OnnxRuntime(Target):
     name: ClassVar[str] = "onnxruntime"
     packages: ClassVar[tuple[str, ...]] = ("onnxruntime",)
     placement: ClassVar[str] = (
-        f"{STATIC_PLACEMENT},insert-dynamic-lstm,insert-dynamic-gru,insert-integer-lookups,"
-        "insert-n-bit-products,quantize-weight-blocks{fusible=true},avoid-skip-layer-norm,keep-float,dead-code"
+        f"{STATIC_PLACEMENT},insert-dynamic-lstm,insert-dynamic-gru,insert-n-bit-products,"
+        "insert-integer-lookups,quantize-weight-blocks{fusible=true},avoid-skip-layer-norm,keep-float,dead-code"
     )
 
     def __post_init__(self) -> None:

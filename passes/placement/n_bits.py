@@ -1,10 +1,11 @@
 """`insert-n-bit-products`: products as `com.microsoft.MatMulNBits`, where Q/DQ cannot say them.
 
 Those with 2-bit weights, for which DequantizeLinear has no type before opset 25, and those whose
-weight several products read: ONNX Runtime's fusion of DequantizeLinear wants constants of its own
-for every product, here all read one. The operator's layout (docs/ContribOperators.md there):
-weights [outputs, blocks, bytes] with the first element in the lowest bits, float32 scales
-[outputs, blocks], zero points [outputs, bytes] packed the same way; without these, the middle.
+weight is read by several products or is a table that is looked up, too: ONNX Runtime's fusion of
+DequantizeLinear wants constants of its own for every product, here all read one. The operator's
+layout (docs/ContribOperators.md there): weights [outputs, blocks, bytes] with the first element in
+the lowest bits, float32 scales [outputs, blocks], zero points [outputs, bytes] packed the same way;
+without these, the middle.
 `accuracy_level` 4 lets its CPU kernel round activations to int8 within each block.
 """
 
@@ -25,6 +26,7 @@ from qcompiler.ir.origin import REGION_KEY
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import is_op
+from qcompiler.passes.placement.n_bit_lookups import look_up_bytes, tied_product
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 from qcompiler.quantization.packing import pack
 from qcompiler.target.capability import Kernel
@@ -37,7 +39,7 @@ _Key = tuple[object, ...]
 
 @dataclass(frozen=True)
 class InsertNBitProducts(Pass):
-    """Rewrites MatMul and Gemm with 2-bit weights, and those that share a weight in blocks."""
+    """Rewrites MatMul and Gemm with 2-bit weights, and whatever shares a weight in blocks."""
 
     name: ClassVar[str] = "insert-n-bit-products"
     requires: ClassVar[frozenset[Property]] = frozenset({Property.RESOLVED})
@@ -45,7 +47,13 @@ class InsertNBitProducts(Pass):
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
         placed = bound_regions(program, Kernel.WEIGHT_ONLY)
         products = {p: _key(p) for p in placed if p.region.kind in ("MatMul", "Gemm")}
-        readers = Counter(products.values())
+        look_ups = {
+            each: found
+            for each in placed
+            if each.region.kind == "Gather"
+            and (found := tied_product(each, list(products))) is not None
+        }
+        readers = Counter([*products.values(), *(products[each] for each in look_ups.values())])
         stored: dict[_Key, tuple[ir.Value, ...]] = {}
         written = 0
         for each, key in products.items():
@@ -57,8 +65,13 @@ class InsertNBitProducts(Pass):
                     stored[key] = _store(each, rounding, rewriter)
                 _rewrite(each, rounding, stored[key], rewriter)
                 written += 1
+        for each, product in look_ups.items():
+            assert product.decided.rounding is not None
+            space = product.decided.rounding.params.space
+            look_up_bytes(each.region.anchor, stored[products[product]], space, rewriter)
         rewriter.drop_unused_constants()
-        return Outcome(details={"products": written, "weights": len(stored)})
+        figures = {"products": written, "look-ups": len(look_ups), "weights": len(stored)}
+        return Outcome(details=figures)
 
 
 def _key(placed: Placed) -> _Key:
@@ -128,7 +141,7 @@ def _packed(rounding: Rounding) -> tuple[Array, ...]:
     per_byte = 8 // space.storage_bits
     zero = np.zeros((outputs, -(-blocks // per_byte) * per_byte), np.uint8)
     zero[:, :blocks] = params.zero_point + shift
-    return data, scale, _bytes(zero, space.storage_bits).reshape(-1)
+    return data, scale, _bytes(zero, space.storage_bits).reshape(outputs, -1)
 
 
 def _bytes(integers: Array, bits: int) -> Array:

@@ -80,23 +80,39 @@ def test_a_weight_inside_a_loop_is_stored_once(tmp_path: Path) -> None:
     assert 0 < noise(wanted, compiled.run(feeds[0])[0]) < HALF_PERCENT
 
 
-@pytest.mark.parametrize("scheme", ["int8", "dynamic", "int8-weights", "int4-weights"])
-@pytest.mark.parametrize("tied", [False, True])
-def test_rows_of_a_table_are_looked_up_in_integers(scheme: str, tied: bool, tmp_path: Path) -> None:
-    end = "t = Transpose<perm = [1,0]>(e) y = MatMul(h, t)" if tied else "y = Tanh(h)"
+SCHEMES = ["int8", "dynamic", "int8-weights", "int4-weights", "int4-weights-b128", "int2-weights"]
+ENDS = {
+    "once": "y = Tanh(h)",
+    "turned": "t = Transpose<perm = [1,0]>(e) y = MatMul(h, t)",
+    "gemm": "m = Reshape(h, two) y = Gemm<transB = 1>(m, e)",
+}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("width", [256, 250])
+def test_rows_of_a_table_are_looked_up_in_integers(
+    scheme: str, end: str, width: int, tmp_path: Path
+) -> None:
+    """The last axis need not be a multiple of a block, and there may be no indices at all."""
     text = (
-        "g (int64[N,5] ids) => (float[] y) <float[3000,64] e, float[64,64] w> "
-        f"{{ [emb] r = Gather(e, ids) h = MatMul(r, w) {end} }}"
+        f"g (int64[N,5] ids) => (float[] y) <float[3000,{width}] e, float[{width},{width}] w, "
+        f"int64[2] two = {{-1, {width}}}> "
+        f"{{ [emb] r = Gather(e, ids) h = MatMul(r, w) {ENDS[end]} }}"
     )
     program = from_text(text)
     feeds = [{"ids": np.random.default_rng(s).integers(0, 3000, (4, 5))} for s in range(2)]
     compiled = compile_int8(program, feeds, scheme=scheme)
     assert compiled.kernels.missed == {}
     (wanted,) = in_float(program, feeds[0])
-    allowed = 0.05 if scheme == "int4-weights" else HALF_PERCENT
+    # Three weights; a step of a block of 32 normal numbers is 4.5 deviations over 3 or 15.
+    allowed = {"4": 0.05, "2": 0.6}.get(scheme[3:4], HALF_PERCENT)
     assert 0 < noise(wanted, compiled.run(feeds[0])[0]) < allowed
-    if not tied or scheme in ("int8", "dynamic"):
-        assert _share(compiled, program, tmp_path) <= 0.30
+    most = 0.18 if scheme[3:4] in ("4", "2") and end != "once" else 0.30
+    assert _share(compiled, program, tmp_path) <= most
+    if end == "turned":
+        none = compiled.run({"ids": np.zeros((0, 5), np.int64)})[0]
+        assert none.shape == (0, 5, 3000)
 
 
 def test_a_model_of_movers_alone_is_quantized_as_asked() -> None:
