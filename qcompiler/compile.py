@@ -229,7 +229,7 @@ def _examples(program: Program, example_inputs: Any) -> tuple[Feed, ...]:
 
 def _runner(target: Target, program: Program, artifact: Artifact) -> Run:
     """Runs a float program on the target, or on ONNX Runtime where the target does not run."""
-    if target.measurable or target.judged_elsewhere:
+    if target.evidence.judged:
         return artifact.lowered.run
     return OrtSession(program.model).run_checked
 

@@ -298,7 +298,7 @@ def _verified(
     target: Target, selection: Selection, feeds: Sequence[Feed], seconds: float
 ) -> Verification:
     """One sample through the integer reference; without time, only the kernels are counted."""
-    if not target.measurable:
+    if not target.evidence.timed:
         return Verification(target.name, target.tolerance_lsb)
     samples = feeds[:1] if seconds > 0 else ()
     return verify_artifact(
@@ -325,8 +325,8 @@ def _report(
     if engine is not None:
         noted = f"outputs and losses are those of {engine}, in the place of {target.name}"
         found.append(Diagnostic(Severity.INFO, "ENGINE00", noted))
-    if target.time_model is not None and not target.measurable:
-        noted = f"times are modelled by {target.time_model}; nothing was timed"
+    if target.evidence.model is not None:
+        noted = f"times are modelled by {target.evidence.model}; nothing was timed"
         found.append(Diagnostic(Severity.INFO, "TIME00", noted))
     found += [each for report in reports for each in report.diagnostics]
     found += [each for options in selection.options for each in target.objections(options.region)]
@@ -363,7 +363,7 @@ def _figures(selection: Selection, target: Target) -> tuple[Figure, ...]:
     timed = selection.latencies.get(selection.chosen)
     base = selection.latencies.get("float")
     if timed is not None and base is not None:
-        name = "latency" if target.measurable else "modelled latency"
+        name = "latency" if target.evidence.timed else "modelled latency"
         figures.insert(0, Figure(name, "s", base.seconds, timed.seconds))
     if selection.score is not None:
         figures.append(Figure("score", "", *selection.score, better="higher"))
@@ -378,6 +378,5 @@ def _promises(selection: Selection, target: Target) -> list[str]:
     quantized = any(choice.precision != FLOAT for choice in selection.plan.choices.values())
     if not quantized:
         return []
-    how = "" if target.measurable else f" by {target.time_model}"
-    speed = f"{timed.speed}{how}"
+    speed = f"{timed.speed}{target.evidence.by_model}"
     return [f"this plan is slower than float ({speed}); scheme='auto' avoids that"]

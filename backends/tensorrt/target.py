@@ -26,6 +26,7 @@ from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.target.capability import CapabilityTable, Implementation, Kernel
 from qcompiler.target.contract import ConversionCost, Restored, Target
+from qcompiler.target.evidence import Evidence, stand_in
 from qcompiler.target.explicit_qdq import deconvolution
 from qcompiler.target.limits import require_whole
 
@@ -64,11 +65,10 @@ class TensorRT(Target):
 
     name: ClassVar[str] = "tensorrt"
     packages: ClassVar[tuple[str, ...]] = ("tensorrt-rtx",)
-    measurable: ClassVar[bool] = False
-    judged_elsewhere: ClassVar[bool] = True
     runs_float16: ClassVar[bool] = True
     placement: ClassVar[str] = (
-        "insert-qdq,fold-qdq,float-movers,quantize-weights,quantize-bias,quantize-weight-blocks,dead-code"
+        "insert-qdq,fold-qdq,float-movers,quantize-weights,quantize-bias,"
+        "quantize-weight-blocks,dead-code"
     )
 
     def __post_init__(self) -> None:
@@ -110,11 +110,11 @@ class TensorRT(Target):
         return None if gpu is None else Roofline(gpu, self.base)
 
     @property
-    def time_model(self) -> str | None:
+    def evidence(self) -> Evidence:
         model = self.roofline
         if model is None:
-            return None
-        return f"a roofline model of SM {self.compute_capability} ({model.gpu.name})"
+            return stand_in()
+        return stand_in(f"a roofline model of SM {self.compute_capability} ({model.gpu.name})")
 
     def conversion_cost(self) -> ConversionCost | None:
         model = self.roofline

@@ -180,9 +180,11 @@ def _options(
             form = _form_of(precision, legal)
             pinned = form or pinned
             unmet += () if form else (f"{pattern}={precision}",)
-    offered = tuple(each for each in legal if each.searched or each.precision == pinned)
-    others = tuple(each for each in legal if each not in offered)
-    return Options(region, offered, tuple(reasons), pinned, others, unmet)
+    offered = [each.searched or each.precision == pinned for each in legal]
+    both = list(zip(legal, offered, strict=True))
+    searched = tuple(each for each, is_offered in both if is_offered)
+    others = tuple(each for each, is_offered in both if not is_offered)
+    return Options(region, searched, tuple(reasons), pinned, others, unmet)
 
 
 def _form_of(precision: str, legal: Sequence[Implementation]) -> str | None:

@@ -26,6 +26,10 @@ class Usage(NamedTuple):
     idx: int
 
 
+_WITH_BODIES = frozenset({"If", "Loop", "Scan", "SequenceMap"})
+"""Ops of the ONNX domain that hold subgraphs."""
+
+
 def all_graphs(model: ir.Model) -> Iterator[ir.Graph]:
     """The main graph, then every nested one, outer before inner."""
     pending = [model.graph]
@@ -43,7 +47,7 @@ def all_nodes(model: ir.Model) -> Iterator[ir.Node]:
 
 def bodies(node: ir.Node) -> Iterator[ir.Graph]:
     """The subgraphs held by a node's attributes."""
-    if not node.attributes:
+    if node.domain == "" and node.op_type not in _WITH_BODIES:
         return
     for attribute in node.attributes.values():
         if attribute.type == ir.AttributeType.GRAPH:

@@ -348,7 +348,7 @@ class Search:
     @property
     def _kind(self) -> str:
         """Said of times that are not measured."""
-        return "" if self.workshop.target.measurable else " modelled"
+        return "" if self.workshop.target.evidence.timed else " modelled"
 
     def _note(self, line: str) -> None:
         self.state.log.append(line)

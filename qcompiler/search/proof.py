@@ -44,7 +44,7 @@ class Proof:
         if not self.feeds:
             return {}
         feeds = list(self.feeds[:PROFILE_FEEDS])
-        if not self.workshop.target.measurable:
+        if not self.workshop.target.evidence.timed:
             return self._modelled(contenders, feeds)
         artifacts = {"float": self.baseline, **contenders}
         feeds = feeds[: self._affordable(feeds[0], len(artifacts))]
@@ -66,7 +66,7 @@ class Proof:
         self, contenders: Mapping[str, Artifact], feeds: Sequence[Feed]
     ) -> dict[str, Latency]:
         """Times by the target's model, relative to float as it is rewritten; none without one."""
-        if self.workshop.target.time_model is None:
+        if self.workshop.target.evidence.model is None:
             return {}
         plain = self.workshop.build(self.workshop.plan({})).artifact
         samples = {

@@ -69,9 +69,9 @@ def select(
     options = region_options(program, target, target.regions(program), goal.overrides)
     baseline = baseline or target.lower(source)
     judge = None
-    if (target.measurable or target.judged_elsewhere) and samples.feeds:
+    if target.evidence.judged and samples.feeds:
         judge = Judge(samples.feeds, baseline.run, partial(output_slices, source))
-    priced = target.measurable or target.time_model is not None
+    priced = target.evidence.priced
     searching = goal.plan is None and goal.scheme.is_auto and priced and judge is not None
     base, interrupted = Base(program, options), False
     try:
@@ -88,7 +88,7 @@ def select(
         variants=[each for each in goal.variants if each.stage is Stage.PLACED],
         fitting=samples.fitting,
         executor=executor,
-        pace=_pace(source, target, samples) if target.measurable else None,
+        pace=_pace(source, target, samples) if target.evidence.timed else None,
     )
     chooser = _Chooser(
         source, baseline, workshop, base, samples, goal, effort, progress, executor, interrupted
@@ -192,7 +192,7 @@ class _Chooser:
         selection = self._selection(
             candidate, chosen, summary, latencies, frontier, (*self.base.log, *state.log)
         )
-        model = self.workshop.target.time_model
+        model = self.workshop.target.evidence.model
         plan = explained(selection.plan, options, costs, state.losses, model)
         predicted = candidate.predicted if candidate else None
         if predicted is None and state.sensitivities is not None:
@@ -203,7 +203,7 @@ class _Chooser:
         """Where measured times are kept; what a model says is computed anew."""
         target = self.workshop.target
         key = f"{target!r}|{target.engine_version}"
-        return CostCache.open(key) if target.measurable else CostCache(None)
+        return CostCache.open(key) if target.evidence.timed else CostCache(None)
 
     def _gates(self) -> GateModel:
         """The switchable model, with the scales of the plan that quantizes every region."""
@@ -255,7 +255,7 @@ class _Chooser:
         self, candidate: Candidate | None, latencies: Mapping[str, Latency], chosen: str
     ) -> str:
         total = len(self.workshop.options)
-        model = self.workshop.target.time_model
+        model = self.workshop.target.evidence.model
         if candidate is None:
             how = "measured" if model is None else f"that {model} knows of"
             return f"float is returned: nothing {how} was better within the loss allowed"

@@ -23,6 +23,7 @@ from qcompiler.ir.signature import Feed
 from qcompiler.target.arithmetic import Arithmetic
 from qcompiler.target.capability import CapabilityTable, Implementation
 from qcompiler.target.constraints import COMMON
+from qcompiler.target.evidence import MEASURED, Evidence
 
 Array = npt.NDArray[Any]
 
@@ -166,10 +167,6 @@ class Target(ABC):
         name: Name in the registry.
         packages: Whose versions decide which kernels there are, and how fast.
         placement: Pipeline text that makes a plan explicit for this target.
-        measurable: Whether the engine itself runs on this machine, so that time and loss can be
-            measured; False for targets that only write a file.
-        judged_elsewhere: Whether artifacts of a target that is not measurable run on a stand-in
-            that computes what the graph says, so that loss, but no time, can be measured.
         runs_float16: Whether the engine has float16 kernels that are worth keeping; elsewhere
             float16 models are compiled in float32, with Casts at their inputs and outputs.
         tolerance_lsb: Steps by which the engine's integers may differ from the integer reference.
@@ -178,8 +175,6 @@ class Target(ABC):
     name: ClassVar[str]
     packages: ClassVar[tuple[str, ...]] = ()
     placement: ClassVar[str] = STATIC_PLACEMENT
-    measurable: ClassVar[bool] = True
-    judged_elsewhere: ClassVar[bool] = False
     runs_float16: ClassVar[bool] = False
     tolerance_lsb: ClassVar[int] = 0
 
@@ -213,13 +208,9 @@ class Target(ABC):
         return "int8"
 
     @property
-    def time_model(self) -> str | None:
-        """The model that profiles and `conversion_cost` are computed by, in words.
-
-        None where they are measured, or unknown. Asked only where nothing of the engine runs
-        (`judged_elsewhere`): the scheme `auto` then minimises modelled time.
-        """
-        return None
+    def evidence(self) -> Evidence:
+        """Where times and losses come from; `NOTHING` for a target that only writes files."""
+        return MEASURED
 
     @abstractmethod
     def lower(self, program: Program) -> Artifact:

@@ -155,7 +155,7 @@ def test_auto_is_bounded_by_measured_loss() -> None:
 
 def test_without_a_model_auto_is_the_targets_own_precision() -> None:
     target = TensorRT(compute_capability=87, stand_in="onnxruntime")
-    assert target.time_model is None
+    assert target.evidence.model is None
     assert target.conversion_cost() is None
     shape = (1, 3, 64, 64)
     compiled = qc.compile(_convolutions(shape, 8), target, [_feed(shape)])
