@@ -19,14 +19,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +30,7 @@ import onnx
 import onnxruntime as ort
 
 from benchmarks.backend_cases import Case, cases
+from benchmarks.isolation import in_workers
 from qcompiler.compile import compile as compile_
 from qcompiler.errors import LegalityError, PassFailedError, QCompilerError
 
@@ -43,8 +39,6 @@ _NOISE = 0.1
 """Norm of the error over that of the values, up to which int8 counts as right (20 dB)."""
 _PEER_IR = 13
 """The newest IR version that ONNX Runtime 1.31 reads; what is newer differs in its opset only."""
-_BYTES = 6 << 30
-"""Address space of a worker; a model that needs more is one that never ends."""
 
 
 @dataclass(frozen=True)
@@ -171,14 +165,6 @@ def _values_differ(have: Any, want: Any, case: Case, exact: bool) -> str:
     return "" if noise <= _NOISE * norm + case.atol else f"error {noise:.3g} of norm {norm:.3g}"
 
 
-@dataclass
-class _Worker:
-    process: BaseProcess
-    pipe: Connection
-    at: int = -1
-    since: float = 0.0
-
-
 def judge_all(
     chosen: Sequence[Case], target: str, scheme: str, *, seconds: float = 60.0, jobs: int = 1
 ) -> Iterator[Result]:
@@ -191,57 +177,13 @@ def judge_all(
         seconds: A case that takes longer is stopped.
         jobs: Worker processes.
     """
-
-    def hire() -> _Worker:
-        context = get_context("fork")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, chosen, target, scheme), daemon=True)
-        process.start()
-        theirs.close()
-        return _Worker(process, ours)
-
-    todo = iter(range(len(chosen)))
-    workers = [hire() for _ in range(min(jobs, len(chosen)))]
-    for worker in workers:
-        _give(worker, todo)
-    while busy := [worker for worker in workers if worker.at >= 0]:
-        ready = wait([worker.pipe for worker in busy], timeout=1.0)
-        for worker in busy:
-            if worker.pipe in ready:
-                result = _answer(worker, chosen)
-            elif time.monotonic() - worker.since > seconds:
-                result = Result(chosen[worker.at].name, "died", f"no end after {seconds:g} s")
-            else:
-                continue
-            yield result
-            if result.outcome == "died":
-                worker.process.kill()
-                fresh = hire()
-                worker.process, worker.pipe = fresh.process, fresh.pipe
-            _give(worker, todo)
-    for worker in workers:
-        worker.pipe.send(-1)  # closing would not do: later workers hold copies of this end
-        worker.process.join()
-
-
-def _give(worker: _Worker, todo: Iterator[int]) -> None:
-    worker.at, worker.since = next(todo, -1), time.monotonic()
-    if worker.at >= 0:
-        worker.pipe.send(worker.at)
-
-
-def _answer(worker: _Worker, chosen: Sequence[Case]) -> Result:
-    try:
-        return worker.pipe.recv()  # type: ignore[no-any-return]
-    except EOFError:
-        worker.process.join()
-        return Result(chosen[worker.at].name, "died", f"exit code {worker.process.exitcode}")
-
-
-def _work(pipe: Connection, chosen: Sequence[Case], target: str, scheme: str) -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (_BYTES, _BYTES))
-    while (index := pipe.recv()) >= 0:
-        pipe.send(judge(chosen[index], target, scheme))
+    return in_workers(
+        lambda i: judge(chosen[i], target, scheme),
+        range(len(chosen)),
+        lambda i, how: Result(chosen[i].name, "died", how),
+        seconds=seconds,
+        jobs=min(jobs, len(chosen)),
+    )
 
 
 def table(rows: dict[str, Sequence[Result]]) -> str:

@@ -10,7 +10,13 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from qcompiler.execution.openvino.faults import counts_padding, is_dynamic, read_apart
+from qcompiler.execution.openvino.faults import (
+    counts_padding,
+    is_dynamic,
+    is_fused_product,
+    read_apart,
+)
+from qcompiler.ir.clamping import is_nonnegative
 from qcompiler.ir.regions import Epilogue, Region, RegionPattern, Stage
 from qcompiler.ir.walk import rank
 from qcompiler.quantization.qspace import S8_SYMMETRIC_PER_CHANNEL, U8_AFFINE
@@ -50,8 +56,25 @@ def _no_counted_padding(region: Region) -> str | None:
     return "its padding counts, and would be the integer 0" if counts else None
 
 
+def _alone(region: Region) -> str | None:
+    """OV-F5 of `faults`."""
+    fused = is_fused_product(region.anchor)
+    return "OpenVINO fuses it with its neighbour, and reads wrong memory" if fused else None
+
+
+def _plain_deconvolution(region: Region) -> str | None:
+    """What oneDNN's integer deconvolution takes; anything else OpenVINO runs in float."""
+    if region.anchor.attributes.get_int("group", 1) != 1:
+        return "it has groups"
+    if not all(is_nonnegative(operand.value) for operand in region.activations):
+        return "its data may be negative, and takes a zero point"
+    return None
+
+
 READINGS = Constraint("OV03", _one_reading, "OV-F2, measured with OpenVINO 2026.4.1")
+DECONVOLUTION = Constraint("OV06", _plain_deconvolution, "runtime precisions of OpenVINO 2026.4.1")
 PADDING = Constraint("OV04", _no_counted_padding, "OV-F4, measured with OpenVINO 2026.4.1")
+ALONE = Constraint("OV05", _alone, "OV-F5, measured with OpenVINO 2026.4.1")
 MATRICES = Constraint("OV02", _no_vector, "OV-F3, measured with OpenVINO 2026.4.1")
 _ALIKE = eight_bit("int8", U8_AFFINE, S8_SYMMETRIC_PER_CHANNEL)
 
@@ -61,7 +84,7 @@ def _stored_weights_only(table: CapabilityTable) -> OpCapability:
     row = table.row("MatMul")
     assert row is not None
     forms = tuple(form for form in row.implementations if form.weight is not None)
-    return OpCapability(row.pattern, forms, (*row.constraints, MATRICES))
+    return OpCapability(row.pattern, forms, (*row.constraints, MATRICES, ALONE))
 
 
 def _limited(table: CapabilityTable, op: str, constraint: Constraint) -> OpCapability:
@@ -72,7 +95,9 @@ def _limited(table: CapabilityTable, op: str, constraint: Constraint) -> OpCapab
 
 def _transposed(table: CapabilityTable) -> OpCapability:
     row = deconvolution(table)
-    return OpCapability(row.pattern, row.implementations, (*row.constraints, READINGS))
+    return OpCapability(
+        row.pattern, row.implementations, (*row.constraints, READINGS, DECONVOLUTION)
+    )
 
 
 _ELEMENTWISE = Implementation("int8", activation=U8_AFFINE)
@@ -82,6 +107,7 @@ TABLE = _ALIKE.overlay(
     [
         _stored_weights_only(_ALIKE),
         _transposed(_ALIKE),
+        _limited(_ALIKE, "Gemm", ALONE),
         _limited(_ALIKE, "Conv", READINGS),
         _limited(_ALIKE, "AveragePool", PADDING),
         *(

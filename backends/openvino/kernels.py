@@ -28,8 +28,8 @@ def count_kernels(program: Program, target: Target, layers: Sequence[RuntimeLaye
     placed = bound_regions(program) if program.placement is not None else []
     for each in placed:
         region = each.region
-        if region.kind not in _PRODUCTS:
-            continue
+        if region.kind not in _PRODUCTS or region.anchor.graph is not program.graph:
+            continue  # OpenVINO's graph does not show the bodies of If and Loop
         precisions = {layer.precision for layer in layers if _made_from(layer, region)}
         if precisions & _INTEGER:
             integer.append(region.key)

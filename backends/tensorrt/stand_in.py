@@ -72,7 +72,7 @@ def open_stand_in(target: TensorRT, program: Program, model: ir.Model) -> StandI
 def _openvino(program: Program) -> StandIn:
     shown = mended(unsigned(program))
     mixed = any(each.rule == MIXED_READERS for each in findings(shown))
-    session = OpenVinoSession(shown.model, shown.signature, fixed_shapes=mixed)
+    session = OpenVinoSession(shown.model, shown.signature, fixed_shapes=mixed, fuses=False)
     return StandIn("OpenVINO (int8 kernels)", session.run_checked)
 
 

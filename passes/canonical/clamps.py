@@ -8,17 +8,14 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from qcompiler.ir.optraits import traits
+from qcompiler.ir.clamping import Bounds, bounds_of, is_nonnegative, unbounded
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.walk import constant, is_op, scalar, sole_user
+from qcompiler.ir.walk import constant, sole_user
 from qcompiler.passes.canonical.algebra import operand_and_scalar
 from qcompiler.passes.canonical.identities import bypass
 from qcompiler.passes.canonical.rule import rule
 
-Bounds = tuple[float, float]
-
 _FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
-_KEEPS_SIGN = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"})
 
 
 @rule("sum-to-add", "Sum")
@@ -80,51 +77,6 @@ def clamp(node: ir.Node, rewriter: Rewriter) -> bool:
     return False
 
 
-def bounds_of(node: ir.Node | None) -> Bounds | None:
-    """What a Relu or a Clip with constant bounds clamps to; None for another node."""
-    if node is None or not node.inputs:
-        return None
-    if is_op(node, "Relu"):
-        return (0.0, math.inf)
-    if not is_op(node, "Clip"):
-        return None
-    bounds = [-math.inf, math.inf]
-    for index in (1, 2):
-        operand = node.inputs[index] if len(node.inputs) > index else None
-        if operand is not None:
-            number = scalar(operand)
-            if number is None:
-                return None
-            bounds[index - 1] = _unbounded(number, operand)
-    return (bounds[0], bounds[1])
-
-
-def _unbounded(number: float, operand: ir.Value) -> float:
-    """The largest finite number of the type stands for no bound."""
-    assert operand.dtype is not None
-    try:
-        largest = float(np.finfo(operand.dtype.numpy()).max)
-    except ValueError:
-        return number
-    return math.copysign(math.inf, number) if abs(number) >= largest else number
-
-
-def is_nonnegative(value: ir.Value | None, depth: int = 8) -> bool:
-    """Whether no element can be below zero, as far as the producers tell."""
-    node = None if value is None else value.producer()
-    if node is None or depth == 0:
-        return False
-    bounds = bounds_of(node)
-    if bounds is not None:
-        return bounds[0] >= 0.0 and bounds[1] >= 0.0
-    known = traits(node).output_range
-    if known is not None:
-        return known[0] >= 0.0
-    if is_op(node, *_KEEPS_SIGN) or (traits(node).moves_data and not is_op(node, "Pad", "Concat")):
-        return is_nonnegative(node.inputs[0], depth - 1)
-    return False
-
-
 def _compose(first: Bounds, second: Bounds) -> Bounds:
     """Bounds of clamping by `first`, then by `second` (ONNX: the upper bound wins)."""
 
@@ -142,7 +94,7 @@ def _is_plain(node: ir.Node) -> bool:
         if operand is None:
             continue
         array: Any = constant(operand)
-        if array is None or array.ndim != 0 or abs(_unbounded(float(array), operand)) == math.inf:
+        if array is None or array.ndim != 0 or abs(unbounded(float(array), operand)) == math.inf:
             return index == 0 and array is None
     return True
 

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import onnx_ir as ir
 
+from qcompiler.ir.clamping import is_nonnegative
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import constant, is_op, rank, scalar
-from qcompiler.passes.canonical.clamps import is_nonnegative
 from qcompiler.passes.canonical.dims import partial_dims
 from qcompiler.passes.canonical.rule import rule
 

@@ -56,10 +56,14 @@ class TargetContract:
     Attributes:
         target: The target under test.
         max_nsr: Noise-to-signal ratio allowed for 8 bits on this network (20 dB).
+        uncounted: Regions whose kernels the engine does not tell.
+        rows_apart: Relative difference of a row that is computed in another batch.
     """
 
     target: ClassVar[Target]
     max_nsr: ClassVar[float] = 0.01
+    uncounted: ClassVar[frozenset[str]] = frozenset()
+    rows_apart: ClassVar[float] = 0.0
 
     def load(self, path: Path) -> Callable[[dict[str, Array]], Sequence[Array]]:
         """Runs a saved artifact in the engine itself, as a user without qcompiler would."""
@@ -98,7 +102,7 @@ class TargetContract:
         planned = {key for key, each in compiled.plan.choices.items() if each.precision != FLOAT}
         assert {"first", "second"} <= planned
         assert dict(compiled.kernels.missed) == {}
-        assert planned == set(compiled.kernels.integer)
+        assert planned - self.uncounted == set(compiled.kernels.integer)
 
     def test_a_region_without_integer_form_has_a_reason(self) -> None:
         regions = self.target.regions(from_text(ODD))
@@ -121,7 +125,7 @@ class TargetContract:
         whole = images(17, 3)
         (all_rows,) = compiled.run({"x": whole})
         (rows,) = compiled.run({"x": whole[:batch]})
-        np.testing.assert_array_equal(rows, all_rows[:batch])
+        np.testing.assert_allclose(rows, all_rows[:batch], rtol=self.rows_apart, atol=0)
 
     @pytest.mark.parametrize(
         "feed",
@@ -141,7 +145,8 @@ class TargetContract:
         found = compiled.verify()
         assert found.ok, found.text()
         compared = {check.region for check in found.checked}
-        assert {"first", "second", "sum", "head"} <= compared | set(found.unchecked)
+        wanted = {key for key, each in compiled.plan.choices.items() if each.precision != FLOAT}
+        assert wanted <= compared | set(found.unchecked)
 
     def test_an_unwritable_place_is_an_error_and_stays_empty(
         self, compiled: Compiled, tmp_path: Path

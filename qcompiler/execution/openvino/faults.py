@@ -16,9 +16,15 @@ low-precision transformations that are at fault). Minimal graphs: tests/backends
   dimension of 1. With one scale for the matrix, or a float vector, it is a vector.
 - OV-F4: AveragePool with padding that counts (`count_include_pad`) on uint8 with a zero point: the
   padding is the integer 0, which stands for another number.
+- OV-F5: two products with stored weights of at most 256 rows and columns, in integers and of fixed
+  2-D size, with nothing but elementwise ops between: OpenVINO makes one subgraph of them (its
+  tokenization of MLPs) where it runs on one thread, which reads wrong memory. In float, or with an
+  open batch, they are right.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -30,6 +36,9 @@ from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import all_nodes, constant, is_constant, is_op, rank, uses
 
 SIGNED_FAR, MIXED_READERS, VECTOR, PADDED_AVERAGE = "OV-F1", "OV-F2", "OV-F3", "OV-F4"
+FUSED_PRODUCTS = "OV-F5"
+_FUSED_SIZE = 256
+"""Rows and columns of a weight up to which OpenVINO fuses products."""
 _OFFSET = 128
 _RECURRENT = ("LSTM", "GRU", "RNN")
 _PASSING = (
@@ -61,7 +70,7 @@ def unsigned(program: Program) -> Program:
 
 
 def findings(program: Program) -> tuple[Diagnostic, ...]:
-    """OV-F1 to OV-F4 in a program with explicit Q/DQ pairs, as warnings."""
+    """OV-F1 to OV-F5 in a program with explicit Q/DQ pairs, as warnings."""
     nodes = list(all_nodes(program.model))
     quantizers = [node for node in nodes if is_op(node, "QuantizeLinear")]
     found = []
@@ -73,6 +82,7 @@ def findings(program: Program) -> tuple[Diagnostic, ...]:
         weighted = [node for node in nodes if is_op(node, *_WEIGHTED)]
         found += [_finding(MIXED_READERS, node, _F2, _F2_HINT) for node in weighted if _mixed(node)]
     found += [_finding(PADDED_AVERAGE, n, _F4, _F4_HINT) for n in nodes if _pads_integers(n)]
+    found += [_finding(FUSED_PRODUCTS, n, _F5, _F5_HINT) for n in nodes if _fused_integers(n)]
     vectors = (node for node in nodes if is_op(node, "MatMul") and _integer_vector(node))
     return (*found, *(_finding(VECTOR, node, _F3, _F3_HINT) for node in vectors))
 
@@ -87,6 +97,9 @@ _F3_HINT = "leave it in float, or make the vector a matrix of one row"
 
 _F4 = "OpenVINO pads this average with the integer 0, not with the zero point"
 _F4_HINT = "leave it in float, or pad the data before"
+
+_F5 = "OpenVINO fuses this small integer product with the next one, and reads wrong memory"
+_F5_HINT = "leave both in float, or leave the batch open"
 
 
 def _finding(rule: str, node: ir.Node, message: str, hint: str) -> Diagnostic:
@@ -184,6 +197,62 @@ def counts_padding(node: ir.Node) -> bool:
     same = node.attributes.get_string("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
     padded = same or any(node.attributes.get_ints("pads", ()))
     return is_op(node, "AveragePool") and counted and padded
+
+
+def is_fused_product(node: ir.Node) -> bool:
+    """OV-F5: a product that OpenVINO makes one subgraph of with one before or behind it."""
+    if not _is_small(node):
+        return False
+    behind = [use.node for value in node.outputs for use in uses(value)]
+    before = [_producer(value) for value in node.inputs]
+    return _meets_small(behind, forwards=True) or _meets_small(before, forwards=False)
+
+
+def _meets_small(nodes: Sequence[ir.Node | None], *, forwards: bool) -> bool:
+    """Whether a small product is reached without passing another weighted op."""
+    pending: list[ir.Node | None] = list(nodes)
+    seen: set[ir.Node] = set()
+    while pending:
+        node = pending.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if is_op(node, *_WEIGHTED):
+            if _is_small(node):
+                return True
+        elif forwards:
+            pending += [use.node for value in node.outputs for use in uses(value)]
+        else:
+            pending += [_producer(value) for value in node.inputs]
+    return False
+
+
+def _is_small(node: ir.Node) -> bool:
+    """A product of fixed 2-D data and a small stored weight, in float or behind a DQ."""
+    if not is_op(node, "MatMul", "Gemm"):
+        return False
+    data, weight = node.inputs[:2]
+    return _is_fixed_matrix(data) and _is_fixed_matrix(weight) and _is_kept(weight)
+
+
+def _is_fixed_matrix(value: ir.Value | None) -> bool:
+    if value is None or value.shape is None or rank(value) != 2 or not value.shape.is_static():
+        return False
+    # rows of the data do not matter: only stored sides are compared
+    return not _is_kept(value) or max(map(int, value.shape)) <= _FUSED_SIZE  # type: ignore[arg-type]
+
+
+def _is_kept(value: ir.Value | None) -> bool:
+    """Whether it is a constant, or dequantized from one."""
+    maker = _producer(value)
+    behind = maker.inputs[0] if is_op(maker, "DequantizeLinear") and maker else value
+    return is_constant(behind)
+
+
+def _fused_integers(node: ir.Node) -> bool:
+    return is_op(_producer(node.inputs[0]) if node.inputs else None, "DequantizeLinear") and (
+        is_fused_product(node)
+    )
 
 
 def _is_gate(value: ir.Value, readers: list[ir.Node]) -> bool:

@@ -15,6 +15,7 @@ import onnx_ir as ir
 from qcompiler.errors import ConfigurationError, FeedError, LoweringError
 from qcompiler.execution.feeds import normalize_feed
 from qcompiler.execution.openvino.float_faults import wide
+from qcompiler.execution.session import OrtSession
 from qcompiler.files.scratch import scratch_folder
 from qcompiler.ir.signature import Feed, Signature
 from qcompiler.target.contract import PROFILE_THREADS
@@ -62,6 +63,7 @@ class OpenVinoSession:
         signature: Names and types of inputs and outputs.
         threads: Threads of one inference; None leaves the choice to OpenVINO.
         fixed_shapes: Compile for the shapes of each feed (see `faults`, OV-F2).
+        fuses: Let OpenVINO make subgraphs; some are wrong (see `faults`, OV-F5).
 
     Raises:
         ConfigurationError: The package `openvino` is not installed.
@@ -74,6 +76,7 @@ class OpenVinoSession:
         signature: Signature,
         threads: int | None = None,
         fixed_shapes: bool = False,
+        fuses: bool = True,
     ) -> None:
         if not available():
             raise ConfigurationError(
@@ -81,14 +84,16 @@ class OpenVinoSession:
             )
         self.signature = signature
         self._model = model
+        self._hints = _hints(threads, fuses)
         self._threads = threads
         self._fixed = fixed_shapes and any(
             value.shape is None or not value.shape.is_static() for value in model.graph.inputs
         )
-        self._compiled = _compiled(model, _hints(threads))
+        self._compiled = _compiled(model, self._hints)
         self._ports = ports_of(model, self._compiled.inputs)
         self._request = self._compiled.create_infer_request()
         self._requests: dict[Hashable, Any] = {}
+        self._empty: OrtSession | None = None
 
     def run(self, feed: Any) -> list[Array]:
         """Outputs in order.
@@ -102,6 +107,8 @@ class OpenVinoSession:
     def run_checked(self, feed: Feed) -> list[Array]:
         """As `run`, for a feed that `normalize_feed` has already seen."""
         _require_narrow(feed)
+        if not all(array.size for array in feed.values()):
+            return self._reference().run_checked(feed)
         request = self._request_for(feed)
         try:
             request.infer(_placed(feed, self._ports))
@@ -109,6 +116,15 @@ class OpenVinoSession:
             raise LoweringError("OpenVINO failed to run the model", why=str(error)) from error
         count = len(self._compiled.outputs)
         return [np.array(request.get_output_tensor(i).data) for i in range(count)]
+
+    def _reference(self) -> OrtSession:
+        """Runs feeds without elements, where OpenVINO gives the shapes of the run before or fails.
+
+        ONNX Runtime without its optimizer does what the graph says; there is hardly a number in it.
+        """
+        if self._empty is None:
+            self._empty = OrtSession(self._model, optimize=False)
+        return self._empty
 
     def _request_for(self, feed: Feed) -> Any:
         """The request of the model as it is, or of one compiled for the feed's shapes."""
@@ -119,7 +135,7 @@ class OpenVinoSession:
         if key not in self._requests:
             if len(self._requests) >= _MOST_SHAPES:
                 self._requests.pop(next(iter(self._requests)))
-            compiled = _compiled(self._model, _hints(self._threads), shapes)
+            compiled = _compiled(self._model, self._hints, shapes)
             self._requests[key] = compiled.create_infer_request()
         return self._requests[key]
 
@@ -136,9 +152,8 @@ class OpenVinoSession:
             feeds: Checked feeds; each is run at least three times after a warm-up.
             seconds: Least time to run.
         """
-        compiled = _compiled(
-            self._model, _hints(self._threads or PROFILE_THREADS) | {"PERF_COUNT": True}
-        )
+        counted = _hints(self._threads or PROFILE_THREADS) | {"PERF_COUNT": True}
+        compiled = _compiled(self._model, counted)
         request, layers = compiled.create_infer_request(), _layers(compiled)
         fastest: dict[tuple[str, int], float] = {}
         end, rounds = time.monotonic() + seconds, 0
@@ -226,11 +241,13 @@ def _layers(compiled: Any) -> dict[str, RuntimeLayer]:
     return {node.get_friendly_name(): _layer(node.get_rt_info()) for node in nodes}
 
 
-def _hints(threads: int | None) -> dict[str, Any]:
+def _hints(threads: int | None, fuses: bool = True) -> dict[str, Any]:
     """Float operators compute in float32, so that only quantization changes numbers."""
     hints: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     if threads is not None:
         hints["INFERENCE_NUM_THREADS"] = threads
+    if not fuses:
+        hints["SNIPPETS_MODE"] = "DISABLE"
     return hints
 
 

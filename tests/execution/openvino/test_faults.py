@@ -1,4 +1,4 @@
-"""OpenVINO's three faults on minimal graphs: they are there, are found, and are avoided.
+"""OpenVINO's faults in integers on minimal graphs: they are there, are found, and are avoided.
 
 ONNX Runtime without optimizations is the oracle. A fault that OpenVINO has mended makes the first
 assertion of its test fail: then rule and rewrite may go.
@@ -204,3 +204,66 @@ def test_vectors_keep_their_shape(target: str) -> None:
     assert (y.shape, u.shape) == ((64,), (4, 64))
     for found, wanted in ((y, feeds[0]["x"] @ weight), (u, feeds[0]["z"] @ weight)):
         assert np.square(found - wanted).sum() < 1e-2 * np.square(wanted).sum()
+
+
+def _two_products(rows: int | str, width: int) -> onnx.ModelProto:
+    """Q/DQ around two products of int8 weights with a Relu between."""
+    net, rng = Net(), np.random.default_rng(0)
+    net.input((rows, width))
+    x = "x"
+    for zero in (128, 0):
+        stored = net.const(rng.integers(-127, 128, (width, width)).astype(np.int8))
+        scale = net.const(np.linspace(0.001, 0.002, width, dtype=np.float32))
+        weight = net.add("DequantizeLinear", stored, scale, axis=1)
+        x = net.add("MatMul", _pair(net, x, np.uint8, zero), weight)
+        x = net.add("Relu", x) if zero else x
+    return net.model(x)
+
+
+@needs_openvino
+@pytest.mark.parametrize(
+    ("rows", "width", "faulty"), [(2, 64, True), (2, 257, False), ("n", 64, False)]
+)
+def test_small_products_in_a_row(rows: int | str, width: int, faulty: bool) -> None:
+    program = load(_two_products(rows, width))
+    assert _rules(program) == ({"OV-F5"} if faulty else set())
+    feed = {"x": np.random.default_rng(1).uniform(-6, 6, (2, width)).astype(np.float32)}
+    wanted = OrtSession(program.model, optimize=False).run(feed)[0]
+    noise = {}
+    for fuses in (True, False):
+        session = OpenVinoSession(program.model, program.signature, threads=1, fuses=fuses)
+        noise[fuses] = np.square(session.run(feed)[0] - wanted).sum() / np.square(wanted).sum()
+    assert bool(noise[True] > 0.5) is faulty
+    assert noise[False] < 1e-3  # a step here and there
+
+
+@needs_openvino
+@pytest.mark.parametrize("target", ["openvino", "tensorrt"])
+def test_a_perceptron_of_fixed_size_is_right(target: str) -> None:
+    rng = np.random.default_rng(0)
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    g (float[2,16] x) => (float[2,16] y) <float[16,16] w, float[16,16] u>
+    { a = MatMul(x, w) b = Relu(a) y = MatMul(b, u) }"""
+    model = onnx.parser.parse_model(text)
+    del model.graph.initializer[:]
+    w, u = (rng.standard_normal((16, 16)).astype(np.float32) for _ in range(2))
+    for name, array in (("w", w), ("u", u)):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    feeds = [{"x": rng.standard_normal((2, 16)).astype(np.float32)} for _ in range(4)]
+    scheme = "int8" if target == "tensorrt" else "auto"
+    compiled = qc.compile(model, target, feeds, scheme=scheme, recipe="fast")
+    wanted = np.maximum(feeds[0]["x"] @ w, 0) @ u
+    assert np.square(compiled(feeds[0])[0] - wanted).sum() < 1e-2 * np.square(wanted).sum()
+
+
+@needs_openvino
+def test_feeds_without_rows_give_no_rows_whatever_ran_before() -> None:
+    net = Net()
+    net.input(("n", 8, 8, 10))
+    pooled = net.add("MaxPool", _int8_conv(net, _pair(net, "x", np.uint8, 128)),
+                     kernel_shape=[2, 2])  # fmt: skip
+    program = load(net.model(pooled))
+    session = OpenVinoSession(program.model, program.signature)
+    assert session.run({"x": FEED["x"]})[0].shape == (1, 8, 7, 9)
+    assert session.run({"x": FEED["x"][:0]})[0].shape == (0, 8, 7, 9)
+    assert session.run({"x": FEED["x"]})[0].shape == (1, 8, 7, 9)

@@ -1,0 +1,96 @@
+"""Work in processes of limited time and memory, so that a death is a result like any other."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import TypeVar
+
+R = TypeVar("R")
+
+MOST_BYTES = 6 << 30
+"""Address space of a worker; a model that needs more is one that never ends."""
+
+
+@dataclass
+class _Worker:
+    process: BaseProcess
+    pipe: Connection
+    at: int = -1
+    since: float = 0.0
+
+
+def in_workers(
+    work: Callable[[int], R],
+    numbers: Iterable[int],
+    died: Callable[[int, str], R],
+    *,
+    seconds: float = 60.0,
+    jobs: int = 1,
+) -> Iterator[R]:
+    """The results of `work`, in the order in which they are done.
+
+    Args:
+        work: Called with each number in a forked worker; its result is sent back by pickle.
+        numbers: Not negative; taken one by one as workers are free.
+        died: The result for a number whose worker ended or was stopped, and how.
+        seconds: Work that takes longer is stopped.
+        jobs: Worker processes.
+    """
+    todo = iter(numbers)
+    workers = [_hired(work) for _ in range(jobs)]
+    for worker in workers:
+        _give(worker, todo)
+    while busy := [worker for worker in workers if worker.at >= 0]:
+        ready = wait([worker.pipe for worker in busy], timeout=1.0)
+        for worker in busy:
+            late = time.monotonic() - worker.since > seconds
+            if worker.pipe not in ready and not late:
+                continue
+            try:
+                if worker.pipe not in ready:
+                    raise TimeoutError(f"no end after {seconds:g} s")
+                yield worker.pipe.recv()
+            except (EOFError, TimeoutError) as end:
+                how, number = _end(worker, str(end)), worker.at
+                fresh = _hired(work)
+                worker.process, worker.pipe = fresh.process, fresh.pipe
+                yield died(number, how)
+            _give(worker, todo)
+    for worker in workers:
+        worker.pipe.send(-1)  # closing would not do: later workers hold copies of this end
+        worker.process.join()
+
+
+def _end(worker: _Worker, why: str) -> str:
+    """Ends a worker that was stopped for a reason, or takes the exit code of one that ended."""
+    if why:
+        worker.process.kill()
+    worker.process.join()
+    return why or f"exit code {worker.process.exitcode}"
+
+
+def _hired(work: Callable[[int], R]) -> _Worker:
+    context = get_context("fork")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs, work), daemon=True)
+    process.start()
+    theirs.close()
+    return _Worker(process, ours)
+
+
+def _give(worker: _Worker, todo: Iterator[int]) -> None:
+    worker.at, worker.since = next(todo, -1), time.monotonic()
+    if worker.at >= 0:
+        worker.pipe.send(worker.at)
+
+
+def _serve(pipe: Connection, work: Callable[[int], R]) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
+    while (number := pipe.recv()) >= 0:
+        pipe.send(work(number))

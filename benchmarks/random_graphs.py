@@ -1,0 +1,261 @@
+"""Random networks compiled for every CPU target: nothing foreign, nothing wrong, nothing dies.
+
+    python -m benchmarks.random_graphs --minutes 20 [--seed 0] [--count N] [--jobs 2]
+        [--targets onnxruntime openvino ...] [--schemes int8 auto] [--every] [--list] [--json FILE]
+
+Each network (`random_nets`) goes to one target, the next one to the next, or to all of them with
+`--every`. The oracle is the float model on ONNX Runtime without its optimizer, and for int8 ONNX
+Runtime's own quantizer (`quantize_static`, uint8 activations, int8 weights per channel) on the same
+samples. The classes are those of `backend_suite`; `wrong` is
+
+- for `float32`: noise above -60 dB of the signal in some output, or another shape;
+- for `int8`: more than 6 dB below ONNX Runtime's quantizer, and below 30 dB;
+- for `auto`: noise above twice the bound that the compiler promises by default.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime as ort
+
+from benchmarks.backend_suite import CLASSES
+from benchmarks.isolation import in_workers
+from benchmarks.random_nets import Net, net
+from qcompiler.compile import compile as compile_
+from qcompiler.errors import LegalityError, PassFailedError, QCompilerError
+from qcompiler.search.goal import DEFAULT_NSR
+
+TARGETS = ("onnxruntime", "openvino", "fbgemm", "onednn", "x86", "qnnpack")
+SCHEMES = ("int8", "auto")
+_EXACT = 60.0
+"""dB that a float program keeps: float32 sums in another order lose far less."""
+_ALLOWED = 6.0
+"""dB below the peer."""
+_ENOUGH = 30.0
+"""dB from which nothing is held against int8, whatever the peer reaches."""
+_BLIND = 15.0
+"""dB asked for where the peer fails, or loses less as it leaves the bodies of loops in float."""
+_BODIES = {"looped", "conditional"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one network on one target.
+
+    Attributes:
+        seed: Of the network.
+        target: Its name.
+        scheme: As `compile` takes it.
+        outcome: One of `backend_suite.CLASSES`.
+        reason: The error or difference, in one line.
+        layers: What the network is made of.
+        sqnr: dB of the worst output; infinite for equal ones.
+        peer: dB that ONNX Runtime's quantizer reaches, None if it failed or was not asked.
+        integers: Regions that run in integers.
+    """
+
+    seed: int
+    target: str
+    scheme: str
+    outcome: str
+    reason: str = ""
+    layers: tuple[str, ...] = ()
+    sqnr: float | None = None
+    peer: float | None = None
+    integers: int = 0
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether it is to be mended."""
+        return self.outcome not in ("right", "nothing", "refused")
+
+
+def judge(made: Net, target: str, scheme: str) -> Outcome:
+    """Compiles and runs one network in this process."""
+    result = partial(Outcome, made.seed, target, scheme, layers=made.layers)
+    wanted = in_float(made.model, made.feeds[0])
+    try:
+        compiled = compile_(
+            made.model, target, list(made.feeds), scheme=scheme, recipe="fast", progress=False
+        )
+        found = [np.asarray(each) for each in compiled.run(made.feeds[0])]
+        verified = compiled.verify(made.feeds[:1])
+    except PassFailedError as error:
+        return result("in a pass", _line(error))
+    except LegalityError as error:
+        nothing = "no op that the target quantizes" in str(error) or "no region" in str(error)
+        return result("nothing" if nothing else "refused", _line(error))
+    except QCompilerError as error:
+        return result("refused", _line(error))
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is a result
+        return result("foreign", f"{type(error).__name__}: {_line(error)}")
+    shapes = [each.shape for each in wanted], [each.shape for each in found]
+    if shapes[0] != shapes[1]:
+        return result("wrong", f"shapes {shapes[1]} for {shapes[0]}")
+    quality = min(map(sqnr, wanted, found))
+    asked = scheme == "int8" and quality < _ENOUGH and not _BODIES & set(made.layers)
+    peer = peer_sqnr(made, wanted) if asked else None
+    result = partial(result, sqnr=quality, peer=peer, integers=verified.integer)
+    if quality < _least(scheme, peer):
+        return result("wrong", f"{quality:.1f} dB, at least {_least(scheme, peer):.1f} expected")
+    return result("right") if verified.ok else result("verify", verified.summary)
+
+
+def _least(scheme: str, peer: float | None) -> float:
+    """dB that the worst output has to keep."""
+    if scheme == "float32":
+        return _EXACT
+    if scheme == "auto":
+        return -10 * math.log10(2 * DEFAULT_NSR)
+    return _BLIND if peer is None else min(peer - _ALLOWED, _ENOUGH)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:400]
+
+
+def in_float(model: onnx.ModelProto, feed: dict[str, Any]) -> list[npt.NDArray[Any]]:
+    """Outputs by ONNX Runtime without its optimizer."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return [np.asarray(each) for each in session.run(None, feed)]
+
+
+def sqnr(wanted: npt.NDArray[Any], found: npt.NDArray[Any]) -> float:
+    """Signal to noise in dB; minus infinity where something is not finite."""
+    signal = float(np.square(wanted, dtype=np.float64).sum())
+    noise = float(np.square(wanted.astype(np.float64) - found).sum())
+    if not math.isfinite(noise):
+        return -math.inf
+    return math.inf if noise == 0 else 10 * math.log10(max(signal, 1e-30) / noise)
+
+
+def peer_sqnr(made: Net, wanted: Sequence[npt.NDArray[Any]]) -> float | None:
+    """dB of ONNX Runtime's own quantizer; None where it fails."""
+    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.feeds = iter(made.feeds)
+
+        def get_next(self) -> Any:
+            return next(self.feeds, None)
+
+    with tempfile.TemporaryDirectory() as folder:
+        source, path = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
+        onnx.save(made.model, source)
+        try:
+            kinds = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
+            quantize_static(source, path, Reader(), per_channel=True, **kinds)
+            found = in_float(onnx.load(path), made.feeds[0])
+        except Exception:  # noqa: BLE001 - then there is nothing to compare with
+            return None
+    return min(map(sqnr, wanted, found))
+
+
+def judge_all(
+    jobs: Sequence[tuple[int, str, str]] | Iterator[tuple[int, str, str]],
+    *,
+    seconds: float,
+    workers: int = 1,
+    until: float = math.inf,
+) -> Iterator[Outcome]:
+    """The outcome of every (seed, target, scheme), in worker processes.
+
+    Args:
+        jobs: What to do, in order; may have no end.
+        seconds: One that takes longer is stopped.
+        workers: Processes.
+        until: `time.monotonic` after which nothing new is begun.
+    """
+    # Workers are forked before jobs are taken, so a number has to hold the whole job.
+    coded = ((seed * len(PAIRS) + PAIRS.index((t, s))) for seed, t, s in jobs)
+    timed = itertools.takewhile(lambda _: time.monotonic() < until, coded)
+    yield from in_workers(_work, timed, _died, seconds=seconds, jobs=workers)
+
+
+PAIRS = [(t, s) for t in TARGETS for s in ("float32", *SCHEMES)]
+
+
+def _work(number: int) -> Outcome:
+    seed, pair = divmod(number, len(PAIRS))
+    return judge(net(seed), *PAIRS[pair])
+
+
+def _died(number: int, how: str) -> Outcome:
+    seed, pair = divmod(number, len(PAIRS))
+    return Outcome(seed, *PAIRS[pair], "died", how, net(seed).layers)
+
+
+def plan(
+    seed: int, targets: Sequence[str], schemes: Sequence[str], every: bool
+) -> Iterator[tuple[int, str, str]]:
+    """(seed, target, scheme) without end: each network on one target, or on all of them."""
+    for offset in itertools.count():
+        chosen = targets if every else [targets[offset % len(targets)]]
+        yield from itertools.product([seed + offset], chosen, schemes)
+
+
+def table(results: Sequence[Outcome]) -> str:
+    """Counts per target, scheme and class as a Markdown table."""
+    head = ["", "graphs", *CLASSES, "with integers"]
+    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
+    for key in sorted({(each.target, each.scheme) for each in results}):
+        rows = [each for each in results if (each.target, each.scheme) == key]
+        counts = Counter(each.outcome for each in rows)
+        cells = [str(counts[kind]) for kind in CLASSES]
+        integers = sum(each.integers > 0 for each in rows)
+        lines.append(f"| {' '.join(key)} | {len(rows)} | {' | '.join(cells)} | {integers} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--count", type=int, help="stop after so many compilations")
+    parser.add_argument("--seed", type=int, default=0, help="of the first network")
+    parser.add_argument("--targets", nargs="+", default=TARGETS, choices=TARGETS)
+    parser.add_argument("--schemes", nargs="+", default=SCHEMES, choices=("float32", *SCHEMES))
+    parser.add_argument("--every", action="store_true", help="each network on every target")
+    parser.add_argument("--seconds", type=float, default=120.0, help="time of one compilation")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--list", action="store_true", help="print what is no success as it comes")
+    parser.add_argument("--json", type=Path, help="write every outcome to this file")
+    given = parser.parse_args()
+    jobs = plan(given.seed, given.targets, given.schemes, given.every)
+    until = time.monotonic() + 60 * given.minutes
+    results = []
+    for each in judge_all(itertools.islice(jobs, given.count), seconds=given.seconds,
+                          workers=given.jobs, until=until):  # fmt: skip
+        results.append(each)
+        if given.list and (each.is_fault or each.outcome == "refused"):
+            print(each, flush=True)
+    print(table(results))
+    print(f"{len({each.seed for each in results})} networks, "
+          f"{sum(each.is_fault for each in results)} faults")  # fmt: skip
+    if given.json:
+        given.json.write_text(json.dumps([asdict(each) for each in results], indent=1))
+
+
+if __name__ == "__main__":
+    main()
