@@ -20,7 +20,6 @@ from qcompiler.errors import (
     ConfigurationError,
     FeedError,
     LoweringError,
-    QCompilerError,
 )
 from qcompiler.execution.feeds import normalize_feed, surplus_of
 from qcompiler.execution.session import OrtSession
@@ -33,9 +32,10 @@ from qcompiler.pipeline.contract import PassContext, Progress, Silent
 from qcompiler.pipeline.pipeline import Pipeline, PipelineReport
 from qcompiler.pipeline.targets import target_of
 from qcompiler.report.progress import TerminalProgress
+from qcompiler.search.baseline import baseline_of, told_of_float_form
 from qcompiler.search.data_check import data_findings
 from qcompiler.search.scoring import Evaluate
-from qcompiler.search.select import Goal, Samples, select
+from qcompiler.search.select import Goal, Samples, Selection, select
 from qcompiler.search.source_check import Run, SourceCheck, reference_of, with_other_batch
 from qcompiler.search.variants import Variant, ask, variants_of
 from qcompiler.target.contract import Artifact, Target
@@ -120,31 +120,52 @@ def compile(  # noqa: A001 - the project's one verb
     program = source.clone()
     context = PassContext(chosen, None, reporter, executor, {"checkpoint": checkpoint})
     reports = [_pipeline(pipeline).run(program, context)]
+    plain = program.clone() if program.absorbed is not None else program
     islands = _has_static_islands(overrides, plan)
     given = variants if plan is None or plan.variants is None else plan.variants
     tried = variants_of(effort, recipe, given)
-    kept = _calibrated(program, chosen, feeds, asked, effort, context, reports, tried, islands)
-    spent = time.perf_counter() - started
-    limited = replace(effort, seconds=effort.search_seconds(spent))
-    nothing = asked.is_auto and plan is None and not chosen.regions(program)
-    asked = SCHEMES["float32"] if nothing else asked
-    goal = Goal(asked, evaluate, max_loss, objective, budget, overrides or {}, plan, tried)
-    reference = _reference(model, source, chosen, kept.feeds or _examples(source, example_inputs))
-    baseline = _baseline(chosen, source, model, kept.feeds)
-    if reference is not None:
-        reference.check(source, _runner(chosen, source, baseline))
-    selection = select(source, program, chosen, kept, goal, limited, reporter, executor, baseline)
+    with remembered(program.absorbed):
+        kept = _calibrated(program, chosen, feeds, asked, effort, context, reports, tried, islands)
+        spent = time.perf_counter() - started
+        limited = replace(effort, seconds=effort.search_seconds(spent))
+        nothing = asked.is_auto and plan is None and not chosen.regions(program)
+        asked = SCHEMES["float32"] if nothing else asked
+        goal = Goal(asked, evaluate, max_loss, objective, budget, overrides or {}, plan, tried)
+        examples = kept.feeds or _examples(source, example_inputs)
+        reference = _reference(model, source, chosen, examples)
+        baseline = baseline_of(chosen, source, model, kept.feeds, plain)
+        if reference is not None:
+            reference.check(baseline.program, _runner(chosen, baseline.program, baseline.artifact))
+        selection = select(
+            source, program, chosen, kept, goal, limited, reporter, executor, baseline.artifact
+        )
     if nothing:
         why = f"float: the model has no op that {chosen.name} quantizes"
         selection = replace(selection, summary=why)
-    if reference is not None and selection.candidate is not None and selection.is_float:
-        reference.check(selection.program, _runner(chosen, selection.program, selection.artifact))
-    found = () if reference is None else tuple(reference.diagnostics)
+    found = baseline.diagnostics + _compared(program, selection, reference, chosen)
     found += tuple(data_findings(source, (*kept.feeds, *kept.fitting)))
     selection = replace(selection, diagnostics=(*selection.diagnostics, *found))
     seconds = time.perf_counter() - started
     verify = effort is not RECIPES["fast"] and not selection.interrupted
     return Compiled.assemble(source, chosen, selection, reports, seconds, kept.feeds, verify)
+
+
+def _compared(
+    program: Program, selection: Selection, reference: SourceCheck | None, target: Target
+) -> tuple[Diagnostic, ...]:
+    """Checks a rewritten float program, and says what came of all checks.
+
+    Raises:
+        SourceError: It computes something else than its source.
+    """
+    found: tuple[Diagnostic, ...] = ()
+    if selection.candidate is not None and selection.is_float:
+        if program.absorbed is not None:
+            found = told_of_float_form(program, selection.loss)
+        elif reference is not None:
+            run = _runner(target, selection.program, selection.artifact)
+            reference.check(selection.program, run)
+    return found + (() if reference is None else tuple(reference.diagnostics))
 
 
 def _loaded(
@@ -177,24 +198,6 @@ def _has_static_islands(overrides: object, plan: object) -> bool:
     named = list(overrides.values()) if isinstance(overrides, Mapping) else []
     named += plan.precisions.values() if isinstance(plan, Plan) else ()
     return any(Scheme(each).needs_calibration for each in named)
-
-
-def _baseline(target: Target, program: Program, model: object, feeds: Sequence[Feed]) -> Artifact:
-    """Float on the target.
-
-    Raises:
-        LoweringError: The engine refuses or fails, with whatever exception.
-    """
-    try:
-        return target.baseline(program, model, feeds)
-    except QCompilerError:
-        raise
-    except Exception as error:
-        raise LoweringError(
-            f"the float program does not run on {target.name}",
-            why=f"{type(error).__name__}: {error}",
-            fix="take another target, and report the model",
-        ) from error
 
 
 def _reference(
@@ -332,7 +335,8 @@ def _calibrated(
         CalibrationError: The scheme needs calibration data and there is none.
     """
     if feeds is None:
-        if scheme.needs_calibration and not scheme.is_auto:
+        fixed = program.absorbed is not None and program.absorbed.values
+        if scheme.needs_calibration and not scheme.is_auto and not fixed:
             raise CalibrationError(
                 f"the scheme {scheme.precision!r} needs calibration data",
                 fix="pass calibration=<iterable of feeds>, or scheme='dynamic'",

@@ -8,8 +8,10 @@ from types import MappingProxyType
 
 from qcompiler.errors import ConfigurationError, did_you_mean
 
-FLOAT_PIPELINE = "float16-to-float32,canonicalize,fuse-conv-bn,canonicalize,dead-code"
-"""Passes before calibration; exact up to float rounding."""
+FLOAT_PIPELINE = (
+    "float16-to-float32,absorb-quantization,canonicalize,fuse-conv-bn,canonicalize,dead-code"
+)
+"""Passes before calibration; exact up to float rounding, and that of a source's own integers."""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ LAYERS = (
 )  # fmt: skip
 TYPE_ONLY_UPWARD = {
     ("qcompiler.errors", "qcompiler.ir.diagnostics"),
+    ("qcompiler.ir.program", "qcompiler.decisions.absorbed"),  # what its source decided
     ("qcompiler.ir.program", "qcompiler.decisions.placement"),  # a program carries its decisions
     ("qcompiler.ir.program", "qcompiler.statistics.statistic"),  # and what was seen of its values
 }

@@ -16,7 +16,7 @@ from qcompiler.ir.optraits import activation_positions
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import Usage, all_graphs, is_op, uses
-from qcompiler.passes.placement.fold_qdq import INTEGER_MOVERS
+from qcompiler.passes.placement.fold_qdq import INTEGER_MOVERS, same_parameters
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 
 
@@ -28,23 +28,33 @@ class FloatMovers(Pass):
     requires: ClassVar[frozenset[Property]] = frozenset({Property.QDQ_EXPLICIT})
 
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
-        moved = 0
-        for graph in all_graphs(program.model):
-            for node in reversed(list(graph)):
-                if node.graph is not None and is_op(node, *INTEGER_MOVERS):
-                    moved += _lift(node, rewriter)
-        return Outcome(details={"moved": moved})
+        return Outcome(details={"moved": float_movers(program, rewriter)})
 
 
-def _lift(mover: ir.Node, rewriter: Rewriter) -> bool:
+def float_movers(program: Program, rewriter: Rewriter, outputs: bool = False) -> int:
+    """Moves DequantizeLinear in front of movers; returns how many movers it passed.
+
+    With `outputs`, also one whose result is an output of a graph.
+    """
+    moved = 0
+    for graph in all_graphs(program.model):
+        for node in reversed(list(graph)):
+            if node.graph is not None and is_op(node, *INTEGER_MOVERS):
+                moved += _lift(node, rewriter, outputs)
+    return moved
+
+
+def _lift(mover: ir.Node, rewriter: Rewriter, outputs: bool) -> bool:
     """Puts the DQ of a mover's result at its operands, if DQs are all that read the result."""
     readers = [use.node for use in uses(mover.outputs[0])]
-    if not readers or not all(_is_plain(reader) for reader in readers):
+    if not readers or not all(_is_plain(reader, outputs) for reader in readers):
         return False
     if len(mover.outputs) != 1 or mover.outputs[0].is_graph_output():
         return False
     first = readers[0]
-    if len({tuple(reader.inputs[1:]) for reader in readers}) != 1 or mover.graph is not first.graph:
+    if not all(same_parameters(first, reader) for reader in readers):
+        return False
+    if mover.graph is not first.graph:
         return False
     if mover.op_type == "Pad" and len(mover.inputs) > 2 and mover.inputs[2] is not None:
         rewriter.set_input(mover, 2, None)
@@ -72,9 +82,12 @@ def _dequantize(mover: ir.Node, position: int, like: ir.Node, rewriter: Rewriter
     rewriter.replace_uses(operand, copy.outputs[0], only=[use])
 
 
-def _is_plain(node: ir.Node) -> bool:
-    """A DQ with one scale for the whole tensor, whose result is no graph output."""
-    if not is_op(node, "DequantizeLinear") or node.outputs[0].is_graph_output():
+def _is_plain(node: ir.Node, outputs: bool) -> bool:
+    """A DQ with one scale for the whole tensor, whose result may be a graph output or not."""
+    if not is_op(node, "DequantizeLinear"):
+        return False
+    if node.outputs[0].is_graph_output() and not outputs:
         return False
     scale = node.inputs[1]
-    return scale is not None and scale.shape is not None and len(scale.shape) == 0
+    shape = None if scale is None else scale.shape
+    return shape is not None and shape.is_static() and list(shape.numpy()) in ([], [1])

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from qcompiler.decisions.forms import region_options
 from qcompiler.decisions.resolve import resolve
+from qcompiler.decisions.roundings import remembered
 from qcompiler.errors import ConfigurationError, LegalityError
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.rewriter import Rewriter
@@ -29,6 +30,8 @@ class ResolvePlacement(Pass):
             raise ConfigurationError("resolve-placement needs a target")
         if program.plan is None:
             raise LegalityError("the program has no plan", fix="run assign-precision first")
-        options = region_options(program, context.target, context.target.regions(program))
-        program.placement = resolve(program.observations, options, program.plan)
+        seen, source = program.observations, program.absorbed
+        with remembered(source):
+            options = region_options(program, context.target, context.target.regions(program))
+            program.placement = resolve(seen, options, program.plan, source)
         return Outcome(details=program.placement.details)

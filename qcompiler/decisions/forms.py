@@ -221,8 +221,11 @@ def _missing_data(program: Program, region: Region, form: Implementation) -> str
     needed = [each.value for each in region.activations] if form.activation else []
     if form.output is not None and form.output_range is None:
         needed.append(region.output)
+    fixed = () if program.absorbed is None else program.absorbed.values
     for value in needed:
         seen = program.observations.get(value.name or "")
+        if value.name in fixed:
+            continue
         if seen is None or seen.count == 0:
             return f"'{value.name}' was not observed in calibration"
     return _nonfinite(program, needed)

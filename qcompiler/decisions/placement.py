@@ -126,6 +126,7 @@ class Placement:
         values: Parameters of every quantized value.
         groups: How many different scales there are.
         concat_losses: What one scale for all operands of a Concat costs, by region key.
+        reranged: Values whose levels in a quantized source the target cannot express.
     """
 
     target: str
@@ -133,6 +134,7 @@ class Placement:
     values: Mapping[ValueKey, QParams]
     groups: int = 0
     concat_losses: Mapping[str, ConcatLoss] = field(default_factory=dict)
+    reranged: tuple[str, ...] = ()
 
     @property
     def details(self) -> dict[str, object]:
@@ -140,6 +142,8 @@ class Placement:
         found: dict[str, object] = {"values": len(self.values), "groups": self.groups}
         if self.concat_losses:
             found["concat losses"] = {k: asdict(loss) for k, loss in self.concat_losses.items()}
+        if self.reranged:
+            found["other levels than the source's"] = list(self.reranged)
         return found
 
     def params(self, value: str) -> QParams:

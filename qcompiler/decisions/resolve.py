@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from qcompiler.decisions.absorbed import NOTHING, Absorbed
 from qcompiler.decisions.concat_loss import concat_losses
 from qcompiler.decisions.forms import Options
 from qcompiler.decisions.placement import (
@@ -36,7 +37,10 @@ from qcompiler.target.capability import BiasForm, Kernel
 
 
 def resolve(
-    observations: Mapping[str, Observer], options: Sequence[Options], plan: Plan
+    observations: Mapping[str, Observer],
+    options: Sequence[Options],
+    plan: Plan,
+    source: Absorbed | None = None,
 ) -> Placement:
     """Decides scales, zero points and integers of a plan.
 
@@ -45,6 +49,7 @@ def resolve(
         options: Legal forms of every region of the float program; regions that the plan does not
             name stay float.
         plan: Precision of every region.
+        source: What a quantized source fixed; its parameters of values win over what was seen.
 
     Raises:
         LegalityError: The plan asks for a form that a region does not have, or for a value that
@@ -52,10 +57,11 @@ def resolve(
     """
     chosen = [found for each in options if (found := _chosen(each, plan)) is not None]
     static = [each for each in chosen if each.form.kernel is Kernel.STATIC]
-    groups = ScaleGroups(observations, static)
+    groups = ScaleGroups(observations, static, (source or NOTHING).values)
     regions = {each.region.key: _placed(each, groups) for each in chosen}
     losses = concat_losses(observations, static)
-    return Placement(plan.target, regions, groups.values(), groups.count, losses)
+    changed = groups.changed
+    return Placement(plan.target, regions, groups.values(), groups.count, losses, changed)
 
 
 def _chosen(options: Options, plan: Plan) -> Chosen | None:

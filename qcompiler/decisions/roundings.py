@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from qcompiler.decisions.absorbed import NOTHING, Absorbed
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.optraits import weight_channel_axis
 from qcompiler.ir.walk import is_op, rank, stored_array, stored_identity
@@ -54,10 +55,10 @@ class Rounding:
     def key(self) -> tuple[object, ...]:
         """Equal for roundings of one weight that have the same integers.
 
-        Nearest integers follow from the parameters; others are known by their identity.
+        Nearest integers and the source's follow from the parameters; others are known by identity.
         """
         params = self.params
-        whose = id(self.integers) if self.how not in (NEAREST, GUARDED) else NEAREST
+        whose = id(self.integers) if self.how not in (NEAREST, GUARDED, SOURCE) else NEAREST
         zero = params.zero_point.tobytes()
         return params.space, params.axis, params.scale.tobytes(), zero, whose
 
@@ -75,19 +76,33 @@ class Rounding:
 
 
 _Key = tuple[tuple[object, ...], QSpace, int | None]
-_memory: ContextVar[dict[_Key, Rounding] | None] = ContextVar("roundings")
+
+
+@dataclass(frozen=True, eq=False)
+class _Memory:
+    """What is known of weights: those rounded so far, and what their author did."""
+
+    rounded: dict[_Key, Rounding]
+    source: Absorbed
+
+
+_memory: ContextVar[_Memory | None] = ContextVar("roundings")
 
 
 @contextmanager
-def remembered() -> Iterator[None]:
+def remembered(source: Absorbed | None = None) -> Iterator[None]:
     """Inside, each (weight, space, axis) is rounded once; memory is freed at the end.
 
     Nested calls share the outer one's memory. Threads and processes have their own.
+
+    Args:
+        source: What the author of a quantized model decided; the outer call's if None.
     """
-    if _memory.get(None) is not None:
+    outer = _memory.get(None)
+    if outer is not None and (source is None or source is outer.source):
         yield
         return
-    token = _memory.set({})
+    token = _memory.set(_Memory({}, source or NOTHING))
     try:
         yield
     finally:
@@ -95,7 +110,9 @@ def remembered() -> Iterator[None]:
 
 
 def nearest(node: ir.Node, value: ir.Value, space: QSpace) -> Rounding | None:
-    """The weight `value` of `node` in the nearest integers of `space`; None if it is not stored.
+    """The weight `value` of `node` in integers of `space`; None if it is not stored.
+
+    Those that its author chose, where `space` has them; the nearest ones otherwise.
 
     Raises:
         ConfigurationError: The weight holds NaN or infinity.
@@ -106,15 +123,19 @@ def nearest(node: ir.Node, value: ir.Value, space: QSpace) -> Rounding | None:
     layout, axis = weight_layout(node, space, rank(value) or 0)
     memory = _memory.get(None)
     key = (identity, layout, axis)
-    if memory is not None and key in memory:
-        return memory[key]
+    if memory is not None and key in memory.rounded:
+        return memory.rounded[key]
     array = stored_array(value)
     if array is None:
         return None
-    rounding = rounded(np.asarray(array, np.float32), layout, axis)
-    if memory is not None:
-        memory[key] = rounding
-    return rounding
+    exact = np.asarray(array, np.float32)
+    if memory is None:
+        return rounded(exact, layout, axis)
+    found = memory.source.weight(exact, layout, axis)
+    memory.rounded[key] = (
+        rounded(exact, layout, axis) if found is None else Rounding(*found, how=SOURCE)
+    )
+    return memory.rounded[key]
 
 
 def rounded(array: Array, space: QSpace, axis: int | None) -> Rounding:

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 import onnx_ir as ir
 from networkx.utils import UnionFind
 
+from qcompiler.decisions.absorbed import value_params, value_range
 from qcompiler.decisions.placement import ValueKey
 from qcompiler.errors import LegalityError
 from qcompiler.ir.bounds import activation_bounds
+from qcompiler.ir.optraits import activation_positions, traits
 from qcompiler.ir.regions import Operand, Region
 from qcompiler.quantization.numerics import choose_qparams, quantize
 from qcompiler.quantization.observer import Observer
@@ -42,19 +45,32 @@ class Chosen:
         return self.form.choose_operands(self.region.activations)
 
 
+_PASSED_ON = 16
+"""How many movers are looked through for an activation."""
+_POSITIVE = Range(0.0, 3.4028234663852886e38)
+
+
 class ScaleGroups:
     """Parameters of every value that static regions read or write as integers.
 
     Args:
         observations: What calibration saw, by value name.
         chosen: The static regions of the plan.
+        fixed: Parameters of values that a quantized source came with, by name.
 
     Raises:
         LegalityError: A value to be quantized was not observed.
     """
 
-    def __init__(self, observations: Mapping[str, Observer], chosen: Sequence[Chosen]) -> None:
+    def __init__(
+        self,
+        observations: Mapping[str, Observer],
+        chosen: Sequence[Chosen],
+        fixed: Mapping[str, QParams] = MappingProxyType({}),
+    ) -> None:
         self._observations = observations
+        self._fixed = fixed
+        self._reranged: dict[str, None] = {}
         self._producer = {
             each.region.output: each for each in chosen if each.form.output is not None
         }
@@ -78,6 +94,11 @@ class ScaleGroups:
     def count(self) -> int:
         """How many different groups there are."""
         return len({id(params) for params in self._params.values()})
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """Values whose levels are not those that the source fixed."""
+        return tuple(self._reranged)
 
     def values(self) -> dict[ValueKey, QParams]:
         """Parameters by value."""
@@ -143,6 +164,9 @@ class ScaleGroups:
 
     def _derive(self, members: Sequence[_Member]) -> QParams:
         space = narrowest([space for member in members for space in self._demands[member]])
+        kept = self._source_params(members, space)
+        if kept is not None:
+            return kept
         ranges = [self._range(value, space) for value in self._sources(members)]
         joined = ranges[0]
         for each in ranges[1:]:
@@ -152,6 +176,52 @@ class ScaleGroups:
             made = self._producer.get(value)
             params = reaching(params, None if made is None else made.region)
         return params
+
+    def _source_params(self, members: Sequence[_Member], space: QSpace) -> QParams | None:
+        """The levels that the source fixed for these values, or others over the same range.
+
+        None where it fixed none, or where a kernel writes into a range of its own.
+        """
+        made = [self._producer.get(value) for value, _ in members]
+        if any(each is not None and each.form.output_range is not None for each in made):
+            return None
+        given = {
+            value: self._fixed[value.name or ""]
+            for value, _ in members
+            if (value.name or "") in self._fixed
+        }
+        if not given:
+            return None
+        bounds = {value: self._bounds(value) for value in given}
+        exact = [value_params(params, space, bounds[value]) for value, params in given.items()]
+        first = exact[0]
+        if first is not None and all(each is not None and first.same_as(each) for each in exact):
+            return first
+        self._reranged.update(dict.fromkeys(value.name or "" for value in given))
+        ranges = [value_range(params, bounds[value]) for value, params in given.items()]
+        joined = ranges[0]
+        for each in ranges[1:]:
+            joined = joined.union(each)
+        params = choose_qparams(joined.low, joined.high, space)
+        for chosen in made:
+            params = reaching(params, None if chosen is None else chosen.region)
+        return params
+
+    def _bounds(self, value: ir.Value) -> Range | None:
+        """What the activation that makes a value, or that it is passed on from, limits it to."""
+        node, depth = value.producer(), 0
+        while node is not None and depth < _PASSED_ON:
+            found = activation_bounds(node)
+            row = traits(node)
+            if found is not None:
+                return found
+            if row.output_range is not None:
+                return Range(*row.output_range) if row.output_range[0] < 0 else _POSITIVE
+            operands = [node.inputs[i] for i in activation_positions(node)]
+            if not row.shares_scale or len(operands) != 1 or operands[0] is None:
+                return None
+            node, depth = operands[0].producer(), depth + 1
+        return None
 
     def _coarsen(self, members: Sequence[_Member]) -> None:
         """Raises a scale that a kernel which writes one of the values cannot reach."""

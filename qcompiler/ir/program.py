@@ -13,6 +13,7 @@ from qcompiler.ir.requests import Request
 from qcompiler.ir.signature import Signature
 
 if TYPE_CHECKING:
+    from qcompiler.decisions.absorbed import Absorbed
     from qcompiler.decisions.placement import Placement
     from qcompiler.ir.plan import Plan
     from qcompiler.quantization.observers import Observer
@@ -71,6 +72,7 @@ class Program:
         requests: What calibration is to observe, filled by `insert-observers` and accuracy passes.
         observations: Calibrated ranges by value name, filled by the pass `calibrate`.
         statistics: Results of requests of other kinds.
+        absorbed: What a quantized source fixed, filled by `absorb-quantization`.
         plan: Precision of every region, filled by `assign-precision`.
         placement: Scales, zero points and integers, filled by `resolve-placement`.
         properties: What is known to hold.
@@ -82,6 +84,7 @@ class Program:
     requests: dict[Request, None] = field(default_factory=dict)
     observations: dict[str, Observer] = field(default_factory=dict)
     statistics: dict[Request, Statistic] = field(default_factory=dict)
+    absorbed: Absorbed | None = None
     plan: Plan | None = None
     placement: Placement | None = None
     properties: frozenset[Property] = frozenset()
@@ -106,6 +109,7 @@ class Program:
             requests=dict(self.requests),
             observations=dict(self.observations),
             statistics=dict(self.statistics),
+            absorbed=self.absorbed,
             plan=self.plan,
             placement=self.placement,
             properties=self.properties,

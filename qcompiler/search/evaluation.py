@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
+from qcompiler.decisions.absorbed import Absorbed
 from qcompiler.decisions.forms import Options, region_options
+from qcompiler.decisions.roundings import remembered
 from qcompiler.execution.packing import PackedModel, pack, unpack
 from qcompiler.execution.shipping import Crew, Shipment
 from qcompiler.ir.plan import Plan
@@ -31,6 +33,7 @@ class CalibratedProgram:
     signature: Signature
     provenance: Provenance
     observations: Mapping[str, Observer]
+    absorbed: Absorbed | None
     properties: frozenset[Property]
 
     @classmethod
@@ -40,6 +43,7 @@ class CalibratedProgram:
             program.signature,
             program.provenance,
             dict(program.observations),
+            program.absorbed,
             program.properties,
         )
 
@@ -49,6 +53,7 @@ class CalibratedProgram:
             self.signature,
             self.provenance,
             observations=dict(self.observations),
+            absorbed=self.absorbed,
             properties=self.properties,
         )
 
@@ -74,7 +79,8 @@ class _Bench:
     @classmethod
     def of(cls, payload: Payload) -> _Bench:
         program, target = payload.calibrated.program(), payload.target
-        options = region_options(program, target, target.regions(program))
+        with remembered(program.absorbed):
+            options = region_options(program, target, target.regions(program))
         return cls(program, target, options, payload.judge)
 
 

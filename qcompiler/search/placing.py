@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from qcompiler.decisions.forms import Options
 from qcompiler.decisions.resolve import resolve
+from qcompiler.decisions.roundings import remembered
 from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.signature import Feed
@@ -38,7 +39,8 @@ def place(
     """
     placed = program.clone()
     placed.plan = plan
-    placed.placement = resolve(program.observations, options, plan)
+    with remembered(program.absorbed):
+        placed.placement = resolve(program.observations, options, plan, program.absorbed)
     placed.properties = program.properties | {Property.PRECISION_ASSIGNED, Property.RESOLVED}
     text = ",".join([*(each.text for each in variants), target.placement])
     report = Pipeline.parse(text).run(placed, PassContext(target, samples=samples))

@@ -212,7 +212,9 @@ class _Chooser:
         trials = uniform_trials(workshop.options)
         if trials:
             plan = workshop.plan(trials[0])
-            values = resolve(workshop.program.observations, workshop.options, plan).values
+            program = workshop.program
+            placement = resolve(program.observations, workshop.options, plan, program.absorbed)
+            values = placement.values
         return gate_model(workshop.program, workshop.options, values)
 
     def _accept(self, candidate: Candidate) -> bool:

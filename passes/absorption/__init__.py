@@ -1,0 +1,1 @@
+"""From a quantized graph back to a float one, with what its author decided kept."""
