@@ -26,7 +26,7 @@ def write_in_float(node: ir.Node, rewriter: Rewriter) -> bool:
 
 
 def _conv(form: QuantizedForm) -> bool:
-    if form.node.attributes.get_int("channels_last", 0):
+    if form.node.attributes.get_int("channels_last", 0) != 0:
         return False
     data, weight, bias = form.read(0), form.read(3, axis=0), form.operand(8)
     if data is None or weight is None:
@@ -80,7 +80,7 @@ def _binary(op_type: str) -> Callable[[QuantizedForm], bool]:
 def _unary(op_type: str, *attributes: str) -> Callable[[QuantizedForm], bool]:
     def write(form: QuantizedForm) -> bool:
         data = form.read(0)
-        if data is None or form.node.attributes.get_int("channels_last", 0):
+        if data is None or form.node.attributes.get_int("channels_last", 0) != 0:
             return False
         result = form.compute(op_type, [data], form.attributes(*attributes))
         return form.write(result, form.operand(3), form.operand(4))
