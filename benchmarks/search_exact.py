@@ -29,6 +29,7 @@ from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.regions import Region
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
+from qcompiler.quantization.qspace import U8_AFFINE
 from qcompiler.search.assignment import Costs, assign
 from qcompiler.search.candidates import Workshop
 from qcompiler.search.cost import CostModel, elements_per_run, uniform_trials
@@ -74,21 +75,23 @@ def priced(options: Sequence[Options], costs: Costs, plan: Mapping[str, str]) ->
     forms: dict[str, Implementation | None] = {
         each.region.key: each.named(plan[each.region.key]) for each in options
     }
-    written = {
-        each.region.output.name
-        for each in options
-        if (form := forms[each.region.key]) is not None and form.output is not None
-    }
-    outputs = {value.name for each in options for value in _graph_outputs(each.region)}
-    integer: set[str | None] = set()
-    floating: set[str | None] = set(outputs)
+    written: dict[str, str] = {}
     for each in options:
         form = forms[each.region.key]
-        reads = form is not None and form.activation is not None
-        for operand in each.region.activations:
-            (integer if reads else floating).add(operand.value.name)
-    total += sum(costs.quantize[name or ""] for name in integer - written)
-    return total + sum(costs.dequantize[name or ""] for name in floating & written)
+        if form is not None and form.output is not None:
+            written[each.region.output.name or ""] = form.output.dtype.name
+    made: set[tuple[str, str]] = set()
+    back = {v.name or "" for each in options for v in _graph_outputs(each.region)} & set(written)
+    for each in options:
+        form = forms[each.region.key]
+        kind = None if form is None or form.activation is None else form.activation.dtype.name
+        for name in (operand.value.name or "" for operand in each.region.activations):
+            if name in written and written[name] != kind:
+                back.add(name)
+            if kind is not None and written.get(name) != kind:
+                made.add((name, kind))
+    total += sum(costs.quantize[name] for name, _ in made)
+    return total + sum(costs.dequantize[name] for name in back)
 
 
 def _graph_outputs(region: Region) -> list:  # type: ignore[type-arg]
@@ -145,7 +148,8 @@ def solver_time(regions: int, forms: int) -> tuple[float, bool]:
     values = [e.region.output.name or "" for e in options] + ["x"]
     each = {name: float(draw.uniform(1e-6, 1e-4)) for name in values}
     losses = {key: 0.0 if key[1] == FLOAT else float(draw.lognormal(-9, 2)) for key in table}
-    noise = {name: float(draw.lognormal(-9, 2)) for name in values}
+    kind = U8_AFFINE.dtype.name
+    noise = {(name, kind): float(draw.lognormal(-9, 2)) for name in values}
     costs = Costs(table, each, each, noise, losses)
     started = time.perf_counter()
     free = assign(options, costs, None)

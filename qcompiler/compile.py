@@ -82,8 +82,8 @@ def compile(  # noqa: A001 - the project's one verb
         example_inputs: Arguments for capturing a torch module; the first feed by default.
         dynamic: Which dimensions of a torch module's inputs stay open, see `load`. By default the
             batch, and what differs between the first feeds.
-        scheme: `auto`, `int8`, `dynamic`, `int8-weights`, `int4-weights`, `float32`, or a
-            `Scheme`.
+        scheme: `auto`, `int8`, `dynamic`, `int8-weights`, `int4-weights`, `int16`, `float32`,
+            ... (docs/schemes.md), or a `Scheme`.
         overrides: Precision by glob over module paths, node names or `op:OpType`.
         plan: A plan to apply as it is, instead of a search.
         recipe: `fast`, `balanced` or `best`.
@@ -121,7 +121,7 @@ def compile(  # noqa: A001 - the project's one verb
     context = PassContext(chosen, None, reporter, executor, {"checkpoint": checkpoint})
     reports = [_pipeline(pipeline).run(program, context)]
     plain = program.clone() if program.absorbed is not None else program
-    islands = _has_static_islands(overrides, plan)
+    islands = _has_static_islands(chosen, overrides, plan)
     given = variants if plan is None or plan.variants is None else plan.variants
     tried = variants_of(effort, recipe, given)
     with remembered(program.absorbed):
@@ -193,11 +193,12 @@ def _loaded(
     return source, feeds
 
 
-def _has_static_islands(overrides: object, plan: object) -> bool:
+def _has_static_islands(target: Target, overrides: object, plan: object) -> bool:
     """Whether overrides or a plan ask for ranges, whatever the scheme; `Goal` checks types."""
     named = list(overrides.values()) if isinstance(overrides, Mapping) else []
     named += plan.precisions.values() if isinstance(plan, Plan) else ()
-    return any(Scheme(each).needs_calibration for each in named)
+    table = target.capabilities
+    return any(Scheme(each).needs_calibration(table) for each in named if isinstance(each, str))
 
 
 def _reference(
@@ -334,16 +335,17 @@ def _calibrated(
     Raises:
         CalibrationError: The scheme needs calibration data and there is none.
     """
+    needed = scheme.needs_calibration(target.capabilities)
     if feeds is None:
         fixed = program.absorbed is not None and program.absorbed.values
-        if scheme.needs_calibration and not scheme.is_auto and not fixed:
+        if needed and not scheme.is_auto and not fixed:
             raise CalibrationError(
                 f"the scheme {scheme.precision!r} needs calibration data",
                 fix="pass calibration=<iterable of feeds>, or scheme='dynamic'",
             )
         return Samples((), 0)
     keeper = Keeper(program.signature, feeds, 4 * effort.samples)
-    if not (scheme.needs_calibration or islands):
+    if not (needed or islands):
         for _ in keeper:
             pass
         return Samples(tuple(keeper.kept[: effort.samples]), keeper.seen)

@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from qcompiler.decisions.wanted import Wanted, first_choice, looked_up
 from qcompiler.errors import ConfigurationError, did_you_mean
+from qcompiler.ir.plan import FLOAT
+from qcompiler.target.capability import CapabilityTable, Implementation, Kernel
 
 FLOAT_PIPELINE = (
     "float16-to-float32,absorb-quantization,canonicalize,fuse-conv-bn,canonicalize,dead-code"
 )
 """Passes before calibration; exact up to float rounding, and that of a source's own integers."""
-
-
-@dataclass(frozen=True)
-class Scheme:
-    """How precision is given out.
-
-    Attributes:
-        precision: `auto` lets the search decide per region; any other name is asked for wherever
-            it is legal: `int8`, `int8-float-out`, `int8-dynamic`, `int4-weights` (in the target's
-            own block size), `int4-weights-b128`, `float32`, ...
-        observer: Calibration method: `minmax`, `moving-average`, `percentile`, `entropy`, `mse`.
-    """
-
-    precision: str = "auto"
-    observer: str | None = None
-
-    @property
-    def is_auto(self) -> bool:
-        return self.precision == "auto"
-
-    @property
-    def needs_calibration(self) -> bool:
-        """Whether static activation ranges are asked for."""
-        return self.precision in ("auto", "int8", "int8-float-out", "int8-shared")
 
 
 WEIGHT_BLOCKS = (16, 32, 64, 128, 256)
@@ -47,17 +26,86 @@ def blocked(precision: str, size: int) -> str:
     return f"{precision}-b{size}"
 
 
+def _stored(numbers: str, block: int | None = None) -> tuple[Wanted, ...]:
+    return (Wanted(Kernel.WEIGHT_ONLY, weight=numbers, block=block),)
+
+
+PREFERENCES: Mapping[str, tuple[Wanted, ...]] = MappingProxyType(
+    {
+        "int8": (
+            Wanted(Kernel.STATIC, activation="int8"),
+            Wanted(Kernel.DYNAMIC, weight="int8"),
+            *_stored("int8"),
+        ),
+        "int16": (Wanted(Kernel.STATIC, activation="int16"),),
+        "fp8": (Wanted(Kernel.STATIC, activation="float8e4m3fn"),),
+        "int8-dynamic": (Wanted(Kernel.DYNAMIC, weight="int8"),),
+        **{
+            (name if size is None else blocked(name, size)): _stored(numbers, size)
+            for name, numbers in (
+                ("int8-weights", "int8"),
+                ("int4-weights", "int4"),
+                ("int2-weights", "int2"),
+            )
+            for size in (None, *WEIGHT_BLOCKS)
+        },
+        "fp8-weights": _stored("float8e4m3fn"),
+        "fp8-e5m2-weights": _stored("float8e5m2"),
+    }
+)
+"""What the forms of a precision are like, on whatever target; the first choice first."""
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How precision is given out: a preference among the forms that a target offers.
+
+    Attributes:
+        precision: `auto` lets the search decide per region, `float32` leaves all as it is; a row of
+            `PREFERENCES`, or the name of a form of the target (`int8-float-out`), is taken wherever
+            it is legal. A name of weights without a block size takes the target's own.
+        observer: Calibration method: `minmax`, `moving-average`, `percentile`, `entropy`, `mse`.
+    """
+
+    precision: str = "auto"
+    observer: str | None = None
+
+    @property
+    def is_auto(self) -> bool:
+        return self.precision == "auto"
+
+    @property
+    def wanted(self) -> tuple[Wanted, ...]:
+        """What forms it takes, the first choice first."""
+        return PREFERENCES.get(self.precision, (Wanted(precision=self.precision),))
+
+    def takes(self, form: Implementation) -> bool:
+        """Whether a region may come to run in this form."""
+        return form.searched if self.is_auto else any(row.takes(form) for row in self.wanted)
+
+    def choose(self, forms: Sequence[Implementation], table: bool = False) -> Implementation | None:
+        """Its choice among the legal forms of a region; None for float.
+
+        Args:
+            forms: The target's preferred one first.
+            table: Whether the region looks up rows of a stored table.
+        """
+        if self.precision == FLOAT:
+            return None
+        if table:
+            return looked_up(self.wanted, forms)
+        return first_choice(self.wanted, forms, self.precision)
+
+    def needs_calibration(self, table: CapabilityTable) -> bool:
+        """Whether forms that it takes on a target have calibrated activation ranges."""
+        return any(form.kernel is Kernel.STATIC and self.takes(form) for form in table.forms)
+
+
 SCHEMES: Mapping[str, Scheme] = MappingProxyType(
     {
         "auto": Scheme("auto"),
-        "int8": Scheme("int8"),
-        "dynamic": Scheme("int8-dynamic"),
-        **{
-            name: Scheme(name)
-            for precision in ("int8-weights", "int4-weights", "int2-weights")
-            for name in (precision, *(blocked(precision, size) for size in WEIGHT_BLOCKS))
-        },
-        "float32": Scheme("float32"),
+        **{("dynamic" if name == "int8-dynamic" else name): Scheme(name) for name in PREFERENCES},
+        FLOAT: Scheme(FLOAT),
     }
 )
 

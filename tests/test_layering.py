@@ -19,9 +19,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {"qcompiler": "qcompiler", "passes": "qcompiler.passes", "backends": "qcompiler.backends"}
 LAYERS = (
-    "version", "printable", "errors", "files", "quantization", "ir", "statistics", "config",
-    "frontends", "target", "decisions", "execution", "lowering", "pipeline", "calibration",
-    "search", "report",
+    "version", "printable", "errors", "files", "quantization", "ir", "statistics",
+    "frontends", "target", "decisions", "config", "execution", "lowering", "pipeline",
+    "calibration", "search", "report",
     "passes", "backends", "compiled", "compile", "lint", "compare", "console", "arguments",
     "command_options", "cli", "__main__",
 )  # fmt: skip

@@ -35,8 +35,11 @@ from qcompiler.ir.bounds import activation_bounds
 from qcompiler.ir.optraits import TRAITS
 from qcompiler.ir.regions import Epilogue, RegionPattern, Stage
 from qcompiler.quantization.qspace import (
+    F8_E4M3,
+    F8_E5M2,
     S8_SYMMETRIC_PER_CHANNEL,
     U8_AFFINE,
+    U16_AFFINE,
     Granularity,
     QSpace,
     Range,
@@ -151,4 +154,42 @@ _LOOK_UPS = OpCapability(
     RegionPattern("Gather", tables=True), (MOVED, LOOKED), (FLOAT32, FIRST, ONE_OUTPUT, LOOKED_UP)
 )
 
-TABLE = CapabilityTable((*_WEIGHTED, *_ARITHMETIC, *_MOVERS, _LOOK_UPS))
+_FLOAT8 = tuple(
+    Implementation(
+        name,
+        Kernel.WEIGHT_ONLY,
+        weight=space.with_granularity(Granularity.CHANNEL),
+        searched=False,
+    )
+    for name, space in (("fp8-weights", F8_E4M3), ("fp8-e5m2-weights", F8_E5M2))
+)
+"""Weights that are only stored in float8: DequantizeLinear makes float of them in every run."""
+
+
+def _simulated(form: Implementation) -> Implementation:
+    """The same between 16-bit activations, for which ONNX Runtime's CPU provider has no kernels.
+
+    Rounded is what a device of 16x8 bits rounds; sums and biases are those of float.
+    """
+    return replace(
+        form,
+        precision="int16",
+        activation=U16_AFFINE,
+        output=U16_AFFINE,
+        bias=BiasForm.FLOAT,
+        finest=None,
+        searched=False,
+        simulated=True,
+    )
+
+
+def _extended(row: OpCapability) -> OpCapability:
+    """The row with the forms that save memory, or tell what other devices compute, but no time."""
+    forms = list(row.implementations)
+    forms += [_simulated(form) for form in forms if form.precision == "int8"]
+    if row.pattern.anchor in ("Conv", "Gemm", "MatMul"):
+        forms += _FLOAT8
+    return replace(row, implementations=tuple(forms))
+
+
+TABLE = CapabilityTable(tuple(map(_extended, (*_WEIGHTED, *_ARITHMETIC, *_MOVERS, _LOOK_UPS))))

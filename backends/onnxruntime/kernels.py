@@ -33,7 +33,8 @@ def count_kernels(program: Program, target: Target, optimized: ir.Model) -> Kern
     """Finds every planned integer region in ONNX Runtime's optimized graph.
 
     A region counts as integer only when an integer kernel is found under one of its names; data
-    movers count when they read integers in the program that ONNX Runtime was given.
+    movers count when they read integers in the program that ONNX Runtime was given. Simulated forms
+    are listed by themselves, whatever runs them.
     """
     nodes = list(all_nodes(optimized))
     ops = dict(Counter(node.op_type for node in nodes))
@@ -43,19 +44,20 @@ def count_kernels(program: Program, target: Target, optimized: ir.Model) -> Kern
     regions = find_regions(program, target.capabilities.patterns)
     found = _kernels(nodes, owners(program, regions))
     by_key = {region.key: region for region in regions}
-    weight_only = _precisions(target, Kernel.WEIGHT_ONLY)
-    integer, missed = [], {}
+    integer, missed, simulated = [], {}, []
     for key, choice in program.plan.choices.items():
-        if choice.precision == FLOAT:
+        forms = [form for form in target.capabilities.forms if form.precision == choice.precision]
+        if choice.precision == FLOAT or any(form.kernel is Kernel.WEIGHT_ONLY for form in forms):
             continue
-        if choice.precision in weight_only:
+        if any(form.simulated for form in forms):
+            simulated.append(key)
             continue
         reason = _miss(by_key.get(key), found.get(key, []))
         if reason is None:
             integer.append(key)
         else:
             missed[key] = reason
-    return KernelCount(tuple(integer), missed, ops)
+    return KernelCount(tuple(integer), missed, ops, tuple(simulated))
 
 
 def _kernels(nodes: Sequence[ir.Node], owner: Mapping[str, str]) -> dict[str, list[ir.Node]]:
@@ -66,12 +68,6 @@ def _kernels(nodes: Sequence[ir.Node], owner: Mapping[str, str]) -> dict[str, li
         if key is not None:
             found.setdefault(key, []).append(node)
     return found
-
-
-def _precisions(target: Target, kernel: Kernel) -> set[str]:
-    """Names of the forms that compute in this way."""
-    forms = [form for row in target.capabilities.rows for form in row.implementations]
-    return {form.precision for form in forms if form.kernel is kernel}
 
 
 def _miss(region: Region | None, kernels: Sequence[ir.Node]) -> str | None:

@@ -8,6 +8,7 @@ import onnx_ir as ir
 from qcompiler.decisions.roundings import reduction_axis
 from qcompiler.ir.regions import Region, RegionPattern
 from qcompiler.quantization.qspace import (
+    F8_E4M3,
     S8_SYMMETRIC,
     S8_SYMMETRIC_PER_CHANNEL,
     Granularity,
@@ -22,7 +23,6 @@ from qcompiler.target.capability import (
 )
 from qcompiler.target.explicit_qdq import FLOAT32, eight_bit
 
-F8 = QSpace(ir.DataType.FLOAT8E4M3FN, symmetric=True)
 _FP8_FILTER = 32
 
 
@@ -36,7 +36,7 @@ def _small_filter(region: Region) -> str | None:
 
 
 INT8_TABLE = eight_bit("int8", S8_SYMMETRIC, S8_SYMMETRIC_PER_CHANNEL)
-_FP8 = eight_bit("fp8", F8, F8.with_granularity(Granularity.CHANNEL))
+_FP8 = eight_bit("fp8", F8_E4M3, F8_E4M3.with_granularity(Granularity.CHANNEL))
 
 
 FILTER = Constraint("TRT08", _small_filter, "measured; ModelOpt 0.47 has the same limit")

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
+from qcompiler.config import SCHEMES, Scheme
 from qcompiler.decisions.forms import Options, region_options
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.optraits import traits
@@ -25,12 +26,12 @@ from qcompiler.target.contract import Target
 class AssignPrecision(Pass):
     """Sets `program.plan`.
 
-    A plan in `context.options["plan"]` is applied as it is; otherwise every region gets the form
-    named `scheme`, or the first legal one whose name starts with it. Ops that only move data
-    follow their neighbours.
+    A plan in `context.options["plan"]` is applied as it is; otherwise every region gets the legal
+    form that the scheme prefers (`config.PREFERENCES`). Ops that only move data follow their
+    neighbours.
 
     Attributes:
-        scheme: Precision name wanted wherever it is legal: `int8`, `int8-dynamic`, `float32`...
+        scheme: Name of a scheme (`int8`, `dynamic`, `float32`, ...) or of a form of the target.
     """
 
     scheme: str = "int8"
@@ -49,7 +50,9 @@ class AssignPrecision(Pass):
         if isinstance(given, Plan):
             program.plan = checked_plan(given, options, target)
         else:
-            program.plan = uniform_plan(self.scheme, options, target.name)
+            program.plan = uniform_plan(
+                SCHEMES.get(self.scheme, Scheme(self.scheme)), options, target.name
+            )
         used = [choice.precision for choice in program.plan.choices.values()]
         return Outcome(details={name: used.count(name) for name in sorted(set(used))})
 
@@ -87,12 +90,12 @@ def _kept(choice: Choice | None, options: Options, target: Target) -> Choice:
         ConfigurationError: The target has no form of that name.
     """
     if options.pinned is not None:
-        return Choice(options.pinned, "override")
+        return options.chosen(options.pinned, "override")
     if choice is None:
         return Choice(FLOAT, "not in the plan")
     if choice.precision == FLOAT or options.named(choice.precision) is not None:
         return choice
-    legal = [form.precision for form in (*options.implementations, *options.others)]
+    legal = [form.precision for form in options.legal]
     raise ConfigurationError(
         f"the plan gives {choice.precision!r} to {options.region}",
         why="; ".join(options.reasons) or f"{target.name} has no such form",
@@ -106,37 +109,22 @@ def _listed(names: Sequence[str]) -> str:
     return (shown + (", ..." if len(names) > 5 else "")) or "none"
 
 
-def uniform_plan(scheme: str, options: Sequence[Options], target: str) -> Plan:
+def uniform_plan(scheme: Scheme, options: Sequence[Options], target: str) -> Plan:
     """One scheme for all regions that have it; data movers follow what surrounds them."""
-    choices: dict[str, Choice] = {}
-    for each in options:
-        choices[each.region.key] = _choice(each, scheme)
+    choices = {each.region.key: _choice(each, scheme) for each in options}
     _settle_movers(options, choices)
     return Plan(target, choices)
 
 
-def _choice(options: Options, scheme: str) -> Choice:
+def _choice(options: Options, scheme: Scheme) -> Choice:
     if options.pinned is not None:
-        return Choice(options.pinned, "override")
-    if not options.region.activations:
-        return _table_choice(options, scheme)
-    forms = [f.precision for f in options.implementations if f.precision.startswith(scheme)]
-    if forms or options.named(scheme) is not None:
-        return Choice(scheme if options.named(scheme) else forms[0], f"scheme {scheme}")
-    return Choice(FLOAT, "; ".join(options.reasons) or f"no {scheme} form")
-
-
-def _table_choice(options: Options, scheme: str) -> Choice:
-    """A stored table: integers of the scheme's bits, or of those there are.
-
-    A look-up computes nothing, so schemes for products say no more about it.
-    """
-    kind = scheme.partition("-")[0]
-    forms = [form.precision for form in options.implementations]
-    if scheme == FLOAT or not forms:
-        return Choice(FLOAT, "; ".join(options.reasons) or f"no {scheme} form")
-    exact = [form for form in forms if form.startswith(kind)]
-    return Choice((exact or forms)[0], f"scheme {scheme}, a table")
+        return options.chosen(options.pinned, "override")
+    table = not options.region.activations
+    form = scheme.choose(options.legal, table)
+    if form is None:
+        return Choice(FLOAT, "; ".join(options.reasons) or f"no {scheme.precision} form")
+    reason = f"scheme {scheme.precision}" + (", a table" if table else "")
+    return options.chosen(form.precision, reason)
 
 
 def _settle_movers(options: Sequence[Options], choices: dict[str, Choice]) -> None:

@@ -31,6 +31,7 @@ INTEGER_MOVERS = frozenset(
     }
 )  # fmt: skip
 """Ops that ONNX defines on 8-bit integers with the same result as on the dequantized values."""
+_BITS = 8
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,9 @@ def _move(quantize: ir.Node, rewriter: Rewriter) -> bool:
     positions = activation_positions(mover)
     sources = [_dequantized(mover.inputs[i]) for i in positions]
     if not positions or not traits(mover).shares_scale or sole_user(value) is not quantize:
+        return False
+    kind = quantize.outputs[0].dtype
+    if kind is not None and kind.bitwidth > _BITS:
         return False
     if len(mover.outputs) != 1 or any(
         s is None or not same_parameters(s, quantize) for s in sources

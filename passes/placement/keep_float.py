@@ -20,7 +20,6 @@ from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import all_graphs, is_op, uses
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 from qcompiler.target.capability import Kernel
-from qcompiler.target.contract import Target
 
 _REPLACED = frozenset(
     {
@@ -42,22 +41,18 @@ class KeepFloat(Pass):
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
         if context.target is None or program.plan is None:
             raise ConfigurationError("keep-float needs a target and a plan")
-        integer = _static_precisions(context.target)
-        precisions = {key: choice.precision for key, choice in program.plan.choices.items()}
-        if not integer & set(precisions.values()):
+        table = context.target.capabilities
+        precisions = program.plan.precisions
+        used = set(precisions.values())
+        if not any(form.precision in used and form.kernel is Kernel.STATIC for form in table.forms):
             return Outcome(details={"kept": 0})
         kept = 0
         for graph in all_graphs(program.model):
             for node in list(graph):
-                if precisions.get(node.name or "", FLOAT) in integer:
-                    continue
-                kept += _keep(node, rewriter)
+                form = table.form(node.op_type, precisions.get(node.name or "", FLOAT))
+                if form is None or form.kernel is not Kernel.STATIC:
+                    kept += _keep(node, rewriter)
         return Outcome(details={"kept": kept})
-
-
-def _static_precisions(target: Target) -> set[str]:
-    forms = [form for row in target.capabilities.rows for form in row.implementations]
-    return {form.precision for form in forms if form.kernel is Kernel.STATIC}
 
 
 def _keep(node: ir.Node, rewriter: Rewriter) -> bool:

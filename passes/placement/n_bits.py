@@ -58,7 +58,7 @@ class InsertNBitProducts(Pass):
         written = 0
         for each, key in products.items():
             rounding = each.decided.rounding
-            if rounding is None:
+            if rounding is None or rounding.params.space.group_size is None:
                 continue
             if rounding.params.space.storage_bits == 2 or readers[key] > 1:
                 if key not in stored:

@@ -1,7 +1,8 @@
 """`quantize-weight-blocks`: weights that are stored in integers and computed with in float.
 
-Products have one scale per `group_size` consecutive elements of the reduction axis (ONNX
-DequantizeLinear-21 with `block_size`), look-up tables one scale and zero point per row.
+Weights in blocks have one scale per `group_size` consecutive elements of the reduction axis (ONNX
+DequantizeLinear-21 with `block_size`), others (float8) one per channel, look-up tables one scale
+and zero point per row.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ class QuantizeWeightBlocks(Pass):
     """Writes the weight of every region that runs in a weight-only form.
 
     Attributes:
-        fusible: Write products as ONNX Runtime's fusion to MatMulNBits takes them: every one has
-            constants of its own, and the weight of a Gemm is [inputs, outputs], without transB
-            (1.31.1, docs/onnxruntime.md). Otherwise equal weights are stored once.
+        fusible: Write weights in blocks as ONNX Runtime's fusion to MatMulNBits takes them: every
+            product has constants of its own, and the weight of a Gemm is [inputs, outputs], without
+            transB (1.31.1, docs/onnxruntime.md). Otherwise equal weights are stored once.
     """
 
     fusible: bool = False
@@ -44,7 +45,7 @@ class QuantizeWeightBlocks(Pass):
             rounding = each.decided.rounding
             if rounding is None:
                 continue
-            if self.fusible:
+            if self.fusible and rounding.params.space.group_size is not None:
                 made.clear()
                 rounding = _untransposed(each, rounding, rewriter)
             stored += _store(each, rounding, rewriter, made)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 import onnx_ir as ir
@@ -11,12 +11,15 @@ import onnx_ir as ir
 from qcompiler.errors import ConfigurationError, did_you_mean
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.origin import module_path, source_line
-from qcompiler.ir.plan import FLOAT
+from qcompiler.ir.plan import FLOAT, Choice
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.target.capability import Implementation, Kernel
 from qcompiler.target.constraints import weights_are_numbers
 from qcompiler.target.contract import Target
+
+SIMULATED = "simulated: computed in float between quantizations"
+"""Said of forms that the engine has no kernel for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +34,7 @@ class Options:
         reasons: Why other forms are not there, in words.
         pinned: The precision an override asks for, None when the compiler may choose.
         unmet: Overrides, as `pattern=precision`, that match and ask for a form it does not have.
+        lacking: Why a form of the target's table lacks data, by precision; among the reasons, too.
     """
 
     region: Region
@@ -39,12 +43,23 @@ class Options:
     pinned: str | None = None
     others: tuple[Implementation, ...] = ()
     unmet: tuple[str, ...] = ()
+    lacking: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def legal(self) -> tuple[Implementation, ...]:
+        """All quantized forms, those that the search tries first."""
+        return (*self.implementations, *self.others)
 
     def named(self, precision: str) -> Implementation | None:
         """The implementation of that name; None for float or an unknown one."""
-        legal = (*self.implementations, *self.others)
-        found = [each for each in legal if each.precision == precision]
+        found = [each for each in self.legal if each.precision == precision]
         return found[0] if found else None
+
+    def chosen(self, precision: str, reason: str) -> Choice:
+        """The choice of a precision, whose reason says where it is only simulated."""
+        form = self.named(precision)
+        simulated = form is not None and form.simulated
+        return Choice(precision, f"{reason}, {SIMULATED}" if simulated else reason)
 
 
 def region_options(
@@ -93,9 +108,7 @@ def _require_met(pattern: str, precision: str, options: Sequence[Options], targe
     if any(rule not in each.unmet for each in matching):
         return
     first = matching[0]
-    legal = dict.fromkeys(
-        form.precision for each in matching for form in (*each.implementations, *each.others)
-    )
+    legal = dict.fromkeys(form.precision for each in matching for form in each.legal)
     raise ConfigurationError(
         f"{precision!r} is not legal for {first.region} on {target.name}",
         where=f"the override {pattern!r}, which matches {len(matching)} regions",
@@ -118,19 +131,30 @@ def unmet_overrides(options: Sequence[Options]) -> list[str]:
     ]
 
 
-def denials(target: Target, options: Sequence[Options], wanted: str) -> tuple[Diagnostic, ...]:
-    """Why no region runs as `wanted`, one finding or more for each, in order."""
+def denials(
+    target: Target,
+    options: Sequence[Options],
+    name: str,
+    takes: Callable[[Implementation], bool],
+) -> tuple[Diagnostic, ...]:
+    """Why no region runs in a form that the scheme `name` takes: findings for each, in order."""
     found: list[Diagnostic] = []
     for each in options:
-        found += target.objections(each.region) or [_no_form(target, each, wanted)]
+        found += target.objections(each.region) or [_no_form(target, each, name, takes)]
     return tuple(found)
 
 
-def _no_form(target: Target, options: Options, wanted: str) -> Diagnostic:
-    anchor = options.region.anchor
-    about = [reason for reason in options.reasons if reason.startswith(wanted)]
-    reason = "; ".join(about) or f"{options.region.kind} has no form {wanted!r} on {target.name}"
-    legal = [each.precision for each in (*options.implementations, *options.others)]
+def _no_form(
+    target: Target, options: Options, name: str, takes: Callable[[Implementation], bool]
+) -> Diagnostic:
+    anchor, table = options.region.anchor, target.capabilities
+    about = [
+        f"{precision}: {why}"
+        for precision, why in options.lacking.items()
+        if (form := table.form(options.region.kind, precision)) is not None and takes(form)
+    ]
+    reason = "; ".join(about) or f"{options.region.kind} has no form {name!r} on {target.name}"
+    legal = [each.precision for each in options.legal]
     return Diagnostic(
         Severity.INFO,
         "form",
@@ -165,13 +189,13 @@ def _options(
     matched: set[str],
 ) -> Options:
     reasons = [found.message for found in target.objections(region)]
-    legal = []
+    legal, lacking = [], {}
     for implementation in target.implementations(region):
         missing = _missing_data(program, region, implementation)
         if missing is None:
             legal.append(implementation)
         else:
-            reasons.append(f"{implementation.precision}: {missing}")
+            lacking[implementation.precision] = missing
     pinned: str | None = None
     unmet: tuple[str, ...] = ()
     for pattern, precision in rules.items():
@@ -184,7 +208,10 @@ def _options(
     both = list(zip(legal, offered, strict=True))
     searched = tuple(each for each, is_offered in both if is_offered)
     others = tuple(each for each, is_offered in both if not is_offered)
-    return Options(region, searched, tuple(reasons), pinned, others, unmet)
+    for missing in dict.fromkeys(lacking.values()):
+        names = [precision for precision, why in lacking.items() if why == missing]
+        reasons.append(f"{', '.join(names)}: {missing}")
+    return Options(region, searched, tuple(reasons), pinned, others, unmet, lacking)
 
 
 def _form_of(precision: str, legal: Sequence[Implementation]) -> str | None:

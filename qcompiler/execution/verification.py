@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from qcompiler.decisions.forms import SIMULATED
 from qcompiler.errors import VerificationError
 from qcompiler.execution.integer.comparison import Check, Comparison, StaticCheck
 from qcompiler.execution.integer.dynamic import dynamic_checks
@@ -61,6 +62,7 @@ class Verification:
         unchecked: Regions that were not, with the reason.
         missed: Regions meant to be integer that the engine runs in float, with the reason.
         integer: How many planned regions the engine runs in integers.
+        simulated: How many it computes in float between quantizations, as their form says.
         problems: Failures that concern the whole artifact.
     """
 
@@ -70,6 +72,7 @@ class Verification:
     unchecked: Mapping[str, str] = field(default_factory=dict)
     missed: Mapping[str, str] = field(default_factory=dict)
     integer: int = 0
+    simulated: int = 0
     problems: tuple[str, ...] = ()
 
     @property
@@ -124,6 +127,7 @@ class Verification:
             f"{'ok' if self.ok else 'FAILED'}: {len(self.checked)} regions compared with the "
             f"integer reference on {self.target}, {elements} elements, "
             f"worst difference {worst} LSB (allowed {self._allowed})"
+            + (f"; {self.simulated} regions are simulated in float" if self.simulated else "")
         )
 
     @property
@@ -191,7 +195,8 @@ def verify_artifact(
         seconds: Time for the comparisons; the cheapest regions come first if it is limited.
     """
     count = artifact.kernels() if kernels is None else kernels
-    found, unchecked = _quantized(program, target, set(count.missed))
+    found, unchecked = _quantized(program, target, {*count.missed, *count.simulated})
+    unchecked |= dict.fromkeys(count.simulated, SIMULATED)
     ready = {key: each for key, each in found.items() if _is_visible(each, program)}
     unchecked |= {key: "it is inside a loop or branch" for key in found if key not in ready}
     if ready and not feeds:
@@ -221,6 +226,7 @@ def verify_artifact(
         unchecked,
         count.missed,
         len(count.integer),
+        len(count.simulated),
         _problems(count),
     )
 
@@ -238,11 +244,11 @@ def _problems(count: KernelCount) -> tuple[str, ...]:
 
 
 def _quantized(
-    program: Program, target: Target, missed: set[str]
+    program: Program, target: Target, left_out: set[str]
 ) -> tuple[dict[str, Check], dict[str, str]]:
     """Regions of the plan that can be compared, and those that cannot with the reason."""
     planned = {} if program.plan is None else program.plan.choices
-    keys = {key for key, choice in planned.items() if choice.precision != FLOAT} - missed
+    keys = {key for key, choice in planned.items() if choice.precision != FLOAT} - left_out
     choose = target.arithmetic.dynamic
     found: dict[str, Check] = dict(dynamic_checks(program, keys, choose))
     found |= recurrent_checks(program, keys, choose)

@@ -23,7 +23,11 @@ _INTEGERS: dict[ir.DataType, tuple[int, int]] = {
     ir.DataType.UINT16: (0, 65535),
     ir.DataType.INT32: (-(2**31), 2**31 - 1),
 }
-_FLOATS: dict[ir.DataType, float] = {ir.DataType.FLOAT8E4M3FN: 448.0}
+_FLOATS: dict[ir.DataType, tuple[int, str]] = {
+    ir.DataType.FLOAT8E4M3FN: (448, "f8e4m3"),
+    ir.DataType.FLOAT8E5M2: (57344, "f8e5m2"),
+}
+"""Largest finite number and short name (Micikevicius et al. 2022, FP8 Formats, table 1)."""
 
 
 class Granularity(Enum):
@@ -39,7 +43,7 @@ class QSpace:
     """A set of quantized values a target understands.
 
     Attributes:
-        dtype: Storage type: INT2…INT32, UINT2…UINT16 or FLOAT8E4M3FN.
+        dtype: Storage type: INT2…INT32, UINT2…UINT16, FLOAT8E4M3FN or FLOAT8E5M2.
         symmetric: Zero point fixed to 0 (the middle of the range for unsigned types).
         granularity: Over what a scale is shared.
         group_size: Elements that share a scale along the reduction axis (GROUP only).
@@ -87,7 +91,7 @@ class QSpace:
     def qmin(self) -> int:
         """Lowest quantized value (float8: the lowest representable value, rounded to int)."""
         if self.is_float:
-            return -int(_FLOATS[self.dtype])
+            return -_FLOATS[self.dtype][0]
         low = _INTEGERS[self.dtype][0]
         if self.bits is not None and low < 0:
             low = -(2 ** (self.bits - 1))
@@ -97,15 +101,21 @@ class QSpace:
     def qmax(self) -> int:
         """Highest quantized value."""
         if self.is_float:
-            return int(_FLOATS[self.dtype])
+            return _FLOATS[self.dtype][0]
         if self.bits is None:
             return _INTEGERS[self.dtype][1]
         return int(2 ** (self.bits - (1 if self.signed else 0))) - 1
 
     @property
+    def numbers(self) -> str:
+        """What kind of numbers, whatever their sign and zero: `int8`, `int4`, `float8e5m2`."""
+        return self.dtype.name.lower() if self.is_float else f"int{self.storage_bits}"
+
+    @property
     def name(self) -> str:
         """Short name such as `u8_affine`, `s8_symmetric_per_channel`, `s4_symmetric_group32`."""
-        kind = "f8" if self.is_float else f"{'s' if self.signed else 'u'}{self.storage_bits}"
+        integer = f"{'s' if self.signed else 'u'}{self.storage_bits}"
+        kind = _FLOATS[self.dtype][1] if self.is_float else integer
         parts = [kind, "symmetric" if self.symmetric else "affine"]
         if self.granularity is Granularity.CHANNEL:
             parts.append("per_channel")
@@ -121,9 +131,12 @@ class QSpace:
 
 
 U8_AFFINE = QSpace(ir.DataType.UINT8, symmetric=False)
+U16_AFFINE = QSpace(ir.DataType.UINT16, symmetric=False)
 S8_AFFINE = QSpace(ir.DataType.INT8, symmetric=False)
 S8_SYMMETRIC = QSpace(ir.DataType.INT8, symmetric=True, narrow=True)
 S8_SYMMETRIC_PER_CHANNEL = S8_SYMMETRIC.with_granularity(Granularity.CHANNEL)
+F8_E4M3 = QSpace(ir.DataType.FLOAT8E4M3FN, symmetric=True)
+F8_E5M2 = QSpace(ir.DataType.FLOAT8E5M2, symmetric=True)
 S32_BIAS = QSpace(ir.DataType.INT32, symmetric=True)
 
 

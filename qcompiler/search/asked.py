@@ -154,7 +154,7 @@ def _require_quantized(workshop: Workshop, goal: Goal, plan: Plan) -> None:
         return  # there is nothing to quantize
     raise LegalityError(
         f"no region of this model can run as {wanted.precision!r} on {workshop.target.name}",
-        denials(workshop.target, workshop.options, wanted.precision),
+        denials(workshop.target, workshop.options, wanted.precision, wanted.takes),
         why=None if workshop.options else "it has no op that the target quantizes",
         fix="choose another scheme, or scheme='auto', which returns float and says why",
     )

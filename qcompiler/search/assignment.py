@@ -1,9 +1,10 @@
 """`assign`: the cheapest precision for every region, exactly, as a mixed integer linear program.
 
-Variables: x[r, p] = 1 when region r runs as p; for every value v between regions, whether it
-exists as integers and what conversions that takes. A conversion is paid once per value, however
-many users read it. Loss is additive over quantized values and weights; it is a constraint, time is
-the objective (or the other way round). Solved by HiGHS through `scipy.optimize.milp`.
+Variables: x[r, p] = 1 when region r runs as p; for every value v between regions and every storage
+type that a form has it in, whether it exists so and what conversions that takes. A conversion is
+paid once per value and type, however many users read it; between two integer types it goes through
+float, as it is placed. Loss is additive over quantized values and weights; it is a constraint, time
+is the objective (or the other way round). Solved by HiGHS through `scipy.optimize.milp`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
 from qcompiler.decisions.forms import Options
+from qcompiler.decisions.placement import ValueKey
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.regions import region_of
@@ -37,9 +39,9 @@ class Costs:
 
     Attributes:
         regions: Cost by (region key, precision); a missing pair is not offered.
-        quantize: Cost of making integers of a float value, by value name.
+        quantize: Cost of making integers of a float value, by value name; the same for all types.
         dequantize: Cost of the way back.
-        value_loss: Loss of a value being quantized, by value name.
+        value_loss: Loss of a value being quantized, by value name and storage type.
         weight_loss: Loss of a quantized weight, by (region key, precision).
         alias: Values whose loss is that of another value, by name; it counts once.
     """
@@ -47,7 +49,7 @@ class Costs:
     regions: Mapping[tuple[str, str], float]
     quantize: Mapping[str, float] = field(default_factory=dict)
     dequantize: Mapping[str, float] = field(default_factory=dict)
-    value_loss: Mapping[str, float] = field(default_factory=dict)
+    value_loss: Mapping[ValueKey, float] = field(default_factory=dict)
     weight_loss: Mapping[tuple[str, str], float] = field(default_factory=dict)
     alias: Mapping[str, str] = field(default_factory=dict)
 
@@ -180,67 +182,74 @@ class _Milp:
 
     def _add_value(self, value: ir.Value) -> None:
         """Conversions and loss of one value, from what its producer and users choose."""
-        name = value.name or ""
         written = self._writers(value)
         readers = self._readers(value)
-        if not written and not any(readers.values()):
-            return
-        quantize = self._column(("q", name), self._costs.quantize.get(name, 0.0), 0.0, False)
-        dequantize = self._column(("d", name), self._costs.dequantize.get(name, 0.0), 0.0, False)
-        lossy = self._lossy(self._costs.alias.get(name, name))
+        types = dict.fromkeys([*written, *(kind for read in readers for kind in read)])
+        for kind in types:
+            read = [each.get(kind, []) for each in readers]
+            self._add_type(value, kind, written.get(kind, []), read)
+
+    def _add_type(
+        self, value: ir.Value, kind: str, written: list[int], readers: list[list[int]]
+    ) -> None:
+        """The value in one type: columns that write it, and those of each reader that read it."""
+        name = value.name or ""
+        quantize = self._column(("q", name, kind), self._costs.quantize.get(name, 0.0), 0.0, False)
+        lossy = self._lossy((self._costs.alias.get(name, name), kind))
         minus = dict.fromkeys(written, -1.0)
         if written:
             self._row({lossy: 1.0, **minus}, 0.0, np.inf)
-        for integer in readers.values():
-            if integer:
-                reads = dict.fromkeys(integer, -1.0)
-                made = _merged(reads, dict.fromkeys(written, 1.0))
-                self._row({quantize: 1.0, **made}, 0.0, np.inf)
-                self._row({lossy: 1.0, **reads}, 0.0, np.inf)
-        if written:
-            for integer in readers.values():
-                # float reading = 1 - sum(integer reading): d >= written - sum(integer reading)
-                reads = dict.fromkeys(integer, 1.0)
-                self._row({dequantize: 1.0, **_merged(reads, minus)}, 0.0, np.inf)
-            if self._has_float_user(value):
-                self._row({dequantize: 1.0, **minus}, 0.0, np.inf)
+        for columns in filter(None, readers):
+            reads = dict.fromkeys(columns, -1.0)
+            made = _merged(reads, dict.fromkeys(written, 1.0))
+            self._row({quantize: 1.0, **made}, 0.0, np.inf)
+            self._row({lossy: 1.0, **reads}, 0.0, np.inf)
+        if not written:
+            return
+        back = self._column(("d", name, kind), self._costs.dequantize.get(name, 0.0), 0.0, False)
+        for columns in readers:
+            # whoever does not read this type reads float or makes another type of it
+            reads = dict.fromkeys(columns, 1.0)
+            self._row({back: 1.0, **_merged(reads, minus)}, 0.0, np.inf)
+        if self._has_float_user(value):
+            self._row({back: 1.0, **minus}, 0.0, np.inf)
 
-    def _lossy(self, root: str) -> int:
+    def _lossy(self, root: ValueKey) -> int:
         """The column of a value's loss, one for all values that pass its integers on."""
-        if ("l", root) not in self._columns:
-            loss = self._costs.value_loss.get(root, 0.0)
-            return self._column(("l", root), 0.0, loss, False)
-        return self._columns["l", root]
+        key = ("l", *root)
+        if key not in self._columns:
+            return self._column(key, 0.0, self._costs.value_loss.get(root, 0.0), False)
+        return self._columns[key]
 
-    def _writers(self, value: ir.Value) -> list[int]:
-        """Columns under which the value is produced as integers."""
+    def _writers(self, value: ir.Value) -> dict[str, list[int]]:
+        """Columns under which the value is produced as integers, by storage type."""
         producer = value.producer()
         region = self._owner.get(producer) if producer is not None else None
+        found: dict[str, list[int]] = {}
         if region is None or region.output is not value:
-            return []
-        return [
-            self._columns["x", region.key, name]
-            for name, form in self._forms[region.key].items()
-            if form is not None and form.output is not None
-        ]
+            return found
+        for name, form in self._forms[region.key].items():
+            if form is not None and form.output is not None:
+                column = self._columns["x", region.key, name]
+                found.setdefault(form.output.dtype.name, []).append(column)
+        return found
 
-    def _readers(self, value: ir.Value) -> dict[str, list[int]]:
-        """Per region that reads the value: the columns under which it reads integers."""
-        readers: dict[str, list[int]] = {}
+    def _readers(self, value: ir.Value) -> list[dict[str, list[int]]]:
+        """Per region that reads the value: the columns under which it reads integers, by type."""
+        readers: dict[str, dict[str, list[int]]] = {}
         for use in uses(value):
             region = self._owner.get(use.node)
             if region is None or region.key in readers:
                 continue
-            readers[region.key] = [
-                self._columns["x", region.key, name]
-                for name, form in self._forms[region.key].items()
-                if form is not None
-                and form.activation is not None
-                and any(
-                    operand.value is value for operand in form.choose_operands(region.activations)
-                )
-            ]
-        return readers
+            found = readers[region.key] = {}
+            for name, form in self._forms[region.key].items():
+                if form is None or form.activation is None:
+                    continue
+                operands = form.choose_operands(region.activations)
+                if any(operand.value is value for operand in operands):
+                    column = self._columns["x", region.key, name]
+                    found.setdefault(form.activation.dtype.name, []).append(column)
+        return list(readers.values())
 
     def _has_float_user(self, value: ir.Value) -> bool:
         return value.is_graph_output() or any(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from qcompiler.decisions.forms import Options
 from qcompiler.errors import QCompilerError
-from qcompiler.ir.plan import FLOAT, Choice, Plan
+from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.pipeline.pipeline import PipelineReport
@@ -97,7 +97,7 @@ class Workshop:
         for each in self.options:
             key = each.region.key
             wanted = each.pinned or precisions.get(key, FLOAT)
-            choices[key] = Choice(wanted, "override" if each.pinned else reason)
+            choices[key] = each.chosen(wanted, "override" if each.pinned else reason)
         return Plan(self.target.name, choices)
 
     def build(self, plan: Plan, variants: Sequence[Variant] = ()) -> Candidate:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from qcompiler.decisions.forms import Options
-from qcompiler.ir.plan import FLOAT, Choice, Plan
+from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.search.cost import CostModel
 from qcompiler.search.prediction import LossModel
 
@@ -36,12 +36,12 @@ def explained(
             name: costs.regions[key, name] for name in names if (key, name) in costs.regions
         }
         lost = {name: losses.of_choice(key, name) for name in names} if losses else {}
-        choices[key] = Choice(
-            precision,
-            _reason(each, precision, measured, lost) + (" (modelled)" if time_model else ""),
-            measured.get(precision),
-            lost.get(precision),
-            {name: seconds for name, seconds in measured.items() if name != precision},
+        reason = _reason(each, precision, measured, lost) + (" (modelled)" if time_model else "")
+        choices[key] = replace(
+            each.chosen(precision, reason),
+            seconds=measured.get(precision),
+            loss=lost.get(precision),
+            alternatives={n: seconds for n, seconds in measured.items() if n != precision},
         )
     return replace(plan, choices=choices)
 

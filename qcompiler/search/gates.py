@@ -7,7 +7,7 @@ target would use. So the loss of any set of quantizations is one run, without bu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,7 +39,7 @@ class Gate:
     Attributes:
         kind: `value` (static), `dynamic` or `weight`.
         name: The value's name; for weights, the key of the region.
-        space: Name of the space; empty for dynamic ones.
+        space: Storage type of a static value, name of a weight's space; empty for dynamic ones.
     """
 
     kind: str
@@ -121,21 +121,22 @@ class _Builder:
         self._flags.shape = ir.Shape([len(self._gates)])
         return GateModel(pack(program.model), tuple(self._gates), terms, self._alias, self._scaled)
 
-    def _written(self) -> dict[str, Region]:
-        """Regions that may write integers, by the name of their output."""
+    def _written(self) -> set[ValueKey]:
+        """Values that a region may write as integers."""
         return {
-            each.region.output.name or "": each.region
+            (each.region.output.name or "", form.output.dtype.name)
             for each in self.options
-            if any(form.output is not None for form in each.implementations)
+            for form in each.implementations
+            if form.output is not None
         }
 
-    def _readers(self) -> dict[tuple[str, Kernel], list[Operand]]:
-        """Operands that some form of a kind reads as integers, by the value's name."""
-        found: dict[tuple[str, Kernel], list[Operand]] = {}
+    def _readers(self) -> dict[_Read, list[Operand]]:
+        """Operands that some form of a kind reads as integers, by value, kind and storage type."""
+        found: dict[_Read, list[Operand]] = {}
         for each in self.options:
             for form in each.implementations:
                 for operand in _operands(each.region, form):
-                    known = found.setdefault((operand.value.name or "", form.kernel), [])
+                    known = found.setdefault(_read(operand.value.name or "", form), [])
                     if all((o.node, o.index) != (operand.node, operand.index) for o in known):
                         known.append(operand)
         return found
@@ -144,21 +145,21 @@ class _Builder:
         self,
         region: Region,
         form: Implementation,
-        written: Mapping[str, Region],
-        readers: Mapping[tuple[str, Kernel], list[Operand]],
+        written: Set[ValueKey],
+        readers: Mapping[_Read, list[Operand]],
     ) -> list[Gate]:
         if is_dynamic_lstm(region, form):
             return self._recurrent(region, form)
         found = []
         for operand in _operands(region, form):
             name = operand.value.name or ""
-            among = readers[name, form.kernel]
+            among = readers[_read(name, form)]
             if form.kernel is Kernel.DYNAMIC:
                 found.append(self._dynamic(name, among))
             elif form.activation is not None:
                 root = self._alias.get(name, name)
-                among = readers.get((root, form.kernel), among)
-                every = root in written
+                among = readers.get(_read(root, form), among)
+                every = (root, form.activation.dtype.name) in written
                 found.append(self._value(root, form.activation, None if every else among))
         if form.output is not None and not form.shares_scale:
             found.append(self._value(region.output.name or "", form.output, None, form))
@@ -173,10 +174,10 @@ class _Builder:
         only: list[Operand] | None,
         form: Implementation | None = None,
     ) -> Gate:
-        gate = Gate(VALUE, name, space.name)
+        gate = Gate(VALUE, name, space.dtype.name)
         if gate in self._gates:
             return gate
-        params = self.params.get((name, space.dtype.name)) or self._observed(name, space, form)
+        params = self.params.get((name, gate.space)) or self._observed(name, space, form)
         value = self._values[name]
         targets = self._targets(value, only)
         parts = [
@@ -320,6 +321,14 @@ class _Builder:
             "Gather", [self._flags, index], outputs=["gate_flag"], dtype=ir.DataType.BOOL
         )
         return node.outputs[0]
+
+
+_Read = tuple[str, Kernel, str]
+"""A value, how its integers are made, and their storage type (empty for dynamic ones)."""
+
+
+def _read(name: str, form: Implementation) -> _Read:
+    return name, form.kernel, form.activation.dtype.name if form.activation else ""
 
 
 def passed_on(options: Sequence[Options]) -> dict[str, str]:

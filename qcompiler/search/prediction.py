@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from qcompiler.decisions.placement import ValueKey
 from qcompiler.search.gates import VALUE, Gate
 
 _BROKEN = 1e6
@@ -63,13 +64,11 @@ class LossModel:
         """Predicted loss when this region alone is quantized."""
         return sum(self._loss(gate) for gate in self.terms.get((key, precision), ()))
 
-    def values(self) -> dict[str, float]:
-        """Loss by the name of a statically quantized value."""
-        found: dict[str, float] = {}
-        for gate in self.gates:
-            if gate.kind == VALUE:
-                found[gate.name] = max(found.get(gate.name, 0.0), self._loss(gate))
-        return found
+    def values(self) -> dict[ValueKey, float]:
+        """Loss of statically quantized values, by name and storage type."""
+        return {
+            (gate.name, gate.space): self._loss(gate) for gate in self.gates if gate.kind == VALUE
+        }
 
     def own(self) -> dict[tuple[str, str], float]:
         """Loss by (region key, precision) besides that of static values.

@@ -53,6 +53,8 @@ class Implementation:
             None for any.
         searched: Whether the search tries it by itself; otherwise only schemes, overrides and
             plans that name it bring it in.
+        simulated: The engine has no kernel for these numbers: it computes in float between
+            quantizations, with the rounding of a device that has one.
     """
 
     precision: str
@@ -66,6 +68,7 @@ class Implementation:
     operands: Callable[[tuple[Operand, ...]], tuple[Operand, ...]] | None = None
     finest: Callable[[Region, float], float] | None = None
     searched: bool = True
+    simulated: bool = False
 
     def fits(self, region: Region) -> bool:
         """Whether the region has the constant weight that this form is about."""
@@ -136,6 +139,17 @@ class CapabilityTable:
         if row is None:
             raise ConfigurationError(f"there is no row {anchor} to narrow")
         return replace(row, constraints=(*row.constraints, constraint))
+
+    @property
+    def forms(self) -> tuple[Implementation, ...]:
+        """Every form of every row."""
+        return tuple(form for row in self.rows for form in row.implementations)
+
+    def form(self, anchor: str, precision: str) -> Implementation | None:
+        """The form of that name in the row of an anchor op, None if there is none."""
+        row = self.row(anchor)
+        found = () if row is None else row.implementations
+        return next((form for form in found if form.precision == precision), None)
 
     @property
     def patterns(self) -> tuple[RegionPattern, ...]:

@@ -36,11 +36,13 @@ class KernelCount:
         integer: Region keys found as integer kernels.
         missed: Region keys meant to be integer that run in float, with the reason.
         ops: How often each op occurs in the engine's own graph.
+        simulated: Region keys whose form the engine computes in float, as the form says.
     """
 
     integer: tuple[str, ...] = ()
     missed: Mapping[str, str] = field(default_factory=dict)
     ops: Mapping[str, int] = field(default_factory=dict)
+    simulated: tuple[str, ...] = ()
 
 
 PROFILE_THREADS = 1

@@ -17,7 +17,10 @@ from qcompiler.frontends import load
 from qcompiler.ir.plan import FLOAT
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
+from qcompiler.quantization.qspace import U16_AFFINE, QSpace
 from qcompiler.search.assignment import Costs, assign
+from qcompiler.search.gates import passed_on
+from qcompiler.target.capability import Implementation
 
 Plan = Mapping[str, str]
 
@@ -63,15 +66,20 @@ def options() -> Callable[[int], list[Options]]:
 
 def random_costs(options: Sequence[Options], seed: int) -> Costs:
     draw = np.random.default_rng(seed)
-    names = {o.region.output.name or "" for o in options} | {"x"}
+    names = sorted({o.region.output.name or "" for o in options} | {"x"})
+    types = sorted({s.dtype.name for o in options for f in o.implementations for s in _spaces(f)})
     choices = [(o.region.key, p) for o in options for p in _precisions(o)]
     return Costs(
         regions={each: float(draw.uniform(1, 10)) for each in choices},
         quantize={name: float(draw.uniform(0, 4)) for name in names},
         dequantize={name: float(draw.uniform(0, 4)) for name in names},
-        value_loss={name: float(draw.uniform(0, 1)) for name in names},
+        value_loss={(name, kind): float(draw.uniform(0, 1)) for name in names for kind in types},
         weight_loss={each: float(draw.uniform(0, 1)) for each in choices if each[1] != FLOAT},
     )
+
+
+def _spaces(form: Implementation) -> list[QSpace]:
+    return [space for space in (form.activation, form.output) if space is not None]
 
 
 def _precisions(options: Options) -> list[str]:
@@ -79,24 +87,36 @@ def _precisions(options: Options) -> list[str]:
 
 
 def priced(options: Sequence[Options], costs: Costs, plan: Plan) -> tuple[float, float]:
-    """(cost, loss): regions, conversions once per value, losses of integer values and weights."""
+    """(cost, loss) of a plan.
+
+    Cost: regions; every type that a value is made in besides the one it is written in; once the way
+    back where someone reads anything else. Loss: every (value, type) that exists, aliases of one
+    value once; and weights.
+    """
     forms = {o.region.key: o.named(plan[o.region.key]) for o in options}
-    written: set[str] = set()
-    integer: set[str] = set()
-    floating: set[str] = set()
+    written = {
+        o.region.output.name or "": form.output.dtype.name
+        for o in options
+        if (form := forms[o.region.key]) is not None and form.output is not None
+    }
+    exists, made, back = set(written.items()), set(), set()
     for each in options:
         form, region = forms[each.region.key], each.region
-        if form is not None and form.output is not None:
-            written.add(region.output.name or "")
-        if region.output.is_graph_output():
-            floating.add(region.output.name or "")
-        for operand in region.activations:
-            reads = form is not None and form.activation is not None
-            (integer if reads else floating).add(operand.value.name or "")
+        name = region.output.name or ""
+        if region.output.is_graph_output() and name in written:
+            back.add(name)
+        read = None if form is None or form.activation is None else form.activation.dtype.name
+        for name in (operand.value.name or "" for operand in region.activations):
+            if name in written and written[name] != read:
+                back.add(name)
+            if read is not None:
+                exists.add((name, read))
+                made |= {(name, read)} - set(written.items())
     cost = float(sum(costs.regions[each] for each in plan.items()))
-    cost += sum(costs.quantize[name] for name in integer - written)
-    cost += sum(costs.dequantize[name] for name in floating & written)
-    loss = float(sum(costs.value_loss[name] for name in integer | written))
+    cost += sum(costs.quantize[name] for name, _ in made)
+    cost += sum(costs.dequantize[name] for name in back)
+    roots = {(costs.alias.get(name, name), kind) for name, kind in exists}
+    loss = float(sum(costs.value_loss[each] for each in roots))
     return cost, loss + sum(costs.weight_loss.get(each, 0.0) for each in plan.items())
 
 
@@ -129,6 +149,77 @@ def test_the_cheapest_plan_within_a_bound(
     cost, loss = priced(regions, costs, found.precisions)
     assert loss <= bound + 1e-6
     assert cost == pytest.approx(best, rel=2e-4)
+
+
+def wide(options: Sequence[Options]) -> list[Options]:
+    """The same with a second integer type for every region that has an 8-bit one.
+
+    16 bits in and out, or 16 bits in and 8 bits out (which ties no scales).
+    """
+    found = []
+    for index, each in enumerate(options):
+        forms = list(each.implementations)
+        for form in each.implementations:
+            if form.activation is not None and form.output is not None:
+                mixed = index % 2 and not form.shares_scale
+                output = form.output if mixed else U16_AFFINE
+                forms.append(replace(form, precision="wide", activation=U16_AFFINE, output=output))
+        found.append(replace(each, implementations=tuple(forms)))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("shared", [False, True])
+def test_two_integer_types_of_one_value(
+    options: Callable[[int], list[Options]], seed: int, shared: bool
+) -> None:
+    regions = wide(options(seed))
+    costs = random_costs(regions, seed)
+    if shared:
+        costs = replace(costs, alias=passed_on(regions))
+    known = [priced(regions, costs, plan) for plan in every_plan(regions)]
+    bound = float(np.median([loss for _, loss in known]))
+    for limit in (None, bound):
+        best = min(cost for cost, loss in known if limit is None or loss <= limit)
+        found = assign(regions, costs, limit)
+        cost, loss = priced(regions, costs, found.precisions)
+        assert limit is None or loss <= limit + 1e-6
+        assert cost == pytest.approx(best, rel=2e-4)
+        assert found.cost == pytest.approx(best, rel=2e-4)
+
+
+def test_passing_integers_on_costs_nothing_and_another_type_does(
+    options: Callable[[int], list[Options]],
+) -> None:
+    """Two regions pinned to types that differ pay DQ and Q between them, alike ones do not."""
+    regions = wide(options(0))
+    chain = next(
+        (a, b)
+        for a in regions
+        for b in regions
+        if a.named("wide") and b.named("wide") and b.region.activations[0].value is a.region.output
+    )
+    between = chain[0].region.output.name or ""
+    costs = random_costs(regions, 0)
+    only = replace(costs, quantize={between: 1.0}, dequantize={between: 10.0}, regions={})
+
+    def cost(first: str, second: str) -> float:
+        pins = {chain[0].region.key: first, chain[1].region.key: second}
+        pinned = [replace(o, pinned=pins.get(o.region.key, FLOAT)) for o in regions]
+        priced_regions = {(o.region.key, o.pinned or ""): 0.0 for o in pinned}
+        return assign(pinned, replace(only, regions=priced_regions)).cost
+
+    others = (
+        any(
+            o.region not in (chain[0].region, chain[1].region)
+            and any(operand.value is chain[0].region.output for operand in o.region.activations)
+            for o in regions
+        )
+        or chain[0].region.output.is_graph_output()
+    )
+    alike, mixed = cost("wide", "wide"), cost("int8", "wide")
+    assert alike == pytest.approx(10.0 if others else 0.0)
+    assert mixed >= 11.0 - 1e-6
 
 
 def test_a_pinned_region_that_breaks_the_bound(options: Callable[[int], list[Options]]) -> None:

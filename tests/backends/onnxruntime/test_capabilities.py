@@ -11,7 +11,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx_ir as ir
 import pytest
+from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 import qcompiler as qc
 from qcompiler.backends.onnxruntime.capabilities import TABLE, block_forms
@@ -69,6 +72,15 @@ COMPUTED: dict[str, Row] = {
             ("Gemm", "Gemm<transB = 1>(x, w, b)", "float[64,64] w, float[64] b"),
         )
         for form in block_forms()
+    },
+    **{
+        f"{op}, {precision}": Row(f"[it] y = {op}(x, w)", op, shape, weights, precision)
+        for op, shape, weights in (
+            ("Conv", (2, 8, 8, 8), "float[8,8,3,3] w"),
+            ("Gemm", (4, 16), MATRIX),
+            ("MatMul", (2, 4, 16), MATRIX),
+        )
+        for precision in ("fp8-weights", "fp8-e5m2-weights")
     },
     "MatMul of two": Row("n = Neg(x) [it] y = MatMul(x, n)", "QLinearMatMul", (2, 8, 8), ""),
     "GRU": Row("[it] y = GRU<hidden_size = 8, linear_before_reset = 1>(x, w, r)", "Scan", (5, 2, 4),
@@ -143,6 +155,25 @@ def test_the_engine_runs_the_row_with_its_integer_kernel(name: str) -> None:
     compiled.verify().require()
 
 
+@pytest.mark.parametrize("name", [n for n, row in COMPUTED.items() if row.precision == "int8"])
+def test_16_bits_are_simulated_as_the_graph_says(name: str) -> None:
+    """No integer kernel is claimed or run; the integers are those of ONNX's reference."""
+    row = COMPUTED[name]
+    compiled, wanted, found = _compiled(row.body, row.weights, row.shape, {"it": "int16"})
+    count = compiled.kernels
+    assert (count.integer, count.simulated, count.missed) == ((), ("it",), {})
+    assert not [op for op in count.ops if "QLinear" in op or "Integer" in op or op == "QGemm"]
+    assert 0 < np.square(wanted[0] - found[0]).sum() < 1e-4 * np.square(wanted[0]).sum()
+    model = ir.to_proto(compiled.program.model)
+    feed = {"x": np.random.default_rng(1).standard_normal(row.shape).astype(np.float32)}
+    again = ReferenceEvaluator(model).run(None, feed)
+    assert isinstance(again, list)
+    last = [node for node in model.graph.node if node.op_type == "DequantizeLinear"][-1]
+    held = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
+    step = float(held[last.input[1]])  # where float32 sums differ, so may the nearest integer
+    assert np.abs(again[0] - found[0]).max() <= 1.01 * step
+
+
 @pytest.mark.parametrize("op", MOVED)
 def test_data_movers_run_on_integers(op: str) -> None:
     """Between a convolution and the output: one DequantizeLinear, and it comes last."""
@@ -160,6 +191,21 @@ def test_data_movers_run_on_integers(op: str) -> None:
     assert np.square(wanted[0] - found[0]).sum() < 0.01 * np.square(wanted[0]).sum()
 
 
+@pytest.mark.parametrize("op", MOVED)
+def test_data_movers_between_16_bits_are_simulated(op: str) -> None:
+    """ONNX and ONNX Runtime have no MaxPool, Pad, ... on uint16: movers stay in float there."""
+    call, constants = MOVED[op]
+    head = "[cv] c = Conv<pads = [1,1,1,1]>(x, w) r = Relu(c)"
+    if op == "Squeeze":
+        head, call = f"{head} u = Unsqueeze(r, s)", "Squeeze(u, s)"
+    weights = "float[8,8,3,3] w" + (f", {constants}" if constants else "")
+    plan = {"cv": "int16", "it": "int16"}
+    compiled, wanted, found = _compiled(f"{head} [it] y = {call}", weights, (2, 8, 8, 8), plan)
+    assert set(compiled.kernels.simulated) == set(plan)
+    assert wanted[0].shape == found[0].shape
+    assert np.square(wanted[0] - found[0]).sum() < 1e-3 * np.square(wanted[0]).sum()
+
+
 def test_every_row_of_the_table_has_a_model_here() -> None:
     tried = {name.split(",")[0].split(" ")[0].split("+")[0] for name in COMPUTED} | set(MOVED)
     assert tried == {row.pattern.anchor for row in TABLE.rows}
@@ -168,7 +214,14 @@ def test_every_row_of_the_table_has_a_model_here() -> None:
         for row in TABLE.rows
         if row.pattern.anchor not in MOVED
         for form in row.implementations
+        if not form.simulated
     }
+    simulated = {
+        row.pattern.anchor for row in TABLE.rows for f in row.implementations if f.simulated
+    }
+    int8 = {row.pattern.anchor for row in TABLE.rows for f in row.implementations
+            if f.precision == "int8"}  # fmt: skip
+    assert simulated == int8
     names = {(name.split(",")[0].split(" ")[0].split("+")[0], r.precision)
              for name, r in COMPUTED.items()}  # fmt: skip
     assert forms == names

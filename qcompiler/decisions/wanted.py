@@ -1,0 +1,73 @@
+"""`Wanted`: what a form has to be, said by its kernel and its numbers; the rows of a scheme."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from qcompiler.quantization.qspace import QSpace
+from qcompiler.target.capability import Implementation, Kernel
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Properties of a form; None takes any.
+
+    Attributes:
+        kernel: How it computes.
+        activation: `QSpace.numbers` of its activations: `int8`, `int16`, `float8e4m3fn`.
+        weight: `QSpace.numbers` of its weight.
+        block: Weights per scale.
+        precision: Its own name, for a form of one target that no scheme describes.
+    """
+
+    kernel: Kernel | None = None
+    activation: str | None = None
+    weight: str | None = None
+    block: int | None = None
+    precision: str | None = None
+
+    def takes(self, form: Implementation) -> bool:
+        """Whether the form is like this."""
+        return (
+            self.kernel in (None, form.kernel)
+            and self.activation in (None, _numbers(form.activation))
+            and self.weight in (None, _numbers(form.weight))
+            and self.block in (None, form.weight.group_size if form.weight else None)
+            and self.precision in (None, form.precision)
+        )
+
+
+def _numbers(space: QSpace | None) -> str | None:
+    return None if space is None else space.numbers
+
+
+def first_choice(
+    wanted: Sequence[Wanted], forms: Iterable[Implementation], name: str
+) -> Implementation | None:
+    """The form that the first possible row takes; of several, the one of that name, or the first.
+
+    Args:
+        wanted: Rows, the first choice first.
+        forms: What there is, the target's preferred one first.
+        name: What the user called it.
+    """
+    offered = list(forms)
+    for row in wanted:
+        taken = [form for form in offered if row.takes(form)]
+        if taken:
+            return next((form for form in taken if form.precision == name), taken[0])
+    return None
+
+
+def looked_up(wanted: Sequence[Wanted], forms: Iterable[Implementation]) -> Implementation | None:
+    """The form of a stored table: with the numbers of a row, else the first that there is.
+
+    A look-up computes nothing, so rows about products say no more about it.
+    """
+    offered = list(forms)
+    for row in wanted:
+        for form in offered:
+            if form.weight is not None and form.weight.numbers in (row.weight, row.activation):
+                return form
+    return offered[0] if offered else None
