@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
+from qcompiler.backends.executorch.capabilities import EDGE_OPS
 from qcompiler.backends.executorch.costs import cost_sample
 from qcompiler.backends.executorch.layers import Layer
 from qcompiler.backends.executorch.record import PteArtifact, record_of
@@ -30,15 +31,6 @@ if TYPE_CHECKING:
 
 _PROFILE_SECONDS = 0.1
 """Least time to run a candidate for a profile."""
-_EDGE_OPS = {
-    "Add": "add",
-    "Mul": "mul",
-    "Sub": "sub",
-    "MaxPool": "max_pool2d",
-    "Concat": "cat",
-    "GlobalAveragePool": "mean",
-}
-"""What ops without a weight are called in ExecuTorch's graph."""
 
 
 class ExecuTorchArtifact(PteArtifact):
@@ -139,7 +131,7 @@ def _objection(
     region: Region, program: Program, left: Counter[tuple[str, tuple[float, int] | None]]
 ) -> str | None:
     """Ops without a weight are found by kind, scale and zero point of their result."""
-    found = (_EDGE_OPS[region.kind], _levels(region, program))
+    found = (EDGE_OPS[region.kind], _levels(region, program))
     if left[found] <= 0:
         return f"XNNPACK runs no {found[0]} with these levels in integers"
     left[found] -= 1
@@ -173,9 +165,9 @@ def layer_keys(
     }
     found = {each: names[each.weight] for each in layers if each.weight in names}
     plain = {
-        (_EDGE_OPS[region.kind], _levels(region, program)): region.key
+        (EDGE_OPS[region.kind], _levels(region, program)): region.key
         for region in regions
-        if region.kind in _EDGE_OPS
+        if region.kind in EDGE_OPS
     }
     for each in layers:
         if each.weight is None and each.levels is not None:

@@ -128,5 +128,15 @@ TABLE = CapabilityTable(
     )
 )
 
+EDGE_OPS = {
+    "Add": "add",
+    "Mul": "mul",
+    "Sub": "sub",
+    "MaxPool": "max_pool2d",
+    "Concat": "cat",
+    "GlobalAveragePool": "mean",
+}
+"""What rows without a weight are called in ExecuTorch's graph: their layers have no other name."""
+
 ARITHMETIC = Arithmetic(clips=True, tolerances={})
 """XNNPACK requantizes in float32 and rounds to even; what that gives is measured by the tests."""

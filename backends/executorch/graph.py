@@ -31,12 +31,12 @@ from qcompiler.lowering.torch_fx.constants import (
 )
 from qcompiler.lowering.torch_fx.dynamic_product import DynamicProduct, dynamic_product
 from qcompiler.lowering.torch_fx.lowering import lower_graph
-from qcompiler.lowering.torch_fx.ops import window
+from qcompiler.lowering.torch_fx.ops import convolution
 from qcompiler.lowering.torch_fx.strategy import Builder, Strategy
 from qcompiler.lowering.torch_fx.writer import identifier
 
 _Q: Any = torch.ops.quantized_decomposed
-_WINDOWS = {"Conv": window.conv, "ConvTranspose": window.conv_transpose}
+_WINDOWS = {"Conv": convolution.conv, "ConvTranspose": convolution.conv_transpose}
 _SUFFIX = "_layer_weight"
 
 

@@ -62,6 +62,12 @@ def only(value: Any, axes: Any = None) -> Any:
     return _listed(value)[0]
 
 
+def reshaped(value: Any, shape: list[int], *, allowzero: int = 0) -> Any:
+    """Reshape of sizes to a list, or of one to a number."""
+    del allowzero
+    return _listed(value) if shape else _listed(value)[0]
+
+
 def same(value: Any, **_: Any) -> Any:
     """Cast and Identity."""
     return value
@@ -91,34 +97,49 @@ ARITHMETIC: dict[str, Callable[..., Any]] = {
     "Slice": slice_list,
     "Unsqueeze": grown,
     "Squeeze": only,
+    "Reshape": reshaped,
     "Cast": same,
     "Identity": same,
     "Add": _elementwise(lambda a, b: a + b),
     "Sub": _elementwise(lambda a, b: a - b),
     "Mul": _elementwise(lambda a, b: a * b),
     "Div": _elementwise(lambda a, b: a // b),
+    "Mod": _elementwise(lambda a, b: a % b),
+    "Max": _elementwise(torch.sym_max),
+    "Min": _elementwise(torch.sym_min),
 }
 """Sizes are not negative, so that floor division truncates."""
-TAKERS = {"Reshape": 1, "Expand": 1, "Tile": 1, "ConstantOfShape": 0}
-"""Ops that take sizes as numbers, and where."""
+_BOTH = ("Add", "Sub", "Mul", "Div", "Mod", "Max", "Min", "Concat")
+"""Ops that may have a size as any operand; the others have it first."""
+_INTEGERS = (ir.DataType.INT64, ir.DataType.INT32)
 
 
 def size_values(graph: ir.Graph) -> set[ir.Value]:
     """The values that are computed as numbers: at most one axis, from shapes and constants."""
     found: set[ir.Value] = set()
     for node in graph:
-        if is_op(node, *SOURCES):
+        if is_op(node, *SOURCES) or (is_op(node, *ARITHMETIC) and _stays_number(node, found)):
             found.add(node.outputs[0])
-        elif is_op(node, *ARITHMETIC) and found.intersection(v for v in node.inputs if v):
-            value = node.outputs[0]
-            integral = value.dtype in (None, ir.DataType.INT64, ir.DataType.INT32)
-            flat = value.shape is None or len(value.shape) <= 1
-            known = all(v is None or v in found or _is_list(v) for v in node.inputs)
-            if integral and flat and known and node.inputs[0] is not None:
-                found.add(value)
     return found
 
 
-def _is_list(value: ir.Value) -> bool:
+def _stays_number(node: ir.Node, sizes: set[ir.Value]) -> bool:
+    """Whether an op of ARITHMETIC is given sizes, and nothing that is no list of integers."""
+    value = node.outputs[0]
+    leading = node.inputs if is_op(node, *_BOTH) else node.inputs[:1]
+    if not sizes.intersection(each for each in leading if each is not None):
+        return False
+    integral = value.dtype in (None, *_INTEGERS)
+    if is_op(node, "Cast"):
+        integral = node.attributes.get_int("to", 0) in [kind.value for kind in _INTEGERS]
+    if is_op(node, "Reshape") and not _is_list(node.inputs[1]):
+        return False
+    if len(node.inputs) > 2 and is_op(node, "Max", "Min"):
+        return False
+    flat = value.shape is None or len(value.shape) <= 1
+    return integral and flat and all(v is None or v in sizes or _is_list(v) for v in node.inputs)
+
+
+def _is_list(value: ir.Value | None) -> bool:
     array = array_of(value)
     return array is not None and array.ndim <= 1 and array.dtype.kind == "i"

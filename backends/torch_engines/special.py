@@ -13,7 +13,7 @@ from torch import fx
 from qcompiler.backends.torch_engines import adapter, dynamic_rnn, look_up
 from qcompiler.backends.torch_engines.faults import Site, objections
 from qcompiler.backends.torch_engines.kernels.island import Setting, Writer
-from qcompiler.backends.torch_engines.kernels.weighted import with_leading_axes
+from qcompiler.backends.torch_engines.kernels.linear import with_leading_axes
 from qcompiler.backends.torch_engines.recurrent_weights import recurrent_objection
 from qcompiler.ir.walk import is_op
 from qcompiler.lowering.torch_fx.dynamic_product import dynamic_product

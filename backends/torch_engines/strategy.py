@@ -208,7 +208,7 @@ class EngineStrategy(Strategy):
         places = range(count, len(node.inputs))
         rest = [builder.operand(node, index, index in row.plain) for index in places]
         if node.op_type == "Pad":
-            rest = _pad_operands(node, rest, levels, dequantized, builder)
+            rest = [rest[0], _fill(node, levels, dequantized), *rest[2:]]
         result = builder.call(row.function, *data, *rest, **builder.attributes(node))
         return Quantized(result, levels)
 
@@ -258,16 +258,11 @@ class EngineStrategy(Strategy):
         return held
 
 
-def _pad_operands(
-    node: ir.Node, rest: list[Any], levels: Levels, dequantized: bool, builder: Builder
-) -> list[Any]:
+def _fill(pad: ir.Node, levels: Levels, dequantized: bool) -> float:
     """The fill of a quantized Pad is a real value; ONNX gives an integer on integers."""
-    given = array_of(node.inputs[2]) if len(node.inputs) > 2 else None
+    given = array_of(pad.inputs[2]) if len(pad.inputs) > 2 else None
     fill = 0.0 if given is None else float(given.reshape(()))
-    if not dequantized:
-        fill = (fill + 128 * levels.signed - levels.zero_point) * levels.scale
-    held = builder.attribute("fill", torch.tensor(fill))
-    return [rest[0], held, *rest[2:]]
+    return fill if dequantized else (fill + 128 * levels.signed - levels.zero_point) * levels.scale
 
 
 def _plain_integers(held: Quantized, builder: Builder) -> fx.Node:

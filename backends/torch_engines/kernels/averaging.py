@@ -13,17 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qcompiler.lowering.torch_fx.ops import reduction, window
+from qcompiler.lowering.torch_fx.ops import pooling, reduction
 
 
 def average_pool(x: Tensor, scale: float, zero_point: int, **attributes: Any) -> Tensor:
     """AveragePool."""
-    return _quantized(window.average_pool(x.dequantize(), **attributes), scale, zero_point)
+    return _quantized(pooling.average_pool(x.dequantize(), **attributes), scale, zero_point)
 
 
 def global_average(x: Tensor, scale: float, zero_point: int) -> Tensor:
     """GlobalAveragePool."""
-    return _quantized(window.global_average_pool(x.dequantize()), scale, zero_point)
+    return _quantized(pooling.global_average_pool(x.dequantize()), scale, zero_point)
 
 
 def reduce_mean(

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qcompiler.backends.torch_engines.kernels import averaging, elementwise, moving, weighted
+from qcompiler.backends.torch_engines.kernels import (
+    averaging,
+    convolution,
+    elementwise,
+    linear,
+    moving,
+)
 from qcompiler.backends.torch_engines.kernels.island import Choice, Island, Setting
 
 Row = Callable[[Island, Setting], Choice]
 
 KERNELS: dict[str, Row] = {
-    "Conv": weighted.conv,
-    "ConvTranspose": weighted.conv_transpose,
-    "Gemm": weighted.linear,
+    "Conv": convolution.conv,
+    "ConvTranspose": convolution.conv_transpose,
+    "Gemm": linear.linear,
     "Add": elementwise.binary("add"),
     "Mul": elementwise.binary("mul"),
     "Sigmoid": elementwise.sigmoid,
@@ -46,8 +52,8 @@ MOVERS: frozenset[str] = frozenset(
 
 def _matmul(island: Island, setting: Setting) -> Choice:
     """A linear layer when one operand is a constant, else a product of two activations."""
-    if weighted.has_constant_weight(island.core):
-        return weighted.linear(island, setting)
+    if linear.has_constant_weight(island.core):
+        return linear.linear(island, setting)
     return elementwise.matmul(island, setting)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qcompiler.lowering.torch_fx.ops.window import conv
+from qcompiler.lowering.torch_fx.ops.convolution import conv
 
 
 def _centred(values: Tensor, zero: Tensor | None, axis: int) -> Tensor:

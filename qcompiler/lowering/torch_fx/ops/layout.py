@@ -15,6 +15,7 @@ from qcompiler.lowering.torch_fx.ops.operands import (
     axes_of,
     integer,
     ints,
+    number,
     numbers,
 )
 from qcompiler.lowering.torch_fx.ops.window import pad_constant, torch_pad
@@ -112,7 +113,7 @@ def slice_(
 def pad(
     x: Tensor,
     pads: Ints,
-    value: Tensor | None = None,
+    value: Numbers | None = None,
     axes: Ints | None = None,
     *,
     mode: str = "constant",
@@ -125,7 +126,7 @@ def pad(
     for place, axis in enumerate(along):
         around[axis], around[axis + x.dim()] = given[place], given[place + count]
     if mode == "constant":
-        fill = 0.0 if value is None else value.item()
+        fill = 0.0 if value is None else number(value)
         return pad_constant(x, torch_pad(around), fill)
     for axis in range(x.dim()):
         begin, end = around[axis], around[axis + x.dim()]
@@ -166,16 +167,15 @@ def size(x: Tensor) -> Tensor:
     return shape(x).prod()
 
 
-def range_(start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
-    """Range [start, limit) by delta, in the operands' type."""
-    return torch.arange(start.item(), limit.item(), delta.item(), dtype=start.dtype)
+def range_(start: Numbers, limit: Numbers, delta: Numbers, *, to: int) -> Tensor:
+    """Range [start, limit) by delta, in the operands' type, which `to` tells of numbers."""
+    kind = start.dtype if isinstance(start, Tensor) else torch_dtype(to)
+    return torch.arange(number(start), number(limit), number(delta), dtype=kind)
 
 
-def constant_of_shape(dims: Ints, *, value: Tensor | None = None) -> Tensor:
-    """ConstantOfShape, float 0 by default."""
-    if value is None:
-        return torch.zeros(ints(dims))
-    return torch.full(ints(dims), value.reshape(()).item(), dtype=value.dtype)
+def constant_of_shape(dims: Ints, *, value: float = 0.0, dtype: int) -> Tensor:
+    """ConstantOfShape, its attribute's tensor taken apart into a number and a type."""
+    return torch.full(ints(dims), value, dtype=torch_dtype(dtype))
 
 
 def eye_like(x: Tensor, *, dtype: int | None = None, k: int = 0) -> Tensor:

@@ -34,6 +34,17 @@ def numbers(values: Numbers) -> list[float]:
     return [float(each) for each in values]
 
 
+def number(value: Numbers) -> float:
+    """The only number, in its own kind: integers stay exact."""
+    if isinstance(value, Tensor):
+        only: float = value.reshape(()).item()
+        return only
+    if isinstance(value, (int, float, torch.SymInt)):
+        return value
+    (only,) = value
+    return only
+
+
 def integer(value: Ints) -> int:
     """The only integer."""
     (only,) = ints(value)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from qcompiler.lowering.torch_fx.element_types import torch_dtype
+from qcompiler.lowering.torch_fx.ops.operands import Numbers, number
 
 _FLOAT, _INT32 = 1, 6
 
@@ -86,14 +87,14 @@ def multinomial(
 
 def dropout(
     x: Tensor,
-    ratio: Tensor | None = None,
-    training: Tensor | None = None,
+    ratio: Numbers | None = None,
+    training: Numbers | None = None,
     *,
     seed: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Dropout: the operand and an all-true mask, unless `training` is true."""
-    share = 0.5 if ratio is None else float(ratio)
-    if training is None or not bool(training) or share == 0.0:
+    share = 0.5 if ratio is None else float(number(ratio))
+    if training is None or not number(training) or share == 0.0:
         return x, torch.ones_like(x, dtype=torch.bool)
     kept = torch.rand(x.shape, generator=_generator(seed)) >= share
     return torch.where(kept, x / (1 - share), torch.zeros_like(x)), kept

@@ -15,11 +15,13 @@ from qcompiler.lowering.torch_fx.ops import (
     arithmetic,
     classical,
     conversion,
+    convolution,
     grouping,
     indexing,
     integer,
     layout,
     losses,
+    pooling,
     product,
     random,
     recurrent,
@@ -29,7 +31,6 @@ from qcompiler.lowering.torch_fx.ops import (
     signals,
     spatial,
     unsigned,
-    window,
 )
 from qcompiler.lowering.torch_fx.ops.row import OpRow
 
@@ -47,6 +48,23 @@ def _quantized_type(node: ir.Node) -> Mapping[str, Any]:
     zero = node.inputs[2] if len(node.inputs) > 2 else None
     known = _type_of(node.outputs[0]) or _type_of(zero)
     return {"output_dtype": known} if known else {}
+
+
+def _range_type(node: ir.Node) -> Mapping[str, Any]:
+    """Only sizes have no known type."""
+    kinds = [_type_of(value) for value in (*node.inputs, *node.outputs)]
+    return {"to": next((kind for kind in kinds if kind), ir.DataType.INT64.value)}
+
+
+def _fill(node: ir.Node) -> Mapping[str, Any]:
+    """ConstantOfShape's value as a number: one taken out of a tensor would not be known."""
+    given = node.attributes.get("value")
+    if given is None:
+        return {"dtype": ir.DataType.FLOAT.value}
+    tensor = given.as_tensor()
+    (only,) = tensor.numpy().reshape(-1)
+    exact = only.item() if only.dtype.kind in "biufc" else float(only)
+    return {"value": exact, "dtype": tensor.dtype.value}
 
 
 def _labelled(node: ir.Node) -> str | None:
@@ -136,21 +154,21 @@ TABLE: dict[str, OpRow] = {
     "Softmax": OpRow(activation.softmax),
     "LogSoftmax": OpRow(activation.log_softmax),
     "Hardmax": OpRow(activation.hardmax),
-    "Dropout": OpRow(random.dropout, is_tuple=True),
+    "Dropout": OpRow(random.dropout, plain=(1, 2), is_tuple=True),
     "Swish": OpRow(activation.swish),
     # products, windows, normalisation, recurrence
     "MatMul": OpRow(torch.matmul),
     "Gemm": OpRow(product.gemm),
     "Einsum": OpRow(product.einsum),
     "MatMulInteger": OpRow(product.matmul_integer),
-    "Conv": OpRow(window.conv),
-    "ConvTranspose": OpRow(window.conv_transpose),
-    "MaxPool": OpRow(window.max_pool, several=window.max_pool_indices),
-    "AveragePool": OpRow(window.average_pool),
-    "LpPool": OpRow(window.lp_pool),
-    "GlobalAveragePool": OpRow(window.global_average_pool),
-    "GlobalMaxPool": OpRow(window.global_max_pool),
-    "GlobalLpPool": OpRow(window.global_lp_pool),
+    "Conv": OpRow(convolution.conv),
+    "ConvTranspose": OpRow(convolution.conv_transpose),
+    "MaxPool": OpRow(pooling.max_pool, several=pooling.max_pool_indices),
+    "AveragePool": OpRow(pooling.average_pool),
+    "LpPool": OpRow(pooling.lp_pool),
+    "GlobalAveragePool": OpRow(pooling.global_average_pool),
+    "GlobalMaxPool": OpRow(pooling.global_max_pool),
+    "GlobalLpPool": OpRow(pooling.global_lp_pool),
     "BatchNormalization": OpRow(product.batch_norm, several=product.batch_norm_statistics),
     "InstanceNormalization": OpRow(product.instance_norm),
     "LayerNormalization": OpRow(product.layer_norm, several=product.layer_norm_statistics),
@@ -211,14 +229,14 @@ TABLE: dict[str, OpRow] = {
     "Concat": OpRow(layout.concat),
     "Split": OpRow(layout.split, plain=(1,), is_tuple=True),
     "Slice": OpRow(layout.slice_, plain=(1, 2, 3, 4)),
-    "Pad": OpRow(layout.pad, plain=(1, 3)),
+    "Pad": OpRow(layout.pad, plain=(1, 2, 3)),
     "DepthToSpace": OpRow(layout.depth_to_space),
     "SpaceToDepth": OpRow(layout.space_to_depth),
     "Resize": OpRow(resize.resize, plain=(1, 2, 3)),
     "Shape": OpRow(layout.shape),
     "Size": OpRow(layout.size),
-    "Range": OpRow(layout.range_),
-    "ConstantOfShape": OpRow(layout.constant_of_shape, plain=(0,)),
+    "Range": OpRow(layout.range_, plain=(0, 1, 2), facts=_range_type),
+    "ConstantOfShape": OpRow(layout.constant_of_shape, plain=(0,), facts=_fill),
     "EyeLike": OpRow(layout.eye_like),
     "OneHot": OpRow(layout.one_hot, plain=(1,)),
     "Trilu": OpRow(layout.trilu, plain=(1,)),
