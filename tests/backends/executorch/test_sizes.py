@@ -1,0 +1,69 @@
+"""Open sizes and stored numbers stay known while exporting; the oracle is ONNX Runtime."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime as ort
+import pytest
+
+from qcompiler.backends.executorch.runtime import available
+from qcompiler.backends.executorch.target import ExecuTorch
+from qcompiler.ir.program import Program
+from qcompiler.ir.text import from_text
+
+pytestmark = pytest.mark.skipif(
+    not available(), reason="executorch is not installed: see docs/executorch.md"
+)
+GRAPHS = {
+    "Reshape of a size": """g (float[N,2,6] x) => (float[M,K] y)
+        <int64[1] one = {-1}, int64[1] rest = {12}>
+        { s = Shape<start=0, end=1>(x) n = Squeeze(s) l = Reshape(n, one)
+          t = Concat<axis=0>(l, rest) y = Reshape(x, t) }""",
+    "Expand by a size": """g (float[N,2,6] x) => (float[N,2,6] y)
+        <int64[1] one = {-1}, int64[1] two = {2}, int64[1] six = {6}, float[1,1,6] w>
+        { s = Shape<start=0, end=1>(x) l = Reshape(s, one) t = Concat<axis=0>(l, two, six)
+          e = Expand(w, t) y = Add(x, e) }""",
+    "Mod and Max of sizes": """g (float[N,2,6] x) => (float[M,K] y)
+        <int64[1] seven = {7}, int64[1] four = {4}, int64[1] rest = {-1}, int64[1] all = {12}>
+        { s = Shape<start=2, end=3>(x) m = Mod(seven, s) h = Max(m, four) p = Mul(h, m)
+          q = Min(p, all) k = Max(q, all) t = Concat<axis=0>(rest, k) y = Reshape(x, t) }""",
+    "Pad with a stored fill": """g (float[N,2,6] x) => (float[N,2,9] y)
+        <int64[6] pads = {0,0,1,0,0,2}, float fill = {1.5}> { y = Pad(x, pads, fill) }""",
+    "Range to a size": """g (float[N,2,6] x) => (float[N,2,6] y)
+        <int64 zero = {0}, int64 one = {1}, int64[2] axes = {1, 2}>
+        { s = Shape<start=0, end=1>(x) n = Squeeze(s) r = Range(zero, n, one)
+          f = Cast<to=1>(r) u = Unsqueeze(f, axes) y = Mul(x, u) }""",
+    "ConstantOfShape with a value": """g (float[N,2,6] x) => (float[N,2,6] y)
+        { s = Shape(x) c = ConstantOfShape<value = float[1] {2.5}>(s) y = Mul(x, c) }""",
+    "Dropout that does nothing": """g (float[N,2,6] x) => (float[N,2,6] y)
+        <float ratio = {0.25}, bool off = {0}> { y = Dropout(x, ratio, off) }""",
+}
+
+
+def _compare(program: Program, run: Any) -> None:
+    session = ort.InferenceSession(ir.to_proto(program.model).SerializeToString())
+    x = np.random.default_rng(0).normal(size=(3, 2, 6)).astype(np.float32)
+    np.testing.assert_array_equal(run(x), session.run(None, {"x": x})[0])
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_an_exported_graph_serves_every_batch(name: str) -> None:
+    import torch
+
+    from qcompiler.backends.executorch.graph import edge_module
+
+    program = from_text(GRAPHS[name])
+    sizes = ({0: torch.export.Dim("n", min=1, max=32)},)
+    module = edge_module(program.model)
+    exported = torch.export.export(module, (torch.zeros(32, 2, 6),), dynamic_shapes=sizes)
+    _compare(program, lambda x: exported.module()(torch.from_numpy(x))[0].detach().numpy())
+
+
+@pytest.mark.parametrize("name", ["Pad with a stored fill", "Expand by a size"])
+def test_a_pte_serves_every_batch(name: str) -> None:
+    program = from_text(GRAPHS[name])
+    session = ExecuTorch().lower(program).session
+    _compare(program, lambda x: session.run({"x": x})[0])
