@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# SLOW=0 leaves the tests marked slow out.
+# SLOW=0 leaves the tests marked slow out; WORKERS=0 runs the tests in one process.
 SLOW ?= 1
+WORKERS ?= 2
 PYTEST_ARGS ?=
+SPREAD = $(if $(filter 0,$(WORKERS)),,-n $(WORKERS) --dist loadfile)
 
 .PHONY: help demo test test-fast test-slow lint format types check clean install
 
@@ -30,11 +32,11 @@ demo: $(STAMP)
 test: test-fast $(if $(filter 0,$(SLOW)),,test-slow)
 
 test-fast: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not slow" $(SPREAD) $(PYTEST_ARGS)
 
 # Exit code 5, no test collected, is a failure of the suite as well: some tests are marked slow.
 test-slow: $(STAMP) test-fast
-	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m slow $(SPREAD) $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
