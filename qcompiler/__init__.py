@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from qcompiler.pipeline.registry import passes, targets
     from qcompiler.quantization.nonuniform import QTensor, quantize
     from qcompiler.target.contract import Target
+    from qcompiler.why import why
 
     __version__: str
 
@@ -59,6 +60,7 @@ __all__ = [
     "passes",
     "quantize",
     "targets",
+    "why",
 ]
 
 _HOMES = {
@@ -78,6 +80,7 @@ _HOMES = {
     "passes": "pipeline.registry",
     "quantize": "quantization.nonuniform",
     "targets": "pipeline.registry",
+    "why": "why",
 }
 """The module under `qcompiler` that each public name is loaded from."""
 

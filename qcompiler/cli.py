@@ -131,6 +131,7 @@ def inspect(
     model: options.Model,
     target: options.TargetName = "onnxruntime",
     text: Annotated[bool, typer.Option("--text", help="Print the IR.")] = False,
+    why: Annotated[str | None, typer.Option(help="Say why a node runs as it does.")] = None,
     as_json: options.Json = False,
 ) -> None:
     """Show a model's inputs, outputs, ops and regions."""
@@ -141,6 +142,12 @@ def inspect(
         from qcompiler.printable import printable
         from qcompiler.report.inspection import facts, show_facts
 
+        if why is not None:
+            from qcompiler.why import why as reasons
+
+            told = reasons(arguments.model_of(model), why, arguments.target_with(target, None))
+            typer.echo(json.dumps(told) if as_json else "\n".join(map(printable, told)))
+            return
         program = load(arguments.model_of(model))
         if text:
             typer.echo(printable(to_text(program)), nl=False)

@@ -22,7 +22,7 @@ LAYERS = (
     "version", "printable", "errors", "files", "quantization", "ir", "statistics",
     "frontends", "target", "decisions", "config", "execution", "lowering", "pipeline",
     "calibration", "search", "report",
-    "passes", "backends", "compiled", "compile", "lint", "compare", "console", "arguments",
+    "passes", "backends", "compiled", "compile", "lint", "compare", "why", "console", "arguments",
     "command_options", "cli", "__main__",
 )  # fmt: skip
 TYPE_ONLY_UPWARD = {

@@ -45,7 +45,7 @@ def baseline_of(
     """
     try:
         artifact = _lowered(target, source, model, feeds)
-        if plain.absorbed is not None and feeds and _runs(target):
+        if plain.absorbed is not None and feeds and target.evidence.judged:
             artifact.lowered.run(feeds[0])
         return Baseline(artifact, source)
     except Exception as error:
@@ -64,10 +64,6 @@ def told_of_float_form(program: Program, loss: float | None) -> tuple[Diagnostic
     told = f"the float form keeps {sqnr_db(loss):.1f} dB of the quantized source's outputs; the "
     told += "difference is the source's own quantization"
     return (Diagnostic(Severity.INFO, "SOURCE03", told),)
-
-
-def _runs(target: Target) -> bool:
-    return target.measurable or target.judged_elsewhere
 
 
 def _lowered(target: Target, program: Program, model: object, feeds: Sequence[Feed]) -> Artifact:
