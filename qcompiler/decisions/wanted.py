@@ -15,7 +15,8 @@ class Wanted:
 
     Attributes:
         kernel: How it computes.
-        activation: `QSpace.numbers` of its activations: `int8`, `int16`, `float8e4m3fn`.
+        activation: `QSpace.numbers` of its activations, of its result if it reads float: `int8`,
+            `int16`, `float8e4m3fn`.
         weight: `QSpace.numbers` of its weight.
         block: Weights per scale.
         precision: Its own name, for a form of one target that no scheme describes.
@@ -31,7 +32,7 @@ class Wanted:
         """Whether the form is like this."""
         return (
             self.kernel in (None, form.kernel)
-            and self.activation in (None, _numbers(form.activation))
+            and self.activation in (None, _numbers(form.activation or form.output))
             and self.weight in (None, _numbers(form.weight))
             and self.block in (None, form.weight.group_size if form.weight else None)
             and self.precision in (None, form.precision)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
@@ -52,6 +53,28 @@ def params(draw: st.DrawFn) -> QParams:
 
 def arrays() -> st.SearchStrategy[Array]:
     return npst.arrays(np.float32, npst.array_shapes(max_dims=3, max_side=9), elements=_floats)
+
+
+@st.composite
+def float8(draw: st.DrawFn) -> QSpace:
+    kind = draw(st.sampled_from([ir.DataType.FLOAT8E4M3FN, ir.DataType.FLOAT8E5M2]))
+    return QSpace(kind, symmetric=True)
+
+
+@LAW
+@given(arrays(), float8())
+def test_float8_rounds_to_the_nearest_and_never_to_infinity(values: Array, space: QSpace) -> None:
+    """Within half a step of 3 or 2 stored bits of the mantissa; below those, of the smallest."""
+    found = weight_qparams(values, space)
+    rounded = quantize(values, found)
+    assert rounded.dtype == space.dtype.numpy()
+    back = dequantize(rounded, found).astype(np.float64)
+    assert np.isfinite(back).all()
+    np.testing.assert_array_equal(quantize(back.astype(np.float32), found), rounded)
+    info = ml_dtypes.finfo(space.dtype.numpy())
+    step = np.maximum(np.abs(values) * 2.0 ** -(info.nmant + 1), float(found.scale) * float(
+        info.smallest_subnormal) / 2)  # fmt: skip
+    assert (np.abs(back - values) <= step * (1 + 1e-5)).all()
 
 
 @LAW

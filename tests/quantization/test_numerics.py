@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
@@ -43,7 +42,6 @@ Array = npt.NDArray[Any]
 U16_AFFINE = QSpace(ir.DataType.UINT16, symmetric=False)
 S16_AFFINE = QSpace(ir.DataType.INT16, symmetric=False)
 S4_GROUPS = QSpace(ir.DataType.INT4, symmetric=True, granularity=Granularity.GROUP, group_size=4)
-F8 = QSpace(ir.DataType.FLOAT8E4M3FN, symmetric=True)
 
 
 def _runtime_quantize(values: Array, params: QParams) -> Array:
@@ -92,20 +90,27 @@ def test_quantize_per_channel_is_bit_equal_with_onnxruntime() -> None:
     np.testing.assert_array_equal(quantize(values, params), _runtime_quantize(values, params))
 
 
-def test_float8_is_bit_equal_with_onnx() -> None:
-    grid = np.arange(127, dtype=np.uint8).view(ml_dtypes.float8_e4m3fn).astype(np.float32)
+@pytest.mark.parametrize(
+    ("dtype", "finite"), [(ir.DataType.FLOAT8E4M3FN, 127), (ir.DataType.FLOAT8E5M2, 124)]
+)
+def test_float8_is_bit_equal_with_onnx(dtype: ir.DataType, finite: int) -> None:
+    """Middles between neighbours; what lies beyond the largest finite number saturates."""
+    grid = np.arange(finite, dtype=np.uint8).view(dtype.numpy()).astype(np.float32)
     middles = (grid[1:] + grid[:-1]) / 2
     values = np.concatenate([middles, -middles, [1e6, -1e6, 0.0]]).astype(np.float32)
-    params = QParams(np.asarray(1.0, np.float32), np.asarray(0, np.int64), F8)
+    params = QParams(
+        np.asarray(1.0, np.float32), np.asarray(0, np.int64), QSpace(dtype, symmetric=True)
+    )
+    assert params.space.qmax == grid[-1]
     node = helper.make_node("QuantizeLinear", ["x", "s", "z"], ["y"])
     graph = helper.make_graph(
         [node],
         "float8",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, values.shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT8E4M3FN, values.shape)],
+        [helper.make_tensor_value_info("y", int(dtype), values.shape)],
         [
             helper.make_tensor("s", TensorProto.FLOAT, [], [1.0]),
-            helper.make_tensor("z", TensorProto.FLOAT8E4M3FN, [], [0.0]),
+            helper.make_tensor("z", int(dtype), [], [0.0]),
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)])

@@ -10,8 +10,11 @@ import pytest
 
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.decisions.forms import Options, region_options
+from qcompiler.decisions.resolve import resolve
 from qcompiler.ir.program import Program
 from qcompiler.ir.text import from_text
+from qcompiler.pipeline.contract import PassContext
+from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.search.candidates import Workshop
 from qcompiler.search.gates import WEIGHT, GateModel, gate_model
 from qcompiler.search.loss import Judge
@@ -128,3 +131,31 @@ def test_losses_of_further_weight_spaces_follow_from_the_first(rng: np.random.Ge
     assert four_bits in model.scaled
     assert losses[four_bits] == pytest.approx(true, rel=0.1)
     assert losses[four_bits] > 50 * losses[gate]
+
+
+def test_a_value_in_two_types_has_a_gate_and_a_loss_for_each() -> None:
+    """8 bits lose what they lose; 16 bits beside them 48 dB less, not the larger of the two."""
+    draw = np.random.default_rng(0)
+    text = """g (float[4,3,8,8] x) => (float[4,3,8,8] y, float[4,3,8,8] z) {
+        a = Abs(x) [one] s = Mul(x, a) [two] y = Add(s, x) [three] z = Mul(s, a) }"""
+    program, target = from_text(text), OnnxRuntime(1)
+    feeds = [{"x": draw.normal(size=(4, 3, 8, 8)).astype(np.float32)} for _ in range(2)]
+    steps = Pipeline.parse("insert-observers{method=minmax},calibrate")
+    steps.run(program, PassContext(target, feeds))
+    pins = {"three": "int16"}
+    options = region_options(program, target, target.regions(program), pins)
+    workshop = Workshop(program, target, options, Judge(feeds, target.lower(program).run))
+    plan = workshop.plan({"one": "int8", "two": "int8"})
+    model = gate_model(program, options, resolve(program.observations, options, plan).values)
+    with Prober(model, feeds) as prober:
+        alone = prober.losses([[gate] for gate in model.gates])
+        on = {gate for choice in plan.precisions.items() for gate in model.terms[choice]}
+        (together,) = prober.losses([[gate for gate in model.gates if gate in on]])
+    values = LossModel(dict(zip(model.gates, alone, strict=True)), model.terms).values()
+    for name in ("s", "x", "a"):
+        if (name, "UINT16") in values and (name, "UINT8") in values:
+            assert 0 < values[name, "UINT16"] < 1e-3 * values[name, "UINT8"]
+    assert {("s", "UINT8"), ("s", "UINT16")} <= set(values)
+    candidate = workshop.measured(plan)
+    assert candidate is not None
+    assert together == pytest.approx(candidate.loss, rel=0.05)
