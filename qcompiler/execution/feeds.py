@@ -14,8 +14,8 @@ from qcompiler.ir.sizes import SizeRule, bound_sizes, evaluate, symbols_of
 from qcompiler.ir.surplus import Surplus, ambiguous, look_alike
 
 Array = npt.NDArray[Any]
-SAFE_CASTS = frozenset({("float64", "float32")})
-"""Conversions made silently: numpy's default float for a float32 input."""
+SAFE_CASTS = frozenset({("float64", "float32"), ("bfloat16", "float32")})
+"""Conversions made silently: numpy's default float for a float32 input, and one without loss."""
 _HINTS = {
     ("int32", "int64"): "convert it with `.astype(numpy.int64)` (torch: `.long()`)",
     ("int64", "int32"): "convert it with `.astype(numpy.int32)` (torch: `.int()`)",

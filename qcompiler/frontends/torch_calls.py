@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -15,25 +14,15 @@ from torch.utils import _pytree as pytree
 
 from qcompiler.errors import ArtifactError, FeedError
 from qcompiler.frontends.torch_arguments import Call
+from qcompiler.frontends.torch_frozen import missing_tensor, require_default, require_same
 from qcompiler.frontends.torch_nests import UnstorableError, dump_nest, leaves, parse_nest
+from qcompiler.frontends.torch_parameters import dump_signature, parse_signature
+from qcompiler.frontends.torch_precision import Boundary
+from qcompiler.frontends.torch_types import name_of, type_names, typed
 from qcompiler.ir.signature import Signature
 from qcompiler.ir.sizes import SizeRule
 
-_EMPTY = inspect.Parameter.empty
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-_KINDS = (
-    *_POSITIONAL,
-    inspect.Parameter.VAR_POSITIONAL,
-    inspect.Parameter.KEYWORD_ONLY,
-    inspect.Parameter.VAR_KEYWORD,
-)
-
-
-class _UnknownDefault:
-    """A default value that an artifact could not keep."""
-
-    def __repr__(self) -> str:
-        return "a default that the artifact does not hold"
 
 
 @dataclass(frozen=True)
@@ -47,6 +36,8 @@ class Convention:
         results: Per leaf of it, the frozen constant in a list of one; None for a graph output.
         signature: Of `forward`, if it has one of its own.
         rules: What the capture assumed of sizes, see `Signature.rules`.
+        taken: By leaf of `inputs`, the source's own type where the capture has float32, else None.
+        given: The same by leaf of `outputs`.
         stand_ins: Classes of a file that are not loaded here; others with their fields are used.
     """
 
@@ -56,6 +47,8 @@ class Convention:
     results: tuple[list[Any] | None, ...]
     signature: inspect.Signature | None
     rules: tuple[SizeRule, ...] = ()
+    taken: tuple[str | None, ...] = ()
+    given: tuple[str | None, ...] = ()
     stand_ins: tuple[str, ...] = ()
 
     @property
@@ -82,9 +75,9 @@ class Convention:
         found = self._leaves(*self._as_captured(args, kwargs))
         for (path, leaf), frozen in zip(found, self.frozen, strict=True):
             if frozen is not None:
-                _require_same(path, leaf, frozen[0])
+                require_same(path, leaf, frozen[0])
             elif leaf is None:
-                raise _missing(path)
+                raise missing_tensor(path)
             else:
                 fed.append(leaf)
         return fed
@@ -93,6 +86,7 @@ class Convention:
         """The call (args, kwargs) with these leaves: what `flatten` took apart."""
         remaining = iter(fed)
         filled = [next(remaining) if each is None else each[0] for each in self.frozen]
+        filled = typed(filled, self.taken)
         args, kwargs = pytree.tree_unflatten(filled, self.inputs)
         return tuple(args), dict(kwargs)
 
@@ -100,6 +94,7 @@ class Convention:
         """The nested result, frozen constants put back."""
         remaining = iter(arrays)
         filled = [next(remaining) if each is None else each[0] for each in self.results]
+        filled = typed(filled, self.given)
         return pytree.tree_unflatten(filled, self.outputs)
 
     def on(self, flat: Signature) -> Signature:
@@ -134,8 +129,10 @@ class Convention:
             "frozen": self.frozen,
             "outputs": dump_nest(self.outputs),
             "results": self.results,
-            "signature": _parameters(self.signature),
+            "signature": dump_signature(self.signature),
             "rules": [asdict(rule) for rule in self.rules],
+            "taken": self.taken,
+            "given": self.given,
         }
         return json.dumps(body)
 
@@ -154,8 +151,10 @@ class Convention:
                 tuple(body["frozen"]),
                 parse_nest(body["outputs"], stand_ins),
                 tuple(body["results"]),
-                _signature(body["signature"]),
+                parse_signature(body["signature"]),
                 tuple(SizeRule(**rule) for rule in body["rules"]),
+                type_names(body.get("taken", ())),
+                type_names(body.get("given", ())),
                 tuple(dict.fromkeys(stand_ins)),
             )
         except (KeyError, TypeError, ValueError, RecursionError) as error:
@@ -203,7 +202,7 @@ class Convention:
         wanted = self._captured_parameters()
         for name, value in given.arguments.items():
             if name not in wanted:
-                _require_default(self.signature.parameters[name], value)
+                require_default(self.signature.parameters[name], value)
         given.apply_defaults()
         positional, named = _spread(given, self.positional)
         left = {name: named[name] for name in self.keywords if name in named}
@@ -262,57 +261,11 @@ def _require_counts(convention: Convention, args: Sequence[Any], kwargs: Mapping
         )
 
 
-def _require_default(parameter: inspect.Parameter, value: Any) -> None:
-    """An argument that the capture left to its default may be given only as that."""
-    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-        return
-    if not same_constant(value, parameter.default):
-        raise _frozen(parameter.name, value, parameter.default)
-
-
-def _require_same(path: str, value: Any, frozen: Any) -> None:
-    if not same_constant(value, frozen):
-        raise _frozen(path, value, frozen)
-
-
-def same_constant(value: Any, frozen: Any) -> bool:
-    """Whether a value is the frozen one; a flag is no number, NaN is NaN."""
-    if value is frozen:
-        return True
-    if type(value).__module__ == "numpy" and hasattr(value, "item") and value.ndim == 0:
-        value = value.item()
-    if isinstance(value, torch.Tensor) or type(value).__module__ == "numpy":
-        return False
-    if isinstance(value, bool) != isinstance(frozen, bool):
-        return False
-    if isinstance(value, float) and isinstance(frozen, float) and math.isnan(frozen):
-        return math.isnan(value)
-    same = type(value) is type(frozen) or isinstance(value, int | float)
-    return same and bool(value == frozen)
-
-
-def _frozen(path: str, value: Any, frozen: Any) -> FeedError:
-    kind = type(value)
-    plain = value is None or isinstance(value, bool | int | float | str)
-    given = repr(value) if plain else f"a {kind.__module__.partition('.')[0]} {kind.__name__}"
-    return FeedError(
-        f"argument '{path}' is {given}, the model was captured with {frozen!r}",
-        where=f"argument '{path}'",
-        why="what is no tensor becomes part of the compiled program, and so does a default",
-        fix="leave it out, or compile again with calibration feeds that have it",
-    )
-
-
-def _missing(path: str) -> FeedError:
-    return FeedError(
-        f"argument '{path}' is None, the model was captured with a tensor there",
-        where=f"argument '{path}'",
-        fix="give a tensor, or compile again with calibration feeds that leave it out",
-    )
-
-
 def calling_convention(
-    exported: torch.export.ExportedProgram, call: Call, rules: Sequence[SizeRule] = ()
+    exported: torch.export.ExportedProgram,
+    call: Call,
+    rules: Sequence[SizeRule] = (),
+    boundary: Boundary = Boundary(),  # noqa: B008 - frozen
 ) -> Convention:
     """The convention of a captured module.
 
@@ -324,8 +277,16 @@ def calling_convention(
     assert made is not None
     inputs = [e for e in exported.graph_signature.input_specs if e.kind == InputKind.USER_INPUT]
     outputs = [e for e in exported.graph_signature.output_specs if e.kind == OutputKind.USER_OUTPUT]
+    taken, given = (tuple(map(name_of, leaves)) for leaves in (boundary.taken, boundary.given))
     return Convention(
-        spec, _frozen_ones(inputs), made, _frozen_ones(outputs), call.signature, tuple(rules)
+        spec,
+        _frozen_ones(inputs),
+        made,
+        _frozen_ones(outputs),
+        call.signature,
+        tuple(rules),
+        taken if len(taken) == len(inputs) else (),
+        given if len(given) == len(outputs) else (),
     )
 
 
@@ -333,33 +294,3 @@ def _frozen_ones(specs: Sequence[Any]) -> tuple[list[Any] | None, ...]:
     return tuple(
         [each.arg.value] if isinstance(each.arg, ConstantArgument) else None for each in specs
     )
-
-
-def _parameters(signature: inspect.Signature | None) -> list[list[Any]] | None:
-    """Name, kind and, in a list of one, the default; an empty list if it cannot be written."""
-    if signature is None:
-        return None
-    return [
-        [each.name, int(each.kind), None if each.default is _EMPTY else _storable(each.default)]
-        for each in signature.parameters.values()
-    ]
-
-
-def _storable(default: Any) -> list[Any]:
-    plain = default is None or isinstance(default, bool | int | float | str)
-    return [default] if plain else []
-
-
-def _signature(rows: list[list[Any]] | None) -> inspect.Signature | None:
-    if rows is None:
-        return None
-    kinds = {int(kind): kind for kind in _KINDS}
-    return inspect.Signature(
-        [inspect.Parameter(name, kinds[kind], default=_default(kept)) for name, kind, kept in rows]
-    )
-
-
-def _default(kept: list[Any] | None) -> Any:
-    if kept is None:
-        return _EMPTY
-    return kept[0] if kept else _UnknownDefault()

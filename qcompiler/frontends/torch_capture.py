@@ -24,12 +24,15 @@ _FIXED = "the batch dimension is fixed: torch.export could not keep it symbolic"
 
 
 def captures(
-    module: torch.nn.Module, call: Call, dynamic: Any
+    module: torch.nn.Module,
+    call: Call,
+    dynamic: Any,
+    around: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
 ) -> Iterator[tuple[Exported, list[str]]]:
     """Ways to capture the module that work, each with notes for the user; the best one first.
 
     In turn: `torch.export` with symbolic batch (a batch of one is doubled for it), with fixed
-    shapes, and of the module's `torch.fx` symbolic trace.
+    shapes, and of the module's `torch.fx` symbolic trace. `around` is entered for each.
 
     Raises:
         ExportError: None works; tells about the first failure, the user's file and line.
@@ -39,7 +42,8 @@ def captures(
     works = False
     for attempt in _attempts(module, call, dynamic):
         try:
-            exported = attempt.run()
+            with around():
+                exported = attempt.run()
         except Exception as error:  # noqa: BLE001 - torch.export raises what user code raises
             first = error if first is None and attempt.is_told else first
             continue

@@ -29,6 +29,7 @@ from qcompiler.frontends.torch_failures import place_of, translation_error
 from qcompiler.frontends.torch_lstm import without_projections
 from qcompiler.frontends.torch_origin import keep_origins
 from qcompiler.frontends.torch_own import with_own_forms
+from qcompiler.frontends.torch_precision import Boundary, in_float32, without_autocast
 from qcompiler.frontends.torch_quantized import refuse_quantized
 from qcompiler.frontends.torch_sizes import size_rules
 from qcompiler.frontends.torch_state import state_notes
@@ -60,12 +61,14 @@ def program_from_torch(
         if isinstance(model, torch.export.ExportedProgram):
             return _finished(model, example_of(model), _describe(model), [])
         model = evaluating(model)
-        call = opened(example_call(model, example_inputs, surplus), others)
+        described = _describe(model)
+        model, call, boundary = in_float32(model, example_call(model, example_inputs, surplus))
+        call = opened(call, others)
         first: ExportError | None = None
-        surplus_notes = [str(call.surplus)] if call.surplus else []
-        for exported, notes in captures(model, call, dynamic):
+        told = [*boundary.notes, *([str(call.surplus)] if call.surplus else [])]
+        for exported, notes in captures(model, call, dynamic, boundary.capturing):
             try:
-                return _finished(exported, call, _describe(model), [*notes, *surplus_notes])
+                return _finished(exported, call, described, [*notes, *told], boundary)
             except ExportError as error:
                 first = first or error
         assert first is not None
@@ -73,25 +76,40 @@ def program_from_torch(
 
 
 def _finished(
-    exported: torch.export.ExportedProgram, call: Call, source: str, notes: list[str]
+    exported: torch.export.ExportedProgram,
+    call: Call,
+    source: str,
+    notes: list[str],
+    boundary: Boundary = Boundary(),  # noqa: B008 - frozen
 ) -> Program:
     """Translates a capture.
 
     Raises:
         ExportError: It holds bfloat16 or something without a translation.
     """
-    _refuse_bfloat16(exported)
     rules = size_rules(exported)
+    convention = calling_convention(exported, call, rules, boundary)
     try:
-        model, state = _translate(without_projections(with_own_forms(exported)))
-        program = _program(model, calling_convention(exported, call, rules), call, source)
+        plain, autocast = without_autocast(exported)
+        _refuse_bfloat16(plain)
+        model, state = _translate(without_projections(with_own_forms(plain)))
+        program = _program(model, convention, call, source)
     except QCompilerError:
         raise
     except Exception as error:
         raise translation_error(error) from error
     convention_notes = program.provenance.warnings
-    told = replace(program.provenance, warnings=(*notes, *state, *convention_notes))
-    return replace(program, provenance=told)
+    told = dict.fromkeys((*notes, *([] if boundary.types else autocast), *state, *convention_notes))
+    kinds = tuple(_KINDS[each] for each in boundary.types if each in _KINDS)
+    if autocast:
+        kinds = (ir.DataType.BFLOAT16,)
+    return replace(
+        program, provenance=replace(program.provenance, warnings=tuple(told), computed=kinds)
+    )
+
+
+_KINDS = {torch.bfloat16: ir.DataType.BFLOAT16, torch.float16: ir.DataType.FLOAT16}
+"""Types that are coarser than the program's."""
 
 
 def _refuse_bfloat16(exported: torch.export.ExportedProgram) -> None:

@@ -50,6 +50,7 @@ class Provenance:
         opset: The opset of the source, None when it was not ONNX.
         warnings: What the front end had to repair or could not keep.
         files: Files it was read from, that of calibration data included; no result overwrites them.
+        computed: Types that the source computes in where the program has float32.
     """
 
     source: str
@@ -57,6 +58,7 @@ class Provenance:
     opset: int | None = None
     warnings: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
+    computed: tuple[ir.DataType, ...] = ()
 
 
 @dataclass(eq=False)

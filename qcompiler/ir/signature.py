@@ -104,6 +104,8 @@ def as_array(leaf: Any) -> Array:
     """
     if hasattr(leaf, "detach"):
         leaf = leaf.detach().cpu()
+        if str(leaf.dtype) == "torch.bfloat16":  # which numpy does not know; float32 holds it
+            leaf = leaf.float()
     try:
         array = np.asarray(leaf)
     except (ValueError, TypeError, RuntimeError) as error:

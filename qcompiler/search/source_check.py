@@ -280,6 +280,7 @@ def _sizes(feed: Feed) -> str:
 def rounding(program: Program) -> float:
     """Noise-to-signal ratio up to which two float runs of a program count as equal."""
     kinds = {value.dtype for value in program.graph.initializers.values()}
+    kinds |= set(program.provenance.computed)
     kinds |= {output.dtype for node in all_nodes(program.model) for output in node.outputs}
     coarse = max((_COARSE.get(kind, 0.0) for kind in kinds if kind is not None), default=0.0)
     return max(_FLOAT_NSR, (_STEPS * coarse) ** 2)

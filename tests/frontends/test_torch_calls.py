@@ -13,7 +13,8 @@ from torch import nn
 from qcompiler.errors import ArtifactError, FeedError
 from qcompiler.execution.feeds import call_leaves, normalize_feed
 from qcompiler.frontends import load
-from qcompiler.frontends.torch_calls import Convention, same_constant
+from qcompiler.frontends.torch_calls import Convention
+from qcompiler.frontends.torch_frozen import same_constant
 from qcompiler.frontends.torch_nests import leaves, parse_nest
 from qcompiler.ir.program import Program
 
