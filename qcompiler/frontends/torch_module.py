@@ -33,6 +33,7 @@ from qcompiler.frontends.torch_precision import Boundary, in_float32, without_au
 from qcompiler.frontends.torch_quantized import refuse_quantized
 from qcompiler.frontends.torch_sizes import size_rules
 from qcompiler.frontends.torch_state import state_notes
+from qcompiler.frontends.torch_whole import TRANSLATED, kept_whole
 from qcompiler.ir.program import WORKING_OPSET, Program, Provenance
 from qcompiler.ir.signature import Signature, signature_of
 from qcompiler.ir.walk import all_graphs
@@ -90,9 +91,11 @@ def _finished(
     rules = size_rules(exported)
     convention = calling_convention(exported, call, rules, boundary)
     try:
-        plain, autocast = without_autocast(exported)
-        _refuse_bfloat16(plain)
-        model, state = _translate(without_projections(with_own_forms(plain)))
+        with kept_whole():
+            plain, autocast = without_autocast(exported)
+            _refuse_bfloat16(plain)
+            plain = without_projections(with_own_forms(plain))
+        model, state = _translate(plain)
         program = _program(model, convention, call, source)
     except QCompilerError:
         raise
@@ -138,7 +141,7 @@ def _describe(model: Any) -> str:
 
 def _translate(exported: torch.export.ExportedProgram) -> tuple[ir.Model, list[str]]:
     """PyTorch's ONNX translation, unoptimised (batch norms stay for our passes to fold), notes."""
-    with _tensor_outputs(exported), symbolic_ones():
+    with _tensor_outputs(exported), symbolic_ones(), kept_whole(TRANSLATED):
         made = torch.onnx.export(
             exported,
             dynamo=True,
