@@ -30,6 +30,7 @@ class Call:
         signature: Of `forward`, if it has one of its own.
         surplus: What else the example held.
         open_axes: By identity of a tensor of the call: axes that differ in other feeds.
+        batch_axes: By identity of a tensor: which axis is the batch; None stands for axis 0 of all.
     """
 
     args: tuple[Any, ...]
@@ -37,6 +38,7 @@ class Call:
     signature: inspect.Signature | None = None
     surplus: Surplus | None = None
     open_axes: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    batch_axes: Mapping[int, int] | None = None
 
 
 def example_call(module: torch.nn.Module, example_inputs: Any, surplus: bool = False) -> Call:

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.export.graph_signature import InputKind
 from torch.fx.experimental import _config
 from torch.utils import _pytree as pytree
 
 from qcompiler.errors import ExportError
 from qcompiler.frontends.torch_arguments import Call
+from qcompiler.frontends.torch_batch import resized
 from qcompiler.frontends.torch_failures import capture_error
 from qcompiler.frontends.torch_sizes import breaks_at_one
 from qcompiler.frontends.torch_whole import kept_whole
@@ -50,7 +52,7 @@ def captures(
             continue
         works = True
         notes = [attempt.note] if attempt.note else []
-        if dynamic is None and _FIXED not in notes and _fixed_inputs(exported):
+        if dynamic is None and _FIXED not in notes and _fixed_inputs(exported, call):
             notes.append(_FIXED)
         yield exported, notes
     if not works:
@@ -129,7 +131,9 @@ def _tensors_of(call: Call) -> list[torch.Tensor]:
 
 def _is_single(call: Call) -> bool:
     """Whether the example is a batch of one."""
-    tensors = _tensors_of(call)
+    tensors, axes = _tensors_of(call), call.batch_axes
+    if axes is not None:
+        return any(t.shape[axes[id(t)]] == 1 for t in tensors if id(t) in axes)
     return bool(tensors) and all(len(tensor) == 1 for tensor in tensors)
 
 
@@ -143,29 +147,30 @@ def _export_doubled(module: torch.nn.Module, call: Call, shapes: Any) -> Exporte
         _SpecialisedError: The module insists on one size, which is now the wrong one, or takes
             another branch for a batch of one.
     """
-
-    def double(leaf: Any) -> Any:
-        is_batch = isinstance(leaf, torch.Tensor) and leaf.ndim > 0
-        return torch.cat([leaf, leaf]) if is_batch else leaf
-
-    args, kwargs = pytree.tree_map(double, (call.args, call.kwargs))
-    exported = _export(module, Call(args, kwargs, call.signature), shapes)
-    fixed = _fixed_inputs(exported)
+    axes = call.batch_axes
+    doubled = resized(call, {id(t): 0 for t in _tensors_of(call)} if axes is None else axes)
+    exported = _export(module, doubled, shapes)
+    fixed = _fixed_inputs(exported, call)
     if fixed or breaks_at_one(exported):
         raise _SpecialisedError(", ".join(fixed))
     return exported
 
 
-def _fixed_inputs(exported: Exported) -> list[str]:
-    """Names of the tensor inputs whose dimension 0 is a number."""
-    names = set(exported.graph_signature.user_inputs)
-    given = [n for n in exported.graph.nodes if n.op == "placeholder" and n.name in names]
-    values = [(node.name, node.meta.get("val")) for node in given]
-    return [
-        name
-        for name, value in values
-        if isinstance(value, torch.Tensor) and value.ndim and str(value.shape[0]).isdigit()
-    ]
+def _fixed_inputs(exported: Exported, call: Call) -> list[str]:
+    """Names of the tensor inputs whose batch dimension is a number."""
+    specs = [e for e in exported.graph_signature.input_specs if e.kind == InputKind.USER_INPUT]
+    nodes = {node.name: node for node in exported.graph.find_nodes(op="placeholder")}
+    leaves = pytree.tree_leaves((call.args, call.kwargs))
+    found = []
+    for spec, leaf in zip(specs, leaves, strict=False):
+        name = getattr(spec.arg, "name", "")
+        value = nodes[name].meta.get("val") if name in nodes else None
+        axis = 0 if call.batch_axes is None else call.batch_axes.get(id(leaf))
+        if axis is None or not isinstance(value, torch.Tensor) or not value.ndim:
+            continue
+        if str(value.shape[axis]).isdigit():
+            found.append(name)
+    return found
 
 
 def symbolic_ones() -> contextlib.AbstractContextManager[object]:
@@ -181,7 +186,7 @@ def symbolic_ones() -> contextlib.AbstractContextManager[object]:
 
 
 def _batch_shapes(call: Call, insist: bool) -> dict[str, Any]:
-    """Dimension 0 of every tensor of the batch's size, by argument name."""
+    """The batch dimension of every tensor that has one, by argument name."""
     assert call.signature is not None
     kind = torch.export.Dim.DYNAMIC if insist else torch.export.Dim.AUTO
     bound = call.signature.bind(*call.args, **call.kwargs).arguments
@@ -194,8 +199,12 @@ def _batch_shapes(call: Call, insist: bool) -> dict[str, Any]:
     def dims(leaf: Any) -> Any:
         # One row beside tensors of several is a parameter such as a scale, not a batch.
         is_batch = isinstance(leaf, torch.Tensor) and leaf.ndim and (single or len(leaf) > 1)
+        batch = {0: kind} if is_batch else {}
+        if call.batch_axes is not None:
+            axis = call.batch_axes.get(id(leaf))
+            batch = {} if axis is None else {axis: kind}
         axes = call.open_axes.get(id(leaf), ())
-        return ({0: kind} if is_batch else {}) | dict.fromkeys(axes, kind) or None
+        return batch | dict.fromkeys(axes, kind) or None
 
     return {name: _dims_of(value, dims) for name, value in bound.items()}
 

@@ -23,6 +23,7 @@ from qcompiler.errors import ExportError, QCompilerError
 from qcompiler.frontends.cleaning import clean
 from qcompiler.frontends.opset import to_working_opset
 from qcompiler.frontends.torch_arguments import Call, example_call, example_of, opened
+from qcompiler.frontends.torch_batch import with_batch_axes
 from qcompiler.frontends.torch_calls import Convention, calling_convention
 from qcompiler.frontends.torch_capture import captures, evaluating, symbolic_ones
 from qcompiler.frontends.torch_failures import place_of, translation_error
@@ -30,8 +31,9 @@ from qcompiler.frontends.torch_lstm import without_projections
 from qcompiler.frontends.torch_origin import keep_origins
 from qcompiler.frontends.torch_own import with_own_forms
 from qcompiler.frontends.torch_precision import Boundary, in_float32, without_autocast
+from qcompiler.frontends.torch_promises import check_open
 from qcompiler.frontends.torch_quantized import refuse_quantized
-from qcompiler.frontends.torch_sizes import size_rules
+from qcompiler.frontends.torch_sizes import size_rules, unread_rules
 from qcompiler.frontends.torch_state import state_notes
 from qcompiler.frontends.torch_whole import TRANSLATED, kept_whole
 from qcompiler.ir.program import WORKING_OPSET, Program, Provenance
@@ -64,12 +66,13 @@ def program_from_torch(
         model = evaluating(model)
         described = _describe(model)
         model, call, boundary = in_float32(model, example_call(model, example_inputs, surplus))
-        call = opened(call, others)
+        call = opened(with_batch_axes(model, call), others)
         first: ExportError | None = None
         told = [*boundary.notes, *([str(call.surplus)] if call.surplus else [])]
         for exported, notes in captures(model, call, dynamic, boundary.capturing):
             try:
-                return _finished(exported, call, described, [*notes, *told], boundary)
+                program = _finished(exported, call, described, [*notes, *told], boundary)
+                return _as_promised(program, exported, call, dynamic)
             except ExportError as error:
                 first = first or error
         assert first is not None
@@ -94,6 +97,7 @@ def _finished(
         with kept_whole():
             plain, autocast = without_autocast(exported)
             _refuse_bfloat16(plain)
+            _refuse_complex(plain)
             plain = without_projections(with_own_forms(plain))
         model, state = _translate(plain)
         program = _program(model, convention, call, source)
@@ -102,13 +106,24 @@ def _finished(
     except Exception as error:
         raise translation_error(error) from error
     convention_notes = program.provenance.warnings
-    told = dict.fromkeys((*notes, *([] if boundary.types else autocast), *state, *convention_notes))
+    left_out = [] if boundary.types else autocast
+    unread = unread_rules(exported)
+    told = dict.fromkeys((*notes, *left_out, *unread, *state, *convention_notes))
     kinds = tuple(_KINDS[each] for each in boundary.types if each in _KINDS)
     if autocast:
         kinds = (ir.DataType.BFLOAT16,)
     return replace(
         program, provenance=replace(program.provenance, warnings=tuple(told), computed=kinds)
     )
+
+
+def _as_promised(
+    program: Program, exported: torch.export.ExportedProgram, call: Call, dynamic: Any
+) -> Program:
+    """The program, with a note on what is fixed though it was to stay open."""
+    notes = check_open(exported, call, dynamic, program.signature)
+    own = program.provenance
+    return replace(program, provenance=replace(own, warnings=(*own.warnings, *notes)))
 
 
 _KINDS = {torch.bfloat16: ir.DataType.BFLOAT16, torch.float16: ir.DataType.FLOAT16}
@@ -125,6 +140,19 @@ def _refuse_bfloat16(exported: torch.export.ExportedProgram) -> None:
                 "the module computes in bfloat16, which the CPU runtimes do not",
                 where=place_of(node) or f"'{node.name}'",
                 fix="compile module.float(), without torch.autocast and .bfloat16()",
+            )
+
+
+def _refuse_complex(exported: torch.export.ExportedProgram) -> None:
+    """ONNX has no complex tensors: the translation would give pairs of reals."""
+    ends = {*exported.graph_signature.user_inputs, *exported.graph_signature.user_outputs}
+    for node in exported.graph.nodes:
+        complex_ones = [v for v in _values(node) if getattr(v, "dtype", torch.bool).is_complex]
+        if node.name in ends and complex_ones:
+            raise ExportError(
+                "the module takes or returns complex numbers, which ONNX does not have",
+                where=place_of(node) or f"'{node.name}'",
+                fix="take and return torch.view_as_real(x), pairs of real numbers",
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.sizes import SizeRule, symbols_of
 
+_WORD = re.compile(r"[A-Za-z_]\w*")
 _ORDINARY_LOWER = 2
 """torch.export's lowest size of an open axis, where nobody asked for another: an assumption about
 broadcasting, no limit of the program."""
@@ -28,6 +30,18 @@ def size_rules(exported: torch.export.ExportedProgram) -> tuple[SizeRule, ...]:
             if rule is not None:
                 found[text] = rule
     return tuple(found.values())
+
+
+def unread_rules(exported: torch.export.ExportedProgram) -> list[str]:
+    """Notes on assumptions about the inputs' sizes that cannot be held against a call."""
+    known = _input_symbols(exported)
+    words = ((text, where, set(_WORD.findall(text))) for text, where in _guards(exported))
+    return [
+        f"the capture assumes {text}{f' at {where}' if where else ''}, which is not checked: other "
+        "sizes may give wrong results"
+        for text, where, named in words
+        if named & known and _rule(text, where) is None
+    ]
 
 
 def _rule(text: str, where: str) -> SizeRule | None:
