@@ -67,3 +67,21 @@ def test_a_pte_serves_every_batch(name: str) -> None:
     program = from_text(GRAPHS[name])
     session = ExecuTorch().lower(program).session
     _compare(program, lambda x: session.run({"x": x})[0])
+
+
+@pytest.mark.slow
+def test_an_lstm_whose_states_follow_the_batch() -> None:
+    """LSTM of two steps from zeros of the batch's size; tanh and sigmoid differ by some ulps."""
+    program = from_text(
+        """g (float[N,2,6] x) => (float[2,1,N,4] y)
+        <float[1,16,6] w, float[1,16,4] r, float[1,32] b, float[1,1,1] zero = {0.0},
+         int64[1] one = {1}, int64[1] width = {4}>
+        { n = Shape<start=0, end=1>(x) shape = Concat<axis=0>(one, n, width)
+          h = Expand(zero, shape) t = Transpose<perm=[1,0,2]>(x)
+          y = LSTM<hidden_size=4>(t, w, r, b, , h, h) }"""
+    )
+    session = ExecuTorch().lower(program).session
+    x = np.random.default_rng(1).normal(size=(3, 2, 6)).astype(np.float32)
+    proto = ir.to_proto(program.model).SerializeToString()
+    (wanted,) = ort.InferenceSession(proto).run(None, {"x": x})
+    np.testing.assert_allclose(session.run({"x": x})[0], wanted, rtol=1e-5, atol=1e-6)
