@@ -85,12 +85,19 @@ def concat(*values: Tensor, axis: int) -> Tensor:
 def split(
     x: Tensor, sizes: Ints | None = None, *, axis: int = 0, num_outputs: int | None = None
 ) -> tuple[Tensor, ...]:
-    """Split by sizes, or into `num_outputs` parts of equal size but for the last."""
-    if sizes is not None:
-        return torch.split(x, ints(sizes), dim=axis)
-    assert num_outputs is not None
-    each = -(-x.shape[axis] // num_outputs)
-    return torch.split(x, each, dim=axis)
+    """Split by sizes, or into `num_outputs` parts of equal size but for the last.
+
+    Slices, not torch.split: an open batch becomes a fixed one in ExecuTorch 1.5's form of that.
+    """
+    whole = x.shape[axis]
+    if sizes is None:
+        assert num_outputs is not None
+        each = -(-whole // num_outputs)
+        if not isinstance(whole, int) or not whole:
+            return torch.split(x, each, dim=axis)
+        sizes = [min(each, whole - start) for start in range(0, whole, each)]
+    lengths = ints(sizes)
+    return tuple(x.narrow(axis, sum(lengths[:i]), each) for i, each in enumerate(lengths))
 
 
 def slice_(

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from qcompiler.lowering.torch_fx.ops.layout import split
+
 State = tuple[Tensor, ...]
 Step = Callable[[Tensor, State], State]
 Activation: TypeAlias = Callable[..., Tensor]
@@ -123,7 +125,9 @@ def lstm(
         peep = peephole[k].chunk(3) if peephole is not None else [x.new_zeros(())] * 3
 
         def run(gates: Tensor, state: State) -> State:
-            i, o, forget, c = (gates + functional.linear(state[0], r[k])).chunk(4, dim=-1)
+            i, o, forget, c = split(
+                gates + functional.linear(state[0], r[k]), axis=-1, num_outputs=4
+            )
             i = f(i + peep[0] * state[1])
             forget = 1 - i if input_forget else f(forget + peep[2] * state[1])
             cell = forget * state[1] + i * g(c)
@@ -157,7 +161,7 @@ def gru(
 
         def run(gates: Tensor, state: State) -> State:
             h = state[0]
-            xz, xr, xh = gates.chunk(3, dim=-1)
+            xz, xr, xh = split(gates, axis=-1, num_outputs=3)
             z = f(xz + functional.linear(h, rz))
             reset = f(xr + functional.linear(h, rr))
             if linear_before_reset:

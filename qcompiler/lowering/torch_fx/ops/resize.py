@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 from torch.nn import functional
 
 from qcompiler.lowering.torch_fx.ops.operands import Ints, Numbers, axes_of, ints, numbers
@@ -110,7 +111,7 @@ def _extent(
     """Scale and output size of each axis. Sizes are rounded down from float32 products."""
     if sizes is not None and len(ints(sizes)):
         targets = ints(sizes)
-        factors = [t / x.shape[a] for t, a in zip(targets, axes, strict=True)]
+        factors = [_ratio(t, x.shape[a]) for t, a in zip(targets, axes, strict=True)]
         if policy == "stretch":
             return factors, targets
         factor = min(factors) if policy == "not_larger" else max(factors)
@@ -118,6 +119,13 @@ def _extent(
     assert scales is not None
     factors = numbers(scales)
     return factors, [_floor_product(x.shape[a], f) for a, f in zip(axes, factors, strict=True)]
+
+
+def _ratio(target: int, size: int) -> float:
+    """Exactly 1 for an open size that stays: torch.export would guard on the quotient."""
+    if isinstance(target, torch.SymInt) and statically_known_true(target == size):
+        return 1.0
+    return target / size
 
 
 def _floor_product(size: int, factor: float) -> int:
