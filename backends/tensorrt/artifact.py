@@ -21,6 +21,7 @@ from qcompiler.files.scratch import scratch_folder
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.ir.signature import Feed
+from qcompiler.target.capability import Kernel
 from qcompiler.target.contract import Artifact, CostSample, KernelCount
 
 if TYPE_CHECKING:
@@ -109,8 +110,8 @@ class TensorRTArtifact(Artifact):
             counts.append(f"{done} of {len(names)} {word}")
         return f"{WORDING}; {counts[0]} and {counts[1]} compiled with " + (
             f"{self._target.compiled_type} inputs"
-            if self._target.precision != "int4-weights"
-            else "Int4 weights"
+            if self._target.kernel is Kernel.STATIC
+            else f"{self._target.compiled_type} weights"
         )
 
     def kernels(self) -> KernelCount:

@@ -87,4 +87,5 @@ def _onnxruntime(target: TensorRT, program: Program, model: ir.Model) -> StandIn
 
 def _fits_openvino(target: TensorRT) -> bool:
     """OpenVINO has kernels for int8 beside float32; ONNX Runtime runs the rest."""
-    return target.precision == "int8" and target.base == "float32" and available()
+    read = {form.activation.numbers for form in target.capabilities.forms if form.activation}
+    return read == {"int8"} and target.base == "float32" and available()

@@ -128,7 +128,7 @@ class TensorRT(Target):
     @property
     def kernel(self) -> Kernel:
         """How the quantized forms of this precision compute."""
-        return Kernel.WEIGHT_ONLY if self.precision == "int4-weights" else Kernel.STATIC
+        return self.capabilities.forms[0].kernel
 
     def implementations(self, region: Region) -> tuple[Implementation, ...]:
         """A product with a stored weight quantizes it; only one without has two activations."""

@@ -26,13 +26,13 @@ Plan = Mapping[str, str]
 
 
 @pytest.fixture
-def options() -> Callable[[int], list[Options]]:
+def options() -> Callable[..., list[Options]]:
     """Regions of a random net of convolutions, adds, sigmoids and pools over [1, 4, 8, 8]."""
 
-    def build(seed: int) -> list[Options]:
+    def build(seed: int, count: int | None = None) -> list[Options]:
         draw = np.random.default_rng(seed)
         nodes, weights, value, skip = [], [], "x", "x"
-        for index in range(int(draw.integers(3, 6))):
+        for index in range(int(draw.integers(3, 6)) if count is None else count):
             kind = str(draw.choice(["conv", "conv", "add", "sigmoid", "pool"]))
             result, name = f"v{index}", f"n{index}"
             if kind == "conv":
@@ -168,12 +168,12 @@ def wide(options: Sequence[Options]) -> list[Options]:
     return found
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("seed", "count"), [*((seed, seed % 3 + 3) for seed in range(8)), (8, 8)])
 @pytest.mark.parametrize("shared", [False, True])
 def test_two_integer_types_of_one_value(
-    options: Callable[[int], list[Options]], seed: int, shared: bool
+    options: Callable[..., list[Options]], seed: int, count: int, shared: bool
 ) -> None:
-    regions = wide(options(seed))
+    regions = wide(options(seed, count))
     costs = random_costs(regions, seed)
     if shared:
         costs = replace(costs, alias=passed_on(regions))
