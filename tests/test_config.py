@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -193,3 +194,25 @@ def test_16_bit_activations_leave_8_bit_ones_far_behind() -> None:
         compiled = qc.compile(program, OnnxRuntime(1), feeds, scheme=scheme, recipe="fast")
         found[scheme] = _sqnr(wanted, compiled.run(feeds[0])[0])
     assert found["int16"] > found["int8"] + 36
+
+
+@pytest.mark.parametrize("scheme", ["int16", "fp8-weights", "fp8-e5m2-weights"])
+def test_plan_and_artifact_come_back_as_they_were(scheme: str, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    program = from_text(NET)
+    feeds = [{"x": draw.normal(size=(2, 3, 8, 8)).astype(np.float32)} for _ in range(2)]
+    compiled = qc.compile(program, OnnxRuntime(1), feeds, scheme=scheme, recipe="fast")
+    read = Plan.from_json(compiled.plan.to_json())
+    assert read == compiled.plan
+    assert scheme in read.precisions.values()
+    again = qc.compile(program, OnnxRuntime(1), feeds, plan=read, recipe="fast")
+    compiled.save(tmp_path / "net.onnx")
+    restored = qc.load_compiled(tmp_path / "net.onnx")
+    assert restored.plan.precisions == read.precisions
+    assert set(restored.kernels.simulated) == set(compiled.kernels.simulated)
+    for other in (again, restored):
+        for one, two in zip(compiled.run(feeds[0]), other.run(feeds[0]), strict=True):
+            np.testing.assert_array_equal(one, two)
+    plain = qc.compile(program, OnnxRuntime(1), feeds, scheme="float32", recipe="fast")
+    if scheme != "int16":  # weights of a quarter of the size; the rest is scales and biases
+        assert compiled.artifact.nbytes < plain.artifact.nbytes / 2
