@@ -22,12 +22,16 @@ def count_kernels(program: Program, target: Target, layers: Sequence[RuntimeLaye
     """Finds the weighted regions of the plan in OpenVINO's executable graph.
 
     A region is integer if a convolution or product made from its anchor runs in u8 or i8;
-    elementwise regions are fused into others there and not looked for.
+    elementwise regions are fused into others there and not looked for. Simulated forms are listed
+    by themselves.
     """
-    integer, missed = [], {}
+    integer, missed, simulated = [], {}, []
     placed = bound_regions(program) if program.placement is not None else []
     for each in placed:
         region = each.region
+        if each.form.simulated:
+            simulated.append(region.key)
+            continue
         if region.kind not in _PRODUCTS or region.anchor.graph is not program.graph:
             continue  # OpenVINO's graph does not show the bodies of If and Loop
         precisions = {layer.precision for layer in layers if _made_from(layer, region)}
@@ -37,7 +41,7 @@ def count_kernels(program: Program, target: Target, layers: Sequence[RuntimeLaye
             seen = ", ".join(sorted(precisions)) or "no layer of its own"
             missed[region.key] = f"OpenVINO runs it as {seen}"
     ops = Counter(f"{layer.kind}:{layer.precision}" for layer in layers)
-    return KernelCount(tuple(integer), missed, dict(ops))
+    return KernelCount(tuple(integer), missed, dict(ops), tuple(simulated))
 
 
 def _made_from(layer: RuntimeLayer, region: Region) -> bool:
