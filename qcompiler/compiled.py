@@ -11,7 +11,7 @@ from qcompiler.decisions.forms import unmet_overrides
 from qcompiler.errors import ArtifactError, ConfigurationError
 from qcompiler.execution.feeds import call_leaves, checked_feed, normalize_feed
 from qcompiler.execution.stamp import target_in
-from qcompiler.execution.verification import Verification, verify_artifact
+from qcompiler.execution.verification import Verification, is_unplanned, verify_artifact
 from qcompiler.files.conflicts import refuse_inputs
 from qcompiler.files.reading import Door
 from qcompiler.files.writing import check_destination
@@ -280,10 +280,15 @@ def load_compiled(path: Path | str, target: str | None = None) -> Compiled:
         f"loaded from {file.name}",
         region_rows(lowered_regions(restored.program, restored.target), plan),
     )
-    report = replace(report, warnings=restored.program.provenance.warnings)
+    unplanned = (_NO_PLAN,) if is_unplanned(restored.program) else ()
+    report = replace(report, warnings=(*unplanned, *restored.program.provenance.warnings))
     return Compiled(restored.program, restored.target, plan, report, restored.artifact)
 
 
+_NO_PLAN = (
+    "the file is quantized and holds no plan: regions are listed as float32, "
+    "and verify() cannot compare them"
+)
 _ARTIFACT = Door("the artifact", ArtifactError, fix="save it again with Compiled.save")
 
 
@@ -330,6 +335,8 @@ def _report(
         found.append(Diagnostic(Severity.INFO, "TIME00", noted))
     found += [each for report in reports for each in report.diagnostics]
     found += [each for options in selection.options for each in target.objections(options.region)]
+    legal = target.legality(selection.program)
+    found += [each for each in legal if each.severity >= Severity.WARNING and each not in found]
     stopped = [_INTERRUPTED] if selection.interrupted else []
     warnings = [
         *stopped,

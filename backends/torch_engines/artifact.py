@@ -107,25 +107,33 @@ class TorchArtifact(Artifact):
         Raises:
             LoweringError: The engine refused a call.
         """
+        with self._refusals(), self.running():
+            result: tuple[torch.Tensor, ...] = self.module.forward(*inputs)
+            return result
+
+    def tap(self, feeds: Sequence[Feed], values: Sequence[str]) -> Iterator[dict[str, Array]]:
+        """Interior values as the kernels make them; values inside a kernel are left out.
+
+        Raises:
+            LoweringError: The engine refused a call.
+        """
+        held = self._lowered.held
+        wanted = {name: held[name] for name in values if name in held}
+        for feed in feeds:
+            run = Tap(self.module, wanted)
+            with self._refusals(), self.running():
+                run.run(*self.tensors(feed))
+            yield run.found
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
         try:
-            with self.running():
-                result: tuple[torch.Tensor, ...] = self.module.forward(*inputs)
-                return result
+            yield
         except RuntimeError as error:
             raise LoweringError(
                 f"{self._setting.engine} refused a call while running",
                 why=str(error).strip().splitlines()[0],
             ) from error
-
-    def tap(self, feeds: Sequence[Feed], values: Sequence[str]) -> Iterator[dict[str, Array]]:
-        """Interior values as the kernels make them; values inside a kernel are left out."""
-        held = self._lowered.held
-        wanted = {name: held[name] for name in values if name in held}
-        for feed in feeds:
-            run = Tap(self.module, wanted)
-            with self.running():
-                run.run(*self.tensors(feed))
-            yield run.found
 
     @contextmanager
     def running(self, threads: int | None = None) -> Iterator[None]:
@@ -162,7 +170,7 @@ class TorchArtifact(Artifact):
             self._model,
             self._setting,
             self._signature.convention,
-            self._plan,
+            None if self._plan is None else self._plan.bare,
             self._source,
             self._threads,
         )

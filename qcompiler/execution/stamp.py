@@ -19,7 +19,7 @@ import onnx_ir as ir
 
 from qcompiler.errors import ArtifactError
 from qcompiler.files.reading import cause
-from qcompiler.ir.plan import Choice, Plan
+from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program, Provenance
 from qcompiler.ir.signature import Signature, signature_of
 from qcompiler.target.contract import Target
@@ -71,8 +71,7 @@ def stamped(model: ir.Model, target: Target, program: Program) -> ir.Model:
     if convention is not None:
         props[_CONVENTION] = convention
     if plan is not None:
-        bare = {key: Choice(each) for key, each in plan.precisions.items()}
-        text = Plan(plan.target, bare).to_json()  # how it came to be is no part of the file
+        text = plan.bare.to_json()
         props[_PLAN], props[_DIGEST] = text, _digest(text)
     return copy
 

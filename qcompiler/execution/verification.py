@@ -20,6 +20,7 @@ from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
+from qcompiler.ir.walk import all_nodes, is_op
 from qcompiler.target.arithmetic import Arithmetic, Tolerance
 from qcompiler.target.contract import Artifact, KernelCount, Target
 from qcompiler.target.placement import lowered_regions
@@ -168,6 +169,7 @@ class Verification:
 
 
 _NO_SAMPLES = "there are no samples"
+_UNPLANNED = "nothing was compared: the program is quantized and does not say which regions are"
 
 
 def _share(check: RegionCheck) -> str:
@@ -227,7 +229,15 @@ def verify_artifact(
         count.missed,
         len(count.integer),
         len(count.simulated),
-        _problems(count),
+        (*_problems(count), *([_UNPLANNED] if is_unplanned(program) else [])),
+    )
+
+
+def is_unplanned(program: Program) -> bool:
+    """Whether it is quantized without a plan, as files of other tools are."""
+    nodes = all_nodes(program.model)
+    return program.plan is None and any(
+        is_op(node, "QuantizeLinear", "DequantizeLinear") for node in nodes
     )
 
 

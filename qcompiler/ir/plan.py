@@ -73,6 +73,11 @@ class Plan:
         """Precision by region key, without the reasons."""
         return {key: choice.precision for key, choice in self.choices.items()}
 
+    @property
+    def bare(self) -> Plan:
+        """The precisions alone, as artifacts keep them: nothing that was measured."""
+        return Plan(self.target, {key: Choice(each) for key, each in self.precisions.items()})
+
     def to_json(self) -> str:
         """Sorted, indented JSON, stable under diff."""
         body = {key: asdict(self.choices[key]) for key in sorted(self.choices)}

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import pytest
 
 import qcompiler as qc
@@ -176,3 +177,33 @@ def test_the_report_carries_the_outcome() -> None:
     compiled = qc.compile(from_text(NETWORK), OnnxRuntime(1), feeds, scheme="int8")
     rules = [found.rule for found in compiled.report.diagnostics]
     assert rules.count("VERIFY00") == 1
+
+
+@pytest.mark.parametrize("target", ["onnxruntime", "fbgemm"])
+def test_data_without_a_range_is_not_compared(target: str) -> None:
+    dynamic = qc.compile(from_text(NETWORK), target, scheme="dynamic", recipe="fast")
+    fine, broken = _feed(3, 0), _feed(3, 1)
+    broken["x"][1] = np.nan
+    key = dynamic.verify([fine]).require().checked[0].region
+    found = dynamic.verify([broken])
+    assert key not in {each.region for each in found.checked}
+    assert "not finite" in found.unchecked[key]
+
+
+def test_a_quantized_program_without_a_plan_is_not_ok(
+    compiled: qc.Compiled, tmp_path: Path
+) -> None:
+    program = compiled.program.clone()
+    program.plan = None
+    found = verify_artifact(program, compiled.target, compiled.artifact, [_feed(2, 0)])
+    assert not found.ok
+    assert "does not say which regions" in found.text()
+    file = compiled.save(tmp_path / "a.onnx")
+    again = qc.load_compiled(file)
+    assert again.verify([_feed(2, 0)]).require().checked
+    model = onnx.load(file)
+    del model.metadata_props[:]
+    onnx.save(model, file)
+    bare = qc.load_compiled(file, "onnxruntime")
+    assert not bare.verify([_feed(2, 0)]).ok
+    assert "holds no plan" in bare.report.warnings[0]

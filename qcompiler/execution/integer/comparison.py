@@ -142,8 +142,9 @@ class Comparison:
         return iter(sorted(ready.items(), key=lambda item: item[1].work(arrays)))
 
     def _compare(self, key: str, each: Check, arrays: Mapping[str, Array]) -> None:
+        differences = each.differences(arrays, self._rows)
         histogram = self.found.setdefault(key, {})
-        for steps, count in each.differences(arrays, self._rows).items():
+        for steps, count in differences.items():
             histogram[steps] = histogram.get(steps, 0) + count
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from qcompiler.execution.integer.histogram import by_steps
-from qcompiler.execution.integer.operand import Array
+from qcompiler.execution.integer.operand import Array, require_finite
 from qcompiler.ir.origin import REGION_KEY
 from qcompiler.ir.program import Program
 from qcompiler.ir.walk import all_nodes, constant, is_op, sole_user
@@ -66,6 +66,7 @@ class DynamicProduct:
         The range is that of all rows, whatever `rows` limits the comparison to.
         """
         x, found = (arrays[value.name or ""] for value in self.values)
+        require_finite(x)
         scale, zero = self.choose(x)
         if rows is not None and x.ndim == found.ndim > 1:
             x, found = x[:rows], found[:rows]

@@ -126,3 +126,9 @@ def along_channels(values: Array, channel_axis: int) -> Array:
 def integers(attributes: Attributes, name: str, default: Sequence[int]) -> tuple[int, ...]:
     """A list attribute as a tuple of ints."""
     return tuple(int(item) for item in attributes.get(name, default))
+
+
+def require_finite(x: Array) -> None:
+    """Raises ConfigurationError for data without a range that it could be quantized by."""
+    if not np.isfinite(x).all():
+        raise ConfigurationError("its data is not finite, and has no range to be quantized by")

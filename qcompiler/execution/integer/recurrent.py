@@ -18,7 +18,7 @@ from scipy.special import expit
 
 from qcompiler.execution.integer.dynamic import quantized_rows
 from qcompiler.execution.integer.histogram import by_steps
-from qcompiler.execution.integer.operand import Array
+from qcompiler.execution.integer.operand import Array, require_finite
 from qcompiler.target.arithmetic import DynamicRange
 
 _ULPS = 2.0**-21
@@ -99,6 +99,7 @@ class RecurrentCheck:
     def differences(self, arrays: Mapping[str, Array], rows: int | None) -> dict[int, int]:
         """Elements by how many steps of 1/127 they are beyond the bound, all rows."""
         del rows
+        require_finite(arrays[self.x.name or ""])
         batch = arrays[self.x.name or ""].shape[1]
         sizes = {-(-batch // n) for n in range(1, max(batch, 1) + 1)} if self.splits else {batch}
         found: dict[int, int] = {}

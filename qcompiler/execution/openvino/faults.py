@@ -20,6 +20,7 @@ low-precision transformations that are at fault). Minimal graphs: tests/backends
   2-D size, with nothing but elementwise ops between: OpenVINO makes one subgraph of them (its
   tokenization of MLPs) where it runs on one thread, which reads wrong memory. In float, or with an
   open batch, they are right.
+- OV-F6: TopK gives equal values in another order than ONNX, the lower index first.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import all_nodes, constant, is_constant, is_op, rank, uses
 
 SIGNED_FAR, MIXED_READERS, VECTOR, PADDED_AVERAGE = "OV-F1", "OV-F2", "OV-F3", "OV-F4"
-FUSED_PRODUCTS = "OV-F5"
+FUSED_PRODUCTS, TIES = "OV-F5", "OV-F6"
 _FUSED_SIZE = 256
 """Rows and columns of a weight up to which OpenVINO fuses products."""
 _OFFSET = 128
@@ -70,7 +71,7 @@ def unsigned(program: Program) -> Program:
 
 
 def findings(program: Program) -> tuple[Diagnostic, ...]:
-    """OV-F1 to OV-F5 in a program with explicit Q/DQ pairs, as warnings."""
+    """OV-F1 to OV-F6 in a program with explicit Q/DQ pairs, as warnings."""
     nodes = list(all_nodes(program.model))
     quantizers = [node for node in nodes if is_op(node, "QuantizeLinear")]
     found = []
@@ -83,6 +84,7 @@ def findings(program: Program) -> tuple[Diagnostic, ...]:
         found += [_finding(MIXED_READERS, node, _F2, _F2_HINT) for node in weighted if _mixed(node)]
     found += [_finding(PADDED_AVERAGE, n, _F4, _F4_HINT) for n in nodes if _pads_integers(n)]
     found += [_finding(FUSED_PRODUCTS, n, _F5, _F5_HINT) for n in nodes if _fused_integers(n)]
+    found += [_finding(TIES, node, _F6, _F6_HINT) for node in nodes if is_op(node, "TopK")]
     vectors = (node for node in nodes if is_op(node, "MatMul") and _integer_vector(node))
     return (*found, *(_finding(VECTOR, node, _F3, _F3_HINT) for node in vectors))
 
@@ -100,6 +102,9 @@ _F4_HINT = "leave it in float, or pad the data before"
 
 _F5 = "OpenVINO fuses this small integer product with the next one, and reads wrong memory"
 _F5_HINT = "leave both in float, or leave the batch open"
+
+_F6 = "OpenVINO orders equal values otherwise than ONNX, which takes the lower index first"
+_F6_HINT = "choose the target onnxruntime if ties matter"
 
 
 def _finding(rule: str, node: ir.Node, message: str, hint: str) -> Diagnostic:

@@ -72,6 +72,11 @@ def _lstm_extras(node: ir.Node, rewriter: Rewriter) -> str | None:
     return "it ignores input_forget" if node.attributes.get_int("input_forget", 0) else None
 
 
+def _batch_first(node: ir.Node, rewriter: Rewriter) -> str | None:
+    del rewriter
+    return "it ignores layout 1" if node.attributes.get_int("layout", 0) else None
+
+
 def _empty_extreme(node: ir.Node, rewriter: Rewriter) -> str | None:
     del rewriter
     shape = node.inputs[0].shape if node.inputs[0] is not None else None
@@ -149,6 +154,7 @@ FAULTS = (
     FloatFault("OV-R12", ("Add", "Sub", "Mul", "Pow", "Neg", "BitShift"), _saturating,
                "8- and 16-bit integers"),
     FloatFault("OV-R13", ("Loop",), _runs_no_time, "SIGFPE in the plugin"),
+    FloatFault("OV-R16", ("LSTM", "GRU", "RNN"), _batch_first, "backend suite, lstm_batchwise"),
     FloatFault("OV-R14", (), _wide_constant, "64-bit integers are kept in 32"),
 )  # fmt: skip
 

@@ -112,7 +112,7 @@ class OpenVinoSession:
         request = self._request_for(feed)
         try:
             request.infer(_placed(feed, self._ports))
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:  # the latter for types of 4 bits
             raise LoweringError("OpenVINO failed to run the model", why=str(error)) from error
         count = len(self._compiled.outputs)
         return [np.array(request.get_output_tensor(i).data) for i in range(count)]

@@ -267,3 +267,16 @@ def test_feeds_without_rows_give_no_rows_whatever_ran_before() -> None:
     assert session.run({"x": FEED["x"]})[0].shape == (1, 8, 7, 9)
     assert session.run({"x": FEED["x"][:0]})[0].shape == (0, 8, 7, 9)
     assert session.run({"x": FEED["x"]})[0].shape == (1, 8, 7, 9)
+
+
+@needs_openvino
+def test_the_report_of_a_compilation_warns() -> None:
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    g (float[2,8] x) => (float[2,3] v, int64[2,3] i) <int64[1] k = {3}> { v, i = TopK(x, k) }"""
+    x = np.random.default_rng(0).permutation(16).reshape(2, 8).astype(np.float32)
+    model = onnx.parser.parse_model(text)
+    compiled = qc.compile(model, "openvino", [{"x": x}], scheme="float32", recipe="fast")
+    assert "OV-F6" in {each.rule for each in compiled.report.diagnostics}
+    assert "OV-F6" not in {
+        each.rule for each in qc.compile(model, "onnxruntime", scheme="float32").report.diagnostics
+    }
