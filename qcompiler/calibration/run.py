@@ -69,13 +69,20 @@ def checked_feeds(signature: Signature, feeds: Iterable[Any]) -> Iterator[Feed]:
     for number, raw in enumerate(feeds):
         feed = normalize_feed(signature, raw)
         for name, array in feed.items():
-            if array.dtype.kind == "f" and np.isnan(array).any():
+            if _holds_nan(array):
                 raise CalibrationError(
                     f"calibration sample {number} holds NaN",
                     where=f"input '{name}', sample {number} (counted from 0)",
                     fix="remove or repair this sample",
                 )
         yield feed
+
+
+def _holds_nan(given: Any) -> bool:
+    """Of a tensor, a sequence of them, or an optional one."""
+    if isinstance(given, list):
+        return any(map(_holds_nan, given))
+    return given is not None and given.dtype.kind == "f" and bool(np.isnan(given).any())
 
 
 def run_calibration(
