@@ -62,3 +62,9 @@ def test_a_death_and_an_endless_model_are_results(
     assert "exit code 7" in results[0].reason
     assert "no end" in results[1].reason
     assert "| 3 (0) |" in table({"row": results})
+
+
+def test_sequences_are_calibration_data() -> None:
+    named = {case.name: case for case in cases()}
+    for name in ("test_identity_sequence", "test_sequence_insert_at_front"):
+        assert judge(named[name], "onnxruntime", "int8").outcome in ("right", "nothing")
