@@ -86,6 +86,46 @@ def test_installed_plugin_is_a_peer(site: Path, root: Path) -> None:
     }
 
 
+_VARIANT = """
+import json
+import numpy as np
+import qcompiler as qc
+from qcompiler.ir.text import from_text
+
+rng = np.random.default_rng(0)
+weight = rng.normal(0, 1, (64, 16)).astype(np.float32)
+weight[0] = 40.0  # one input that is next to nothing has large weights
+text = "g (float[8,64] x) => (float[8,16] y) <float[64,16] w> { [it] y = MatMul(x, w) }"
+feeds = []
+for _ in range(16):
+    x = rng.normal(0, 1, (8, 64)).astype(np.float32)
+    x[:, 0] *= 1e-3
+    feeds.append({"x": x})
+def compiled(**options):
+    return qc.compile(from_text(text, {"w": weight}), calibration=feeds, scheme="int8", **options)
+plain, found = compiled(variants=[]), compiled(recipe="best")
+float_run = weight.astype(np.float64)
+def noise(each):
+    return sum(float(np.square(each.run(f)[0] - f["x"] @ float_run).sum()) for f in feeds)
+print(json.dumps({
+    "variants": list(found.plan.variants),
+    "better": noise(found) < 0.25 * noise(plain),
+    "told": [line for line in found.report.variants if "search-weight-scales" in line],
+    "ok": found.verify().ok,
+}))
+"""
+
+
+def test_its_accuracy_pass_takes_part(site: Path, root: Path) -> None:
+    done = _run([site], root, "-c", _VARIANT)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert "search-weight-scales" in found["variants"]
+    assert found["better"], found
+    assert found["ok"]
+    assert "kept" in found["told"][0]
+
+
 def test_command_line_lists_it(site: Path, root: Path) -> None:
     done = _run([site], root, "-m", "qcompiler.cli", "targets", "--json")
     assert done.returncode == 0, done.stderr
