@@ -96,7 +96,8 @@ def compile(  # noqa: A001 - the project's one verb
         max_loss: Largest loss of `evaluate`'s score (0.01 by default); without `evaluate`, largest
             noise-to-signal ratio of the outputs (0.0075, that is 21 dB, by default).
         objective: `latency`, `size`, `energy-proxy` (multiply-accumulates times bits), or a mix
-            such as `{"latency": 1, "size": 0.2}`, every part relative to float.
+            such as `{"latency": 1, "size": 0.2}`, every part relative to float. Where latency is no
+            part of it, the result may be slower than float; the report says how much.
         budget: Seconds of search, between calibration and the timing that proves the result; what
             is under way then is finished. By default the recipe says how much is worth while.
         executor: Workers for calibration shards, sensitivity probes and losses of candidates. Times

@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from qcompiler.backends.onnxruntime.constraints import (
     CONSTANT,
+    COPIED,
     COUNTED,
     FIRST,
     FLOAT32,
@@ -154,6 +155,8 @@ _LOOK_UPS = OpCapability(
     RegionPattern("Gather", tables=True), (MOVED, LOOKED), (FLOAT32, FIRST, ONE_OUTPUT, LOOKED_UP)
 )
 
+_RESIZE = OpCapability(RegionPattern("Resize"), (MOVED,), (FLOAT32, FIRST, COPIED))
+
 _FLOAT8 = tuple(
     Implementation(
         name,
@@ -192,4 +195,5 @@ def _extended(row: OpCapability) -> OpCapability:
     return replace(row, implementations=tuple(forms))
 
 
-TABLE = CapabilityTable(tuple(map(_extended, (*_WEIGHTED, *_ARITHMETIC, *_MOVERS, _LOOK_UPS))))
+_ROWS = (*_WEIGHTED, *_ARITHMETIC, *_MOVERS, _RESIZE, _LOOK_UPS)
+TABLE = CapabilityTable(tuple(map(_extended, _ROWS)))

@@ -11,6 +11,7 @@ import math
 import numpy as np
 import onnx_ir as ir
 
+from qcompiler.ir.optraits import traits
 from qcompiler.ir.regions import Region, stored_data
 from qcompiler.ir.walk import constant, is_op, is_stored, rank, stored_array
 from qcompiler.target.capability import Constraint
@@ -71,6 +72,11 @@ def _has_constant_shape_inputs(region: Region) -> str | None:
     if any(operand.index != 0 for operand in region.activations) and region.kind != "Concat":
         return "data is not the first operand"
     return None
+
+
+def _copied(region: Region) -> str | None:
+    """There is no kernel on integers that interpolates."""
+    return None if traits(region.anchor).moves_data else "only nearest copies elements"
 
 
 def _rank_4(region: Region) -> str | None:
@@ -203,4 +209,5 @@ UNDILATED = Constraint("ORT11", _undilated, "QLinearAveragePool, contrib operato
 ONE_OUTPUT = Constraint("ORT12", _one_output, "CheckQDQNodes in qdq_selectors.cc")
 LONG_AXIS = Constraint("ORT13", _long_static_axis, "qlinear_softmax.cc; ORT 1.31.1")
 ROWS = Constraint("ORT14", _rows_behind, "found by tests/differential; ORT 1.31.1")
+COPIED = Constraint("ORT16", _copied, "resize.cc: integers are interpolated without their scale")
 LOOKED_UP = Constraint("ORT15", _rows_of_a_matrix, "the pass insert-integer-lookups")

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from qcompiler.ir.optraits import activation_positions
+from qcompiler.ir.optraits import activation_positions, traits
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import Usage, all_graphs, is_op, uses
@@ -50,6 +50,8 @@ def _lift(mover: ir.Node, rewriter: Rewriter, outputs: bool) -> bool:
     if not readers or not all(_is_plain(reader, outputs) for reader in readers):
         return False
     if len(mover.outputs) != 1 or mover.outputs[0].is_graph_output():
+        return False
+    if not traits(mover).shares_scale:  # a Resize that interpolates
         return False
     first = readers[0]
     if not all(same_parameters(first, reader) for reader in readers):

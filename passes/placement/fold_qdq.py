@@ -26,11 +26,12 @@ from qcompiler.quantization.numerics import quantize as quantized
 INTEGER_MOVERS = frozenset(
     {
         "Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "GatherElements", "GatherND",
-        "Identity", "MaxPool", "Reshape", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile",
-        "Transpose", "Unsqueeze", "Pad",
+        "Identity", "MaxPool", "Pad", "Reshape", "Resize", "Slice", "SpaceToDepth", "Split",
+        "Squeeze", "Tile", "Transpose", "Unsqueeze",
     }
 )  # fmt: skip
-"""Ops that ONNX defines on 8-bit integers with the same result as on the dequantized values."""
+"""Ops that ONNX defines on 8-bit integers with the same result as on the dequantized values; a
+Resize where it copies elements."""
 _BITS = 8
 
 

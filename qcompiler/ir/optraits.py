@@ -139,13 +139,23 @@ TRAITS: dict[str, OpTraits] = {
     "Resize": OpTraits(),
 }
 _UNKNOWN = OpTraits(activations=())
+_COPIED = _move()
 
 
 def traits(node: ir.Node) -> OpTraits:
     """The row of the node's op; an empty one (no activations) when the op has none."""
     if node.domain not in ("", "ai.onnx"):
         return _UNKNOWN
+    if node.op_type == "Resize" and copies_elements(node):
+        return _COPIED
     return TRAITS.get(node.op_type, _UNKNOWN)
+
+
+def copies_elements(resize: ir.Node) -> bool:
+    """Whether every element of the result is one of the data; a crop may write a constant, too."""
+    form = resize.attributes.get_string("coordinate_transformation_mode", "half_pixel")
+    nearest = resize.attributes.get_string("mode", "nearest") == "nearest"
+    return nearest and form != "tf_crop_and_resize"
 
 
 def activation_positions(node: ir.Node) -> tuple[int, ...]:

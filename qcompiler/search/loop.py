@@ -104,12 +104,13 @@ class Search:
         return min(good, key=self.score, default=None)
 
     def score(self, candidate: Candidate) -> float:
-        """The objective relative to float, by profile; the lower the better."""
-        base = self.state.frontier[0].seconds
-        precisions = candidate.plan.precisions
-        ratios = {name: self.prints.ratio(name, precisions) for name in (SIZE, ENERGY)}
-        if base and candidate.seconds is not None:
-            ratios["latency"] = candidate.seconds / base
+        """The objective relative to float, by profile and file; the lower the better."""
+        base = self.state.frontier[0]
+        ratios = {ENERGY: self.prints.ratio(ENERGY, candidate.plan.precisions)}
+        if self.objective.weight(SIZE):
+            ratios[SIZE] = candidate.artifact.nbytes / base.artifact.nbytes
+        if base.seconds and candidate.seconds is not None:
+            ratios["latency"] = candidate.seconds / base.seconds
         return self.objective.score(ratios)
 
     def _profile(self, trials: Sequence[Mapping[str, str]]) -> None:

@@ -17,8 +17,6 @@ REWRITTEN = "rewritten float"
 """Name of the contender that is float after the float rewrites."""
 PROFILE_FEEDS = 4
 _LEAST_ROUNDS = 7
-_NOISE = 0.03
-"""How much slower than float a result may look where speed is not the objective."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,16 +84,28 @@ def choose(
     finalists: Mapping[str, Candidate],
     latencies: Mapping[str, Latency],
     prints: Footprint,
+    source_bytes: int,
 ) -> str:
-    """The contender with the lowest score that is not slower than float; float if none is."""
-    slack = 0.0 if objective.weight(LATENCY) else _NOISE
+    """The contender with the lowest score; float if none has a lower one than float.
+
+    None is slower than float, unless time is no part of the objective. Size is that of the file.
+
+    Args:
+        objective: What is minimised.
+        finalists: Contenders by name.
+        latencies: Their times.
+        prints: What regions weigh besides time.
+        source_bytes: Size of the source in float.
+    """
     scores = {"float": 1.0}
     for name, each in finalists.items():
-        if latencies[name].ratio >= 1.0 + slack:
+        if objective.weight(LATENCY) and latencies[name].ratio >= 1.0:
             continue
-        precisions = each.plan.precisions
-        ratios = {part: prints.ratio(part, precisions) for part in (SIZE, ENERGY)}
-        ratios[LATENCY] = _merit(name, finalists, latencies)
+        ratios = {ENERGY: prints.ratio(ENERGY, each.plan.precisions)}
+        if objective.weight(SIZE):
+            ratios[SIZE] = each.artifact.nbytes / source_bytes
+        if objective.weight(LATENCY):
+            ratios[LATENCY] = _merit(name, finalists, latencies)
         scores[name] = objective.score(ratios)
     return min(scores, key=lambda name: scores[name])
 

@@ -179,12 +179,12 @@ class _Chooser:
         self.interrupted |= state.interrupted
         finalists = self._finalists(search)
         latencies = self._proof().timed({name: each.artifact for name, each in finalists.items()})
-        objective = search.objective
-        chosen = choose(objective, finalists, latencies, search.prints)
+        asked = (search.objective, finalists, latencies, search.prints, self.baseline.nbytes)
+        chosen = choose(*asked)
         candidate = finalists.get(chosen)
         while candidate is not None and not self._accept(candidate):
             del finalists[chosen]  # float rewritten, whose rounding the user's score minds
-            chosen = choose(objective, finalists, latencies, search.prints)
+            chosen = choose(*asked)
             candidate = finalists.get(chosen)
         summary = self._summary(candidate, latencies, chosen)
         summary += "; the search was interrupted" if self.interrupted else ""

@@ -178,3 +178,30 @@ def test_products_over_nothing_are_zeros_whatever_the_scheme() -> None:
     for scheme in ("dynamic", "int8"):
         compiled = compile_int8(from_text(text), [feed], scheme=scheme)
         np.testing.assert_array_equal(compiled.run(feed)[0], np.zeros((2, 4), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "integer"),
+    [
+        ('mode = "nearest"', True),
+        ('coordinate_transformation_mode = "asymmetric", nearest_mode = "floor"', True),
+        ('mode = "nearest", coordinate_transformation_mode = "align_corners"', True),
+        ('mode = "linear"', False),
+        ('mode = "cubic"', False),
+        ('mode = "nearest", coordinate_transformation_mode = "tf_crop_and_resize"', False),
+    ],
+)
+def test_a_resize_that_copies_runs_on_integers(attributes: str, integer: bool) -> None:
+    """Between integers it is data movement; what interpolates or writes a constant is not."""
+    text = (
+        "g (float[2,4,8,8] x) => (float[] y) <float[4,4,1,1] w, float[4] s = {1, 1, 2, 1.5}, "
+        "float[8] roi = {0, 0, 0.25, 0.25, 1, 1, 1.5, 0.75}> "
+        f"{{ [cv] c = Conv(x, w) [it] r = Resize<{attributes}>(c, roi, s) [cw] y = Conv(r, w) }}"
+    )
+    program, feeds = from_text(text), _feeds()
+    compiled = compile_int8(program, feeds)
+    assert compiled.kernels.missed == {}
+    assert set(compiled.kernels.integer) == {"cv", "cw"} | ({"it"} if integer else set())
+    assert compiled.verify().ok
+    (wanted,) = in_float(program, feeds[0])
+    assert 0 < noise(wanted, compiled.run(feeds[0])[0]) < HALF_PERCENT
