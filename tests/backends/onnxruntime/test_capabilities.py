@@ -121,6 +121,7 @@ MOVED: dict[str, tuple[str, str]] = {
     "GatherND": ("GatherND(r, s)", "int64[1,2] s = {1, 3}"),
     "DepthToSpace": ("DepthToSpace<blocksize = 2>(r)", ""),
     "SpaceToDepth": ("SpaceToDepth<blocksize = 2>(r)", ""),
+    "Resize": ("Resize(r, , s)", "float[4] s = {1, 1, 2, 1.5}"),
 }
 
 
