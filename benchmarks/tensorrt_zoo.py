@@ -15,13 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.models import Model, from_packages, from_zoo
-from qcompiler.backends.tensorrt.artifact import WEIGHTED
 from qcompiler.backends.tensorrt.gate import CAPABILITIES, Gate
 from qcompiler.backends.tensorrt.target import TensorRT
 from qcompiler.decisions.binding import bound_regions
 from qcompiler.execution.saving import write_onnx
 from qcompiler.frontends import load
 from qcompiler.ir.diagnostics import Severity
+from qcompiler.ir.optraits import LINEAR
 from qcompiler.ir.program import Program
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
@@ -42,7 +42,7 @@ def placed(model: Model, target: TensorRT) -> Program:
 def verdict(program: Program, path: Path, target: TensorRT, gate: Gate) -> str:
     """What lint and builder say for one compute capability, in a few characters."""
     regions = bound_regions(program, target.kernel)
-    names = [each.region.anchor.name or "" for each in regions if each.region.kind in WEIGHTED]
+    names = [each.region.anchor.name or "" for each in regions if each.region.kind in LINEAR]
     rejected = [d for d in target.legality(program) if d.severity is Severity.ERROR]
     result = gate.check(path, compute_capability=target.compute_capability)
     if rejected:

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 
 from qcompiler.decisions.binding import bound_regions
 from qcompiler.execution.openvino.session import RuntimeLayer
+from qcompiler.ir.optraits import LINEAR
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.target.contract import KernelCount, Target
 
 _INTEGER = frozenset({"u8", "i8"})
-_PRODUCTS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
 _HEAVY = frozenset({"Convolution", "Deconvolution", "FullyConnected", "MatMul", "Subgraph"})
 _SUFFIXES = ("/", "_original")
 """What OpenVINO appends to names when it splits or rewires a layer."""
@@ -32,7 +32,7 @@ def count_kernels(program: Program, target: Target, layers: Sequence[RuntimeLaye
         if each.form.simulated:
             simulated.append(region.key)
             continue
-        if region.kind not in _PRODUCTS or region.anchor.graph is not program.graph:
+        if region.kind not in LINEAR or region.anchor.graph is not program.graph:
             continue  # OpenVINO's graph does not show the bodies of If and Loop
         precisions = {layer.precision for layer in layers if _made_from(layer, region)}
         if precisions & _INTEGER:

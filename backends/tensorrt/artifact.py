@@ -18,6 +18,7 @@ from qcompiler.decisions.binding import Placed, bound_regions
 from qcompiler.execution.saving import weight_bytes, write_onnx
 from qcompiler.execution.stamp import stamped
 from qcompiler.files.scratch import scratch_folder
+from qcompiler.ir.optraits import LINEAR
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.ir.signature import Feed
@@ -26,8 +27,6 @@ from qcompiler.target.contract import Artifact, CostSample, KernelCount
 
 if TYPE_CHECKING:
     from qcompiler.backends.tensorrt.target import TensorRT
-
-WEIGHTED = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 
 
 class TensorRTArtifact(Artifact):
@@ -157,4 +156,4 @@ class TensorRTArtifact(Artifact):
             return []
         kernel = self._target.kernel
         placed = bound_regions(self._program, kernel)
-        return [each for each in placed if each.region.kind in WEIGHTED]
+        return [each for each in placed if each.region.kind in LINEAR]

@@ -21,7 +21,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
 from qcompiler.backends.tensorrt.gpus import Gpu
-from qcompiler.ir.optraits import traits
+from qcompiler.ir.optraits import LINEAR, traits
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.ir.signature import Feed
@@ -35,7 +35,6 @@ kernel of 2.9 µs that takes 3.4 µs in a graph and 3.8 µs in a stream."""
 _FREE = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Shape", "Constant")
 _PAIR = ("QuantizeLinear", "DequantizeLinear")
 _PRODUCTS = ("MatMul", "Gemm")
-_WEIGHTED = ("Conv", "ConvTranspose", *_PRODUCTS)
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ class _Count:
         operands = [operand.value for operand in region.activations]
         stored = [] if region.weight is None else [region.weight.value]
         moved = sum(map(self._read, [*operands, *stored])) + self._written(region.output)
-        if not is_op(region.anchor, *_WEIGHTED):
+        if not is_op(region.anchor, *LINEAR):
             peak = 1e12 * self.roofline.gpu.fp32
             return self.roofline.kernel(_elements(region.output), moved, peak)
         kinds = {_quantized(value) for value in region.anchor.inputs[:2]}
@@ -164,7 +163,7 @@ class _Count:
         moved = read + sum(map(self._written, node.outputs))
         seconds = moved / (1e9 * self.roofline.gpu.bandwidth)
         before = node.inputs[0].producer() if node.inputs and node.inputs[0] is not None else None
-        return seconds + (LAUNCH_SECONDS if before is None or is_op(before, *_WEIGHTED) else 0.0)
+        return seconds + (LAUNCH_SECONDS if before is None or is_op(before, *LINEAR) else 0.0)
 
     def _read(self, value: ir.Value | None) -> float:
         """Bytes read of an operand: one per element behind a DQ."""

@@ -33,11 +33,11 @@ from qcompiler.execution.integer.operand import (
     as_real,
 )
 from qcompiler.execution.integer.reference import KERNELS
+from qcompiler.ir.optraits import LINEAR
 from qcompiler.quantization.numerics import bias_scale, round_saturate
 from qcompiler.quantization.qspace import QParams
 from qcompiler.target.arithmetic import Arithmetic, Tolerance
 
-_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _ONEDNN = Tolerance(1, 0.001)
 _AVERAGES = ("AveragePool", "GlobalAveragePool", "ReduceMean")
 _TIED = Tolerance(1, 0.3)
@@ -53,7 +53,7 @@ _APPROXIMATE = Tolerance(1, 0.02)
 def arithmetic_of(engine: str) -> Arithmetic:
     """Kernels and tolerances of `fbgemm`, `qnnpack`, `onednn` or `x86`."""
     integer_bias = engine == "qnnpack"
-    kernels: dict[str, Kernel] = {op: _weighted(op, integer_bias) for op in _WEIGHTED}
+    kernels: dict[str, Kernel] = {op: _weighted(op, integer_bias) for op in LINEAR}
     kernels |= {"Add": _add(integer_bias), "Mul": _mul, "Concat": concat_kernel(_emit)}
     kernels |= {"Elu": unary_kernel(elu, _emit), "Softmax": unary_kernel(real_softmax, _emit)}
     kernels |= {"AveragePool": _average_pool, "Clip": _kept}
@@ -64,9 +64,9 @@ def arithmetic_of(engine: str) -> Arithmetic:
     tolerances |= dict.fromkeys(("Mul", "Concat"), Tolerance(1, 0.001))
     tolerances["Add"] = _APPROXIMATE  # the last elements, which fill no vector, have other ties
     if engine in ("onednn", "x86"):
-        tolerances |= dict.fromkeys(_WEIGHTED, _ONEDNN)
+        tolerances |= dict.fromkeys(LINEAR, _ONEDNN)
     else:
-        tolerances |= dict.fromkeys(_WEIGHTED, Tolerance(0))
+        tolerances |= dict.fromkeys(LINEAR, Tolerance(0))
     tolerances |= dict.fromkeys(_AVERAGES, _TIED)
     return Arithmetic(kernels, clips=True, tolerances=tolerances, dynamic=_range)
 

@@ -9,12 +9,13 @@ from typing import ClassVar
 import numpy as np
 import onnx_ir as ir
 
+from qcompiler.ir.optraits import LINEAR
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import all_graphs, is_op, sole_user
 from qcompiler.passes.canonical.dims import partial_dims
 from qcompiler.passes.fusion.affine import Affine, identity
-from qcompiler.passes.fusion.linear import LINEAR_OPS, Linear, after, before, read_linear, store
+from qcompiler.passes.fusion.linear import Linear, after, before, read_linear, store
 from qcompiler.passes.fusion.steps import computed_operand, read_step
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 
@@ -36,7 +37,7 @@ class FuseConvBn(Pass):
         folded: Counter[str] = Counter()
         for graph in list(all_graphs(program.model)):
             for node in tuple(graph):
-                if node.graph is None or not is_op(node, *LINEAR_OPS):
+                if node.graph is None or not is_op(node, *LINEAR):
                     continue
                 folded["behind"] += _fold_behind(node, rewriter)
                 folded["in front"] += _fold_in_front(node, rewriter)

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from qcompiler.ir.optraits import LINEAR
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import constant, is_op, rank
 from qcompiler.passes.fusion.affine import Affine, conv_of_constant, rounded, scale_axis
 
 Array = npt.NDArray[Any]
 
-LINEAR_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 
@@ -78,7 +78,7 @@ class Linear:
 
 def read_linear(node: ir.Node) -> Linear | None:
     """The view on a node, None if it is no linear operator with a constant float weight."""
-    if not is_op(node, *LINEAR_OPS):
+    if not is_op(node, *LINEAR):
         return None
     operand = node.inputs[1]
     if operand is None or operand.dtype not in _FLOATS:

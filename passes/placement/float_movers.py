@@ -12,11 +12,11 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from qcompiler.ir.optraits import activation_positions, traits
+from qcompiler.ir.optraits import INTEGER_MOVERS, activation_positions, traits
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import Usage, all_graphs, is_op, uses
-from qcompiler.passes.placement.fold_qdq import INTEGER_MOVERS, same_parameters
+from qcompiler.passes.placement.fold_qdq import same_parameters
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from qcompiler.ir.bounds import activation_bounds
-from qcompiler.ir.optraits import activation_positions, traits
+from qcompiler.ir.optraits import INTEGER_MOVERS, activation_positions, traits
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.qdq import params_of
 from qcompiler.ir.rewriter import Rewriter
@@ -23,16 +23,8 @@ from qcompiler.ir.walk import all_graphs, constant, is_op, scalar, sole_user, us
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 from qcompiler.quantization.numerics import quantize as quantized
 
-INTEGER_MOVERS = frozenset(
-    {
-        "Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "GatherElements", "GatherND",
-        "Identity", "MaxPool", "Pad", "Reshape", "Resize", "Slice", "SpaceToDepth", "Split",
-        "Squeeze", "Tile", "Transpose", "Unsqueeze",
-    }
-)  # fmt: skip
-"""Ops that ONNX defines on 8-bit integers with the same result as on the dequantized values; a
-Resize where it copies elements."""
 _BITS = 8
+"""Movers of integers are defined on this width."""
 
 
 @dataclass(frozen=True)

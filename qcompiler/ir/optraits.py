@@ -6,11 +6,14 @@ it is carried through untouched.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from qcompiler.ir.walk import is_stored, rank
+
+ChannelAxis = Callable[[ir.Node], int | None]
 
 ALL = None
 """`activations=ALL`: every operand carries data (variadic ops)."""
@@ -24,9 +27,14 @@ class OpTraits:
         activations: Operand positions that carry activations; `ALL` for variadic ops.
         weight: Operand position of the weight, if the op has one; of Gather, the table.
         bias: Operand position of the bias.
+        channel_axis: Axis of the weight that the output channels lie on, asked of the node; None
+            for ops whose weight has no such axis.
+        linear: A product of an activation and a weight, to which a bias is added.
         elementwise: Output element i depends on element i of the operands only.
         unary: Elementwise with one activation.
         moves_data: Copies elements, computes nothing; any common scale is exact.
+        moves_integers: ONNX defines it on 8-bit integers, with the same result as on the
+            dequantized values.
         shares_scale: Output values are operand values, so all take one scale (moves or selects).
         monotonic: Elementwise and non-decreasing.
         output_range: The mathematical output range, when it does not depend on the operands.
@@ -35,8 +43,11 @@ class OpTraits:
     activations: tuple[int, ...] | None = (0,)
     weight: int | None = None
     bias: int | None = None
+    channel_axis: ChannelAxis | None = None
+    linear: bool = False
     elementwise: bool = False
     moves_data: bool = False
+    moves_integers: bool = False
     shares_scale: bool = False
     monotonic: bool = False
     output_range: tuple[float, float] | None = None
@@ -47,7 +58,30 @@ class OpTraits:
 
 
 def _move() -> OpTraits:
-    return OpTraits(moves_data=True, shares_scale=True)
+    return OpTraits(moves_data=True, moves_integers=True, shares_scale=True)
+
+
+def _linear(channel_axis: ChannelAxis, bias: int | None = 2) -> OpTraits:
+    return OpTraits(weight=1, bias=bias, channel_axis=channel_axis, linear=True)
+
+
+def _ungrouped_axis(node: ir.Node) -> int | None:
+    """ConvTranspose: [in, out/group, ...]; with groups its channels lie on two axes."""
+    return 1 if node.attributes.get_int("group", 1) == 1 else None
+
+
+def _gemm_axis(node: ir.Node) -> int:
+    return 0 if node.attributes.get_int("transB", 0) else 1
+
+
+def _last_axis(node: ir.Node) -> int | None:
+    dims = rank(node.inputs[1])
+    return dims - 1 if dims is not None and dims >= 2 else None
+
+
+def _looked_up_axis(node: ir.Node) -> int | None:
+    dims = rank(node.inputs[0])
+    return None if dims is None else node.attributes.get_int("axis", 0) % max(dims, 1)
 
 
 def _unary(monotonic: bool = False, output_range: tuple[float, float] | None = None) -> OpTraits:
@@ -60,10 +94,10 @@ def _binary() -> OpTraits:
 
 TRAITS: dict[str, OpTraits] = {
     # weighted
-    "Conv": OpTraits(weight=1, bias=2),
-    "ConvTranspose": OpTraits(weight=1, bias=2),
-    "Gemm": OpTraits(weight=1, bias=2),
-    "MatMul": OpTraits(weight=1),
+    "Conv": _linear(lambda node: 0),
+    "ConvTranspose": _linear(_ungrouped_axis),
+    "Gemm": _linear(_gemm_axis),
+    "MatMul": _linear(_last_axis, bias=None),
     "LSTM": OpTraits(weight=1, bias=3),
     "GRU": OpTraits(weight=1, bias=3),
     "RNN": OpTraits(weight=1, bias=3),
@@ -116,7 +150,7 @@ TRAITS: dict[str, OpTraits] = {
     # pooling
     "AveragePool": OpTraits(),
     "GlobalAveragePool": OpTraits(),
-    "MaxPool": OpTraits(shares_scale=True),
+    "MaxPool": OpTraits(moves_integers=True, shares_scale=True),
     "GlobalMaxPool": OpTraits(shares_scale=True),
     # data movement
     "Identity": _move(),
@@ -129,17 +163,28 @@ TRAITS: dict[str, OpTraits] = {
     "Split": _move(),
     "Expand": _move(),
     "Tile": _move(),
-    "Gather": OpTraits(weight=0, moves_data=True, shares_scale=True),
+    "Gather": OpTraits(
+        weight=0,
+        channel_axis=_looked_up_axis,
+        moves_data=True,
+        moves_integers=True,
+        shares_scale=True,
+    ),
     "GatherElements": _move(),
     "GatherND": _move(),
     "DepthToSpace": _move(),
     "SpaceToDepth": _move(),
     "Pad": _move(),
-    "Concat": OpTraits(activations=ALL, moves_data=True, shares_scale=True),
-    "Resize": OpTraits(),
+    "Concat": OpTraits(activations=ALL, moves_data=True, moves_integers=True, shares_scale=True),
+    "Resize": OpTraits(moves_integers=True),  # where it copies elements: see `traits`
 }
 _UNKNOWN = OpTraits(activations=())
 _COPIED = _move()
+
+LINEAR = tuple(op for op, row in TRAITS.items() if row.linear)
+"""Ops that are a product with a weight: convolutions and matrix products."""
+INTEGER_MOVERS = frozenset(op for op, row in TRAITS.items() if row.moves_integers)
+"""Ops that give integers on as they are, or select among them."""
 
 
 def traits(node: ir.Node) -> OpTraits:
@@ -190,22 +235,6 @@ def bias_of(node: ir.Node) -> ir.Value | None:
 
 
 def weight_channel_axis(node: ir.Node) -> int | None:
-    """Axis of the weight that the output channels lie on; None if there is no single one.
-
-    Conv: 0; ConvTranspose: 1 (its weight is [in, out/group, ...]); Gemm: 0 with transB, else 1;
-    MatMul: the last one; Gather: the axis that is looked up. ConvTranspose with groups has its
-    channels on two axes: None.
-    """
-    if node.op_type == "Gather":
-        dims = rank(node.inputs[0])
-        return None if dims is None else node.attributes.get_int("axis", 0) % max(dims, 1)
-    if node.op_type == "Conv":
-        return 0
-    if node.op_type == "ConvTranspose":
-        return 1 if node.attributes.get_int("group", 1) == 1 else None
-    if node.op_type == "Gemm":
-        return 0 if node.attributes.get_int("transB", 0) else 1
-    if node.op_type == "MatMul":
-        dims = rank(node.inputs[1])
-        return dims - 1 if dims is not None and dims >= 2 else None
-    return None
+    """Axis of the weight that the output channels lie on; None if there is no single one."""
+    axis = traits(node).channel_axis
+    return None if axis is None else axis(node)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from qcompiler.backends.tensorrt.lint.rule import Finding, Verdict
-from qcompiler.backends.tensorrt.lint.view import WEIGHTED, View, both_sides, stored_type
+from qcompiler.backends.tensorrt.lint.view import View, both_sides, stored_type
+from qcompiler.ir.optraits import LINEAR
 from qcompiler.ir.walk import is_op
 
 FIRST_CAPABILITY = {
@@ -39,7 +40,7 @@ def missing_kernels(view: View) -> Iterator[Finding]:
     if view.compute_capability != _TURING:
         return
     for node in view.nodes:
-        if not is_op(node, *WEIGHTED, *_RECURRENT):
+        if not is_op(node, *LINEAR, *_RECURRENT):
             continue
         product = is_op(node, "MatMul", "Gemm", *_RECURRENT)
         if product and _results_in_float32(node):

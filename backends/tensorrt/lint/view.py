@@ -13,10 +13,10 @@ from functools import cached_property
 import numpy as np
 import onnx_ir as ir
 
+from qcompiler.ir.optraits import LINEAR
 from qcompiler.ir.walk import Array, all_nodes, constant, is_constant, is_op, rank
 from qcompiler.target.explicit_qdq import COMMUTING
 
-WEIGHTED = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 """Ops that TensorRT runs in integers when both operands are dequantized."""
 
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
@@ -111,7 +111,7 @@ class View:
     @cached_property
     def weighted(self) -> tuple[ir.Node, ...]:
         """Every Conv, ConvTranspose, MatMul and Gemm."""
-        return tuple(node for node in self.nodes if is_op(node, *WEIGHTED))
+        return tuple(node for node in self.nodes if is_op(node, *LINEAR))
 
     @cached_property
     def quantized(self) -> tuple[ir.Node, ...]:

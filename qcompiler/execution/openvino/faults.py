@@ -31,6 +31,7 @@ import numpy as np
 import onnx_ir as ir
 
 from qcompiler.ir.diagnostics import Diagnostic, Severity
+from qcompiler.ir.optraits import LINEAR
 from qcompiler.ir.origin import source_line
 from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
@@ -46,7 +47,6 @@ _PASSING = (
     "MaxPool", "AveragePool", "Concat", "Split", "Resize", "Gather", "Transpose", "Reshape",
     "Flatten", "Relu",
 )  # fmt: skip
-_WEIGHTED = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 _WHERE = "qcompiler.execution.openvino.faults; measured with OpenVINO 2026.4.1"
 
 
@@ -80,7 +80,7 @@ def findings(program: Program) -> tuple[Diagnostic, ...]:
             _finding(SIGNED_FAR, node, _F1, _F1_HINT) for node in quantizers if _signed_far(node)
         ]
     if is_dynamic(program.graph):
-        weighted = [node for node in nodes if is_op(node, *_WEIGHTED)]
+        weighted = [node for node in nodes if is_op(node, *LINEAR)]
         found += [_finding(MIXED_READERS, node, _F2, _F2_HINT) for node in weighted if _mixed(node)]
     found += [_finding(PADDED_AVERAGE, n, _F4, _F4_HINT) for n in nodes if _pads_integers(n)]
     found += [_finding(FUSED_PRODUCTS, n, _F5, _F5_HINT) for n in nodes if _fused_integers(n)]
@@ -160,7 +160,7 @@ def _signed_far(quantize: ir.Node) -> bool:
     while pending:
         value, passed = pending.pop()
         for use in uses(value):
-            if passed and is_op(use.node, *_WEIGHTED):
+            if passed and is_op(use.node, *LINEAR):
                 return True
             if is_op(use.node, *_PASSING):
                 pending += [(each, True) for each in use.node.outputs if each not in seen]
@@ -193,7 +193,7 @@ def read_apart(value: ir.Value) -> bool:
     readers = [use.node for use in uses(value)]
     if len(readers) + value.is_graph_output() < 2 or _is_gate(value, readers):
         return False
-    return any(not is_op(node, *_WEIGHTED, "QuantizeLinear", "Add", "Concat") for node in readers)
+    return any(not is_op(node, *LINEAR, "QuantizeLinear", "Add", "Concat") for node in readers)
 
 
 def counts_padding(node: ir.Node) -> bool:
@@ -222,7 +222,7 @@ def _meets_small(nodes: Sequence[ir.Node | None], *, forwards: bool) -> bool:
         if node is None or node in seen:
             continue
         seen.add(node)
-        if is_op(node, *_WEIGHTED):
+        if is_op(node, *LINEAR):
             if _is_small(node):
                 return True
         elif forwards:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from qcompiler.ir.optraits import LINEAR
 from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import constant, is_op, rank, uses
@@ -21,7 +22,6 @@ REDUCTIONS = (
     "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare",
 )  # fmt: skip
 _MAPPED = {"ReduceL1": "Abs", "ReduceL2": "Abs", "ReduceLogSum": "Log"}
-_PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 
 
 def explicit_transposed_pads(node: ir.Node, rewriter: Rewriter) -> str | None:
@@ -210,8 +210,8 @@ def _is_product(node: ir.Node) -> bool:
     """A product, or the Transpose or DQ in front of one."""
     readers = [use.node for use in uses(node.outputs[0])]
     if is_op(node, "Transpose", "DequantizeLinear"):
-        return any(is_op(reader, *_PRODUCTS, "Transpose") for reader in readers)
-    return is_op(node, *_PRODUCTS)
+        return any(is_op(reader, *LINEAR, "Transpose") for reader in readers)
+    return is_op(node, *LINEAR)
 
 
 def _layout(node: ir.Node) -> tuple[object, ...]:
