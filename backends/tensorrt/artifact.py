@@ -21,7 +21,7 @@ from qcompiler.files.scratch import scratch_folder
 from qcompiler.ir.optraits import LINEAR
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
-from qcompiler.ir.signature import Feed
+from qcompiler.ir.signature import Feed, arrays_of
 from qcompiler.target.capability import Kernel
 from qcompiler.target.contract import Artifact, CostSample, KernelCount
 
@@ -68,7 +68,7 @@ class TensorRTArtifact(Artifact):
         roofline = self._target.roofline
         if roofline is None or not feeds:
             return None
-        largest = max(feeds, key=lambda feed: sum(array.size for array in feed.values()))
+        largest = max(feeds, key=lambda feed: sum(a.size for _, a in arrays_of(feed)))
         return modelled(self._program, self._target, roofline, largest)
 
     @property

@@ -24,7 +24,7 @@ from qcompiler.backends.tensorrt.gpus import Gpu
 from qcompiler.ir.optraits import LINEAR, traits
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
-from qcompiler.ir.signature import Feed
+from qcompiler.ir.signature import Feed, plain_arrays
 from qcompiler.ir.walk import is_constant, is_op, uses
 from qcompiler.target.contract import ConversionCost, CostSample, Target
 from qcompiler.target.placement import lowered_regions
@@ -227,9 +227,10 @@ def _with_shapes(program: Program, feed: Feed) -> Program:
     """A copy whose values have the shapes that they have with this feed, as far as inferable."""
     copy = program.clone()
     graph = copy.model.graph
+    arrays = dict(plain_arrays(feed))
     for value in graph.inputs:
-        if value.name in feed:
-            value.shape = ir.Shape(feed[value.name].shape)
+        if value.name in arrays:
+            value.shape = ir.Shape(arrays[value.name].shape)
     for value in _computed(graph):
         value.shape = None
     for value in graph.outputs:

@@ -18,7 +18,7 @@ from qcompiler.errors import CalibrationError, ConfigurationError
 from qcompiler.files.reading import Door, Kind, cause
 from qcompiler.files.writing import replace_file
 from qcompiler.ir.requests import RANGE, Request
-from qcompiler.ir.signature import Feed
+from qcompiler.ir.signature import Feed, arrays_of, content
 from qcompiler.quantization.observers import Observer, observer_from_state
 from qcompiler.statistics.kinds import collector
 from qcompiler.statistics.statistic import Statistic
@@ -94,10 +94,9 @@ def fingerprint(model: FloatModel) -> str:
 def chain_digest(before: str, feed: Feed) -> str:
     """Digest of a sequence of feeds, from that of all but the last and the last one."""
     total = hashlib.blake2b(before.encode(), digest_size=16)
-    for name in sorted(feed):
-        array = np.ascontiguousarray(feed[name])
+    for name, array in sorted(arrays_of(feed), key=lambda pair: pair[0]):
         total.update(f"{name} {array.dtype} {array.shape}".encode())
-        total.update(array.tobytes())
+        total.update(content(array))
     return total.hexdigest()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from qcompiler.execution.feeds import normalize_feed
-from qcompiler.ir.signature import Feed, Signature
+from qcompiler.ir.signature import Feed, Signature, arrays_of
 
 _MAX_BYTES = 256 << 20
 
@@ -59,7 +59,4 @@ class Keeper:
 
 
 def _bytes(feed: Feed) -> int:
-    """Bytes of a feed's arrays, those of sequences included."""
-    leaves: list[Any] = list(feed.values())
-    arrays = [each for leaf in leaves for each in (leaf if isinstance(leaf, list) else [leaf])]
-    return sum(array.nbytes for array in arrays if array is not None)
+    return sum(array.nbytes for _, array in arrays_of(feed))

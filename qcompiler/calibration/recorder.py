@@ -18,7 +18,7 @@ from qcompiler.calibration.instrument import STACKED, FloatModel, carried_output
 from qcompiler.calibration.sites import Site
 from qcompiler.execution.session import OrtSession
 from qcompiler.ir.requests import Request
-from qcompiler.ir.signature import Feed
+from qcompiler.ir.signature import Feed, arrays_of
 from qcompiler.quantization.observers import MinMax, Observer
 from qcompiler.statistics.statistic import Statistic
 
@@ -133,7 +133,7 @@ class Recorder:
 
     def _grouped(self, feed: Feed) -> list[tuple[Site, ...]]:
         """Sites that need their values, in groups under the cap; measured on the first feed."""
-        fed = max(1, sum(map(_elements, feed.values())))
+        fed = max(1, sum(array.size for _, array in arrays_of(feed)))
         if self._full and fed > self._measured * _GROWTH:
             sizes = self._measure(feed)
             self._groups = group_by_bytes(self._full, sizes, self.cap)
@@ -210,10 +210,3 @@ def _merged(one: Observer | Statistic, two: Observer | Statistic) -> Observer | 
     assert type(one) is type(two)
     merge: Callable[[Observer | Statistic], Observer | Statistic] = one.merge  # type: ignore[assignment]
     return merge(two)
-
-
-def _elements(given: Any) -> int:
-    """Of a tensor, a sequence of them, or an optional one."""
-    if isinstance(given, list):
-        return sum(map(_elements, given))
-    return 0 if given is None else int(given.size)

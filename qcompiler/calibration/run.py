@@ -23,7 +23,7 @@ from qcompiler.calibration.shard import SHARD, observe_shards, shards
 from qcompiler.errors import CalibrationError
 from qcompiler.execution.feeds import normalize_feed
 from qcompiler.ir.requests import Request
-from qcompiler.ir.signature import Feed, Signature
+from qcompiler.ir.signature import Feed, Signature, arrays_of
 from qcompiler.pipeline.contract import Progress, Silent
 from qcompiler.quantization.observer import Observer
 from qcompiler.statistics.statistic import Statistic
@@ -68,21 +68,14 @@ def checked_feeds(signature: Signature, feeds: Iterable[Any]) -> Iterator[Feed]:
     """
     for number, raw in enumerate(feeds):
         feed = normalize_feed(signature, raw)
-        for name, array in feed.items():
-            if _holds_nan(array):
+        for name, array in arrays_of(feed):
+            if array.dtype.kind == "f" and np.isnan(array).any():
                 raise CalibrationError(
                     f"calibration sample {number} holds NaN",
                     where=f"input '{name}', sample {number} (counted from 0)",
                     fix="remove or repair this sample",
                 )
         yield feed
-
-
-def _holds_nan(given: Any) -> bool:
-    """Of a tensor, a sequence of them, or an optional one."""
-    if isinstance(given, list):
-        return any(map(_holds_nan, given))
-    return given is not None and given.dtype.kind == "f" and bool(np.isnan(given).any())
 
 
 def run_calibration(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx_ir as ir
 
 from qcompiler.errors import FeedError
 from qcompiler.ir.signature import Feed, Signature, TensorSpec, as_array, spellings
@@ -267,6 +268,8 @@ def _check_names(signature: Signature, named: Mapping[str, Any]) -> None:
 
 
 def _to_dtype(spec: TensorSpec, array: Array) -> Array:
+    if spec.dtype == ir.DataType.STRING and array.dtype.kind in "OU":
+        return array.astype(object)  # numpy's fixed-width strings and objects are one type here
     if not array.dtype.isnative:  # of another machine's byte order: the same numbers
         array = array.astype(array.dtype.newbyteorder("="))
     if spec.dtype is None or array.dtype == spec.dtype.numpy():

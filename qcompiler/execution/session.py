@@ -16,6 +16,7 @@ import onnxruntime as ort
 
 from qcompiler.errors import LoweringError
 from qcompiler.execution.feeds import normalize_feed
+from qcompiler.execution.ort_values import has_foreign_types, run_with_values
 from qcompiler.execution.packing import PackedModel, pack, pack_proto
 from qcompiler.execution.profile import KernelTime, read_profile, without_recording
 from qcompiler.execution.timing import fastest
@@ -67,6 +68,7 @@ class OrtSession:
         self._early_outputs = early_outputs
         self._ort = self._load(self._options())
         self.signature = _signature(self._ort)
+        self._values = has_foreign_types(self.signature)
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -89,6 +91,8 @@ class OrtSession:
     def run_checked(self, feed: Feed, names: Sequence[str] | None = None) -> list[Any]:
         """As `run`, for a feed that `normalize_feed` has already seen."""
         try:
+            if self._values:
+                return run_with_values(self._ort, self.signature, feed, names)
             return list(self._ort.run(None if names is None else list(names), feed))
         except Exception as error:  # ORT has no common base class
             raise LoweringError("ONNX Runtime failed to run the model", why=_text(error)) from error
@@ -246,11 +250,7 @@ def _signature(session: ort.InferenceSession) -> Signature:
 _TYPES = {
     "float": ir.DataType.FLOAT,
     "double": ir.DataType.DOUBLE,
-    "float16": ir.DataType.FLOAT16,
-    "bfloat16": ir.DataType.BFLOAT16,
-    "bool": ir.DataType.BOOL,
-    "string": ir.DataType.STRING,
-    **{each.name.lower(): each for each in ir.DataType if "INT" in each.name},
+    **{each.name.lower(): each for each in ir.DataType if each.name not in ("FLOAT", "DOUBLE")},
 }
 
 

@@ -17,7 +17,7 @@ from qcompiler.ir.surplus import Surplus
 
 Array = npt.NDArray[Any]
 Feed = dict[str, Array]
-"""One call's inputs by name."""
+"""One call's inputs by name: arrays, lists of arrays (sequences) and None (omitted optionals)."""
 
 
 @dataclass(frozen=True)
@@ -110,9 +110,27 @@ def as_array(leaf: Any) -> Array:
         array = np.asarray(leaf)
     except (ValueError, TypeError, RuntimeError) as error:
         raise _no_array(leaf, str(error)) from error
-    if array.dtype == object:
+    if array.dtype == object and not all(isinstance(each, str) for each in array.flat):
         raise _no_array(leaf, "numpy makes objects of it")
     return array
+
+
+def arrays_of(feed: Feed) -> Iterator[tuple[str, Array]]:
+    """Every array of a feed with the name of its input; those of a sequence one by one."""
+    for name, leaf in feed.items():
+        for array in leaf if isinstance(leaf, list) else (leaf,):
+            if array is not None:
+                yield name, array
+
+
+def plain_arrays(feed: Feed) -> Iterator[tuple[str, Array]]:
+    """The arrays of a feed that are an input of their own, present in every feed."""
+    return ((name, leaf) for name, leaf in feed.items() if isinstance(leaf, np.ndarray))
+
+
+def content(array: Array) -> bytes:
+    """Bytes that tell arrays of one type and shape apart; those of objects are addresses."""
+    return np.ascontiguousarray(array.astype(str) if array.dtype == object else array).tobytes()
 
 
 def _no_array(leaf: Any, why: str) -> FeedError:

@@ -18,7 +18,7 @@ from qcompiler.execution.session import OrtSession
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.origin import describe, source_line
 from qcompiler.ir.program import Program
-from qcompiler.ir.signature import Feed
+from qcompiler.ir.signature import Feed, arrays_of, content, plain_arrays
 from qcompiler.ir.walk import constant, is_op
 
 Array = npt.NDArray[Any]
@@ -49,7 +49,9 @@ def data_findings(source: Program, feeds: Sequence[Feed]) -> list[Diagnostic]:
 
 def _blank(feeds: Sequence[Feed]) -> Iterator[Diagnostic]:
     """All data inputs hold one number: nobody's data, whatever the model."""
-    data = [name for name, array in feeds[0].items() if array.size > 1 and array.dtype.kind != "b"]
+    data = [
+        n for n, array in plain_arrays(feeds[0]) if array.size > 1 and array.dtype.kind in "fiu"
+    ]
     held = {name: _extremes([feed[name] for feed in feeds]) for name in data}
     if data and all(low == high for low, high in held.values()):
         numbers = ", ".join(f"'{name}' is {low:g}" for name, (low, _) in held.items())
@@ -68,7 +70,7 @@ def _repeated(feeds: Sequence[Feed]) -> Iterator[Diagnostic]:
 
 def _outliers(feeds: Sequence[Feed]) -> Iterator[Diagnostic]:
     """Ranges that one sample alone makes."""
-    for name, array in feeds[0].items() if len(feeds) > 2 else ():
+    for name, array in plain_arrays(feeds[0]) if len(feeds) > 2 else ():
         if array.dtype.kind != "f":
             continue
         reach = [max(map(abs, _extremes([feed[name]]))) for feed in feeds]
@@ -140,7 +142,7 @@ def _by_channel(array: Array) -> Array:
 
 def _bytes_note(feeds: Sequence[Feed]) -> str:
     """Said of inputs that look like the bytes of an image."""
-    for name, array in feeds[0].items():
+    for name, array in plain_arrays(feeds[0]):
         if array.dtype.kind == "f" and array.size > 64:
             whole = np.array_equal(array, np.round(array))
             if whole and array.min() >= 0 and 50 < array.max() <= 255:
@@ -160,15 +162,15 @@ def _extremes(arrays: Sequence[Array]) -> tuple[float, float]:
 
 def _rows(feed: Feed) -> Iterator[bytes]:
     """The rows of the first data input, which are samples where it has a batch."""
-    array = next((each for each in feed.values() if each.size > 1), None)
+    array = next((each for _, each in arrays_of(feed) if each.size > 1), None)
     if array is None:
         return
     for row in array if array.ndim > 1 else (array,):
-        yield np.ascontiguousarray(row).tobytes()
+        yield content(row)
 
 
 def _digest(feed: Feed) -> tuple[bytes, ...]:
-    return tuple(np.ascontiguousarray(each).tobytes() for each in feed.values())
+    return tuple(content(each) for _, each in arrays_of(feed))
 
 
 def _warning(rule: str, message: str) -> Diagnostic:

@@ -25,7 +25,7 @@ from qcompiler.execution.session import OrtSession
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.origin import describe, source_line
 from qcompiler.ir.program import Program
-from qcompiler.ir.signature import Feed, Signature, signature_of
+from qcompiler.ir.signature import Feed, Signature, arrays_of, signature_of
 from qcompiler.ir.walk import all_nodes, is_op
 from qcompiler.search.loss import agreement_loss, noise_to_signal, output_losses, sqnr_db
 from qcompiler.search.parts import output_slices
@@ -274,7 +274,7 @@ def with_other_batch(signature: Signature, feed: Feed) -> Feed | None:
 
 
 def _sizes(feed: Feed) -> str:
-    return ", ".join(f"'{name}' {list(array.shape)}" for name, array in feed.items())
+    return ", ".join(f"'{name}' {list(array.shape)}" for name, array in arrays_of(feed))
 
 
 def rounding(program: Program) -> float:
@@ -325,7 +325,7 @@ def _shaken(feed: Feed) -> Feed:
     generator = np.random.default_rng(0)
     return {
         name: (array * (1 + _SHAKEN * generator.standard_normal(array.shape))).astype(array.dtype)
-        if array.dtype.kind == "f"
+        if isinstance(array, np.ndarray) and array.dtype.kind == "f"
         else array
         for name, array in feed.items()
     }

@@ -185,3 +185,33 @@ def test_feeds_are_not_kept(observe: Observe, method: str) -> None:
 
     assert observe(CHAIN, feeds(), method).samples == 40
     assert most <= 2
+
+
+SEQUENCE = """<ir_version: 10, opset_import: ["" : 21]>
+g (seq(float[4]) s, int64 i, string[2] t) => (float[4] y, string[2] u)
+{ a = SequenceAt(s, i)  b = Relu(a)  y = Neg(b)  u = Identity(t) }"""
+
+
+def _sequence_feeds() -> list[dict[str, Any]]:
+    first, second = np.array([-1, 2, 0, 1], np.float32), np.array([5, 0, -7, 1], np.float32)
+    texts = np.array(["a", "long"], object)
+    return [{"s": [first, second], "i": np.array(k), "t": texts} for k in (0, 1)]
+
+
+def test_sequences_and_strings_are_fed(observe: Observe, tmp_path: Any) -> None:
+    """Also with a checkpoint, whose digest is of what the arrays hold."""
+    for options in ({}, {"checkpoint": tmp_path / "state"}, {"checkpoint": tmp_path / "state"}):
+        result = observe(SEQUENCE, _sequence_feeds(), **options)
+        seen = result.observations["b"]
+        assert (seen.low, seen.high) == (0, 5)
+    other = _sequence_feeds()
+    other[0]["t"] = np.array(["a", "lonG"], object)
+    with pytest.raises(CalibrationError, match="other calibration data"):
+        observe(SEQUENCE, other, checkpoint=tmp_path / "state")
+
+
+def test_nan_inside_a_sequence_is_found(observe: Observe) -> None:
+    feeds = _sequence_feeds()
+    feeds[1]["s"][0] = np.full(4, np.nan, np.float32)
+    with pytest.raises(CalibrationError, match="sample 1 holds NaN"):
+        observe(SEQUENCE, feeds)

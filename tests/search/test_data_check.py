@@ -150,3 +150,22 @@ def test_an_infinite_mask_bars_its_own_tensor_only(rng: np.random.Generator) -> 
     assert compiled.plan.precision("out") == "int8"
     assert compiled.plan.precision("in") != "float32"
     assert np.isfinite(compiled.run(feeds[0])[0]).all()
+
+
+SEQUENCE = """<ir_version: 10, opset_import: ["" : 21]>
+g (seq(float[4]) s, string[2] t) => (float[4] y, string[2] u)
+{ i = Constant<value_int = 0>()  y = SequenceAt(s, i)  u = Identity(t) }"""
+
+
+def test_sequences_and_strings_are_compared_by_content() -> None:
+    program = load(onnx.parser.parse_model(SEQUENCE))
+
+    def feed(number: float, text: str) -> Feed:
+        array = np.full(4, number, np.float32)
+        return {"s": [array, array], "t": np.array([text, "b"], object)}  # type: ignore[dict-item]
+
+    same = data_findings(program, [feed(1, "a"), feed(1, "a")])
+    assert "all 2 calibration samples are the same one" in [each.message for each in same]
+    for other in (feed(2, "a"), feed(1, "c")):
+        found = data_findings(program, [feed(1, "a"), other])
+        assert not any("the same one" in each.message for each in found)
