@@ -26,10 +26,10 @@ DATA: dict[str, Callable[[Array], dict[str, Array]]] = {
     "nothing": lambda _: {},
 }
 CASES = {
-    "no file": ("none.onnx", "good", "o.onnx", "there is no file none.onnx"),
+    "no file": ("none.onnx", "good", "o.onnx", "cannot read the model none.onnx"),
     "a folder": (".", "good", "o.onnx", "is a folder"),
-    "garbage": ("garbage.onnx", "good", "o.onnx", "is not an ONNX model or is damaged"),
-    "cut off": ("cut.onnx", "good", "o.onnx", "is not an ONNX model or is damaged"),
+    "garbage": ("garbage.onnx", "good", "o.onnx", "cannot read the model garbage.onnx"),
+    "cut off": ("cut.onnx", "good", "o.onnx", "cannot read the model cut.onnx"),
     "old opset": ("opset5.onnx", "good", "o.onnx", "opset 5 is not supported"),
     "new opset": ("opset99.onnx", "good", "o.onnx", "opset 99 is not supported"),
     "wrong name": ("m.onnx", "name", "o.onnx", "missing image; unknown"),

@@ -19,6 +19,7 @@ import onnx_ir as ir
 
 from qcompiler.errors import ArtifactError
 from qcompiler.files.reading import cause
+from qcompiler.frontends.protocheck import check_proto
 from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program, Provenance
 from qcompiler.ir.signature import Signature, signature_of
@@ -120,7 +121,10 @@ def restored_program(path: Path) -> tuple[Program, Stamp | None]:
     Raises:
         ArtifactError: Its stamp is damaged.
     """
-    model = ir.load(path, format="protobuf")
+    proto = onnx.load(path, format="protobuf", load_external_data=False)
+    check_proto(proto, path.name, path.parent)
+    model = ir.from_proto(proto)
+    ir.external_data.set_base_dir(model.graph, path.parent)
     stamp = stamp_of(model.metadata_props)
     text = None if stamp is None else stamp.convention
     signature, notes = _called_so(signature_of(model), text)

@@ -32,14 +32,17 @@ class Door:
         noun: What it is, such as `the plan`.
         error: Class of its errors.
         fix: What the user can do.
+        passing: Errors that are raised inside and say enough as they are; those of the class
+            `error` always do.
     """
 
     noun: str
     error: type[QCompilerError]
     fix: str | None = None
+    passing: tuple[type[QCompilerError], ...] = ()
 
     @contextmanager
-    def reading(self, path: Path | str, place: str | None = None) -> Iterator[None]:
+    def reading(self, path: Path | str | None, place: str | None = None) -> Iterator[None]:
         """Everything that is done with the content of the file happens inside.
 
         A damaged file makes its readers raise nearly anything (`struct.error`, `RecursionError`,
@@ -47,7 +50,7 @@ class Door:
         for damage; it stays the `__cause__`.
 
         Args:
-            path: The file.
+            path: The file; None for what is in memory.
             place: Where in it, such as `array 'x'`.
 
         Raises:
@@ -55,7 +58,7 @@ class Door:
         """
         try:
             yield
-        except self.error:
+        except (self.error, *self.passing):
             raise
         except QCompilerError as error:
             fix = error.fix or self.fix
@@ -64,10 +67,10 @@ class Door:
             raise self.failure(path, cause(error), place) from error
 
     def failure(
-        self, path: Path | str, why: str, place: str | None = None, fix: str | None = None
+        self, path: Path | str | None, why: str, place: str | None = None, fix: str | None = None
     ) -> QCompilerError:
         """The error for this file."""
-        what = f"cannot read {self.noun} {path}"
+        what = f"cannot read {self.noun}" + ("" if path is None else f" {path}")
         return self.error(what, where=place, why=why, fix=fix or self.fix)
 
     def kind(self, path: Path) -> Kind:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import onnx
 import onnx_ir as ir
 
 from qcompiler.errors import QCompilerError, UnreadableModelError
+from qcompiler.files.reading import Door
 from qcompiler.frontends.cleaning import clean, lift_constants
 from qcompiler.frontends.inference import infer_types, recompute_shapes
 from qcompiler.frontends.opset import to_working_opset
@@ -23,6 +22,10 @@ from qcompiler.ir.signature import Signature, signature_of
 from qcompiler.ir.tensors import external_files, own_tensors
 
 _EXPORT_AGAIN = "check the path, or export or download the model again"
+_FILE, _PROTO, _MODEL = (
+    Door(noun, UnreadableModelError, _EXPORT_AGAIN, passing=(QCompilerError,))
+    for noun in ("the model", "the onnx.ModelProto", "the onnx_ir.Model")
+)
 
 
 def program_from_path(path: Path) -> Program:
@@ -33,23 +36,9 @@ def program_from_path(path: Path) -> Program:
             missing or cut off.
         UnsupportedOpsetError: See `to_working_opset`.
     """
-    try:
-        if path.is_dir():
-            raise UnreadableModelError(
-                f"{path} is a folder, not a model", fix="give the .onnx file"
-            )
+    _FILE.require_file(path)
+    with _FILE.reading(path):
         proto = onnx.load(path, load_external_data=False)
-    except FileNotFoundError as error:
-        raise UnreadableModelError(f"there is no file {path}", fix="check the path") from error
-    except OSError as error:
-        raise UnreadableModelError(f"cannot read {path}", why=error.strerror) from error
-    except QCompilerError:
-        raise
-    except Exception as error:  # of protobuf, its text and JSON readers, or onnx.parser
-        raise UnreadableModelError(
-            f"{path} is not an ONNX model or is damaged", why=str(error), fix=_EXPORT_AGAIN
-        ) from error
-    with _readable(str(path)):
         program = _program(_deserialize(proto, str(path), path.parent), f"file {path.name}")
         files = (path.absolute(), *sorted(external_files(program.model)))
     program.provenance = replace(program.provenance, files=files)
@@ -65,7 +54,7 @@ def program_from_proto(proto: onnx.ModelProto) -> Program:
         UnreadableModelError: Not a graph, or its external data is missing.
         UnsupportedOpsetError: See `to_working_opset`.
     """
-    with _readable("the ModelProto"):
+    with _PROTO.reading(None):
         return _program(_deserialize(proto, "the ModelProto", Path()), "onnx.ModelProto")
 
 
@@ -84,29 +73,8 @@ def program_from_ir(model: ir.Model) -> Program:
             why="its nodes are not sorted, or one reads a value of no graph",
             fix="call model.graph.sort() first",
         ) from error
-    with _readable("the onnx_ir.Model"):
+    with _MODEL.reading(None):
         return _program(copied, "onnx_ir.Model")
-
-
-@contextmanager
-def _readable(name: str) -> Iterator[None]:
-    """The one door: whatever a model makes any step of its import raise is an error of ours.
-
-    Checks before and inside say more; this catches what no check foresaw in a damaged file.
-    """
-    try:
-        yield
-    except QCompilerError:
-        raise
-    except Exception as error:
-        cause: BaseException = error
-        while isinstance(cause.__cause__, Exception):
-            cause = cause.__cause__
-        raise UnreadableModelError(
-            f"{name} is no valid ONNX graph",
-            why=f"{type(cause).__name__}: {cause}"[:500],
-            fix=_EXPORT_AGAIN,
-        ) from error
 
 
 def _deserialize(proto: onnx.ModelProto, name: str, folder: Path) -> ir.Model:

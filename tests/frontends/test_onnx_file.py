@@ -280,10 +280,10 @@ def test_broken_external_data(tmp_path: Path, damage: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "no file"),
+        (None, "there is no such file"),
         (b"", "no graph"),
-        (b"this is no model\n" * 9, "damaged"),
-        (b"\x08\x07\x12", "damaged"),
+        (b"this is no model\n" * 9, "cannot read the model"),
+        (b"\x08\x07\x12", "cannot read the model"),
     ],
 )
 def test_unreadable_files(tmp_path: Path, content: bytes | None, message: str) -> None:
@@ -341,3 +341,9 @@ def test_shapes_that_inference_does_not_know_are_believed() -> None:
     assert hidden.shape is not None
     assert [str(dim) for dim in hidden.shape] == ["N", "4"]
     assert not program.provenance.warnings
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b.onnx", "none.onnx", "."])
+def test_whatever_a_path_is_the_error_is_ours(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UnreadableModelError, match="cannot read the model"):
+        load(str(tmp_path / name))
