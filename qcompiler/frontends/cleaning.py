@@ -119,16 +119,33 @@ def _opset_of_ir_version(ir_version: int | None) -> int:
     return int(rows[-1][2]) if rows else onnx.defs.onnx_opset_version()
 
 
+_MUST_LIST = 3
+"""The last IR version in which every initializer had to be listed as an input."""
+_SHOWN = 5
+
+
 def drop_initializer_inputs(model: ir.Model) -> list[str]:
-    """Takes initializers off the input lists (IR version 3 had to list them)."""
-    dropped = 0
+    """Takes initializers off the input lists; weights are folded and quantized, so they are fixed.
+
+    Since IR version 4 such an input has a default that a caller may override, which is then told
+    by name. Source of the rule: ONNX, "Graphs": initializers that are also inputs.
+    """
+    defaults: list[str] = []
     for graph in all_graphs(model):
         kept = [value for value in graph.inputs if value.name not in graph.initializers]
         if len(kept) != len(graph.inputs):
-            dropped += len(graph.inputs) - len(kept)
+            defaults += [v.name or "" for v in graph.inputs if v.name in graph.initializers]
             graph.inputs.clear()
             graph.inputs.extend(kept)
-    return [f"{dropped} initializers were also listed as inputs"] if dropped else []
+    if not defaults or model.ir_version <= _MUST_LIST:
+        return []
+    names = ", ".join(f"'{name}'" for name in defaults[:_SHOWN])
+    more = f" and {len(defaults) - _SHOWN} more" if len(defaults) > _SHOWN else ""
+    one = len(defaults) == 1
+    return [
+        f"{'input' if one else 'inputs'} {names}{more} {'has a default' if one else 'have defaults'}"
+        f" and cannot be fed any more: {'its value is' if one else 'their values are'} compiled in"
+    ]
 
 
 def check_produced(model: ir.Model) -> None:

@@ -111,7 +111,7 @@ def test_initializers_listed_as_inputs(dense: onnx.ModelProto, assert_same: Any,
     dense.graph.input.append(helper.make_tensor_value_info("w", FLOAT, [4, 2]))
     program = load(dense)
     assert program.signature.input_names == ("x",)
-    assert "inputs" in program.provenance.warnings[0]
+    assert "'w' has a default" in program.provenance.warnings[0]
     assert_same(dense, program, feed)
 
 
@@ -347,3 +347,14 @@ def test_shapes_that_inference_does_not_know_are_believed() -> None:
 def test_whatever_a_path_is_the_error_is_ours(name: str, tmp_path: Path) -> None:
     with pytest.raises(UnreadableModelError, match="cannot read the model"):
         load(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("ir_version", [3, 4, 10])
+def test_a_default_that_becomes_a_constant_is_told(ir_version: int, dense: onnx.ModelProto) -> None:
+    """IR version 3 had to list every weight: nothing is lost there."""
+    dense.ir_version = ir_version
+    dense.graph.input.append(helper.make_tensor_value_info("w", FLOAT, [4, 2]))
+    program = load(dense)
+    assert program.signature.input_names == ("x",)
+    told = program.provenance.warnings
+    assert [("'w' has a default" in text) for text in told] == ([] if ir_version == 3 else [True])
