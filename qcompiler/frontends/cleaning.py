@@ -141,11 +141,7 @@ def drop_initializer_inputs(model: ir.Model) -> list[str]:
         return []
     names = ", ".join(f"'{name}'" for name in defaults[:_SHOWN])
     more = f" and {len(defaults) - _SHOWN} more" if len(defaults) > _SHOWN else ""
-    one = len(defaults) == 1
-    return [
-        f"{'input' if one else 'inputs'} {names}{more} {'has a default' if one else 'have defaults'}"
-        f" and cannot be fed any more: {'its value is' if one else 'their values are'} compiled in"
-    ]
+    return [f"can no longer be fed, as the defaults are compiled in: {names}{more}"]
 
 
 def check_produced(model: ir.Model) -> None:

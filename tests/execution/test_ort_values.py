@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from qcompiler.execution.session import OrtSession
 
-TYPES = {
+TYPES: dict[int, Any] = {
     TensorProto.BFLOAT16: ml_dtypes.bfloat16,
     TensorProto.FLOAT8E4M3FN: ml_dtypes.float8_e4m3fn,
     TensorProto.FLOAT8E5M2: ml_dtypes.float8_e5m2,
@@ -29,7 +29,7 @@ def _cast(source: int, to: int, shape: list[int]) -> bytes:
         [helper.make_tensor_value_info("y", to, shape)],
     )
     opset = [helper.make_opsetid("", 21)]
-    return helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString()
+    return bytes(helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString())
 
 
 @pytest.mark.parametrize("shape", [[3, 3], [2], [0], []])
