@@ -102,7 +102,9 @@ def compile(  # noqa: A001 - the command's name
         compiled.save(output)
         _write_beside(compiled, save_plan, report)
         if as_json or not quiet:
-            typer.echo(_rendered(compiled.report, ".json" if as_json else "", _width()), nl=False)
+            suffix = ".json" if as_json else ""
+            text = _rendered(compiled.report, suffix, _width(), on_screen=True)
+            typer.echo(text, nl=False)
         if compiled.report.interrupted:
             complain(f"interrupted: {output} is the best that was found until then")
             raise typer.Exit(INTERRUPTED)
@@ -342,10 +344,12 @@ def _check_files(
         check_outputs(given, {"the model's weights": model_files(model)})
 
 
-def _rendered(report: Report, suffix: str, width: int = 120) -> str:
+def _rendered(report: Report, suffix: str, width: int = 120, *, on_screen: bool = False) -> str:
     if suffix in (".html", ".htm"):
         return report.html()
-    return report.to_json() if suffix == ".json" else report.text(width)
+    if suffix == ".json":
+        return report.to_json()
+    return report.text(width, every=not on_screen)
 
 
 def _fix(target: Target, model: Path, output: Path | None) -> None:

@@ -51,7 +51,7 @@ def compile(  # noqa: A001 - the project's one verb
     dynamic: Dynamic = None,
     scheme: str | Scheme = "auto",
     overrides: Mapping[str, str] | None = None,
-    plan: Plan | None = None,
+    plan: Plan | Path | str | None = None,
     recipe: str = "balanced",
     variants: Sequence[str] | None = None,
     evaluate: Evaluate | None = None,
@@ -85,7 +85,7 @@ def compile(  # noqa: A001 - the project's one verb
         scheme: `auto`, `int8`, `dynamic`, `int8-weights`, `int4-weights`, `int16`, `float32`,
             ... (docs/schemes.md), or a `Scheme`.
         overrides: Precision by glob over module paths, node names or `op:OpType`.
-        plan: A plan to apply as it is, instead of a search.
+        plan: A plan to apply as it is, or the file of one, instead of a search.
         recipe: `fast`, `balanced` or `best`.
         variants: Accuracy passes to try instead of the recipe's, as in a pipeline text
             (`"correct-bias"`); each is kept only if the loss is lower on samples that it was not
@@ -112,7 +112,10 @@ def compile(  # noqa: A001 - the project's one verb
     """
     started = time.perf_counter()
     if checkpoint is not None and not isinstance(checkpoint, (str, Path)):
-        raise ConfigurationError(f"checkpoint must be a path, it is {checkpoint!r}")
+        raise ConfigurationError(
+            f"checkpoint must be a path, it is {checkpoint!r}", fix="give the path of a file"
+        )
+    plan = _plan(plan)
     effort, asked = recipe_of(recipe), scheme_of(scheme)
     chosen = target_of(target)
     quiet = not (asked.is_auto and plan is None)
@@ -192,6 +195,22 @@ def _loaded(
         files = (*source.provenance.files, *(each.absolute() for each in calibration.files))
         source.provenance = replace(source.provenance, files=files)
     return source, feeds
+
+
+def _plan(given: Plan | Path | str | None) -> Plan | None:
+    """The plan, read if a path is given.
+
+    Raises:
+        ConfigurationError: It is something else, or the file is no plan.
+    """
+    if isinstance(given, str | Path):
+        return Plan.read(given)
+    if given is not None and not isinstance(given, Plan):
+        raise ConfigurationError(
+            f"plan must be a Plan or the path of one, it is {given!r}",
+            fix="give compiled.plan, or the file that it was written to",
+        )
+    return given
 
 
 def _has_static_islands(target: Target, overrides: object, plan: object) -> bool:
@@ -277,6 +296,13 @@ def _peeked(
         feeds = itertools.chain(first, iterator)
     if not first:
         raise CalibrationError("the calibration data is empty", fix="give some feeds")
+    if any(each is None for each in first):
+        number = next(i for i, each in enumerate(first) if each is None)
+        raise CalibrationError(
+            f"calibration feed {number} is None",
+            where=f"feed {number} (counted from 0)",
+            fix="give arrays, tensors, tuples or dicts; look at what makes the feeds",
+        )
     return first[0], first[1:], feeds
 
 

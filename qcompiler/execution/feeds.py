@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -208,9 +208,28 @@ def surplus_of(signature: Signature, feed: Any) -> Surplus | None:
         return Surplus(names=unknown) if known and unknown else None
     if not isinstance(feed, list | tuple) or not 0 < count < len(feed):
         return None
+    if count == 1 and _are_samples(signature.inputs[0], feed):
+        raise FeedError(
+            f"the first feed is a list of {len(feed)} samples",
+            where=f"input {signature.inputs[0]}",
+            why="each has the input's shape without its first axis",
+            fix="stack them: numpy.stack(samples), or torch.stack(samples)",
+        )
     if look_alike(feed[:count], feed[count:]):
         raise ambiguous(len(feed), count, ", ".join(map(str, signature.inputs)))
     return Surplus(kept=count, trailing=len(feed) - count)
+
+
+def _are_samples(spec: TensorSpec, feed: Sequence[Any]) -> bool:
+    """Whether every entry fits the input without its first axis."""
+    if spec.shape is None:
+        return False
+    wanted = spec.shape[1:]
+    return len(feed) > 1 and all(
+        len(shape) == len(wanted)
+        and all(not isinstance(w, int) or w == s for w, s in zip(wanted, shape, strict=True))
+        for shape in (tuple(getattr(each, "shape", ())) for each in feed)
+    )
 
 
 def _by_name(signature: Signature, feed: Any) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
@@ -233,13 +234,19 @@ def _tensors(args: Any, kwargs: Any, double: bool) -> tuple[tuple[Any, ...], dic
     def tensor(leaf: Any) -> Any:
         known = type(leaf).__module__ == "numpy" and getattr(leaf, "ndim", 0) > 0
         if known and leaf.dtype.kind in "fiubc":
-            leaf = torch.from_numpy(leaf.copy() if not leaf.flags.writeable else leaf)
+            leaf = torch.from_numpy(_as_torch_takes_it(leaf))
         if isinstance(leaf, torch.Tensor) and leaf.dtype is torch.float64 and not double:
             return leaf.float()
         return leaf
 
     made = pytree.tree_map(tensor, (tuple(args), {str(k): v for k, v in kwargs.items()}))
     return made[0], made[1]
+
+
+def _as_torch_takes_it(array: Any) -> Any:
+    """Copied if it is read-only, has a negative stride, or another byte order than the machine."""
+    plain = array.flags.writeable and min(array.strides) >= 0 and array.dtype.isnative
+    return array if plain else np.array(array, array.dtype.newbyteorder("="), order="C")
 
 
 def example_of(exported: torch.export.ExportedProgram) -> Call:

@@ -102,13 +102,13 @@ def as_array(leaf: Any) -> Array:
     Raises:
         FeedError: It is nothing that numpy makes an array of numbers of.
     """
-    if hasattr(leaf, "detach"):
-        leaf = leaf.detach().cpu()
-        if str(leaf.dtype) == "torch.bfloat16":  # which numpy does not know; float32 holds it
-            leaf = leaf.float()
     try:
+        if hasattr(leaf, "detach"):
+            leaf = leaf.detach().cpu()
+            if str(leaf.dtype) == "torch.bfloat16":  # which numpy does not know; float32 holds it
+                leaf = leaf.float()
         array = np.asarray(leaf)
-    except (ValueError, TypeError, RuntimeError) as error:
+    except (ValueError, TypeError, RuntimeError) as error:  # NotImplementedError of "meta" too
         raise _no_array(leaf, str(error)) from error
     if array.dtype == object and not all(isinstance(each, str) for each in array.flat):
         raise _no_array(leaf, "numpy makes objects of it")

@@ -137,11 +137,14 @@ class Report:
             found[row.precision] = found.get(row.precision, 0) + 1
         return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
-    def text(self, width: int = 120) -> str:
-        """Tables for a terminal, without colours, at most `width` columns."""
+    def text(self, width: int = 120, *, every: bool = False) -> str:
+        """Tables for a terminal, without colours, at most `width` columns.
+
+        The ten regions that take longest, with `every` all of them and the passes.
+        """
         from qcompiler.report.tables import render_text
 
-        return render_text(self, width)
+        return render_text(self, width, every)
 
     def html(self) -> str:
         """One self-contained page with a plot of time per layer."""

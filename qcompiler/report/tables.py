@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -15,11 +16,24 @@ from qcompiler.report.report import Figure, PassRow, RegionRow, Report
 from qcompiler.report.showing import shown
 
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+_LONGEST_NAME = 26
+"""Columns of a region's name and of its ops: what is left is for the reason."""
 _BYTES = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B"))
 
 
-def render_text(report: Report, width: int) -> str:
-    """The whole report for a terminal `width` columns wide, what is wrong first."""
+_WIDE = 100
+_SHOWN = 10
+"""Regions in a summary."""
+
+
+def render_text(report: Report, width: int, every: bool = False) -> str:
+    """The report for a terminal `width` columns wide, what is wrong first.
+
+    Args:
+        report: What is shown.
+        width: Columns.
+        every: Every region and pass; otherwise the regions that matter, and where the rest is.
+    """
     report = shown(report)
     console = Console(file=io.StringIO(), width=width, color_system=None, highlight=False)
     told = [each for each in report.diagnostics if each.severity > Severity.INFO]
@@ -30,8 +44,15 @@ def render_text(report: Report, width: int) -> str:
         console.print(escape(report.summary))
     for line in report.variants:
         console.print(escape(f"tried {line}"), soft_wrap=True)
-    for table in _tables(report):
+    for table in _tables(report, width, every):
         console.print(table)
+    if not every and len(report.regions) > _SHOWN:
+        more = len(report.regions) - _SHOWN
+        console.print(
+            f"{more} more regions and {len(report.passes)} passes: report.text(every=True), or "
+            "--report FILE (.html, .txt, .json)",
+            soft_wrap=True,
+        )
     for found in report.diagnostics:
         if found.severity is Severity.INFO:
             console.print(escape(str(found)), soft_wrap=True)
@@ -40,14 +61,24 @@ def render_text(report: Report, width: int) -> str:
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
 
 
-def _tables(report: Report) -> list[Table]:
+def regions_that_matter(rows: Sequence[RegionRow], count: int = _SHOWN) -> list[RegionRow]:
+    """Those that take longest, in graph order; without times those that stay float come first."""
+    ranks = [(-max(each.seconds or 0, each.float_seconds or 0), not each.is_float) for each in rows]
+    chosen = sorted(range(len(rows)), key=lambda index: ranks[index])[:count]
+    return [rows[index] for index in sorted(chosen)]
+
+
+def _tables(report: Report, width: int, every: bool) -> list[Table]:
     tables = []
     if report.figures:
         tables.append(figure_table(report.figures))
     if report.regions:
         title = ", ".join(f"{count} {name}" for name, count in report.counts().items())
-        tables.append(region_table(report.regions, f"regions: {title}"))
-    if report.passes:
+        rows = report.regions if every else regions_that_matter(report.regions)
+        which = "" if len(rows) == len(report.regions) else f"; the {len(rows)} that matter most"
+        narrow = width < _WIDE and not every
+        tables.append(region_table(rows, f"regions: {title}{which}", narrow))
+    if report.passes and every:
         tables.append(pass_table(report.passes))
     return tables
 
@@ -62,14 +93,26 @@ def figure_table(figures: Sequence[Figure]) -> Table:
     return table
 
 
-def region_table(rows: Sequence[RegionRow], title: str) -> Table:
-    """One line for every region; the module path stands for the region where it is known."""
-    table = _table(title, ["region", "ops", "precision", "time", "float time", "loss", "reason"])
-    for row in rows:
-        loss = "" if row.loss is None else f"{row.loss:.4g}"
-        times = [show_seconds(row.seconds), show_seconds(row.float_seconds)]
-        cells = [row.module or row.region, row.ops, row.precision, *times, loss, row.reason]
-        table.add_row(*map(escape, cells))
+def region_table(rows: Sequence[RegionRow], title: str, narrow: bool = False) -> Table:
+    """One line for every region; the module path stands for the region where it is known.
+
+    Columns without any entry are left out; with `narrow`, float's time too: the reason has it.
+    """
+    cells = {
+        "region": [row.module or row.region for row in rows],
+        "ops": [row.ops for row in rows],
+        "precision": [row.precision for row in rows],
+        "time": [show_seconds(row.seconds) for row in rows],
+        "float time": [show_seconds(row.float_seconds) for row in rows],
+        "loss": ["" if row.loss is None else f"{row.loss:.4g}" for row in rows],
+        "reason": [row.reason for row in rows],
+    }
+    if narrow:
+        del cells["float time"]
+    filled = {name: column for name, column in cells.items() if any(column)}
+    table = _table(title, list(filled))
+    for row_cells in zip(*filled.values(), strict=True):
+        table.add_row(*map(escape, row_cells))
     return table
 
 
@@ -112,5 +155,8 @@ def _table(title: str, columns: Sequence[str]) -> Table:
     table = Table(title=title or None, box=SIMPLE_HEAD, title_justify="left", pad_edge=False)
     numeric = {"time", "float time", "loss", "edits", "number", "float", "compiled", "gain"}
     for column in columns:
-        table.add_column(column, justify="right" if column in numeric else "left")
+        most = _LONGEST_NAME if column in ("region", "ops") else None
+        justify: Literal["left", "right"] = "right" if column in numeric else "left"
+        cut = most is not None
+        table.add_column(column, justify=justify, max_width=most, no_wrap=cut)
     return table

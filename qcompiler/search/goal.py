@@ -96,7 +96,10 @@ class Goal:
 def _require_not_negative(name: str, value: object) -> None:
     if value is None or (isinstance(value, Real) and float(value) >= 0):
         return
-    raise ConfigurationError(f"{name} must be a number and not negative, it is {value!r}")
+    raise ConfigurationError(
+        f"{name} must be a number and not negative, it is {value!r}",
+        fix=f"give a number such as {name}=0.5, or leave it out",
+    )
 
 
 @dataclass(frozen=True, eq=False)

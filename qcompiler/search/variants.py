@@ -83,6 +83,8 @@ def variants_of(
     Raises:
         ConfigurationError: One that was given is no accuracy pass.
     """
+    if isinstance(given, str):
+        return (Variant(given),)
     if given is not None:
         return tuple(Variant(text) for text in given)
     listed = [Variant(text) for text in recipe.variants]

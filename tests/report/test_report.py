@@ -29,7 +29,7 @@ from qcompiler.report.report import (
     region_rows,
     worst_first,
 )
-from qcompiler.report.tables import show_bytes, show_seconds
+from qcompiler.report.tables import regions_that_matter, show_bytes, show_seconds
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_other_json_is_no_report(text: str) -> None:
 
 
 def test_text_shows_every_fact(report: Report) -> None:
-    text = report.text(width=140)
+    text = report.text(width=140, every=True)
     for part in (
         "file <model>.onnx → onnxruntime",
         "int8 is 1.9 times faster",
@@ -86,6 +86,28 @@ def test_text_shows_every_fact(report: Report) -> None:
         assert part in text
     assert "\x1b" not in text
     assert all(len(line) <= 140 for line in text.splitlines())
+
+
+def test_a_long_report_shows_the_regions_that_matter_and_where_the_rest_is() -> None:
+    rows = tuple(
+        RegionRow(f"r{i}", "Conv", "int8", seconds=1e-6 * (i % 7), reason="why") for i in range(40)
+    )
+    report = Report("file m.onnx", "t", regions=rows)
+    text = report.text(width=80)
+    assert len(text.splitlines()) < 25
+    shown = [row.region for row in rows if f" {row.region} " in text]
+    assert shown == [f"r{i}" for i in range(40) if i % 7 == 6 or i in (5, 12, 19, 26, 33)]
+    assert "30 more regions" in text
+    assert "loss" not in text  # nothing is known of it
+    whole = report.text(width=80, every=True)
+    assert all(f" {row.region} " in whole for row in rows)
+    assert "more regions" not in whole
+
+
+def test_regions_without_times_show_what_stays_float() -> None:
+    rows = [RegionRow(f"r{i}", "Conv", "float32" if i > 20 else "int8") for i in range(24)]
+    shown = [row.region for row in regions_that_matter(rows, 5)]
+    assert shown == ["r0", "r1", "r21", "r22", "r23"]
 
 
 class _Page(HTMLParser):
