@@ -198,7 +198,7 @@ def net() -> nn.Module:
 
 @pytest.fixture(scope="module")
 def models(net: nn.Module) -> dict[str, Any]:
-    file = io.BytesIO()
+    file: Any = io.BytesIO()
     torch.onnx.export(net, (IMAGES,), file, input_names=["x"], dynamo=False,
                       dynamic_axes={"x": {0: "n"}})  # fmt: skip
     return {"torch": net, "onnx": onnx.load_from_string(file.getvalue())}
