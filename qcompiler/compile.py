@@ -25,7 +25,7 @@ from qcompiler.execution.feeds import normalize_feed, surplus_of
 from qcompiler.execution.session import OrtSession
 from qcompiler.frontends.load import Dynamic, load
 from qcompiler.ir.diagnostics import Diagnostic, Severity
-from qcompiler.ir.plan import Plan
+from qcompiler.ir.plan import Plan, plan_of
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.pipeline.contract import PassContext, Progress, Silent
@@ -115,7 +115,7 @@ def compile(  # noqa: A001 - the project's one verb
         raise ConfigurationError(
             f"checkpoint must be a path, it is {checkpoint!r}", fix="give the path of a file"
         )
-    plan = _plan(plan)
+    plan = plan_of(plan)
     effort, asked = recipe_of(recipe), scheme_of(scheme)
     chosen = target_of(target)
     quiet = not (asked.is_auto and plan is None)
@@ -195,22 +195,6 @@ def _loaded(
         files = (*source.provenance.files, *(each.absolute() for each in calibration.files))
         source.provenance = replace(source.provenance, files=files)
     return source, feeds
-
-
-def _plan(given: Plan | Path | str | None) -> Plan | None:
-    """The plan, read if a path is given.
-
-    Raises:
-        ConfigurationError: It is something else, or the file is no plan.
-    """
-    if isinstance(given, str | Path):
-        return Plan.read(given)
-    if given is not None and not isinstance(given, Plan):
-        raise ConfigurationError(
-            f"plan must be a Plan or the path of one, it is {given!r}",
-            fix="give compiled.plan, or the file that it was written to",
-        )
-    return given
 
 
 def _has_static_islands(target: Target, overrides: object, plan: object) -> bool:

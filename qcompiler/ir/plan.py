@@ -177,3 +177,19 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"'{twice}' is given twice")
     return found
+
+
+def plan_of(given: Plan | Path | str | None) -> Plan | None:
+    """The plan, read if a path is given.
+
+    Raises:
+        ConfigurationError: It is something else, or the file is no plan.
+    """
+    if isinstance(given, str | Path):
+        return Plan.read(given)
+    if given is not None and not isinstance(given, Plan):
+        raise ConfigurationError(
+            f"plan must be a Plan or the path of one, it is {given!r}",
+            fix="give compiled.plan, or the file that it was written to",
+        )
+    return given
