@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from qcompiler.pipeline.pipeline import PipelineReport
 from qcompiler.report.report import Figure, Report, pass_rows, region_rows, worst_first
 from qcompiler.search.base import told
 from qcompiler.search.candidates import Candidate
+from qcompiler.search.explain import ops_outside
 from qcompiler.search.goal import Selection
 from qcompiler.target.contract import Artifact, KernelCount, Target
 from qcompiler.target.placement import lowered_regions
@@ -334,7 +334,7 @@ def _report(
     if target.evidence.model is not None:
         noted = f"times are modelled by {target.evidence.model}; nothing was timed"
         found.append(Diagnostic(Severity.INFO, "TIME00", noted))
-    found += _outside(selection, target)
+    found += ops_outside(selection.options, target.name)
     found += [each for report in reports for each in report.diagnostics]
     found += [each for options in selection.options for each in target.objections(options.region)]
     legal = target.legality(selection.program)
@@ -361,26 +361,6 @@ def _report(
         variants=tuple(map(told, selection.tried)),
         interrupted=selection.interrupted,
     )
-
-
-def _outside(selection: Selection, target: Target) -> list[Diagnostic]:
-    """Which ops are in no region, so that no row says why they are float."""
-    regions = [each.region for each in selection.options]
-    graph = regions[0].anchor.graph if regions else None
-    if graph is None:
-        return []
-    inside = {node for region in regions for node in region.nodes}
-    floats = [
-        node.op_type
-        for node in graph
-        if node not in inside
-        and any(each.dtype is not None and each.dtype.is_floating_point() for each in node.outputs)
-    ]
-    if not floats:
-        return []
-    listed = ", ".join(f"{count} {name}" for name, count in Counter(floats).most_common())
-    told = f"ops that {target.name} has no quantized form of run in float: {listed}"
-    return [Diagnostic(Severity.INFO, "REGION00", told)]
 
 
 _INTERRUPTED = "the search was interrupted: this is the best that was found until then"
