@@ -112,8 +112,7 @@ def compile(  # noqa: A001 - the project's one verb
     """
     started = time.perf_counter()
     if checkpoint is not None and not isinstance(checkpoint, (str, Path)):
-        what = f"checkpoint must be a path, it is {checkpoint!r}"
-        raise ConfigurationError(what, fix="give the path of a file")
+        raise ConfigurationError(f"checkpoint is {checkpoint!r}", fix="give the path of a file")
     effort, asked, plan = recipe_of(recipe), scheme_of(scheme), plan_of(plan)
     chosen = target_of(target)
     quiet = not (asked.is_auto and plan is None)
