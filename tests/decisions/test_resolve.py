@@ -134,6 +134,18 @@ def test_one_value_is_read_in_two_storage_types() -> None:
     }  # fmt: skip
 
 
+def test_a_form_that_no_pass_writes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would be planned and named, and run in float."""
+    from qcompiler.search.placing import place
+
+    program = calibrated()
+    options, plan = options_of(program), planned(one="int8")
+    place(program, OnnxRuntime(1), options, plan)
+    monkeypatch.setattr(OnnxRuntime, "placement", "insert-qdq")
+    with pytest.raises(LegalityError, match="its weight stays float"):
+        place(program, OnnxRuntime(1), options, plan)
+
+
 def test_regions_are_found_and_constraints_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Writing a candidate finds no region: what was decided is read from the record."""
     from qcompiler.search.placing import place
