@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -36,6 +37,12 @@ StandIn = Literal["auto", "onnxruntime", "openvino"]
 _COMPILED = {"int8": "Int8", "fp8": "FP8", "int4-weights": "Int4"}
 _LOWEST = {"int8": 75, "fp8": 89, "int4-weights": 80}
 _BLOCKS = (64, 128)
+
+
+_BASES: Mapping[str, tuple[ir.DataType, ...]] = {
+    "float32": (), "fp16": (ir.DataType.FLOAT16,), "bf16": (ir.DataType.BFLOAT16,),
+}  # fmt: skip
+"""Coarser types than float32 in which everything that is not quantized is computed, by base."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,7 @@ class TensorRT(Target):
             raise ConfigurationError(
                 f"TensorRT has no precision {self.precision!r}", fix=f"one of {list(_COMPILED)}"
             )
-        if self.base not in ("float32", "fp16", "bf16"):
+        if self.base not in _BASES:
             raise ConfigurationError(f"{self.base!r} is no base type of TensorRT")
         require_whole(self.name, "compute_capability", self.compute_capability, 1, 999)
         if self.compute_capability < _LOWEST[self.precision]:
@@ -108,6 +115,10 @@ class TensorRT(Target):
         """The model of the GPU, None for a compute capability without one."""
         gpu = GPUS.get(self.compute_capability)
         return None if gpu is None else Roofline(gpu, self.base)
+
+    @property
+    def floats(self) -> tuple[ir.DataType, ...]:
+        return _BASES[self.base]
 
     @property
     def evidence(self) -> Evidence:

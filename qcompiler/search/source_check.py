@@ -8,7 +8,7 @@ again, and on inputs shaken in their last bits, to see whether it determines its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -206,7 +206,7 @@ class SourceCheck:
         count = len(found)
         slices = [each.first(count) for each in self._slices]
         losses = _losses(self._wanted[:count], found, slices)
-        limit = rounding(self.program)
+        limit = rounding(self.program, self.target.floats)
         worst: tuple[str, float] | None = None
         names = self.program.signature.output_names
         for name, loss, each in zip(names, losses, slices, strict=False):
@@ -223,7 +223,7 @@ class SourceCheck:
         assert self._wanted is not None
         assert self.source is not None
         again = [list(self.source.run(feed)) for feed in self.feeds]
-        if _loss(self._wanted, again, self._slices) > rounding(self.program):
+        if _loss(self._wanted, again, self._slices) > rounding(self.program, self.target.floats):
             return "the source gives other results at every run"
         try:
             shaken = [list(self.source.run(_shaken(feed))) for feed in self.feeds]
@@ -277,9 +277,14 @@ def _sizes(feed: Feed) -> str:
     return ", ".join(f"'{name}' {list(array.shape)}" for name, array in arrays_of(feed))
 
 
-def rounding(program: Program) -> float:
-    """Noise-to-signal ratio up to which two float runs of a program count as equal."""
-    kinds = {value.dtype for value in program.graph.initializers.values()}
+def rounding(program: Program, floats: Collection[ir.DataType] = ()) -> float:
+    """Noise-to-signal ratio up to which two float runs of a program count as equal.
+
+    Args:
+        program: What is run.
+        floats: Coarser types that the target computes floats in.
+    """
+    kinds = set(floats) | {value.dtype for value in program.graph.initializers.values()}
     kinds |= set(program.provenance.computed)
     kinds |= {output.dtype for node in all_nodes(program.model) for output in node.outputs}
     coarse = max((_COARSE.get(kind, 0.0) for kind in kinds if kind is not None), default=0.0)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy.typing as npt
+import onnx_ir as ir
 
 from qcompiler.errors import ArtifactError
 from qcompiler.ir.diagnostics import Diagnostic, Severity
@@ -208,6 +209,11 @@ class Target(ABC):
     def preferred(self) -> str:
         """Precision that the scheme `auto` takes where nothing can be measured."""
         return "int8"
+
+    @property
+    def floats(self) -> tuple[ir.DataType, ...]:
+        """Coarser types than the model's in which the target computes float values."""
+        return ()
 
     @property
     def evidence(self) -> Evidence:
