@@ -16,7 +16,7 @@ import onnx_ir as ir
 from qcompiler.ir.indices import size_values
 from qcompiler.ir.optraits import activation_positions, bias_of, traits, weight_of
 from qcompiler.ir.program import Program
-from qcompiler.ir.walk import all_graphs, is_op, is_stored, rank, sole_user
+from qcompiler.ir.walk import all_graphs, is_op, is_stored, rank, sole_user, values_of_constants
 
 
 class Stage(Enum):
@@ -116,18 +116,21 @@ class Region:
 def find_regions(program: Program, patterns: Sequence[RegionPattern]) -> list[Region]:
     """All regions of the program, subgraphs included, in graph order; each node in one at most.
 
-    Arithmetic on sizes and indices is none: see `size_values`.
+    Arithmetic on sizes and indices is none (see `size_values`), nor what follows from constants
+    alone: engines compute that when they load a model.
     """
     table: Mapping[str, RegionPattern] = {pattern.anchor: pattern for pattern in patterns}
     taken: set[ir.Node] = set()
-    sizes = size_values(program)
+    sizes, stored = size_values(program), values_of_constants(program.model)
     regions = []
     for graph in all_graphs(program.model):
         for node in graph:
             if node in taken or not is_op(node, *table):
                 continue
             region = _grow(node, table[node.op_type], taken)
-            if region is not None and region.output not in sizes:
+            if region is None or region.output in sizes:
+                continue
+            if not region.activations or any(o.value not in stored for o in region.activations):
                 taken.update(region.nodes)
                 regions.append(region)
     return regions

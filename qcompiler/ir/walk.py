@@ -195,6 +195,25 @@ def is_stored(value: ir.Value | None) -> bool:
     return False
 
 
+_RANDOM = frozenset(
+    {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli",
+     "Multinomial", "Dropout"}
+)  # fmt: skip
+
+
+def values_of_constants(model: ir.Model) -> set[ir.Value]:
+    """Results of nodes that read nothing but constants and such results. O(nodes)."""
+    found: set[ir.Value] = set()
+    for graph in all_graphs(model):
+        for node in graph:
+            operands = [value for value in node.inputs if value is not None]
+            if not operands or node.op_type in _RANDOM or any(True for _ in bodies(node)):
+                continue
+            if all(value in found or is_constant(value) for value in operands):
+                found.update(node.outputs)
+    return found
+
+
 def scalar(value: ir.Value | None) -> float | None:
     """The number in a constant with one element, else None."""
     array = constant(value)

@@ -79,6 +79,10 @@ class Proof:
         }
 
 
+GAIN = 0.99
+"""Time of float that quantization has to stay below: for nothing, no accuracy is given away."""
+
+
 def choose(
     objective: Objective,
     finalists: Mapping[str, Candidate],
@@ -88,7 +92,8 @@ def choose(
 ) -> str:
     """The contender with the lowest score; float if none has a lower one than float.
 
-    None is slower than float, unless time is no part of the objective. Size is that of the file.
+    None is slower than float, unless time is no part of the objective; where time is all of it,
+    what is quantized has to gain one percent. Size is that of the file.
 
     Args:
         objective: What is minimised.
@@ -99,7 +104,9 @@ def choose(
     """
     scores = {"float": 1.0}
     for name, each in finalists.items():
-        if objective.weight(LATENCY) and latencies[name].ratio >= 1.0:
+        only_time = not (objective.weight(SIZE) or objective.weight(ENERGY))
+        bar = GAIN if only_time and each.quantized else 1.0
+        if objective.weight(LATENCY) and latencies[name].ratio >= bar:
             continue
         ratios = {ENERGY: prints.ratio(ENERGY, each.plan.precisions)}
         if objective.weight(SIZE):

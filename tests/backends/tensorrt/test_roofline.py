@@ -17,6 +17,7 @@ from qcompiler.backends.tensorrt.target import TensorRT
 from qcompiler.errors import ConfigurationError
 from qcompiler.frontends import load
 from qcompiler.ir.program import Program
+from qcompiler.ir.text import from_text
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
 
@@ -175,3 +176,12 @@ def test_every_gpu_names_its_source_and_is_faster_in_fewer_bits(capability: int)
 def test_a_gpu_without_bandwidth_is_refused() -> None:
     with pytest.raises(ConfigurationError):
         Gpu("none", 1, 1, 1, 1, 1, 0, "none")
+
+
+def test_what_gains_nothing_by_the_model_stays_float() -> None:
+    """Four weights: the launch of the kernel is all there is, in int8 as in float."""
+    source = from_text("g (float[2,4] x) => (float[2,4] y) <float[4,4] w> { y = MatMul(x, w) }")
+    rng = np.random.default_rng(0)
+    feeds = [{"x": rng.standard_normal((2, 4)).astype(np.float32)} for _ in range(4)]
+    compiled = qc.compile(source, "tensorrt", feeds, recipe="fast")
+    assert set(compiled.plan.precisions.values()) == {"float32"}
