@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 METHOD = "qcompiler"
 """Constant method of the `.pte` that returns the record: JSON as uint8."""
 _VERSION = 1
+_SEAL, _DIGEST_BYTES = b"QCPTE1", 16
+_SEAL_BYTES = len(_SEAL) + _DIGEST_BYTES
 _AGAIN = "save it again with Compiled.save"
 
 
@@ -52,10 +55,11 @@ class PteArtifact(Artifact):
 
     @property
     def nbytes(self) -> int:
-        return len(self._session.pte)
+        return len(self._session.pte) + _SEAL_BYTES
 
     def save(self, path: Path) -> None:
-        replace_file(path, lambda new: new.write_bytes(self._session.pte))
+        content = self._session.pte + _seal(self._session.pte)
+        replace_file(path, lambda new: new.write_bytes(content))
 
 
 class RestoredArtifact(PteArtifact):
@@ -73,6 +77,29 @@ class RestoredArtifact(PteArtifact):
         return KernelCount(tuple(kept["integer"]), kept["missed"], kept["ops"])
 
 
+def _seal(pte: bytes) -> bytes:
+    """What stands behind the program: ExecuTorch reads no further than its own sizes say."""
+    return _SEAL + hashlib.blake2b(pte, digest_size=_DIGEST_BYTES).digest()
+
+
+def _unsealed(content: bytes, path: Path) -> bytes:
+    """The program; ExecuTorch ends the process on some damaged ones, so it is asked for none.
+
+    Raises:
+        ArtifactError: Another tool's file, or one whose bytes are not those that were written.
+    """
+    pte, seal = content[:-_SEAL_BYTES], content[-_SEAL_BYTES:]
+    if not seal.startswith(_SEAL):
+        raise ArtifactError(
+            f"{path} was not written by qcompiler, or is cut off",
+            why="its digest is not at its end",
+            fix="run it with executorch.runtime, or save it again with Compiled.save",
+        )
+    if seal != _seal(pte):
+        raise ArtifactError(f"{path} is damaged", why="its digest is another one", fix=_AGAIN)
+    return pte
+
+
 def read(path: Path) -> tuple[bytes, dict[str, Any]]:
     """The file's bytes and its record.
 
@@ -82,7 +109,7 @@ def read(path: Path) -> tuple[bytes, dict[str, Any]]:
     from qcompiler.backends.executorch.runtime import load_program
 
     try:
-        pte = path.read_bytes()
+        pte = _unsealed(path.read_bytes(), path)
         program = load_program(pte)
     except (OSError, LoweringError) as error:
         raise ArtifactError(f"cannot read {path}", why=str(error), fix=_AGAIN) from error

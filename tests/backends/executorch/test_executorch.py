@@ -81,6 +81,17 @@ class TestExecuTorch(TargetContract):
         with pytest.raises(ArtifactError):
             load_compiled(path)
 
+    def test_no_changed_byte_reaches_the_engine(self, compiled: Compiled, tmp_path: Path) -> None:
+        """ExecuTorch ends the process on some damaged programs."""
+        path = compiled.save(tmp_path / "m.pte")
+        content = path.read_bytes()
+        for place in np.random.default_rng(0).integers(0, len(content), 20):
+            changed = bytearray(content)
+            changed[place] ^= 1
+            path.write_bytes(changed)
+            with pytest.raises(ArtifactError, match=r"damaged|was not written"):
+                load_compiled(path)
+
     def test_a_profile_finds_every_product(self, compiled: Compiled) -> None:
         pytest.importorskip("pandas")  # ExecuTorch's reader of traces imports it
         sample = compiled.artifact.profile([{"x": images(16, 1)}])
