@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -105,14 +106,25 @@ def _from_modules(names: Sequence[str]) -> Iterator[Case]:
 
 @cache
 def _from_module(name: str) -> tuple[Case, ...]:
-    """What a module of `onnx.backend.test.case.node` adds to the list there when it is imported."""
-    from onnx.backend.test.case.node import _NodeTestCases as listed
+    """What a module of `onnx.backend.test.case.node` adds to the list there when it is imported.
 
-    before = len(listed)
+    One that somebody imported before is read once more, and the list left as it was.
+    """
+    import onnx.backend.test.case.node as package
+
+    listed, names = package._NodeTestCases, dict(package._existing_names)
+    before, known = len(listed), sys.modules.pop(name, None)
+    if known is not None:
+        package._existing_names.clear()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # overflows in the expected values' own arithmetic
         importlib.import_module(name)
-    return tuple(_from_memory(made) for made in listed[before:])
+    made = tuple(_from_memory(each) for each in listed[before:])
+    if known is not None:
+        sys.modules[name] = known
+        package._existing_names.update(names)
+        del listed[before:]
+    return made
 
 
 def _from_memory(made: TestCase) -> Case:

@@ -163,6 +163,7 @@ def test_every_scheme_offers_forms_or_says_why_not(
 
 
 def test_what_no_region_can_take_is_refused_with_reasons() -> None:
+    pytest.importorskip("openvino")
     small = "g (float[2,8] x) => (float[2,8] y) <float[8,8] w> { [mm] y = MatMul(x, w) }"
     for scheme in ("int16", "fp8", "int2-weights", "fp8-e5m2-weights"):
         with pytest.raises((LegalityError, CalibrationError)) as raised:
