@@ -95,7 +95,7 @@ def variants_of(
 def _registered(recipe: str) -> list[Variant]:
     """Accuracy passes that ask to be tried by this recipe; one that does not load is left out."""
     found = []
-    for name in registry.passes():
+    for name in registry.PASSES.names():
         try:
             cls = registry.find_pass(name)
         except RegistryError:
