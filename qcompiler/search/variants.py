@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 from qcompiler.config import Recipe
@@ -37,7 +38,7 @@ class Variant:
     text: str
 
     def __post_init__(self) -> None:
-        passes = Pipeline.parse(self.text).passes
+        passes = self._passes
         if len(passes) != 1 or passes[0].stage is None:
             raise ConfigurationError(
                 f"'{self.text}' is no variant",
@@ -45,9 +46,13 @@ class Variant:
                 fix="`qcompiler.pipeline.contract.Stage` says what the stages are",
             )
 
+    @cached_property
+    def _passes(self) -> tuple[Pass, ...]:
+        return Pipeline.parse(self.text).passes
+
     @property
     def accuracy(self) -> Pass:
-        return Pipeline.parse(self.text).passes[0]
+        return self._passes[0]
 
     @property
     def stage(self) -> Stage:
