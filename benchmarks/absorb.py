@@ -25,7 +25,7 @@ from benchmarks.models import Feed, from_zoo
 from benchmarks.peers import static
 from examples.digits.data import ONNX_FILE, load_digits
 from qcompiler.execution.timing import compare_latency
-from qcompiler.search.loss import noise_to_signal, sqnr_db
+from qcompiler.measurement.loss import noise_to_signal, sqnr_db
 
 TARGETS = ("tensorrt", "openvino", "onnxruntime")
 

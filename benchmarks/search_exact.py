@@ -21,18 +21,18 @@ from onnx import TensorProto, helper, numpy_helper
 import qcompiler as qc
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.calibration.keeper import Keeper
+from qcompiler.choices.assignment import Costs, assign
+from qcompiler.choices.cost import CostModel, elements_per_run, uniform_trials
 from qcompiler.config import FLOAT_PIPELINE
 from qcompiler.decisions.forms import Options, region_options
 from qcompiler.execution.timing import compare_latency
 from qcompiler.frontends import load
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.regions import Region
+from qcompiler.measurement.candidates import Workshop
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.quantization.qspace import U8_AFFINE
-from qcompiler.search.assignment import Costs, assign
-from qcompiler.search.candidates import Workshop
-from qcompiler.search.cost import CostModel, elements_per_run, uniform_trials
 from qcompiler.target.capability import Implementation
 
 

@@ -20,20 +20,20 @@ from scipy.stats import spearmanr
 from benchmarks.models import Model, from_packages, from_zoo
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.calibration.keeper import Keeper
+from qcompiler.choices.cost import uniform_trials
+from qcompiler.choices.prediction import LossModel
+from qcompiler.choices.sensitivity import FLOOR, measure_sensitivity
 from qcompiler.config import FLOAT_PIPELINE, RECIPES
 from qcompiler.decisions.forms import region_options
 from qcompiler.frontends import load
+from qcompiler.measurement.candidates import Workshop
+from qcompiler.measurement.gates import gate_model
+from qcompiler.measurement.loss import Judge
+from qcompiler.measurement.probing import Prober
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
-from qcompiler.search.candidates import Workshop
-from qcompiler.search.cost import uniform_trials
-from qcompiler.search.gates import gate_model
 from qcompiler.search.goal import DEFAULT_NSR
 from qcompiler.search.loop import PROBE_FEEDS
-from qcompiler.search.loss import Judge
-from qcompiler.search.prediction import LossModel
-from qcompiler.search.probing import Prober
-from qcompiler.search.sensitivity import FLOOR, measure_sensitivity
 
 NAMES = ("mobilenet_v2", "resnet18_mnist", "minilm_l6", "ppocr_v4_rec")
 _NOTHING = 1e-9

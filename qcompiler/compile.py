@@ -28,16 +28,16 @@ from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.plan import Plan, plan_of
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
+from qcompiler.measurement.baseline import baseline_of, told_of_float_form
+from qcompiler.measurement.data_check import data_findings
+from qcompiler.measurement.scoring import Evaluate
+from qcompiler.measurement.source_check import Run, SourceCheck, reference_of, with_other_batch
+from qcompiler.measurement.variants import Variant, ask, variants_of
 from qcompiler.pipeline.contract import PassContext, Progress, Silent
 from qcompiler.pipeline.pipeline import Pipeline, PipelineReport
 from qcompiler.pipeline.targets import target_of
 from qcompiler.report.progress import TerminalProgress
-from qcompiler.search.baseline import baseline_of, told_of_float_form
-from qcompiler.search.data_check import data_findings
-from qcompiler.search.scoring import Evaluate
 from qcompiler.search.select import Goal, Samples, Selection, select
-from qcompiler.search.source_check import Run, SourceCheck, reference_of, with_other_batch
-from qcompiler.search.variants import Variant, ask, variants_of
 from qcompiler.target.contract import Artifact, Target
 
 

@@ -20,11 +20,11 @@ from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.ir.signature import Feed, is_tensor
+from qcompiler.measurement.candidates import Candidate
 from qcompiler.pipeline import registry
 from qcompiler.pipeline.pipeline import PipelineReport
 from qcompiler.report.report import Figure, Report, pass_rows, region_rows, worst_first
 from qcompiler.search.base import told
-from qcompiler.search.candidates import Candidate
 from qcompiler.search.explain import ops_outside
 from qcompiler.search.goal import Selection
 from qcompiler.target.contract import Artifact, KernelCount, Target

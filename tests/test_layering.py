@@ -21,7 +21,7 @@ FOLDERS = {"qcompiler": "qcompiler", "passes": "qcompiler.passes", "backends": "
 LAYERS = (
     "version", "printable", "errors", "files", "quantization", "ir", "statistics",
     "frontends", "target", "decisions", "config", "execution", "lowering", "pipeline",
-    "calibration", "search", "report",
+    "calibration", "measurement", "choices", "search", "report",
     "passes", "backends", "compiled", "compile", "lint", "compare", "why", "console", "arguments",
     "command_options", "cli", "__main__",
 )  # fmt: skip
@@ -42,7 +42,12 @@ TORCH_AT_TOP = (
     "qcompiler.backends.executorch.partitioned",
     "qcompiler.backends.executorch.sizes",
 )
-NETWORKX = ("qcompiler.ir.*", "qcompiler.search.*", "qcompiler.decisions.scale_groups")
+NETWORKX = (
+    "qcompiler.ir.*",
+    "qcompiler.choices.*",
+    "qcompiler.measurement.*",
+    "qcompiler.decisions.scale_groups",
+)
 # One class per quantized engine of torch: thin files over a shared folder.
 TORCH_FAMILY = {"fbgemm", "onednn", "qnnpack", "x86", "torch_engines"}
 CONCRETE = ("qcompiler.passes.", "qcompiler.backends.")

@@ -8,12 +8,12 @@ from qcompiler.decisions.forms import broken_weights, denials
 from qcompiler.errors import LegalityError, LossError, LoweringError, QCompilerError
 from qcompiler.ir.origin import describe
 from qcompiler.ir.plan import FLOAT, Plan
+from qcompiler.measurement.candidates import Candidate, Workshop, failure
+from qcompiler.measurement.loss import sqnr_db
+from qcompiler.measurement.variants import Variant
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
-from qcompiler.search.candidates import Candidate, Workshop, failure
 from qcompiler.search.goal import Goal
-from qcompiler.search.loss import sqnr_db
-from qcompiler.search.variants import Variant
 from qcompiler.target.constraints import has_elements
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from qcompiler.choices.cost import uniform_trials
 from qcompiler.decisions.forms import Options, region_options
 from qcompiler.ir.program import Program
+from qcompiler.measurement.candidates import Workshop
+from qcompiler.measurement.loss import Judge, sqnr_db
+from qcompiler.measurement.variants import Tried, Variant, keep_if_better, with_base
 from qcompiler.pipeline.contract import Stage
-from qcompiler.search.candidates import Workshop
-from qcompiler.search.cost import uniform_trials
 from qcompiler.search.goal import Goal, Samples
-from qcompiler.search.loss import Judge, sqnr_db
-from qcompiler.search.variants import Tried, Variant, keep_if_better, with_base
 from qcompiler.target.contract import Target
 
 

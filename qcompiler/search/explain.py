@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+from qcompiler.choices.cost import CostModel
+from qcompiler.choices.prediction import LossModel
 from qcompiler.decisions.forms import Options
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.plan import FLOAT, Plan
-from qcompiler.search.cost import CostModel
-from qcompiler.search.prediction import LossModel
 
 
 def explained(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Real
 
+from qcompiler.choices.objective import Objective
 from qcompiler.config import Scheme
 from qcompiler.decisions.forms import Options
 from qcompiler.errors import ConfigurationError
@@ -14,10 +15,9 @@ from qcompiler.ir.diagnostics import Diagnostic
 from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
-from qcompiler.search.candidates import Candidate
-from qcompiler.search.objective import Objective
-from qcompiler.search.scoring import Evaluate
-from qcompiler.search.variants import Tried, Variant
+from qcompiler.measurement.candidates import Candidate
+from qcompiler.measurement.scoring import Evaluate
+from qcompiler.measurement.variants import Tried, Variant
 from qcompiler.target.contract import Artifact
 
 DEFAULT_NSR = 0.0075

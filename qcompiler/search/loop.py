@@ -15,21 +15,21 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
+from qcompiler.choices.assignment import Assignment, Costs, assign
+from qcompiler.choices.bounds import LossBound
+from qcompiler.choices.cost import CostModel, fastest, uniform_trials
+from qcompiler.choices.objective import ENERGY, SIZE, Footprint, Objective
+from qcompiler.choices.prediction import LossModel
+from qcompiler.choices.sensitivity import FLOOR, LEAST, measure_sensitivity
 from qcompiler.errors import ConfigurationError, QCompilerError
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.signature import Feed
+from qcompiler.measurement.cache import CostCache, signatures
+from qcompiler.measurement.candidates import Candidate, Workshop, failure
+from qcompiler.measurement.gates import Gate, GateModel, passed_on
+from qcompiler.measurement.loss import sqnr_db
+from qcompiler.measurement.probing import Prober
 from qcompiler.pipeline.contract import Progress, Silent
-from qcompiler.search.assignment import Assignment, Costs, assign
-from qcompiler.search.bounds import LossBound
-from qcompiler.search.cache import CostCache, signatures
-from qcompiler.search.candidates import Candidate, Workshop, failure
-from qcompiler.search.cost import CostModel, fastest, uniform_trials
-from qcompiler.search.gates import Gate, GateModel, passed_on
-from qcompiler.search.loss import sqnr_db
-from qcompiler.search.objective import ENERGY, SIZE, Footprint, Objective
-from qcompiler.search.prediction import LossModel
-from qcompiler.search.probing import Prober
-from qcompiler.search.sensitivity import FLOOR, LEAST, measure_sensitivity
 from qcompiler.search.state import Limits, SearchState
 
 Accept = Callable[[Candidate], bool]

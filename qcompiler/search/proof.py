@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from qcompiler.choices.objective import ENERGY, LATENCY, SIZE, Footprint, Objective
 from qcompiler.execution.timing import Latency, compare_latency
 from qcompiler.ir.signature import Feed
-from qcompiler.search.candidates import Candidate, Workshop
-from qcompiler.search.objective import ENERGY, LATENCY, SIZE, Footprint, Objective
+from qcompiler.measurement.candidates import Candidate, Workshop
 from qcompiler.target.contract import Artifact
 
 REWRITTEN = "rewritten float"

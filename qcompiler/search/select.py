@@ -8,21 +8,26 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
 
+from qcompiler.choices.cost import CostModel, elements_per_run, uniform_trials
+from qcompiler.choices.objective import Objective, footprint
 from qcompiler.config import Recipe
 from qcompiler.decisions.forms import broken_weights, region_options
 from qcompiler.decisions.placement import ValueKey
 from qcompiler.decisions.resolve import resolve
 from qcompiler.execution.timing import Latency
 from qcompiler.ir.program import Program
+from qcompiler.measurement.cache import CostCache
+from qcompiler.measurement.candidates import Candidate, Workshop
+from qcompiler.measurement.gates import GateModel, gate_model
+from qcompiler.measurement.loss import Judge, sqnr_db
+from qcompiler.measurement.pace import Pace
+from qcompiler.measurement.parts import output_slices
+from qcompiler.measurement.scoring import Scorer
 from qcompiler.pipeline.contract import Progress, Stage
 from qcompiler.quantization.qspace import QParams
 from qcompiler.search.asked import asked_plan, built, over_bound, over_score
 from qcompiler.search.base import Base, chosen_base
-from qcompiler.search.cache import CostCache
-from qcompiler.search.candidates import Candidate, Workshop
-from qcompiler.search.cost import CostModel, elements_per_run, uniform_trials
 from qcompiler.search.explain import explained
-from qcompiler.search.gates import GateModel, gate_model
 from qcompiler.search.goal import (
     DEFAULT_NSR,
     DEFAULT_SCORE_LOSS,
@@ -32,12 +37,7 @@ from qcompiler.search.goal import (
     Selection,
 )
 from qcompiler.search.loop import Search
-from qcompiler.search.loss import Judge, sqnr_db
-from qcompiler.search.objective import Objective, footprint
-from qcompiler.search.pace import Pace
-from qcompiler.search.parts import output_slices
 from qcompiler.search.proof import PROFILE_FEEDS, REWRITTEN, Proof, choose
-from qcompiler.search.scoring import Scorer
 from qcompiler.search.state import Limits
 from qcompiler.target.contract import Artifact, Target
 

@@ -6,8 +6,8 @@ import math
 import time
 from dataclasses import dataclass, field
 
-from qcompiler.search.candidates import Candidate
-from qcompiler.search.prediction import LossModel
+from qcompiler.choices.prediction import LossModel
+from qcompiler.measurement.candidates import Candidate
 
 
 @dataclass(frozen=True)

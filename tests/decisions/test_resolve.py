@@ -136,7 +136,7 @@ def test_one_value_is_read_in_two_storage_types() -> None:
 
 def test_a_form_that_no_pass_writes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else it would be planned and named, and run in float."""
-    from qcompiler.search.placing import place
+    from qcompiler.measurement.placing import place
 
     program = calibrated()
     options, plan = options_of(program), planned(one="int8")
@@ -148,7 +148,7 @@ def test_a_form_that_no_pass_writes_is_refused(monkeypatch: pytest.MonkeyPatch) 
 
 def test_regions_are_found_and_constraints_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Writing a candidate finds no region: what was decided is read from the record."""
-    from qcompiler.search.placing import place
+    from qcompiler.measurement.placing import place
 
     program = calibrated()
     options = options_of(program)

@@ -12,15 +12,15 @@ from qcompiler.errors import ConfigurationError
 from qcompiler.ir.plan import Choice, Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.text import from_text
+from qcompiler.measurement.loss import Judge
+from qcompiler.measurement.placing import place
+from qcompiler.measurement.variants import Variant
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.quantization.observers import make_observer, reinterpreted
 from qcompiler.quantization.qspace import U8_AFFINE
 from qcompiler.search.base import chosen_base
 from qcompiler.search.goal import Goal, Samples
-from qcompiler.search.loss import Judge
-from qcompiler.search.placing import place
-from qcompiler.search.variants import Variant
 
 TEXT = """g (float[N,4,8,8] x) => (float[N,4,8,8] y) <float[4,4,1,1] w>
 { [product] y = Conv(x, w) }"""

@@ -19,6 +19,9 @@ import pytest
 
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.calibration.keeper import Keeper
+from qcompiler.choices.cost import CostModel, elements_per_run, uniform_trials
+from qcompiler.choices.objective import Objective, footprint
+from qcompiler.choices.prediction import LossModel
 from qcompiler.config import FLOAT_PIPELINE
 from qcompiler.decisions.forms import Options, region_options
 from qcompiler.errors import LoweringError
@@ -27,17 +30,14 @@ from qcompiler.frontends import load
 from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
+from qcompiler.measurement.candidates import Candidate, Workshop
+from qcompiler.measurement.evaluation import plan_loss, plan_losses
+from qcompiler.measurement.gates import FLAGS, Gate, GateModel, gate_model
+from qcompiler.measurement.loss import Judge, noise_to_signal
+from qcompiler.measurement.probing import Prober
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
-from qcompiler.search.candidates import Candidate, Workshop
-from qcompiler.search.cost import CostModel, elements_per_run, uniform_trials
-from qcompiler.search.evaluation import plan_loss, plan_losses
-from qcompiler.search.gates import FLAGS, Gate, GateModel, gate_model
 from qcompiler.search.loop import Search
-from qcompiler.search.loss import Judge, noise_to_signal
-from qcompiler.search.objective import Objective, footprint
-from qcompiler.search.prediction import LossModel
-from qcompiler.search.probing import Prober
 from qcompiler.search.state import Limits, SearchState
 from qcompiler.target.contract import CostSample
 

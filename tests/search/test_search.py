@@ -15,17 +15,17 @@ import pytest
 
 import qcompiler as qc
 from qcompiler.backends.onnxruntime.artifact import OrtArtifact
+from qcompiler.choices.objective import Objective
+from qcompiler.choices.quiet import quiet_stdout
+from qcompiler.choices.sensitivity import LEAST, gate_groups, measure_each, split_groups
 from qcompiler.config import Recipe
 from qcompiler.errors import ConfigurationError
 from qcompiler.execution.timing import Latency
 from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.signature import Feed
-from qcompiler.search.gates import VALUE, WEIGHT, Gate
-from qcompiler.search.objective import Objective
-from qcompiler.search.pace import Pace
-from qcompiler.search.probing import Prober
-from qcompiler.search.quiet import quiet_stdout
-from qcompiler.search.sensitivity import LEAST, gate_groups, measure_each, split_groups
+from qcompiler.measurement.gates import VALUE, WEIGHT, Gate
+from qcompiler.measurement.pace import Pace
+from qcompiler.measurement.probing import Prober
 from qcompiler.target.contract import CostSample
 
 Run = Callable[[Feed], Sequence[Any]]

@@ -9,8 +9,8 @@ import qcompiler as qc
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.errors import LegalityError
 from qcompiler.ir.text import from_text
+from qcompiler.measurement.loss import noise_to_signal
 from qcompiler.search.goal import DEFAULT_NSR
-from qcompiler.search.loss import noise_to_signal
 from tests.oracle import in_float
 
 NETS = {

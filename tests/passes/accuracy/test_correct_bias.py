@@ -18,14 +18,14 @@ from qcompiler.ir.program import Program, Property
 from qcompiler.ir.text import from_text
 from qcompiler.ir.verifier import verify
 from qcompiler.ir.walk import constant, is_op
+from qcompiler.measurement.candidates import Workshop
+from qcompiler.measurement.loss import Judge
+from qcompiler.measurement.placing import place
+from qcompiler.measurement.variants import Variant
 from qcompiler.passes.accuracy.correct_bias import CorrectBias
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.pipeline.registry import find_target
-from qcompiler.search.candidates import Workshop
-from qcompiler.search.loss import Judge
-from qcompiler.search.placing import place
-from qcompiler.search.variants import Variant
 
 Array = npt.NDArray[Any]
 

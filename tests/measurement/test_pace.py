@@ -11,7 +11,7 @@ import pytest
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.frontends import load
 from qcompiler.ir.signature import Feed
-from qcompiler.search.pace import Pace
+from qcompiler.measurement.pace import Pace
 from qcompiler.target.contract import CostSample
 
 

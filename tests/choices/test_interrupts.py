@@ -14,14 +14,15 @@ from typing import Any
 
 import pytest
 
-from qcompiler.search.interrupts import interruptible
+from qcompiler.choices.interrupts import interruptible
 
 # The child says where it is, and stays there until the signal comes (or fails after a minute).
 _CHILD = r"""
 import json, sys, threading, time
 import numpy as np
 import qcompiler as qc
-from qcompiler.search import assignment, base, loop, proof
+from qcompiler.choices import assignment
+from qcompiler.search import base, loop, proof
 
 def stuck(*args, **kwargs):
     sys.stderr.write("here\n")

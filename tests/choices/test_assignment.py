@@ -11,15 +11,15 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
+from qcompiler.choices.assignment import Costs, assign
 from qcompiler.decisions.forms import Options, region_options
 from qcompiler.errors import ConfigurationError
 from qcompiler.frontends import load
 from qcompiler.ir.plan import FLOAT
+from qcompiler.measurement.gates import passed_on
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.quantization.qspace import U16_AFFINE, QSpace
-from qcompiler.search.assignment import Costs, assign
-from qcompiler.search.gates import passed_on
 from qcompiler.target.capability import Implementation
 
 Plan = Mapping[str, str]

@@ -19,14 +19,14 @@ import onnx_ir as ir
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
+from qcompiler.choices.interrupts import interruptible
+from qcompiler.choices.quiet import quiet_stdout
 from qcompiler.decisions.forms import Options
 from qcompiler.decisions.placement import ValueKey
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.regions import region_of
 from qcompiler.ir.walk import uses
-from qcompiler.search.interrupts import interruptible
-from qcompiler.search.quiet import quiet_stdout
 from qcompiler.target.capability import Implementation
 
 _GAP = 1e-4

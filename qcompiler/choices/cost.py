@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
+from qcompiler.choices.assignment import Costs
+from qcompiler.choices.objective import ENERGY, LATENCY, SIZE, Footprint, Objective
+from qcompiler.choices.prediction import LossModel
 from qcompiler.decisions.forms import Options
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.program import Program
-from qcompiler.search.assignment import Costs
-from qcompiler.search.cache import CostCache
-from qcompiler.search.candidates import Candidate
-from qcompiler.search.objective import ENERGY, LATENCY, SIZE, Footprint, Objective
-from qcompiler.search.prediction import LossModel
+from qcompiler.measurement.cache import CostCache
+from qcompiler.measurement.candidates import Candidate
 from qcompiler.target.contract import ConversionCost, CostSample
 
 Offers = Sequence[tuple[str, str]]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qcompiler.search.loss import output_losses
-from qcompiler.search.slices import APART, clustered, slices_by_data, slices_by_origin
+from qcompiler.measurement.loss import output_losses
+from qcompiler.measurement.slices import APART, clustered, slices_by_data, slices_by_origin
 
 
 def test_clusters_begin_where_sizes_are_apart() -> None:

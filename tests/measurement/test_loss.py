@@ -7,8 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from qcompiler.search.loss import Judge, agreement_loss, noise_to_signal, output_losses, sqnr_db
-from qcompiler.search.slices import OutputSlices, slices_by_data
+from qcompiler.measurement.loss import (
+    Judge,
+    agreement_loss,
+    noise_to_signal,
+    output_losses,
+    sqnr_db,
+)
+from qcompiler.measurement.slices import OutputSlices, slices_by_data
 
 
 def test_the_ratio_is_noise_over_signal_over_all_samples() -> None:

@@ -17,9 +17,9 @@ from qcompiler.errors import ConfigurationError
 from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.text import from_text
+from qcompiler.measurement.variants import Variant, keep_if_better, variants_of
 from qcompiler.pipeline import registry
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext, Stage
-from qcompiler.search.variants import Variant, keep_if_better, variants_of
 
 TEXT = "g (float[2,8] x) => (float[2,4] y) <float[8,4] w> { [it] y = MatMul(x, w) }"
 

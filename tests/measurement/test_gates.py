@@ -9,17 +9,17 @@ import numpy.typing as npt
 import pytest
 
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
+from qcompiler.choices.prediction import LossModel
 from qcompiler.decisions.forms import Options, region_options
 from qcompiler.decisions.resolve import resolve
 from qcompiler.ir.program import Program
 from qcompiler.ir.text import from_text
+from qcompiler.measurement.candidates import Workshop
+from qcompiler.measurement.gates import WEIGHT, GateModel, gate_model
+from qcompiler.measurement.loss import Judge
+from qcompiler.measurement.probing import Prober
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
-from qcompiler.search.candidates import Workshop
-from qcompiler.search.gates import WEIGHT, GateModel, gate_model
-from qcompiler.search.loss import Judge
-from qcompiler.search.prediction import LossModel
-from qcompiler.search.probing import Prober
 
 Array = npt.NDArray[Any]
 HIDDEN = 16

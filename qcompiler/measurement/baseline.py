@@ -9,7 +9,7 @@ from qcompiler.errors import LoweringError, QCompilerError
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
-from qcompiler.search.loss import sqnr_db
+from qcompiler.measurement.loss import sqnr_db
 from qcompiler.target.contract import Artifact, Target
 
 

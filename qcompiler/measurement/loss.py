@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qcompiler.ir.signature import Feed
-from qcompiler.search.slices import OutputSlices, plain_slices
+from qcompiler.measurement.slices import OutputSlices, plain_slices
 
 Array = npt.NDArray[Any]
 Run = Callable[[Feed], Sequence[Any]]

@@ -12,12 +12,12 @@ from qcompiler.errors import QCompilerError
 from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
+from qcompiler.measurement.evaluation import plan_losses, unshippable
+from qcompiler.measurement.loss import Judge
+from qcompiler.measurement.pace import Pace
+from qcompiler.measurement.placing import place
+from qcompiler.measurement.variants import Tried, Variant, keep_if_better
 from qcompiler.pipeline.pipeline import PipelineReport
-from qcompiler.search.evaluation import plan_losses, unshippable
-from qcompiler.search.loss import Judge
-from qcompiler.search.pace import Pace
-from qcompiler.search.placing import place
-from qcompiler.search.variants import Tried, Variant, keep_if_better
 from qcompiler.target.contract import Artifact, CostSample, Target
 
 _Key = tuple[tuple[tuple[str, str], ...], tuple[Variant, ...]]

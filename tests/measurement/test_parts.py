@@ -10,8 +10,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from qcompiler.frontends import load
-from qcompiler.search.parts import output_slices
-from qcompiler.search.slices import OutputSlices
+from qcompiler.measurement.parts import output_slices
+from qcompiler.measurement.slices import OutputSlices
 
 Node = onnx.NodeProto
 N = helper.make_node

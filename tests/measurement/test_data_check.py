@@ -14,7 +14,7 @@ from qcompiler.errors import LegalityError
 from qcompiler.frontends import load
 from qcompiler.ir.diagnostics import Severity
 from qcompiler.ir.signature import Feed
-from qcompiler.search.data_check import data_findings
+from qcompiler.measurement.data_check import data_findings
 
 N = helper.make_node
 Spoil = Callable[[np.ndarray], np.ndarray]

@@ -27,9 +27,9 @@ from qcompiler.ir.origin import describe, source_line
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed, Signature, arrays_of, signature_of
 from qcompiler.ir.walk import all_nodes, is_op
-from qcompiler.search.loss import agreement_loss, noise_to_signal, output_losses, sqnr_db
-from qcompiler.search.parts import output_slices
-from qcompiler.search.slices import OutputSlices
+from qcompiler.measurement.loss import agreement_loss, noise_to_signal, output_losses, sqnr_db
+from qcompiler.measurement.parts import output_slices
+from qcompiler.measurement.slices import OutputSlices
 from qcompiler.target.contract import Target
 
 Array = npt.NDArray[Any]

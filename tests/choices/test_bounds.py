@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from qcompiler.search.bounds import LossBound
-from qcompiler.search.gates import WEIGHT, Gate
-from qcompiler.search.prediction import LossModel
+from qcompiler.choices.bounds import LossBound
+from qcompiler.choices.prediction import LossModel
+from qcompiler.measurement.gates import WEIGHT, Gate
 
 KEYS = ("a", "b", "c", "d")
 

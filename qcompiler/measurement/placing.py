@@ -14,9 +14,9 @@ from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.signature import Feed
 from qcompiler.ir.walk import is_constant
+from qcompiler.measurement.variants import Variant
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline, PipelineReport
-from qcompiler.search.variants import Variant
 from qcompiler.target.capability import Kernel
 from qcompiler.target.contract import Target
 

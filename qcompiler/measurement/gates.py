@@ -20,10 +20,10 @@ from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Operand, Region
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import Usage, all_nodes, is_op, rank, uses
+from qcompiler.measurement.recurrent_gates import dynamic_lstm, is_dynamic_lstm, lstm_constants
+from qcompiler.measurement.weight_gates import RoundedWeight, rounded_weight, zero_points
 from qcompiler.quantization.numerics import choose_qparams
 from qcompiler.quantization.qspace import QParams, QSpace
-from qcompiler.search.recurrent_gates import dynamic_lstm, is_dynamic_lstm, lstm_constants
-from qcompiler.search.weight_gates import RoundedWeight, rounded_weight, zero_points
 from qcompiler.target.capability import Implementation, Kernel
 
 FLAGS = "qcompiler.gates"

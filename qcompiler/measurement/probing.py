@@ -18,9 +18,9 @@ from qcompiler.execution.packing import PackedModel
 from qcompiler.execution.session import OrtSession
 from qcompiler.execution.shipping import Crew, Shipment
 from qcompiler.ir.signature import Feed
-from qcompiler.search.gates import FLAGS, Gate, GateModel
-from qcompiler.search.loss import noise_to_signal
-from qcompiler.search.slices import OutputSlices
+from qcompiler.measurement.gates import FLAGS, Gate, GateModel
+from qcompiler.measurement.loss import noise_to_signal
+from qcompiler.measurement.slices import OutputSlices
 
 
 @dataclass(frozen=True, eq=False)

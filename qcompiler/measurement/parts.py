@@ -23,7 +23,12 @@ from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.signature import Feed
 from qcompiler.ir.walk import constant
-from qcompiler.search.slices import OutputSlices, plain_slices, slices_by_data, slices_by_origin
+from qcompiler.measurement.slices import (
+    OutputSlices,
+    plain_slices,
+    slices_by_data,
+    slices_by_origin,
+)
 
 Array = npt.NDArray[Any]
 

@@ -1,0 +1,1 @@
+"""What to choose, from numbers alone: costs, predicted losses, objectives, the integer program."""
