@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -25,11 +24,11 @@ import openvino
 
 import qcompiler as qc
 from benchmarks.models import Model, from_packages, from_zoo
+from benchmarks.nncf import nncf_file
 from qcompiler.backends.openvino.target import OpenVino
 from qcompiler.execution.timing import compare_latency
 
 Feed = dict[str, np.ndarray]
-_WORKER = Path(__file__).with_name("openvino_nncf_worker.py")
 _SETTINGS = {
     "INFERENCE_PRECISION_HINT": "f32",
     "PERFORMANCE_HINT": "LATENCY",
@@ -62,20 +61,6 @@ def resnet50(folder: Path) -> Model:
     name = program.signature.inputs[0].name
     feeds = [{name: rng.normal(0, 1, (1, 3, 224, 224)).astype(np.float32)} for _ in range(16)]
     return Model("resnet50", path, feeds, lambda run: {}, "", True)
-
-
-def nncf_file(model: Model, python: Path, folder: Path) -> Path:
-    """NNCF's result for the model's calibration feeds."""
-    samples = folder / f"{model.name}-feeds"
-    samples.mkdir()
-    for index, feed in enumerate(model.feeds):
-        np.savez(samples / f"{index:05d}.npz", allow_pickle=False, **feed)
-    destination = folder / f"{model.name}-nncf.xml"
-    command = [str(python), str(_WORKER), str(model.path), str(samples), str(destination)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"NNCF failed on {model.name}:\n{done.stderr[-2000:]}")
-    return destination
 
 
 def own_files(
@@ -139,7 +124,10 @@ def main() -> None:
             models += from_zoo(given.zoo, names) if given.zoo else from_packages(given.cache, names)
         for model in models:
             print(model.name, flush=True)
-            files = {"float": model.path, "nncf": nncf_file(model, given.nncf_python, folder)}
+            files = {
+                "float": model.path,
+                "nncf": nncf_file(model, given.nncf_python, folder / f"{model.name}.xml"),
+            }
             files |= own_files(model, given.schemes.split(","), folder, given.max_loss)
             measure(model, files, given.seconds)
 
