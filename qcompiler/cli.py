@@ -199,10 +199,10 @@ def run_pipeline(
 
         from qcompiler.execution.saving import write_onnx
         from qcompiler.frontends.load import load
+        from qcompiler.outcome.rows import pass_rows
         from qcompiler.pipeline.instruments import IRDump
         from qcompiler.pipeline.pipeline import Pipeline
-        from qcompiler.report.report import pass_rows
-        from qcompiler.report.tables import pass_table
+        from qcompiler.report.long_tables import pass_table
 
         _check_files(model, {"--output": output})
         built = Pipeline.parse(pipeline, (IRDump(dump),) if dump else ())

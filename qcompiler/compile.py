@@ -148,7 +148,7 @@ def compile(  # noqa: A001 - the project's one verb
     selection = replace(selection, diagnostics=(*selection.diagnostics, *found))
     seconds = time.perf_counter() - started
     verify = effort is not RECIPES["fast"] and not selection.interrupted
-    return Compiled.assemble(source, chosen, selection, reports, seconds, kept.feeds, verify)
+    return Compiled.assemble(source, chosen, selection, reports, seconds, kept, verify)
 
 
 def _compared(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from qcompiler.decisions.forms import unmet_overrides
 from qcompiler.errors import ArtifactError, ConfigurationError
 from qcompiler.execution.feeds import call_leaves, checked_feed, normalize_feed
 from qcompiler.execution.stamp import target_in
@@ -15,39 +14,20 @@ from qcompiler.execution.verification import Verification, is_unplanned, verify_
 from qcompiler.files.conflicts import refuse_inputs
 from qcompiler.files.reading import Door
 from qcompiler.files.writing import check_destination
-from qcompiler.ir.diagnostics import Diagnostic, Severity
-from qcompiler.ir.plan import FLOAT, Plan
+from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program
-from qcompiler.ir.regions import Region
 from qcompiler.ir.signature import Feed, is_tensor
-from qcompiler.measurement.candidates import Candidate
+from qcompiler.outcome.environment import environment_of
+from qcompiler.outcome.network import network_of
+from qcompiler.outcome.report_of import report_of, report_of_point
+from qcompiler.outcome.rows import region_rows
 from qcompiler.pipeline import registry
 from qcompiler.pipeline.pipeline import PipelineReport
-from qcompiler.report.report import Figure, Report, pass_rows, region_rows, worst_first
-from qcompiler.search.base import told
-from qcompiler.search.explain import ops_outside
-from qcompiler.search.goal import Selection
+from qcompiler.report.report import Report
+from qcompiler.report.rows import FrontierRow
+from qcompiler.search.goal import Samples, Selection
 from qcompiler.target.contract import Artifact, KernelCount, Target
 from qcompiler.target.placement import lowered_regions
-
-
-@dataclass(frozen=True)
-class FrontierPoint:
-    """One measured configuration.
-
-    Attributes:
-        index: What `Compiled.at` takes.
-        seconds: Time of one run, None if not measured.
-        loss: Noise-to-signal ratio of the outputs, None if not measured.
-        nbytes: Size as saved.
-        quantized: Regions that are not float.
-    """
-
-    index: int
-    seconds: float | None
-    loss: float | None
-    nbytes: int
-    quantized: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,10 +48,9 @@ class Compiled:
     plan: Plan
     report: Report
     artifact: Artifact
-    _candidates: tuple[Candidate, ...] = ()
     _feeds: tuple[Feed, ...] = ()
     _source: Program | None = None
-    _regions: tuple[Region, ...] = ()
+    _selection: Selection | None = None
     log: tuple[str, ...] = ()
 
     @classmethod
@@ -82,7 +61,7 @@ class Compiled:
         selection: Selection,
         reports: Sequence[PipelineReport],
         seconds: float,
-        feeds: tuple[Feed, ...] = (),
+        samples: Samples,
         verify: bool = True,
     ) -> Compiled:
         """Joins a selection with its report.
@@ -93,23 +72,24 @@ class Compiled:
             selection: What the search chose.
             reports: Of the pipelines that ran.
             seconds: Wall time so far.
-            feeds: Samples to keep for `verify`.
+            samples: Feeds of calibration, kept for `verify`.
             verify: Compare one sample with the integer reference now, in about a twentieth of
                 `seconds`.
         """
         placed = [selection.candidate.report] if selection.candidate else []
+        feeds = samples.feeds
         checked = _verified(target, selection, feeds, 0.05 * seconds if verify else 0.0)
-        report = _report(source, target, selection, [*reports, *placed], checked, seconds)
+        ran = [*reports, *placed]
+        report = report_of(source, target, selection, ran, checked, seconds, samples)
         return cls(
             selection.program,
             target,
             selection.plan,
             report,
             selection.artifact,
-            selection.frontier,
             feeds,
             source,
-            tuple(each.region for each in selection.options),
+            selection,
             selection.log,
         )
 
@@ -205,14 +185,10 @@ class Compiled:
         )
 
     @property
-    def frontier(self) -> tuple[FrontierPoint, ...]:
+    def frontier(self) -> tuple[FrontierRow, ...]:
         """Measured configurations that no other one beats in time, loss and size, fastest first."""
-        points = [
-            FrontierPoint(i, each.seconds, each.loss, each.artifact.nbytes, each.quantized)
-            for i, each in enumerate(self._candidates)
-        ]
-        kept = [p for p in points if not any(_dominates(other, p) for other in points)]
-        return tuple(sorted(kept, key=lambda p: (p.seconds is None, p.seconds or 0.0)))
+        kept = [each for each in self.report.frontier if each.best]
+        return tuple(sorted(kept, key=lambda each: (each.seconds is None, each.seconds or 0.0)))
 
     def at(self, index: int) -> Compiled:
         """The configuration of another frontier point, ready to run and save.
@@ -220,27 +196,16 @@ class Compiled:
         Raises:
             ConfigurationError: No point of that index.
         """
-        if not 0 <= index < len(self._candidates):
+        candidates = self._selection.frontier if self._selection else ()
+        if self._selection is None or not 0 <= index < len(candidates):
             raise ConfigurationError(
-                f"the frontier has no point {index}", fix="use the index of a FrontierPoint"
+                f"the frontier has no point {index}", fix="use an index of `compiled.frontier`"
             )
-        chosen = self._candidates[index]
-        summary = f"frontier point {index}: {chosen.quantized} regions quantized"
-        rows = region_rows(
-            self._regions,
-            chosen.plan,
-            chosen.sample.regions if chosen.sample else None,
-            self._float_seconds(),
-        )
-        report = replace(self.report, summary=summary, regions=rows, figures=())
+        chosen = candidates[index]
+        report = report_of_point(self.report, index, self._selection)
         return replace(
             self, program=chosen.program, plan=chosen.plan, report=report, artifact=chosen.artifact
         )
-
-    def _float_seconds(self) -> Mapping[str, float] | None:
-        """Seconds by region of the first candidate, which is float rewritten."""
-        first = self._candidates[0]
-        return first.sample.regions if first.sample and not first.quantized else None
 
 
 def load_compiled(path: Path | str, target: str | None = None) -> Compiled:
@@ -275,11 +240,14 @@ def load_compiled(path: Path | str, target: str | None = None) -> Compiled:
     with _ARTIFACT.reading(file):
         restored = reader.restore(file)
     plan = restored.program.plan or Plan(restored.target.name, {})
+    regions = lowered_regions(restored.program, restored.target)
     report = Report(
         restored.program.provenance.source,
         restored.target.name,
         f"loaded from {file.name}",
-        region_rows(lowered_regions(restored.program, restored.target), plan),
+        region_rows(regions, plan),
+        network=network_of(restored.program, regions, restored.target),
+        environment=environment_of(restored.target),
     )
     unplanned = (_NO_PLAN,) if is_unplanned(restored.program) else ()
     report = replace(report, warnings=(*unplanned, *restored.program.provenance.warnings))
@@ -293,13 +261,6 @@ _NO_PLAN = (
 _ARTIFACT = Door("the artifact", ArtifactError, fix="save it again with Compiled.save")
 
 
-def _dominates(a: FrontierPoint, b: FrontierPoint) -> bool:
-    """Whether `a` is at least as good in everything and better in something."""
-    left = (a.seconds or 0.0, a.loss or 0.0, a.nbytes)
-    right = (b.seconds or 0.0, b.loss or 0.0, b.nbytes)
-    return a is not b and all(x <= y for x, y in zip(left, right, strict=True)) and left != right
-
-
 def _verified(
     target: Target, selection: Selection, feeds: Sequence[Feed], seconds: float
 ) -> Verification:
@@ -310,82 +271,3 @@ def _verified(
     return verify_artifact(
         selection.program, target, selection.artifact, samples, rows=1, seconds=seconds
     )
-
-
-def _report(
-    source: Program,
-    target: Target,
-    selection: Selection,
-    reports: Sequence[PipelineReport],
-    checked: Verification,
-    seconds: float,
-) -> Report:
-    passes = [row for report in reports for row in pass_rows(report)]
-    found = [*checked.diagnostics, *selection.diagnostics]
-    if checked.checked:
-        found.append(Diagnostic(Severity.INFO, "VERIFY00", checked.summary))
-    if selection.predicted is not None and selection.loss is not None:
-        noted = f"loss predicted {selection.predicted:.2e}, measured {selection.loss:.2e} of signal"
-        found.append(Diagnostic(Severity.INFO, "SEARCH00", noted))
-    engine = selection.artifact.stand_in
-    if engine is not None:
-        noted = f"outputs and losses are those of {engine}, in the place of {target.name}"
-        found.append(Diagnostic(Severity.INFO, "ENGINE00", noted))
-    if target.evidence.model is not None:
-        noted = f"times are modelled by {target.evidence.model}; nothing was timed"
-        found.append(Diagnostic(Severity.INFO, "TIME00", noted))
-    found += ops_outside(selection.options, target.name)
-    found += [each for report in reports for each in report.diagnostics]
-    found += [each for options in selection.options for each in target.objections(options.region)]
-    legal = target.legality(selection.program)
-    found += [each for each in legal if each.severity >= Severity.WARNING and each not in found]
-    stopped = [_INTERRUPTED] if selection.interrupted else []
-    warnings = [
-        *stopped,
-        *selection.warnings,
-        *source.provenance.warnings,
-        *_promises(selection, target),
-    ]
-    warnings += unmet_overrides(selection.options)
-    rows = region_rows([each.region for each in selection.options], selection.plan)
-    return Report(
-        source=source.provenance.source,
-        target=target.name,
-        summary=selection.summary,
-        regions=rows,
-        passes=tuple(replace(row, number=i) for i, row in enumerate(passes, 1)),
-        figures=_figures(selection, target),
-        diagnostics=worst_first(found),
-        warnings=tuple(warnings),
-        seconds=seconds,
-        variants=tuple(map(told, selection.tried)),
-        interrupted=selection.interrupted,
-    )
-
-
-_INTERRUPTED = "the search was interrupted: this is the best that was found until then"
-
-
-def _figures(selection: Selection, target: Target) -> tuple[Figure, ...]:
-    sizes = selection.baseline.nbytes, selection.artifact.nbytes
-    figures = [Figure("size", "bytes", float(sizes[0]), float(sizes[1]))]
-    timed = selection.latencies.get(selection.chosen)
-    base = selection.latencies.get("float")
-    if timed is not None and base is not None:
-        name = "latency" if target.evidence.timed else "modelled latency"
-        figures.insert(0, Figure(name, "s", base.seconds, timed.seconds))
-    if selection.score is not None:
-        figures.append(Figure("score", "", *selection.score, better="higher"))
-    return tuple(figures)
-
-
-def _promises(selection: Selection, target: Target) -> list[str]:
-    """What a fixed scheme does not keep of 'never slower, never broken'."""
-    timed = selection.latencies.get(selection.chosen)
-    if timed is None or timed.ratio <= 1.03:
-        return []
-    quantized = any(choice.precision != FLOAT for choice in selection.plan.choices.values())
-    if not quantized:
-        return []
-    speed = f"{timed.speed}{target.evidence.by_model}"
-    return [f"this plan is slower than float ({speed}); scheme='auto' avoids that"]

@@ -10,8 +10,8 @@ import onnx_ir as ir
 
 from qcompiler.frontends import load
 from qcompiler.ir.diagnostics import Diagnostic
+from qcompiler.outcome.rows import worst_first
 from qcompiler.pipeline.targets import target_of
-from qcompiler.report.report import worst_first
 from qcompiler.target.contract import Target, all_objections
 
 Source = Path | str | onnx.ModelProto | ir.Model

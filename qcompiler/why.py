@@ -12,6 +12,7 @@ from typing import Any
 import onnx_ir as ir
 
 from qcompiler.config import FLOAT_PIPELINE
+from qcompiler.decisions.outside import outside_reason
 from qcompiler.errors import ConfigurationError
 from qcompiler.frontends import load
 from qcompiler.ir.indices import size_values
@@ -89,7 +90,7 @@ def _reasons(node: ir.Node, program: Program, target: Target) -> Iterator[str]:
         yield from _not_absorbed(own, target)
         return
     if target.capabilities.row(node.op_type) is not None:
-        yield f"{describe(node)} is no region: {_no_region(node, program)}"
+        yield f"{describe(node)} is no region: {outside_reason(node, size_values(program), target)}"
     else:
         yield f"{target.name} has no integer kernel for {node.op_type}: it runs in float"
     yield from _not_taken(node, regions, target)
@@ -107,18 +108,6 @@ def _of_region(node: ir.Node, region: Region, target: Target) -> Iterator[str]:
     forms = [form.precision for form in target.implementations(region)]
     if forms:
         yield f"{region} may run as {', '.join([*forms, FLOAT])}; the search or the scheme chooses"
-
-
-def _no_region(node: ir.Node, program: Program) -> str:
-    sizes = size_values(program)
-    if any(value in sizes for value in node.outputs):
-        return "what it computes is used as a size, a position or an index, which has no scale"
-    if all(is_constant(value) for value in node.inputs if value is not None):
-        return "it reads constants only"
-    kinds = {value.dtype for value in node.inputs if value is not None and not is_constant(value)}
-    if kinds and all(kind is not None and not kind.is_floating_point() for kind in kinds):
-        return "it moves integers already"
-    return "it has no operand that is computed in float"
 
 
 def _not_absorbed(region: Region, target: Target) -> Iterator[str]:

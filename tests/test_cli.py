@@ -29,7 +29,8 @@ from qcompiler.errors import (
 )
 from qcompiler.ir.plan import Choice, Plan
 from qcompiler.pipeline.registry import PASSES, TARGETS, Registry
-from qcompiler.report.report import RegionRow, Report
+from qcompiler.report.report import Report
+from qcompiler.report.rows import RegionRow
 
 
 class _Compiled:

@@ -22,8 +22,8 @@ LAYERS = (
     "version", "printable", "errors", "files", "quantization", "ir", "statistics",
     "frontends", "target", "decisions", "config", "execution", "lowering", "pipeline",
     "calibration", "measurement", "choices", "search", "report",
-    "passes", "backends", "compiled", "compile", "lint", "compare", "why", "console", "arguments",
-    "command_options", "cli", "__main__",
+    "passes", "backends", "outcome", "compiled", "compile", "lint", "compare", "why", "console",
+    "arguments", "command_options", "cli", "__main__",
 )  # fmt: skip
 TYPE_ONLY_UPWARD = {
     ("qcompiler.errors", "qcompiler.ir.diagnostics"),

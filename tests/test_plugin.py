@@ -110,7 +110,7 @@ def noise(each):
 print(json.dumps({
     "variants": list(found.plan.variants),
     "better": noise(found) < 0.25 * noise(plain),
-    "told": [line for line in found.report.variants if "search-weight-scales" in line],
+    "told": [row.told for row in found.report.variants if "search-weight-scales" in row.name],
     "ok": found.verify().ok,
 }))
 """

@@ -64,6 +64,10 @@ class LossModel:
         """Predicted loss when this region alone is quantized."""
         return sum(self._loss(gate) for gate in self.terms.get((key, precision), ()))
 
+    def of_choices(self) -> dict[tuple[str, str], float]:
+        """`of_choice` of every choice that was measured."""
+        return {choice: self.of_choice(*choice) for choice in self.terms}
+
     def values(self) -> dict[ValueKey, float]:
         """Loss of statically quantized values, by name and storage type."""
         return {

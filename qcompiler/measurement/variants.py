@@ -16,6 +16,7 @@ from qcompiler.config import Recipe
 from qcompiler.errors import ConfigurationError, RegistryError
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
+from qcompiler.measurement.loss import sqnr_db
 from qcompiler.pipeline import registry
 from qcompiler.pipeline.contract import Pass, PassContext, Stage
 from qcompiler.pipeline.pipeline import Pipeline
@@ -78,6 +79,15 @@ class Tried:
     after: float | None
     kept: bool
     note: str = ""
+
+    @property
+    def told(self) -> str:
+        """The outcome in a line."""
+        if self.after is None:
+            return f"{self.variant}: failed, {self.note}"
+        outcome = "kept" if self.kept else "not kept"
+        change = f"{sqnr_db(self.before):.1f} dB → {sqnr_db(self.after):.1f} dB"
+        return f"{self.variant}: {outcome}, {change} ({self.note})"
 
 
 def variants_of(

@@ -6,10 +6,10 @@ from html import escape
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from qcompiler.report.numbers import show_figure, show_seconds
 from qcompiler.report.plots import layer_times
 from qcompiler.report.report import Report
 from qcompiler.report.showing import shown
-from qcompiler.report.tables import show_figure, show_seconds
 
 
 def render_brief(report: Report) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 
-from qcompiler.report.report import RegionRow
+from qcompiler.report.rows import RegionRow
 
 _COLOURS = ("#2a6f97", "#e07a5f", "#81b29a", "#f2cc8f", "#6d597a", "#3d405b")
 _FLOAT_COLOUR = "#c9c9c9"

@@ -3,88 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 
 from qcompiler.errors import ConfigurationError
 from qcompiler.files.reading import cause
-from qcompiler.ir.diagnostics import Diagnostic, Severity
-from qcompiler.ir.origin import module_path, source_line
-from qcompiler.ir.plan import FLOAT, Plan
-from qcompiler.ir.regions import Region
-from qcompiler.pipeline.pipeline import PipelineReport
-
-
-@dataclass(frozen=True)
-class RegionRow:
-    """One region and what became of it.
-
-    Attributes:
-        region: Key of the region (name of its anchor node).
-        ops: Its ops, such as `Conv+Relu`.
-        module: Dotted module path in the source, if it is known.
-        source: `file:line` of the user's code, if it is known.
-        precision: `float32` or the name of the implementation.
-        reason: Why it has this precision.
-        seconds: Time of the compiled region for one call, measured or estimated.
-        float_seconds: Time of its float form.
-        loss: Metric loss when this region alone is quantized.
-    """
-
-    region: str
-    ops: str
-    precision: str
-    module: str | None = None
-    source: str | None = None
-    reason: str = ""
-    seconds: float | None = None
-    float_seconds: float | None = None
-    loss: float | None = None
-
-    @property
-    def is_float(self) -> bool:
-        return self.precision == FLOAT
-
-
-@dataclass(frozen=True)
-class PassRow:
-    """One execution of a pass: number from 1, name, wall seconds, edits made."""
-
-    number: int
-    name: str
-    seconds: float
-    edits: int
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One figure of the float model and of the compiled one.
-
-    Attributes:
-        name: `latency`, `size`, `accuracy`, ...
-        unit: `s`, `bytes`, or empty for a plain number.
-        float_value: The float model's.
-        compiled_value: The compiled model's.
-        better: `lower` or `higher`.
-    """
-
-    name: str
-    unit: str
-    float_value: float
-    compiled_value: float
-    better: str = "lower"
-
-    def __post_init__(self) -> None:
-        if self.better not in ("lower", "higher"):
-            raise ConfigurationError(f"better is 'lower' or 'higher', not {self.better!r}")
-
-    @property
-    def gain(self) -> float | None:
-        """How many times better: float over compiled where lower is better; None for plain ones."""
-        if self.better == "higher" or self.compiled_value == 0:
-            return None
-        return self.float_value / self.compiled_value
+from qcompiler.ir.diagnostics import Diagnostic
+from qcompiler.report.network import Network
+from qcompiler.report.plain import from_plain
+from qcompiler.report.rows import (
+    Figure,
+    FrontierRow,
+    PassRow,
+    RegionRow,
+    SampleCounts,
+    VariantRow,
+)
+from qcompiler.report.values import ValueRow
 
 
 @dataclass(frozen=True)
@@ -101,8 +36,13 @@ class Report:
         diagnostics: What passes, legality and verification found.
         warnings: What the user should know, in plain sentences.
         seconds: Wall time of the compilation.
-        variants: Accuracy passes that were tried, with the loss before and after, a line each.
+        variants: Accuracy passes that were tried, in order.
         interrupted: Whether the user ended the search.
+        frontier: Every configuration that was measured.
+        values: Activations and weights that are integers.
+        network: What the graph is drawn from.
+        samples: How many feeds there were; None without calibration data.
+        environment: Versions, processor, threads: what figures depend on.
     """
 
     source: str
@@ -114,8 +54,13 @@ class Report:
     diagnostics: tuple[Diagnostic, ...] = ()
     warnings: tuple[str, ...] = ()
     seconds: float | None = None
-    variants: tuple[str, ...] = ()
+    variants: tuple[VariantRow, ...] = ()
     interrupted: bool = False
+    frontier: tuple[FrontierRow, ...] = ()
+    values: tuple[ValueRow, ...] = ()
+    network: Network = field(default_factory=Network)
+    samples: SampleCounts | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"<Report {self.source} for {self.target}: {self.summary}>"
@@ -164,66 +109,6 @@ class Report:
             ConfigurationError: Not a report.
         """
         try:
-            data = dict(json.loads(text))
-            data["regions"] = tuple(RegionRow(**row) for row in data["regions"])
-            data["passes"] = tuple(PassRow(**row) for row in data["passes"])
-            data["figures"] = tuple(Figure(**row) for row in data["figures"])
-            data["diagnostics"] = tuple(_diagnostic(row) for row in data["diagnostics"])
-            data["warnings"] = tuple(data["warnings"])
-            data["variants"] = tuple(data.get("variants", ()))
-            return cls(**data)
+            return from_plain(cls, json.loads(text))
         except Exception as error:  # whatever json and a wrong structure lead to
             raise ConfigurationError("this is not a report", why=cause(error)) from error
-
-
-def region_rows(
-    regions: Sequence[Region],
-    plan: Plan | None,
-    seconds: Mapping[str, float] | None = None,
-    float_seconds: Mapping[str, float] | None = None,
-) -> tuple[RegionRow, ...]:
-    """Rows of a program's regions under a plan.
-
-    Args:
-        regions: As the target finds them.
-        plan: Precisions and reasons; None means that everything is float.
-        seconds: Measured time of the compiled regions by key; the plan's estimate if absent.
-        float_seconds: Measured time of the float regions by key.
-    """
-    rows = []
-    for region in regions:
-        choice = plan.choices.get(region.key) if plan else None
-        estimate = choice.seconds if choice else None
-        others = choice.alternatives if choice else {}
-        rows.append(
-            RegionRow(
-                region.key,
-                "+".join(node.op_type for node in region.nodes),
-                choice.precision if choice else FLOAT,
-                module_path(region.anchor),
-                source_line(region.anchor),
-                choice.reason if choice else "",
-                (seconds or {}).get(region.key, estimate),
-                (float_seconds or {}).get(region.key, others.get(FLOAT)),
-                choice.loss if choice else None,
-            )
-        )
-    return tuple(rows)
-
-
-def pass_rows(report: PipelineReport) -> tuple[PassRow, ...]:
-    """Rows of a pipeline run, skipped passes left out."""
-    return tuple(
-        PassRow(run.number, run.report.name, run.seconds, run.report.edits.total)
-        for run in report.runs
-        if not run.skipped
-    )
-
-
-def worst_first(found: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """Diagnostics without repetitions, the worst first, otherwise in the order found."""
-    return tuple(sorted(dict.fromkeys(found), key=lambda each: -each.severity))
-
-
-def _diagnostic(row: Mapping[str, Any]) -> Diagnostic:
-    return Diagnostic(**{**row, "severity": Severity(row["severity"])})

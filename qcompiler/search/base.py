@@ -9,7 +9,7 @@ from qcompiler.choices.cost import uniform_trials
 from qcompiler.decisions.forms import Options, region_options
 from qcompiler.ir.program import Program
 from qcompiler.measurement.candidates import Workshop
-from qcompiler.measurement.loss import Judge, sqnr_db
+from qcompiler.measurement.loss import Judge
 from qcompiler.measurement.variants import Tried, Variant, keep_if_better, with_base
 from qcompiler.pipeline.contract import Stage
 from qcompiler.search.goal import Goal, Samples
@@ -35,16 +35,7 @@ class Base:
     @property
     def log(self) -> tuple[str, ...]:
         """What was tried, a line each."""
-        return tuple(map(told, self.tried))
-
-
-def told(tried: Tried) -> str:
-    """One variant's outcome in a line."""
-    before = f"{sqnr_db(tried.before):.1f} dB"
-    if tried.after is None:
-        return f"{tried.variant}: failed, {tried.note}"
-    outcome = "kept" if tried.kept else "not kept"
-    return f"{tried.variant}: {outcome}, {before} → {sqnr_db(tried.after):.1f} dB ({tried.note})"
+        return tuple(each.told for each in self.tried)
 
 
 def chosen_base(

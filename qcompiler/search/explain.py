@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 from qcompiler.choices.cost import CostModel
 from qcompiler.choices.prediction import LossModel
 from qcompiler.decisions.forms import Options
-from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.plan import FLOAT, Plan
 
 
@@ -75,23 +73,3 @@ def _reason(
 def _micro(seconds: float) -> str:
     number = 1e6 * seconds
     return f"{number:.0f} µs" if abs(number) >= 100 else f"{number:.3g} µs"
-
-
-def ops_outside(options: Sequence[Options], target: str) -> list[Diagnostic]:
-    """Which ops are in no region, so that no row says why they are float."""
-    regions = [each.region for each in options]
-    graph = regions[0].anchor.graph if regions else None
-    if graph is None:
-        return []
-    inside = {node for region in regions for node in region.nodes}
-    floats = [
-        node.op_type
-        for node in graph
-        if node not in inside
-        and any(each.dtype is not None and each.dtype.is_floating_point() for each in node.outputs)
-    ]
-    if not floats:
-        return []
-    listed = ", ".join(f"{count} {name}" for name, count in Counter(floats).most_common())
-    told = f"ops that {target} has no quantized form of run in float: {listed}"
-    return [Diagnostic(Severity.INFO, "REGION00", told)]

@@ -109,6 +109,7 @@ class Selection:
     Attributes:
         artifact: The result.
         program: Its program.
+        base: The float program, canonical and calibrated, that the regions of `options` are in.
         plan: Its plan, with measured alternatives.
         summary: Why it was chosen, in a sentence.
         baseline: The source model in float on the same engine.
@@ -125,10 +126,13 @@ class Selection:
         warnings: What the result does not keep of what is promised, the worst first.
         diagnostics: What was found on the way.
         interrupted: Whether the user ended the search; the result is the best until then.
+        losses: Loss by (region key, precision) of that choice alone; empty where sensitivities were
+            not measured.
     """
 
     artifact: Artifact
     program: Program
+    base: Program
     plan: Plan
     summary: str
     baseline: Artifact
@@ -145,6 +149,7 @@ class Selection:
     warnings: tuple[str, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
     interrupted: bool = False
+    losses: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
     @property
     def is_float(self) -> bool:

@@ -197,7 +197,8 @@ class _Chooser:
         predicted = candidate.predicted if candidate else None
         if predicted is None and state.sensitivities is not None:
             predicted = state.sensitivities.of_plan(plan.precisions)
-        return replace(selection, plan=plan, predicted=predicted)
+        losses = {} if state.losses is None else state.losses.of_choices()
+        return replace(selection, plan=plan, predicted=predicted, losses=losses)
 
     def _cache(self) -> CostCache:
         """Where measured times are kept; what a model says is computed anew."""
@@ -285,6 +286,7 @@ class _Chooser:
         return Selection(
             artifact=candidate.artifact if candidate else self.baseline,
             program=candidate.program if candidate else self.source,
+            base=self.workshop.program,
             plan=plan,
             summary=summary,
             baseline=self.baseline,

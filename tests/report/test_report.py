@@ -5,31 +5,25 @@ from __future__ import annotations
 import io
 from html.parser import HTMLParser
 
-import onnx_ir as ir
 import pytest
 from rich.console import Console
 
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.diagnostics import Diagnostic, Severity
-from qcompiler.ir.origin import set_origin
-from qcompiler.ir.plan import Choice, Plan
-from qcompiler.ir.program import Program, Provenance
-from qcompiler.ir.regions import Epilogue, RegionPattern, Stage, find_regions
-from qcompiler.ir.rewriter import EditCounts
-from qcompiler.ir.signature import Signature
-from qcompiler.pipeline.contract import PassReport
-from qcompiler.pipeline.pipeline import PassRun, PipelineReport
+from qcompiler.report.network import Network, Vertex
+from qcompiler.report.numbers import show_bytes, show_seconds
 from qcompiler.report.progress import TerminalProgress, show_rate
-from qcompiler.report.report import (
+from qcompiler.report.report import Report
+from qcompiler.report.rows import (
     Figure,
+    FrontierRow,
     PassRow,
     RegionRow,
-    Report,
-    pass_rows,
-    region_rows,
-    worst_first,
+    SampleCounts,
+    VariantRow,
 )
-from qcompiler.report.tables import regions_that_matter, show_bytes, show_seconds
+from qcompiler.report.tables import regions_that_matter
+from qcompiler.report.values import Distribution, ValueRow
 
 
 @pytest.fixture
@@ -39,18 +33,69 @@ def report() -> Report:
         target="onnxruntime",
         summary="int8 is 1.9 times faster",
         regions=(
-            RegionRow("conv1", "Conv+Relu", "int8", "stem.$0", "m.py:3", "wins", 1e-3, 2e-3, 0.001),
+            RegionRow(
+                "conv1",
+                "Conv+Relu",
+                "int8",
+                "stem.$0",
+                "m.py:3",
+                "wins",
+                1e-3,
+                2e-3,
+                0.001,
+                noise=1e-4,
+                float_nbytes=4096,
+                nbytes=1040,
+                shape="float[N,8]",
+                forms={"float32": 2e-3, "int8": 1e-3, "int8-dynamic": None},
+                losses={"int8": 0.001},
+                reads=("x",),
+                weight="w",
+            ),
             RegionRow("head", "Gemm", "float32", None, None, "too [small]", 2e-6, None, None),
         ),
         passes=(PassRow(1, "canonicalize", 0.012, 4),),
         figures=(
-            Figure("latency", "s", 0.004, 0.002),
+            Figure("latency", "s", 0.004, 0.002, interval=(1.8, 2.25)),
             Figure("size", "bytes", 4096.0, 1024.0),
             Figure("accuracy", "", 0.98, 0.975, "higher"),
         ),
         diagnostics=(Diagnostic(Severity.WARNING, "R01", "a <b>finding</b>", node="conv1"),),
         warnings=("batch was fixed",),
         seconds=1.5,
+        variants=(VariantRow("a-pass", 0.1, 0.01, True, "cheap", "a-pass: kept, 10 dB → 20 dB"),),
+        frontier=(FrontierRow(0, 0.004, 0.0, 4096, 0, True), FrontierRow(1, None, 0.01, 1024, 1)),
+        values=(
+            ValueRow("w", "weight", "INT8", "8×4", (0.25, 0.5), 8, (0, 0), -64.0, 63.5),
+            ValueRow(
+                "x",
+                "activation",
+                "UINT8",
+                "",
+                (0.1, 0.1),
+                1,
+                (3, 3),
+                -0.3,
+                25.2,
+                (-1.0, 26.0),
+                0.0125,
+                1e-4,
+                "",
+                Distribution(-1.0, 26.0, (1, 0, 7)),
+            ),
+        ),
+        network=Network(
+            (
+                Vertex("x", "input", shape="float[N,4]"),
+                Vertex("conv1", "Conv+Relu", 0, "float[N,8]"),
+                Vertex("swish", "HardSwish", note="t has no integer kernel for HardSwish"),
+                Vertex("head", "Gemm", 1),
+                Vertex("y", "output"),
+            ),
+            ((0, 1), (1, 2), (2, 3), (3, 4)),
+        ),
+        samples=SampleCounts(16, 8, 8),
+        environment={"engine": "onnxruntime 9.9", "processor": "a <fast> one"},
     )
 
 
@@ -74,8 +119,19 @@ def test_text_shows_every_fact(report: Report) -> None:
         "2.00×",
         "4.00×",
         "4 KiB",
-        "0.975",
+        "(1.80 to 2.25)",
+        "0.9750",
         "1 float32, 1 int8",
+        "40.0 dB",
+        "1.02 KiB",
+        "0.25 … 0.5 (8)",
+        "-0.3 … 25.2",
+        "-1 … 26",
+        "0.0125",
+        "t has no integer kernel for HardSwish",
+        "16 samples: 8 to judge by, 8 to fit to",
+        "onnxruntime 9.9",
+        "a <fast> one",
         "stem.$0",
         "too [small]",
         "canonicalize",
@@ -180,45 +236,6 @@ def test_seconds(value: float | None, shown: str) -> None:
 )
 def test_bytes(value: float, shown: str) -> None:
     assert show_bytes(value) == shown
-
-
-_MODEL = """
-<ir_version: 10, opset_import: ["" : 21]>
-two (float[1,4] x) => (float[1,4] y)
-<float[4,4] w = {1,0,0,0, 0,1,0,0, 0,0,1,0, 0,0,0,1}> {
-    a = MatMul (x, w)
-    b = Relu (a)
-    y = MatMul (b, w)
-}
-"""
-
-
-def test_rows_of_regions_and_plan() -> None:
-    program = Program(ir.from_onnx_text(_MODEL), Signature((), ()), Provenance("test"))
-    program.graph[0].name, program.graph[2].name = "first", "second"
-    set_origin(program.graph[0], "net.fc", "net.py:7")
-    relu = Epilogue(Stage.ACTIVATION, frozenset({"Relu"}))
-    regions = find_regions(program, [RegionPattern("MatMul", (relu,))])
-    choice = Choice("int8", "wins", 1e-3, 0.01, {"float32": 2e-3})
-    rows = region_rows(regions, Plan("t", {"first": choice}), seconds={"first": 5e-4})
-    assert rows == (
-        RegionRow("first", "MatMul+Relu", "int8", "net.fc", "net.py:7", "wins", 5e-4, 2e-3, 0.01),
-        RegionRow("second", "MatMul", "float32"),
-    )
-    assert [row.precision for row in region_rows(regions, None)] == ["float32", "float32"]
-
-
-def test_rows_of_passes_leave_out_skipped_ones() -> None:
-    ran = PassRun(1, PassReport("a", EditCounts(inserted=2, erased=1)), 0.5)
-    skipped = PassRun(2, PassReport("b", EditCounts()), 0.0, skipped=True)
-    assert pass_rows(PipelineReport(runs=(ran, skipped))) == (PassRow(1, "a", 0.5, 3),)
-
-
-def test_diagnostics_are_unique_and_worst_first() -> None:
-    info = Diagnostic(Severity.INFO, "A", "a")
-    error = Diagnostic(Severity.ERROR, "B", "b")
-    other = Diagnostic(Severity.INFO, "C", "c")
-    assert worst_first([info, error, other, info]) == (error, info, other)
 
 
 def test_progress_draws_count_and_rate_on_a_terminal() -> None:

@@ -1,0 +1,163 @@
+"""The rows of a report: one region, pass, figure, variant or configuration each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from qcompiler.errors import ConfigurationError
+from qcompiler.ir.plan import FLOAT
+
+
+@dataclass(frozen=True)
+class RegionRow:
+    """One region and what became of it.
+
+    Attributes:
+        region: Key of the region (name of its anchor node).
+        ops: Its ops, such as `Conv+Relu`.
+        module: Dotted module path in the source, if it is known.
+        source: `file:line` of the user's code, if it is known.
+        precision: `float32` or the name of the implementation.
+        reason: Why it has this precision.
+        seconds: Time of the compiled region for one call, measured or estimated.
+        float_seconds: Time of its float form.
+        loss: Loss of the outputs (noise-to-signal ratio) when this region alone is quantized; None
+            where sensitivities were not measured.
+        noise: Noise-to-signal ratio that its own roundings (weight and result) add, estimated from
+            the weight and from calibration's histogram; None where it is float or unknown.
+        float_nbytes: Bytes of its stored operands in float.
+        nbytes: Bytes of its stored operands as compiled.
+        shape: Of its result, such as `float32[N,64,56,56]`.
+        forms: Every precision that it may have, with seconds where they are known.
+        losses: As `loss`, by precision.
+        reads: Keys of the values (`Report.values`) that it reads in integers.
+        weight: Key of its weight, if that is quantized.
+        writes: Key of its result, if that is quantized.
+    """
+
+    region: str
+    ops: str
+    precision: str
+    module: str | None = None
+    source: str | None = None
+    reason: str = ""
+    seconds: float | None = None
+    float_seconds: float | None = None
+    loss: float | None = None
+    noise: float | None = None
+    float_nbytes: int | None = None
+    nbytes: int | None = None
+    shape: str = ""
+    forms: Mapping[str, float | None] = field(default_factory=dict)
+    losses: Mapping[str, float] = field(default_factory=dict)
+    reads: tuple[str, ...] = ()
+    weight: str | None = None
+    writes: str | None = None
+
+    @property
+    def is_float(self) -> bool:
+        return self.precision == FLOAT
+
+    @property
+    def name(self) -> str:
+        """What a reader knows it by: the module path, else the key."""
+        return self.module or self.region
+
+
+@dataclass(frozen=True)
+class PassRow:
+    """One execution of a pass: number from 1, name, wall seconds, edits made."""
+
+    number: int
+    name: str
+    seconds: float
+    edits: int
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of the float model and of the compiled one.
+
+    Attributes:
+        name: `latency`, `size`, `accuracy`, ...
+        unit: `s`, `bytes`, or empty for a plain number.
+        float_value: The float model's.
+        compiled_value: The compiled model's.
+        better: `lower` or `higher`.
+        interval: 95 % confidence interval of `gain`, if it was measured.
+    """
+
+    name: str
+    unit: str
+    float_value: float
+    compiled_value: float
+    better: str = "lower"
+    interval: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.better not in ("lower", "higher"):
+            raise ConfigurationError(f"better is 'lower' or 'higher', not {self.better!r}")
+
+    @property
+    def gain(self) -> float | None:
+        """How many times better: float over compiled where lower is better; None for plain ones."""
+        if self.better == "higher" or self.compiled_value == 0:
+            return None
+        return self.float_value / self.compiled_value
+
+
+@dataclass(frozen=True)
+class VariantRow:
+    """An accuracy pass that was tried.
+
+    Attributes:
+        name: As in a pipeline text.
+        before: Noise-to-signal ratio of the outputs without it.
+        after: With it; None where it failed.
+        kept: Whether it was kept.
+        note: What it cost, or why it failed.
+        told: The outcome in a line.
+    """
+
+    name: str
+    before: float
+    after: float | None
+    kept: bool
+    note: str = ""
+    told: str = ""
+
+
+@dataclass(frozen=True)
+class FrontierRow:
+    """One configuration that was measured.
+
+    Attributes:
+        index: What `Compiled.at` takes.
+        seconds: Time of one run, None if not measured.
+        loss: Noise-to-signal ratio of the outputs, None if not measured.
+        nbytes: Size as saved.
+        quantized: Regions that are not float.
+        best: No other one beats it in time, loss and size.
+        chosen: It is what was returned.
+    """
+
+    index: int
+    seconds: float | None
+    loss: float | None
+    nbytes: int
+    quantized: int
+    best: bool = False
+    chosen: bool = False
+
+
+@dataclass(frozen=True)
+class SampleCounts:
+    """Feeds of calibration, those candidates were judged on, those corrections were fitted to."""
+
+    seen: int
+    judged: int
+    fitted: int
+
+    def __str__(self) -> str:
+        return f"{self.seen} samples: {self.judged} to judge by, {self.fitted} to fit to"
