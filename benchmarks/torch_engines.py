@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import statistics
-import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,6 +24,7 @@ from qcompiler.backends.torch_engines.adapter import engine_scope
 from qcompiler.backends.torch_engines.artifact import TorchArtifact
 from qcompiler.backends.torch_engines.engine import TorchEngine
 from qcompiler.compile import compile as compile_
+from qcompiler.execution.timing import Latency, compare_latency
 from qcompiler.pipeline.registry import find_target
 
 Run = Callable[[Tensor], Tensor]
@@ -172,19 +172,11 @@ def ours(module: nn.Module, feeds: list[Tensor], target: TorchEngine, scheme: st
     return lambda x: torch.as_tensor(graph(x)[0])
 
 
-def interleaved(
-    runs: dict[str, Run], x: Tensor, engine: str, rounds: int
-) -> dict[str, list[float]]:
-    """Seconds per candidate and round."""
-    times: dict[str, list[float]] = {name: [] for name in runs}
+def interleaved(runs: dict[str, Run], x: Tensor, engine: str, rounds: int) -> dict[str, Latency]:
+    """Times relative to ours."""
     with torch.inference_mode(), engine_scope(engine):
-        for number in range(rounds + 2):
-            for name, run in runs.items():
-                started = time.perf_counter()
-                run(x)
-                if number >= 2:
-                    times[name].append(time.perf_counter() - started)
-    return times
+        calls = {name: partial(run, x) for name, run in runs.items()}
+        return compare_latency(calls, 0.0, rounds, baseline="ours")
 
 
 def sqnr(run: Run, reference: Run, feeds: list[Tensor], engine: str) -> float:
@@ -224,16 +216,11 @@ def main() -> None:
                 "ours": ours(module, feeds, target, asked.scheme),
             }
             times = interleaved(runs, fresh[0], engine, asked.rounds)
-            ratio = {
-                pair: statistics.median(
-                    a / b for a, b in zip(times[pair[0]], times[pair[1]], strict=True)
-                )
-                for pair in (("fx", "ours"), ("float", "ours"), ("float", "fx"))
-            }
+            fx, plain = times["fx"].ratio, times["float"].ratio
             dbs = [sqnr(runs[kind], runs["float"], fresh, engine) for kind in ("ours", "fx")]
             print(
-                f"{name:13s} {engine:8s} {ratio['fx', 'ours']:7.2f} {ratio['float', 'ours']:10.2f}"
-                f" {ratio['float', 'fx']:10.2f} {dbs[0]:10.1f} {dbs[1]:9.1f}",
+                f"{name:13s} {engine:8s} {fx:7.2f} {plain:10.2f}"
+                f" {plain / fx:10.2f} {dbs[0]:10.1f} {dbs[1]:9.1f}",
                 flush=True,
             )
 

@@ -27,7 +27,7 @@ import onnxruntime as ort
 import qcompiler as qc
 from benchmarks.models import Model, Run, from_packages, from_zoo
 from benchmarks.peers import PEERS
-from qcompiler.execution.timing import compare_latency
+from qcompiler.execution.timing import Latency, compare_latency
 from qcompiler.pipeline.registry import find_target
 
 
@@ -71,7 +71,7 @@ def measure(model: Model, given: argparse.Namespace, folder: Path) -> dict[str, 
                 )
             except Exception as error:  # noqa: BLE001 - a peer's failure is a result
                 row[f"{name}_error"] = f"{type(error).__name__}: {error}"[:200]
-    row |= {f"{name}_speed_1": value for name, value in speeds(_runs(files, 1), model).items()}
+    row |= _rated(_runs(files, 1), model, "_1")
     return row | _scores(_runs(files), model)
 
 
@@ -93,27 +93,28 @@ def _asked(model: Model, max_loss: float | None) -> dict[str, Any]:
 
 def _scores(runs: dict[str, Run], model: Model) -> dict[str, Any]:
     """Speed-ups and metrics of everything that runs."""
-    row: dict[str, Any] = {f"{name}_speed": value for name, value in speeds(runs, model).items()}
+    row = _rated(runs, model)
     for name, run in runs.items():
         scores = model.evaluate(run)
         row |= {f"{name}_{key}": scores[key] for key in (model.metric, "sqnr_db") if key in scores}
     return row
 
 
-def speeds(runs: dict[str, Run], model: Model) -> dict[str, float]:
-    """Float time / own time by name."""
+def speeds(runs: dict[str, Run], model: Model) -> dict[str, Latency]:
+    """Times against float's by name."""
     feeds = model.feeds[:: max(1, len(model.feeds) // 8)][:8]
+    parts = {name: [partial(run, feed) for feed in feeds] for name, run in runs.items()}
+    timed = compare_latency(parts, budget_seconds=6.0, min_rounds=21, decisive=0.005)
+    return {name: latency for name, latency in timed.items() if name != "float"}
 
-    def runner(call: Run) -> Any:
-        def run() -> None:
-            for feed in feeds:
-                call(feed)
 
-        return run
-
-    rounds = {name: runner(run) for name, run in runs.items()}
-    timed = compare_latency(rounds, budget_seconds=6.0, min_rounds=21, decisive=0.005)
-    return {name: 1 / latency.ratio for name, latency in timed.items() if name != "float"}
+def _rated(runs: dict[str, Run], model: Model, suffix: str = "") -> dict[str, Any]:
+    """Speed-ups, with what stands behind them, as entries of a row."""
+    row: dict[str, Any] = {}
+    for name, found in speeds(runs, model).items():
+        row[f"{name}_speed{suffix}"] = 1 / found.ratio
+        row[f"{name}_shown{suffix}"] = found.speed
+    return row
 
 
 def loss(row: dict[str, Any], model: Model, name: str) -> float:
@@ -125,10 +126,10 @@ def loss(row: dict[str, Any], model: Model, name: str) -> float:
 
 
 def _line(row: dict[str, Any]) -> str:
-    alone = row.get("qcompiler_speed_1")
+    alone = row.get("qcompiler_shown_1")
     return (
-        f"{row['model']:20s} {row['qcompiler_speed']:5.2f}x  "
-        + (f"1 thread {alone:5.2f}x  " if alone else "")
+        f"{row['model']:20s} {row['qcompiler_shown']}  "
+        + (f"1 thread {alone}  " if alone else "")
         + f"loss {row['loss']:+.4f}  SQNR {row.get('qcompiler_sqnr_db', math.nan):5.1f} dB  "
         f"compile {row['compile_s']:5.1f} s  {row['summary']}"
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ from examples.digits.data import (
     load_digits,
     load_module,
 )
-from examples.timing import Comparison, compare
 from qcompiler.compiled import Compiled
+from qcompiler.execution.timing import Latency, compare_latency
 
 OUTPUT = Path("demo-output")
 TIMED_BATCHES = (1, 16)
@@ -63,7 +64,7 @@ class Result:
     compiled: Compiled
     path: Path
     accuracies: tuple[float, float]
-    latencies: dict[int, Comparison]
+    latencies: dict[int, dict[str, Latency]]
 
 
 def first_array(outputs: Any) -> Array:
@@ -136,11 +137,11 @@ def run_one(source: str, engine: Engine, digits: Digits) -> Result:
     return Result(source, engine, compiled, path, accuracies, timed(before, after, inputs))
 
 
-def timed(before: Runner, after: Runner, inputs: Batch) -> dict[int, Comparison]:
+def timed(before: Runner, after: Runner, inputs: Batch) -> dict[int, dict[str, Latency]]:
     """Latency of both sides for each batch size."""
 
-    def at(batch: Batch) -> Comparison:
-        return compare(lambda: before(batch), lambda: after(batch))
+    def at(batch: Batch) -> dict[str, Latency]:
+        return compare_latency({"float": partial(before, batch), "compiled": partial(after, batch)})
 
     return {size: at(inputs[:size]) for size in TIMED_BATCHES}
 
@@ -163,7 +164,8 @@ def summary(results: list[Result]) -> Table:
             f"{ONNX_FILE.stat().st_size / 1000:.0f} → {size:.0f}",
         ]
         for timed in result.latencies.values():
-            cells += [f"{timed.first * 1e3:.3f} → {timed.second * 1e3:.3f}", f"{timed.ratio:.2f}×"]
+            plain, own = timed["float"], timed["compiled"]
+            cells += [f"{plain.seconds * 1e3:.3f} → {own.seconds * 1e3:.3f}", own.speed]
         table.add_row(result.source, result.engine.target, *cells)
     return table
 

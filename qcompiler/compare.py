@@ -61,9 +61,8 @@ class ModelComparison:
             top = "" if each.same_top is None else f", same top {100 * each.same_top:.1f} %"
             lines.append(f"{each.name}: {level}, largest difference {each.largest:.4g}{top}")
         if self.latency is not None:
-            lines.append(
-                f"time: {self.latency.ratio:.3g} of the first model's, {self.latency.speed}"
-            )
+            told = f"time of the second model by the first's: {self.latency.speed}"
+            lines.append(f"{told} ({self.latency.evidence})")
         return "\n".join(lines) + "\n"
 
 

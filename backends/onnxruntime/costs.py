@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache, partial
-from statistics import median
 
 import numpy as np
 import onnx_ir as ir
@@ -14,6 +12,7 @@ import onnx_ir as ir
 from qcompiler.backends.onnxruntime.renaming import known_names, owners
 from qcompiler.execution.profile import KernelTime
 from qcompiler.execution.session import OrtSession
+from qcompiler.execution.timing import fastest
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.ir.walk import all_nodes
@@ -61,7 +60,7 @@ def measure_conversions(threads: int | None) -> ConversionCost:
             session = OrtSession(_conversion_model(kind, shape), threads=threads)
             dtype = np.float32 if kind == "quantize" else np.uint8
             feed = {"x": np.zeros(shape, dtype)}
-            times[kind, shape] = _seconds(partial(session.run_checked, feed))
+            times[kind, shape] = fastest(partial(session.run_checked, feed), _ROUNDS)
     span = float(np.prod(large) - np.prod(small))
     slope = {
         kind: max(times[kind, large] - times[kind, small], 0.0) / span
@@ -70,19 +69,9 @@ def measure_conversions(threads: int | None) -> ConversionCost:
     return ConversionCost(slope["quantize"], slope["dequantize"], _KERNEL_SECONDS)
 
 
+_ROUNDS = 25
 _KERNEL_SECONDS = 2e-6
 """Dispatch of one more kernel; the smallest kernels in ONNX Runtime's profiles take 1–3 µs."""
-
-
-def _seconds(run: Callable[[], object], rounds: int = 25) -> float:
-    for _ in range(3):
-        run()
-    found = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        run()
-        found.append(time.perf_counter() - start)
-    return median(found)
 
 
 def _conversion_model(kind: str, shape: tuple[int, ...]) -> ir.Model:

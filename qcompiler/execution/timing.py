@@ -1,30 +1,36 @@
 """Interleaved timing on a noisy machine: which of several runs is faster, and how sure that is.
 
-All candidates run once per round, so a slow spell hits each of them alike. Other work on the
-machine only ever adds time: a candidate's time is the lower quartile of its samples, a ratio is
-one of such times, so that it is what the times of the same report give, and its interval is a
-bootstrap over rounds (Efron and Tibshirani, An Introduction to the Bootstrap, section 13.3).
+All candidates run in every round, each for a moment only, so a slow spell hits them alike; every
+run is timed by itself, and the quickest one of a candidate counts for its round. `ratio.py` makes
+times, ratios and intervals of these; nothing else in the project does.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from qcompiler.errors import ConfigurationError
+from qcompiler.execution.crowding import waited as waited_so_far
+from qcompiler.execution.ratio import CONFIDENCE, Ratio, Times, columns, ratio, typical
 
 Run = Callable[[], object]
-CONFIDENCE = 0.95
-_TICK = 1e-3
-"""A sample lasts at least this many seconds; faster runs are repeated within it."""
+Clock = Callable[[], float]
+_TURN = 1e-3
+"""A candidate runs for at least this many seconds in every round, and at least twice: the first
+run brings its data and threads back."""
+_LEAST_RUNS = 2
+_TICK = 2e-5
+"""Runs that are shorter than this many seconds are timed several at once."""
 _WARMUP = 2
-_QUARTILE = 0.25
-_RESAMPLES = 200
-_WIDE = 1.15
-"""Ends of an interval that are further apart than this are told."""
+WIDE = 1.3
+"""Ends of an interval that are further apart than this are told instead of the ratio."""
+_NARROW = 1.1
+"""Timing goes on until intervals are as narrow as this, or the time is up."""
+_CROWDED = 0.05
+"""Share of the quietest rounds spent waiting for a core, above which the machine is told busy."""
 _CHECK_GROWTH = 1.1
 """Rounds between two looks at the intervals grow by this factor: a look costs a bootstrap."""
 
@@ -34,11 +40,13 @@ class Latency:
     """Timing of one candidate.
 
     Attributes:
-        seconds: Of one run: the lower quartile over the rounds.
+        seconds: Of one run, when nothing else does.
         ratio: Its seconds / the baseline's; below 1 is faster than it.
         low: Lower end of the confidence interval of `ratio`.
         high: Upper end.
-        rounds: Rounds measured.
+        rounds: Rounds measured; 0 for a time that comes from a model.
+        chance: How sure it is that `ratio` is at most 1, from 0 to 1.
+        waiting: Seconds that threads waited for a core per second, in the quietest rounds.
     """
 
     seconds: float
@@ -46,6 +54,8 @@ class Latency:
     low: float
     high: float
     rounds: int
+    chance: float = 1.0
+    waiting: float = 0.0
 
     @property
     def faster(self) -> bool:
@@ -53,40 +63,68 @@ class Latency:
         return self.high < 1.0
 
     @property
-    def speed(self) -> str:
-        """How many times faster: `2.10x`, with its interval where that is wide."""
-        shown = f"{1 / self.ratio:.2f}x"
-        if self.high <= _WIDE * self.low:
-            return shown
-        return f"{shown} (machine busy: {1 / self.high:.2f}x to {1 / self.low:.2f}x)"
-
-    @property
     def slower(self) -> bool:
         """Whether it loses to the baseline, by the confidence interval."""
         return self.low > 1.0
 
+    @property
+    def is_wide(self) -> bool:
+        """Whether the interval is so wide that the ratio means little."""
+        return self.high > WIDE * self.low
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether something else ran on the cores all the time, so that no sample is quiet."""
+        return self.waiting > _CROWDED
+
+    @property
+    def speed(self) -> str:
+        """How many times faster: `2.10x`, or only the interval where that is wide."""
+        if self.is_wide:
+            return f"machine busy: {1 / self.high:.2f}x to {1 / self.low:.2f}x"
+        return f"{1 / self.ratio:.2f}x"
+
+    @property
+    def evidence(self) -> str:
+        """What stands behind it: `0.478 of the time (0.465 to 0.491 with 95 %, 41 rounds)`."""
+        if not self.rounds:
+            return f"{self.ratio:.3g} of the time"
+        value = "" if self.is_wide else f"{self.ratio:.3g} of the time, "
+        share = f"{100 * CONFIDENCE:.0f} %"
+        return f"{value}{self.low:.3g} to {self.high:.3g} with {share} in {self.rounds} rounds"
+
+    def including(self, other: float) -> Latency:
+        """With the interval extended to a ratio that was measured in another way."""
+        return Latency(
+            self.seconds, self.ratio, min(self.low, other), max(self.high, other), self.rounds,
+            self.chance, self.waiting,
+        )  # fmt: skip
+
 
 def compare_latency(
-    runs: Mapping[str, Run],
+    runs: Mapping[str, Run | Sequence[Run]],
     budget_seconds: float = 2.0,
     min_rounds: int = 11,
     *,
     baseline: str | None = None,
     decisive: float = 0.02,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Clock = time.perf_counter,
+    waited: Clock = waited_so_far,
 ) -> dict[str, Latency]:
     """Times the candidates round by round.
 
-    Stops at the budget, or when every ratio's confidence interval lies on one side of 1 by more
-    than `decisive` (or within `decisive` of 1 on both sides). At least `min_rounds` are measured.
+    Stops at the budget, or when every ratio's confidence interval is narrow and lies on one side of
+    1 by more than `decisive` (or within `decisive` of 1 on both sides). At least `min_rounds` are
+    measured.
 
     Args:
-        runs: Candidates by name; each call is one run.
+        runs: Candidates by name: a run, or several (one for each feed) whose times are added.
         budget_seconds: Wall time for everything, warm-up included.
         min_rounds: Rounds measured whatever they take.
         baseline: What ratios refer to; the first candidate by default.
         decisive: Margin around 1.
         clock: Seconds, monotonic.
+        waited: Seconds that threads of this process have waited for a core so far.
 
     Raises:
         ConfigurationError: No candidates, an unknown baseline, or no rounds.
@@ -98,63 +136,72 @@ def compare_latency(
     if min_rounds < 1:
         raise ConfigurationError(f"min_rounds must be positive, not {min_rounds}")
     end = clock() + budget_seconds
-    repeats = {name: _warm_up(run, clock) for name, run in runs.items()}
-    times: dict[str, list[float]] = {name: [] for name in names}
-    rounds, look = 0, float(min_rounds)
-    while rounds < min_rounds or clock() < end:
-        for name in _rotated(names, rounds):
-            times[name].append(_sample(runs[name], repeats[name], clock))
-        rounds += 1
-        if rounds >= look:
-            look = rounds * _CHECK_GROWTH
-            if _is_decided(times, reference, decisive):
+    turns = {name: _turns(each, clock) for name, each in runs.items()}
+    samples: dict[str, list[list[float]]] = {name: [] for name in names}
+    waits: list[float] = []
+    look = float(min_rounds)
+    while len(waits) < min_rounds or clock() < end:
+        begun, idle = clock(), waited()
+        for name in _rotated(names, len(waits)):
+            samples[name].append([turn.quickest(clock) for turn in turns[name]])
+        waits.append((waited() - idle) / max(clock() - begun, 1e-9))
+        if len(waits) >= look:
+            look = len(waits) * _CHECK_GROWTH
+            if _is_decided(_ratios(samples, reference), reference, decisive):
                 break
-    return {name: _latency(times[name], times[reference]) for name in names}
+    waiting = max(typical(columns(waits)), 0.0)
+    found = _ratios(samples, reference)
+    times = {name: typical(columns(each)) for name, each in samples.items()}
+    return {
+        name: Latency(
+            times[name], each.value, each.low, each.high, len(waits), each.chance, waiting
+        )
+        for name, each in found.items()
+    }
 
 
-def fastest(run: Run, repeats: int, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Seconds of the fastest of some runs: other work on the machine only ever adds time."""
-    taken = []
-    for _ in range(repeats):
-        start = clock()
-        run()
-        taken.append(clock() - start)
-    return min(taken)
+def fastest(run: Run, repeats: int, clock: Clock = time.perf_counter) -> float:
+    """Seconds of the fastest of a few runs, of which the lowest quantile is the least one."""
+    return min(_timed(run, 1, clock) for _ in range(repeats))
 
 
-def ratio_interval(
-    samples: Sequence[float], reference: Sequence[float], confidence: float = CONFIDENCE
-) -> tuple[float, float]:
-    """Bootstrap interval of the ratio of lower quartiles, whole rounds drawn anew (fixed seed)."""
-    draws = np.random.default_rng(0).integers(0, len(samples), (_RESAMPLES, len(samples)))
-    own, other = (
-        np.quantile(np.asarray(each, np.float64)[draws], _QUARTILE, axis=1)
-        for each in (samples, reference)
-    )
-    ratios = np.divide(own, other, out=np.ones_like(own), where=other > 0)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(ratios, [tail, 1 - tail])
-    return float(low), float(high)
+@dataclass(frozen=True)
+class _Turn:
+    """What a candidate does when its turn comes.
 
-
-def _warm_up(run: Run, clock: Callable[[], float]) -> int:
-    """Runs a candidate a few times; returns how often to repeat it per sample."""
-    for _ in range(_WARMUP):
-        run()
-    seconds = _sample(run, 1, clock)
-    return max(1, int(np.ceil(_TICK / max(seconds, 1e-7))))
-
-
-def _sample(run: Run, repeats: int, clock: Callable[[], float]) -> float:
-    """Seconds per run, behind one that does not count.
-
-    That one brings the candidate's data and threads back.
+    Attributes:
+        run: One run.
+        samples: Times that are taken, of which the least counts.
+        together: Runs of each.
     """
-    run()
+
+    run: Run
+    samples: int
+    together: int
+
+    def quickest(self, clock: Clock) -> float:
+        """Seconds of one run."""
+        return min(_timed(self.run, self.together, clock) for _ in range(self.samples))
+
+
+def _turns(runs: Run | Sequence[Run], clock: Clock) -> list[_Turn]:
+    """Warms a candidate up, and finds out how often it runs in a turn."""
+    found = []
+    for run in [runs] if callable(runs) else runs:
+        for _ in range(_WARMUP):
+            run()
+        seconds = max(_timed(run, 1, clock), 1e-7)
+        together = max(1, math.ceil(_TICK / seconds))
+        samples = max(_LEAST_RUNS, math.ceil(_TURN / (together * seconds)))
+        found.append(_Turn(run, samples, together))
+    return found
+
+
+def _timed(run: Run, together: int, clock: Clock) -> float:
     start = clock()
-    for _ in range(repeats):
+    for _ in range(together):
         run()
-    return (clock() - start) / repeats
+    return (clock() - start) / together
 
 
 def _rotated(names: list[str], by: int) -> list[str]:
@@ -163,21 +210,17 @@ def _rotated(names: list[str], by: int) -> list[str]:
     return names[shift:] + names[:shift]
 
 
-def _is_decided(times: Mapping[str, list[float]], reference: str, margin: float) -> bool:
-    for name, samples in times.items():
+def _ratios(samples: Mapping[str, Sequence[Sequence[float]]], reference: str) -> dict[str, Ratio]:
+    times: dict[str, Times] = {name: columns(each) for name, each in samples.items()}
+    return {name: ratio(each, times[reference]) for name, each in times.items()}
+
+
+def _is_decided(ratios: Mapping[str, Ratio], reference: str, margin: float) -> bool:
+    for name, each in ratios.items():
         if name == reference:
             continue
-        low, high = ratio_interval(samples, times[reference])
-        apart = high < 1 - margin or low > 1 + margin
-        equal = low > 1 - margin and high < 1 + margin
-        if not (apart or equal):
+        apart = each.high < 1 - margin or each.low > 1 + margin
+        equal = each.low > 1 - margin and each.high < 1 + margin
+        if not (equal or (apart and each.high <= _NARROW * each.low)):
             return False
     return True
-
-
-def _latency(samples: Sequence[float], reference: Sequence[float]) -> Latency:
-    """A clock that stood still gives the ratio 1."""
-    own, other = (float(np.quantile(each, _QUARTILE)) for each in (samples, reference))
-    ratio = own / other if other > 0 else 1.0
-    low, high = ratio_interval(samples, reference)
-    return Latency(own, ratio, min(low, ratio), max(high, ratio), len(samples))

@@ -129,6 +129,9 @@ def _diagnostics(
     if target.evidence.model is not None:
         noted = f"times are modelled by {target.evidence.model}; nothing was timed"
         found.append(Diagnostic(Severity.INFO, "TIME00", noted))
+    timed = selection.latencies.get(selection.chosen)
+    if timed is not None and timed.rounds and selection.chosen != "float":
+        found.append(Diagnostic(Severity.INFO, "TIME01", _certainty(timed)))
     found += [each for report in reports for each in report.diagnostics]
     found += [each for options in selection.options for each in target.objections(options.region)]
     legal = target.legality(selection.program)
@@ -157,7 +160,8 @@ def _figures(selection: Selection, target: Target) -> tuple[Figure, ...]:
     if timed is not None and base is not None:
         name = "latency" if target.evidence.timed else "modelled latency"
         interval = _gain_interval(timed) if target.evidence.timed else None
-        figures.insert(0, Figure(name, "s", base.seconds, timed.seconds, interval=interval))
+        times = Figure(name, "s", base.seconds, timed.seconds, interval=interval)
+        figures.insert(0, replace(times, rounds=timed.rounds))
     if selection.score is not None:
         figures.append(Figure("score", "", *selection.score, better="higher"))
     return tuple(figures)
@@ -170,6 +174,16 @@ def _gain_interval(timed: Latency) -> tuple[float, float] | None:
     return 1 / timed.high, 1 / timed.low
 
 
+def _certainty(timed: Latency) -> str:
+    """How sure it is that the result is not slower than float, and by what."""
+    told = f"not slower than float, by {100 * timed.chance:.0f} of 100 resamples: {timed.evidence}"
+    if timed.is_crowded:
+        share = f"{100 * timed.waiting:.0f} %"
+        told += f"; other programs ran on the cores all the time (waited {share}), so that "
+        told += "a quiet machine may give another ratio"
+    return told
+
+
 def _promises(selection: Selection, target: Target) -> list[str]:
     """What a fixed scheme does not keep of 'never slower, never broken'."""
     timed = selection.latencies.get(selection.chosen)
@@ -179,4 +193,5 @@ def _promises(selection: Selection, target: Target) -> list[str]:
     if not quantized:
         return []
     speed = f"{timed.speed}{target.evidence.by_model}"
-    return [f"this plan is slower than float ({speed}); scheme='auto' avoids that"]
+    sure = "is" if timed.slower or not timed.rounds else "may be"
+    return [f"this plan {sure} slower than float ({speed}); scheme='auto' avoids that"]

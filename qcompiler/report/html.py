@@ -6,7 +6,7 @@ from html import escape
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from qcompiler.report.numbers import show_figure, show_seconds
+from qcompiler.report.numbers import show_figure, show_gain, show_seconds
 from qcompiler.report.plots import layer_times
 from qcompiler.report.report import Report
 from qcompiler.report.showing import shown
@@ -34,5 +34,6 @@ def render_html(report: Report) -> str:
     )
     environment.filters["seconds"] = show_seconds
     environment.filters["figure"] = show_figure
+    environment.filters["gain"] = show_gain
     plot = layer_times(report.regions)
     return environment.get_template("report.html.j2").render(report=report, plot=plot)

@@ -86,6 +86,7 @@ class Figure:
         compiled_value: The compiled model's.
         better: `lower` or `higher`.
         interval: 95 % confidence interval of `gain`, if it was measured.
+        rounds: Rounds of measurement behind it.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Figure:
     compiled_value: float
     better: str = "lower"
     interval: tuple[float, float] | None = None
+    rounds: int = 0
 
     def __post_init__(self) -> None:
         if self.better not in ("lower", "higher"):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from qcompiler.choices.objective import ENERGY, LATENCY, SIZE, Footprint, Objective
 from qcompiler.execution.timing import Latency, compare_latency
@@ -46,7 +47,9 @@ class Proof:
             return self._modelled(contenders, feeds)
         artifacts = {"float": self.baseline, **contenders}
         feeds = feeds[: self._affordable(feeds[0], len(artifacts))]
-        runs = {name: _runner(each, feeds) for name, each in artifacts.items()}
+        runs = {
+            name: [partial(each.run, feed) for feed in feeds] for name, each in artifacts.items()
+        }
         timed = compare_latency(runs, self.seconds, self.rounds)
         return {
             name: replace(each, seconds=each.seconds / len(feeds)) for name, each in timed.items()
@@ -57,7 +60,7 @@ class Proof:
         self.baseline.run(feed)
         started = time.perf_counter()
         self.baseline.run(feed)
-        round_trip = 2 * contenders * (time.perf_counter() - started)  # every other run is untimed
+        round_trip = 2 * contenders * (time.perf_counter() - started)  # each runs twice
         return max(1, int(self.seconds / (self.rounds * round_trip)))
 
     def _modelled(
@@ -81,6 +84,25 @@ class Proof:
 
 GAIN = 0.99
 """Time of float that quantization has to stay below: for nothing, no accuracy is given away."""
+_APART = 1.1
+"""Factor between a profile's ratio and the timing's interval from which the two disagree."""
+
+
+def cross_checked(
+    latencies: Mapping[str, Latency], finalists: Mapping[str, Candidate]
+) -> dict[str, Latency]:
+    """Timings with what profiles say beside them, where no round was quiet and they disagree.
+
+    A profile is of one thread, which needs one quiet core only. While the timing had its cores to
+    itself, a difference is what the other threads bring, and true.
+    """
+    found = dict(latencies)
+    for name, each in latencies.items():
+        other = _by_profile(name, finalists, latencies)
+        if each.is_crowded and other is not None:
+            apart = max(other / each.high, each.low / other)
+            found[name] = each.including(other) if apart > _APART else each
+    return found
 
 
 def choose(
@@ -106,7 +128,7 @@ def choose(
     for name, each in finalists.items():
         only_time = not (objective.weight(SIZE) or objective.weight(ENERGY))
         bar = GAIN if only_time and each.quantized else 1.0
-        if objective.weight(LATENCY) and latencies[name].ratio >= bar:
+        if objective.weight(LATENCY) and not _gains(name, finalists, latencies, bar):
             continue
         ratios = {ENERGY: prints.ratio(ENERGY, each.plan.precisions)}
         if objective.weight(SIZE):
@@ -117,6 +139,27 @@ def choose(
     return min(scores, key=lambda name: scores[name])
 
 
+def _gains(
+    name: str, finalists: Mapping[str, Candidate], latencies: Mapping[str, Latency], bar: float
+) -> bool:
+    """Whether it takes less than `bar` of float: by its interval, or by timing and profile both."""
+    timed = latencies[name]
+    if timed.ratio >= bar or timed.faster or not timed.rounds:
+        return timed.ratio < bar
+    other = _by_profile(name, finalists, latencies)
+    return other is None or other < bar
+
+
+def _by_profile(
+    name: str, finalists: Mapping[str, Candidate], latencies: Mapping[str, Latency]
+) -> float | None:
+    """Time relative to float as its profile has it; None where nothing was profiled."""
+    own, plain = finalists.get(name), finalists.get(REWRITTEN)
+    if own is None or plain is None or not own.seconds or not plain.seconds:
+        return None
+    return latencies[REWRITTEN].ratio * own.seconds / plain.seconds
+
+
 def _merit(
     name: str, finalists: Mapping[str, Candidate], latencies: Mapping[str, Latency]
 ) -> float:
@@ -125,17 +168,5 @@ def _merit(
     The profile is of one thread, which tells what a plan saves when the other cores are busy, or
     are the second thread of the same one; then the timing alone would prefer what scales.
     """
-    own, plain, ratio = finalists[name], finalists.get(REWRITTEN), latencies[name].ratio
-    if plain is None or not own.seconds or not plain.seconds:
-        return ratio
-    return math.sqrt(ratio * latencies[REWRITTEN].ratio * own.seconds / plain.seconds)
-
-
-def _runner(artifact: Artifact, feeds: Sequence[Feed]) -> Callable[[], object]:
-    """Runs the feeds in turn, one round over all of them per call."""
-
-    def run() -> None:
-        for feed in feeds:
-            artifact.run(feed)
-
-    return run
+    timed, other = latencies[name].ratio, _by_profile(name, finalists, latencies)
+    return timed if other is None else math.sqrt(timed * other)

@@ -37,7 +37,7 @@ from qcompiler.search.goal import (
     Selection,
 )
 from qcompiler.search.loop import Search
-from qcompiler.search.proof import PROFILE_FEEDS, REWRITTEN, Proof, choose
+from qcompiler.search.proof import PROFILE_FEEDS, REWRITTEN, Proof, choose, cross_checked
 from qcompiler.search.state import Limits
 from qcompiler.target.contract import Artifact, Target
 
@@ -178,7 +178,8 @@ class _Chooser:
         state = search.state if self.interrupted else search.run()
         self.interrupted |= state.interrupted
         finalists = self._finalists(search)
-        latencies = self._proof().timed({name: each.artifact for name, each in finalists.items()})
+        timed = self._proof().timed({name: each.artifact for name, each in finalists.items()})
+        latencies = cross_checked(timed, finalists)
         asked = (search.objective, finalists, latencies, search.prints, self.baseline.nbytes)
         chosen = choose(*asked)
         candidate = finalists.get(chosen)
