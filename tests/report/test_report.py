@@ -56,7 +56,7 @@ def report() -> Report:
         ),
         passes=(PassRow(1, "canonicalize", 0.012, 4),),
         figures=(
-            Figure("latency", "s", 0.004, 0.002, interval=(1.8, 2.25)),
+            Figure("latency", "s", 0.004, 0.002, interval=(1.8, 2.25), rounds=21),
             Figure("size", "bytes", 4096.0, 1024.0),
             Figure("accuracy", "", 0.98, 0.975, "higher"),
         ),
@@ -119,7 +119,7 @@ def test_text_shows_every_fact(report: Report) -> None:
         "2.00×",
         "4.00×",
         "4 KiB",
-        "(1.80 to 2.25)",
+        "(1.80 to 2.25, 21 rounds)",
         "0.9750",
         "1 float32, 1 int8",
         "40.0 dB",
