@@ -35,7 +35,11 @@ if TYPE_CHECKING:
     from qcompiler.pipeline.contract import Pass
     from qcompiler.pipeline.pipeline import Pipeline
     from qcompiler.pipeline.registry import passes, targets
-    from qcompiler.quantization.nonuniform import QTensor, quantize
+    from qcompiler.qtensor.arithmetic import cat
+    from qcompiler.qtensor.plots import plot_quantization
+    from qcompiler.qtensor.quantizing import quantize
+    from qcompiler.qtensor.tensor import QTensor
+    from qcompiler.qtensor.tensorflow import tf_dequantize, tf_quantize
     from qcompiler.target.contract import Target
     from qcompiler.why import why
 
@@ -51,6 +55,7 @@ __all__ = [
     "Scheme",
     "Target",
     "__version__",
+    "cat",
     "compare",
     "compile",
     "errors",
@@ -58,8 +63,11 @@ __all__ = [
     "load",
     "load_compiled",
     "passes",
+    "plot_quantization",
     "quantize",
     "targets",
+    "tf_dequantize",
+    "tf_quantize",
     "why",
 ]
 
@@ -69,17 +77,21 @@ _HOMES = {
     "Pipeline": "pipeline.pipeline",
     "Plan": "ir.plan",
     "Program": "ir.program",
-    "QTensor": "quantization.nonuniform",
+    "QTensor": "qtensor.tensor",
     "Scheme": "config",
     "Target": "target.contract",
+    "cat": "qtensor.arithmetic",
     "compare": "compare",
     "compile": "compile",
     "lint": "lint",
     "load": "frontends",
     "load_compiled": "compiled",
     "passes": "pipeline.registry",
-    "quantize": "quantization.nonuniform",
+    "plot_quantization": "qtensor.plots",
+    "quantize": "qtensor.quantizing",
     "targets": "pipeline.registry",
+    "tf_dequantize": "qtensor.tensorflow",
+    "tf_quantize": "qtensor.tensorflow",
     "why": "why",
 }
 """The module under `qcompiler` that each public name is loaded from."""

@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {"qcompiler": "qcompiler", "passes": "qcompiler.passes", "backends": "qcompiler.backends"}
 LAYERS = (
     "version", "printable", "errors", "files", "quantization", "ir", "statistics",
-    "frontends", "target", "decisions", "config", "execution", "lowering", "pipeline",
-    "calibration", "measurement", "choices", "search", "report",
+    "frontends", "target", "decisions", "config", "execution", "qtensor", "lowering",
+    "pipeline", "calibration", "measurement", "choices", "search", "report",
     "passes", "backends", "outcome", "compiled", "compile", "lint", "compare", "why", "console",
     "arguments", "command_options", "cli", "__main__",
 )  # fmt: skip

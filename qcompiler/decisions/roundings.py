@@ -60,7 +60,8 @@ class Rounding:
         params = self.params
         whose = id(self.integers) if self.how not in (NEAREST, GUARDED, SOURCE) else NEAREST
         zero = params.zero_point.tobytes()
-        return params.space, params.axis, params.scale.tobytes(), zero, whose
+        levels = b"" if params.levels is None else params.levels.tobytes()
+        return params.space, params.axis, params.scale.tobytes(), zero, levels, whose
 
     def transposed(self) -> Rounding:
         """The same of the matrix turned over; blocks and channels stay on their elements."""
@@ -155,7 +156,7 @@ def weight_layout(node: ir.Node, space: QSpace, rank: int) -> tuple[QSpace, int 
 def _axis(node: ir.Node, space: QSpace, rank: int) -> int | None:
     if space.granularity is Granularity.TENSOR:
         return None
-    if space.granularity is Granularity.GROUP:
+    if space.granularity is Granularity.GROUP and not space.is_table:
         return reduction_axis(node, rank)
     return 1 if is_op(node, "LSTM", "GRU", "RNN") else weight_channel_axis(node)
 

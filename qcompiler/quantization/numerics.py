@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qcompiler.errors import ConfigurationError
+from qcompiler.quantization import nonuniform
 from qcompiler.quantization.qspace import FloatArray, Granularity, QParams, QSpace
 
 Array = npt.NDArray[Any]
@@ -81,7 +82,8 @@ def weight_qparams(weight: Array, space: QSpace, axis: int | None = None) -> QPa
     Args:
         weight: Float weights of any shape.
         space: TENSOR, CHANNEL (one scale per index of `axis`) or GROUP (one per `group_size`
-            consecutive elements of `axis`; the last group may be shorter).
+            consecutive elements of `axis`; the last group may be shorter). Levels that are not
+            even are found by `nonuniform.table_params`.
         axis: Channel or blocked axis; ignored per tensor. Negative values count from the end.
 
     Raises:
@@ -90,6 +92,8 @@ def weight_qparams(weight: Array, space: QSpace, axis: int | None = None) -> QPa
     values = np.asarray(weight, np.float32)
     if not np.all(np.isfinite(values)):
         raise ConfigurationError("weights hold NaN or infinity and cannot be quantized")
+    if space.is_table:
+        return nonuniform.table_params(values, space, axis)
     if space.granularity is Granularity.TENSOR:
         return choose_qparams(values.min(initial=0.0), values.max(initial=0.0), space)
     if axis is None or not -values.ndim <= axis < values.ndim:
@@ -116,6 +120,8 @@ def quantize(array: Array, params: QParams) -> Array:
         values = values.astype(np.float64)
     with np.errstate(over="ignore"):  # x / tiny scale may be inf, which saturates
         steps = values / expand(params.scale, values.shape, params)
+    if params.levels is not None:
+        return nonuniform.indices(np.asarray(steps, np.float32), params)
     if space.is_float:
         np.clip(steps, space.qmin, space.qmax, out=steps)
         return np.asarray(steps.astype(space.dtype.numpy()))
@@ -125,6 +131,9 @@ def quantize(array: Array, params: QParams) -> Array:
 
 def dequantize(array: Array, params: QParams) -> FloatArray:
     """Returns scale * (array - zero point) in float32; the difference is exact."""
+    if params.levels is not None:
+        found = nonuniform.looked_up(array, params)
+        return np.asarray(found * expand(params.scale, array.shape, params), np.float32)
     zero = expand(params.zero_point, array.shape, params)
     if params.space.is_float:
         difference = array.astype(np.float32)
@@ -156,7 +165,7 @@ def round_saturate(steps: Array, zero: npt.NDArray[np.int64] | np.int64, space: 
 
 
 def requantize(
-    accumulator: npt.NDArray[np.int32], multiplier: Array, zero_point: int, space: QSpace
+    accumulator: npt.NDArray[np.integer[Any]], multiplier: Array, zero_point: int, space: QSpace
 ) -> Array:
     """Accumulators to output integers: round(float32(acc) * multiplier) + zero point, saturated.
 
@@ -164,7 +173,7 @@ def requantize(
     float32 first, then multiplied in float32, then rounded half to even.
 
     Args:
-        accumulator: int32, any shape.
+        accumulator: int32 or int64, any shape.
         multiplier: float32 input scale * weight scale / output scale, broadcast against it.
         zero_point: Of the output.
         space: Of the output.
@@ -190,9 +199,17 @@ def quantize_bias(
         input_scale: Scalar.
         weight_scale: Scalar or [C].
     """
+    steps = bias_steps(bias, input_scale, weight_scale)
+    return np.clip(steps, -(2**31), 2**31 - 1).astype(np.int32)
+
+
+def bias_steps(
+    bias: Array, input_scale: npt.ArrayLike, weight_scale: npt.ArrayLike
+) -> npt.NDArray[np.float64]:
+    """Returns round(bias / (input scale * weight scale)), whatever its size."""
     # float64: a float32 quotient has 24 bits only, an int32 bias has 31.
-    steps = np.asarray(bias, np.float64) / bias_scale(input_scale, weight_scale).astype(np.float64)
-    return np.clip(np.rint(steps), -(2**31), 2**31 - 1).astype(np.int32)
+    step = bias_scale(input_scale, weight_scale).astype(np.float64)
+    return np.asarray(np.rint(np.asarray(bias, np.float64) / step))
 
 
 def bias_range_guard(
@@ -238,7 +255,7 @@ def expand(values: Array, shape: tuple[int, ...], params: QParams) -> Array:
             raise ConfigurationError("per-channel parameters need an axis")
         return values
     axis = params.axis % len(shape) if shape else 0
-    if params.space.group_size is not None:
+    if params.space.group_size is not None and not params.space.is_table:
         spread = np.repeat(values, params.space.group_size, axis=axis)
         spread = spread[(slice(None),) * axis + (slice(0, shape[axis]),)]
         fits = spread.shape == shape

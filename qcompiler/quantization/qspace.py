@@ -38,6 +38,19 @@ class Granularity(Enum):
     GROUP = "group"
 
 
+class Levels(Enum):
+    """Which real numbers the integers stand for, up to a scale."""
+
+    EVEN = "even"
+    """Multiples of the scale."""
+    LOG2 = "log2"
+    """0 and powers of two."""
+    LOG2_SUMS = "log2x2"
+    """0 and sums of at most two powers of two."""
+    CODEBOOK = "codebook"
+    """Any: integers are indices into a table that is found by k-means."""
+
+
 @dataclass(frozen=True)
 class QSpace:
     """A set of quantized values a target understands.
@@ -49,6 +62,9 @@ class QSpace:
         group_size: Elements that share a scale along the reduction axis (GROUP only).
         narrow: Leave out the lowest signed value ([-127, 127]), so that w and -w both exist.
         bits: Levels actually used, when fewer than the storage type has (7 for `reduce_range`).
+        levels: What the integers stand for. Where they are not evenly spaced, integers are indices
+            into a table: UINT8 or UINT16 with `bits` of them used, symmetric. `group_size` is then
+            the number of channels that share a table.
 
     Raises:
         ConfigurationError: Contradictory fields.
@@ -60,6 +76,7 @@ class QSpace:
     group_size: int | None = None
     narrow: bool = False
     bits: int | None = None
+    levels: Levels = Levels.EVEN
 
     def __post_init__(self) -> None:
         if self.dtype not in _INTEGERS and self.dtype not in _FLOATS:
@@ -72,6 +89,18 @@ class QSpace:
             raise ConfigurationError("a float8 space is symmetric")
         if self.bits is not None and not 1 < self.bits <= self.storage_bits:
             raise ConfigurationError(f"{self.bits} bits do not fit {self.dtype.name}")
+        if self.is_table and (self.signed or not self.symmetric):
+            raise ConfigurationError("indices into a table are unsigned and have no zero point")
+
+    @property
+    def is_table(self) -> bool:
+        """Whether integers are indices into a table of levels."""
+        return self.levels is not Levels.EVEN
+
+    @property
+    def used_bits(self) -> int:
+        """Bits that tell the levels apart; as many as are stored where integers are packed."""
+        return self.storage_bits if self.bits is None else self.bits
 
     @property
     def is_float(self) -> bool:
@@ -108,7 +137,9 @@ class QSpace:
 
     @property
     def numbers(self) -> str:
-        """What kind of numbers, whatever their sign and zero: `int8`, `int4`, `float8e5m2`."""
+        """Kind of numbers, whatever their sign and zero: `int8`, `float8e5m2`, `codebook4`."""
+        if self.is_table:
+            return f"{self.levels.value}-{self.used_bits}".replace("codebook-", "codebook")
         return self.dtype.name.lower() if self.is_float else f"int{self.storage_bits}"
 
     @property
@@ -117,11 +148,13 @@ class QSpace:
         integer = f"{'s' if self.signed else 'u'}{self.storage_bits}"
         kind = _FLOATS[self.dtype][1] if self.is_float else integer
         parts = [kind, "symmetric" if self.symmetric else "affine"]
+        if self.is_table:
+            parts = [self.numbers]
         if self.granularity is Granularity.CHANNEL:
             parts.append("per_channel")
         if self.group_size is not None:
             parts.append(f"group{self.group_size}")
-        if self.bits is not None and self.bits != self.storage_bits:
+        if self.bits is not None and self.bits != self.storage_bits and not self.is_table:
             parts.append(f"{self.bits}bit")
         return "_".join(parts)
 
@@ -168,17 +201,22 @@ class Range:
 class QParams:
     """Scale and zero point: real = scale * (quantized - zero_point).
 
+    With a table of levels: real = scale * levels[quantized].
+
     Attributes:
         scale: float32; shape () per tensor, (C,) per channel, group shape for groups.
         zero_point: Same shape as `scale`, int64 values within the space.
         space: The quantized values meant.
         axis: Channel or blocked axis; None per tensor.
+        levels: float32 [K] ascending, or [tables, K], the first for the first channels of `axis`;
+            None where levels are even.
     """
 
     scale: FloatArray
     zero_point: npt.NDArray[np.int64]
     space: QSpace
     axis: int | None = None
+    levels: FloatArray | None = None
 
     def __post_init__(self) -> None:
         if self.scale.shape != self.zero_point.shape:
@@ -187,6 +225,8 @@ class QParams:
             )
         if not np.all(np.isfinite(self.scale)) or not np.all(self.scale > 0):
             raise ConfigurationError("scales must be finite and positive")
+        if self.space.is_table != (self.levels is not None):
+            raise ConfigurationError("levels go with a space of levels, and only with it")
 
     @property
     def representable(self) -> Range:
@@ -201,4 +241,11 @@ class QParams:
             and self.axis == other.axis
             and np.array_equal(self.scale, other.scale)
             and np.array_equal(self.zero_point, other.zero_point)
+            and _same_levels(self.levels, other.levels)
         )
+
+
+def _same_levels(one: FloatArray | None, other: FloatArray | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one, other)

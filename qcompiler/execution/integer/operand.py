@@ -12,6 +12,7 @@ import numpy.typing as npt
 from qcompiler.errors import ConfigurationError
 from qcompiler.quantization.numerics import (
     bias_scale,
+    bias_steps,
     dequantize,
     expand,
     quantize,
@@ -95,6 +96,8 @@ def finish(
 ) -> Array:
     """Accumulator to output: int32 bias, float32 multiplier, half to even, clamp.
 
+    Sums are int32 and wrap around as kernels' do; with 16-bit operands they are int64.
+
     The multiplier is (left scale * right scale) / output scale, each step in float32, as in ONNX
     Runtime's QLinearConv, QGemm and QLinearMatMul. Without `output` the result is float32.
 
@@ -108,14 +111,21 @@ def finish(
     """
     step = bias_scale(left.scale, right.scale)
     total = accumulator.astype(np.int64)
+    wide = is_wide(left, right)
     if bias is not None:
-        whole = bias if bias.dtype == np.int32 else quantize_bias(bias, left.scale, right.scale)
+        rounded = bias_steps if wide else quantize_bias
+        whole = bias if bias.dtype == np.int32 else rounded(bias, left.scale, right.scale)
         total = total + along_channels(whole, channel_axis).astype(np.int64)
-    sums = total.astype(np.int32)
+    sums = total if wide else total.astype(np.int32)
     if output is None:
         return np.asarray(sums.astype(np.float32) * along_channels(step, channel_axis))
     multiplier = along_channels(np.asarray(step / output.scale), channel_axis)
     return requantize(sums, multiplier, int(output.zero_point), output.space)
+
+
+def is_wide(left: QParams, right: QParams) -> bool:
+    """Whether products leave int32 after a few: 16 by 8 or 16 bits have accumulators of 64."""
+    return max(left.space.storage_bits, right.space.storage_bits) > 8
 
 
 def along_channels(values: Array, channel_axis: int) -> Array:
