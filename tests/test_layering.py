@@ -21,7 +21,7 @@ FOLDERS = {"qcompiler": "qcompiler", "passes": "qcompiler.passes", "backends": "
 LAYERS = (
     "version", "printable", "errors", "files", "quantization", "ir", "statistics",
     "frontends", "target", "decisions", "config", "execution", "qtensor", "lowering",
-    "pipeline", "calibration", "measurement", "choices", "search", "report",
+    "pipeline", "calibration", "outputs", "measurement", "choices", "search", "report",
     "passes", "backends", "outcome", "compiled", "compile", "lint", "compare", "why", "console",
     "arguments", "command_options", "cli", "__main__",
 )  # fmt: skip

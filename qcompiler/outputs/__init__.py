@@ -1,0 +1,1 @@
+"""What outputs of a network are for, and how much noise each of them bears."""
