@@ -20,7 +20,9 @@ from qcompiler.errors import ConfigurationError, UnreadableModelError
 from qcompiler.files.reading import Door, cause
 from qcompiler.ir.signature import TensorSpec, signature_of
 from qcompiler.pipeline.options import option_fields
+from qcompiler.pipeline.registry import targets
 from qcompiler.pipeline.targets import target_of
+from qcompiler.target.capability import CapabilityTable
 from qcompiler.target.contract import Target
 
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
@@ -167,6 +169,18 @@ def target_with(written: str, threads: int | None) -> Target:
         raise ConfigurationError(f"target '{target.name}' has no option 'threads'")
     options: dict[str, Any] = {"threads": threads}
     return replace(target, **options)
+
+
+def tables_of(written: str | None) -> dict[str, CapabilityTable]:
+    """The capability table of a target as it is written, or of every registered one.
+
+    Tables are data: they are there whether the engine is installed or not.
+
+    Raises:
+        RegistryError, PipelineError: See `target_of`.
+    """
+    names = sorted(targets()) if written is None else [written]
+    return {name: target_of(name).capabilities for name in names}
 
 
 def overrides_of(written: Sequence[str]) -> dict[str, str]:

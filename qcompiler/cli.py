@@ -129,6 +129,16 @@ def targets(as_json: options.Json = False) -> None:
 
 
 @app.command()
+def ops(target: options.AnyTarget = None, as_json: options.Json = False) -> None:
+    """Show in which quantized forms each operator runs on a target, or on all of them."""
+    with reported():
+        from qcompiler import arguments
+        from qcompiler.report.operators import support_text
+
+        typer.echo(support_text(arguments.tables_of(target), as_json, _width()), nl=False)
+
+
+@app.command()
 def inspect(
     model: options.Model,
     target: options.TargetName = "onnxruntime",

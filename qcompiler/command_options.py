@@ -18,6 +18,10 @@ OnnxFile = Annotated[Path, typer.Argument(help="An ONNX file.", show_default=Fal
 TargetName = Annotated[
     str, typer.Option("--target", "-t", help="Name of a target, or name{option=value}.")
 ]
+AnyTarget = Annotated[
+    str | None,
+    typer.Option("--target", "-t", help="Name of a target, or name{option=value}; all by default."),
+]
 Output = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Data = Annotated[
