@@ -23,6 +23,7 @@ from qcompiler.outcome.report_of import report_of, report_of_point
 from qcompiler.outcome.rows import region_rows
 from qcompiler.pipeline import registry
 from qcompiler.pipeline.pipeline import PipelineReport
+from qcompiler.printable import one_line
 from qcompiler.report.report import Report
 from qcompiler.report.rows import FrontierRow
 from qcompiler.search.goal import Samples, Selection
@@ -134,7 +135,9 @@ class Compiled:
         return destination
 
     def __repr__(self) -> str:
-        return f"<Compiled {self.report.source} for {self.target.name}: {self.report.summary}>"
+        return one_line(
+            f"<Compiled {self.report.source} for {self.target.name}: {self.report.summary}>"
+        )
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the outcome and the figures; `report.html()` has everything."""

@@ -19,7 +19,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {"qcompiler": "qcompiler", "passes": "qcompiler.passes", "backends": "qcompiler.backends"}
 LAYERS = (
-    "version", "printable", "errors", "files", "quantization", "ir", "statistics",
+    "version", "printable", "markup", "errors", "files", "quantization", "ir", "statistics",
     "frontends", "target", "decisions", "config", "execution", "qtensor", "lowering",
     "pipeline", "calibration", "outputs", "measurement", "choices", "search", "report",
     "passes", "backends", "outcome", "compiled", "compile", "lint", "compare", "why", "console",

@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
-from html import escape
-
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
-from qcompiler.report.numbers import show_figure, show_gain, show_seconds
-from qcompiler.report.plots import layer_times
+from qcompiler.report import numbers, views
+from qcompiler.report.charts import frontier_chart
+from qcompiler.report.page_data import page_data
+from qcompiler.report.palette import colours
 from qcompiler.report.report import Report
 from qcompiler.report.showing import shown
 
-
-def render_brief(report: Report) -> str:
-    """A few lines for a notebook cell."""
-    lines = [f"<b>{escape(report.source)} → {escape(report.target)}</b>", escape(report.summary)]
-    lines += [f"warning: {escape(each)}" for each in report.warnings]
-    for each in report.figures:
-        shown = [show_figure(value, each.unit) for value in (each.float_value, each.compiled_value)]
-        lines.append(f"{escape(each.name)}: {shown[0]} → {shown[1]}")
-    return "<br>".join(line for line in lines if line)
+_SCRIPTS = ("drawing.js", "graph.js", "details.js", "layers.js", "main.js")
 
 
 def render_html(report: Report) -> str:
-    """The page: figures, plot of time per layer, regions, passes, diagnostics. No outside links."""
+    """The page: summary, network, configurations, layers, values, passes, reasons, findings.
+
+    It loads nothing, and says so in its content security policy. Texts of the model get into it
+    through the template's escaping or as JSON that the script shows as text, never as markup.
+    """
     report = shown(report)
     environment = Environment(
-        loader=PackageLoader("qcompiler.report", ""),
+        loader=PackageLoader("qcompiler.report", "page"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["seconds"] = show_seconds
-    environment.filters["figure"] = show_figure
-    environment.filters["gain"] = show_gain
-    plot = layer_times(report.regions)
-    return environment.get_template("report.html.j2").render(report=report, plot=plot)
+    loader = environment.loader
+    assert loader is not None
+    own = {name: loader.get_source(environment, name)[0] for name in ("page.css", *_SCRIPTS)}
+    return environment.get_template("page.html.j2").render(
+        report=report,
+        numbers=numbers,
+        views=views,
+        palette=colours(row.precision for row in report.regions),
+        frontier=frontier_chart(report.frontier),
+        style=Markup(own["page.css"]),
+        script=Markup("\n").join(Markup(own[name]) for name in _SCRIPTS),
+        data=Markup(page_data(report)),
+    )

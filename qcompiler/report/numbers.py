@@ -62,6 +62,15 @@ def show_gain(figure: Figure) -> str:
     return f"{shown} ({ends}, {figure.rounds} rounds)"
 
 
+def show_ratio(figure: Figure) -> str:
+    """The gain alone: `2.02×`, or the ends of an interval that is too wide to name one."""
+    if figure.gain is None:
+        return ""
+    if figure.interval is not None and figure.interval[1] > WIDE * figure.interval[0]:
+        return f"{figure.interval[0]:.2f} to {figure.interval[1]:.2f}×"
+    return f"{figure.gain:.2f}×"
+
+
 def show_share(value: float | None) -> str:
     """A loss or a share with three digits; empty for None."""
     return "" if value is None else f"{value:.3g}"

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from qcompiler.errors import ConfigurationError
 from qcompiler.files.reading import cause
 from qcompiler.ir.diagnostics import Diagnostic
+from qcompiler.printable import one_line
 from qcompiler.report.network import Network
 from qcompiler.report.plain import from_plain
 from qcompiler.report.rows import (
@@ -63,11 +64,11 @@ class Report:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        return f"<Report {self.source} for {self.target}: {self.summary}>"
+        return one_line(f"<Report {self.source} for {self.target}: {self.summary}>")
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the outcome, warnings and figures."""
-        from qcompiler.report.html import render_brief
+        from qcompiler.report.brief import render_brief
 
         return render_brief(self)
 
@@ -92,7 +93,7 @@ class Report:
         return render_text(self, width, every)
 
     def html(self) -> str:
-        """One self-contained page with a plot of time per layer."""
+        """One self-contained page that loads nothing; docs/report.md says how to read it."""
         from qcompiler.report.html import render_html
 
         return render_html(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qcompiler.report.numbers import show_gain
+from qcompiler.report.numbers import show_gain, show_ratio
 from qcompiler.report.rows import Figure
 
 
@@ -22,6 +22,7 @@ def test_a_wide_interval_stands_for_its_ratio(
 ) -> None:
     figure = Figure("latency", "s", 0.004, 0.002, interval=interval, rounds=21)
     assert show_gain(figure) == shown
+    assert show_ratio(figure) == ("2.00×" if shown[0] == "2" else "1.70 to 2.60×")
 
 
 def test_scores_have_no_gain() -> None:

@@ -3,100 +3,19 @@
 from __future__ import annotations
 
 import io
-from html.parser import HTMLParser
 
 import pytest
 from rich.console import Console
 
 from qcompiler.errors import ConfigurationError
-from qcompiler.ir.diagnostics import Diagnostic, Severity
-from qcompiler.report.network import Network, Vertex
 from qcompiler.report.numbers import show_bytes, show_seconds
 from qcompiler.report.progress import TerminalProgress, show_rate
 from qcompiler.report.report import Report
 from qcompiler.report.rows import (
     Figure,
-    FrontierRow,
-    PassRow,
     RegionRow,
-    SampleCounts,
-    VariantRow,
 )
 from qcompiler.report.tables import regions_that_matter
-from qcompiler.report.values import Distribution, ValueRow
-
-
-@pytest.fixture
-def report() -> Report:
-    return Report(
-        source="file <model>.onnx",
-        target="onnxruntime",
-        summary="int8 is 1.9 times faster",
-        regions=(
-            RegionRow(
-                "conv1",
-                "Conv+Relu",
-                "int8",
-                "stem.$0",
-                "m.py:3",
-                "wins",
-                1e-3,
-                2e-3,
-                0.001,
-                noise=1e-4,
-                float_nbytes=4096,
-                nbytes=1040,
-                shape="float[N,8]",
-                forms={"float32": 2e-3, "int8": 1e-3, "int8-dynamic": None},
-                losses={"int8": 0.001},
-                reads=("x",),
-                weight="w",
-            ),
-            RegionRow("head", "Gemm", "float32", None, None, "too [small]", 2e-6, None, None),
-        ),
-        passes=(PassRow(1, "canonicalize", 0.012, 4),),
-        figures=(
-            Figure("latency", "s", 0.004, 0.002, interval=(1.8, 2.25), rounds=21),
-            Figure("size", "bytes", 4096.0, 1024.0),
-            Figure("accuracy", "", 0.98, 0.975, "higher"),
-        ),
-        diagnostics=(Diagnostic(Severity.WARNING, "R01", "a <b>finding</b>", node="conv1"),),
-        warnings=("batch was fixed",),
-        seconds=1.5,
-        variants=(VariantRow("a-pass", 0.1, 0.01, True, "cheap", "a-pass: kept, 10 dB → 20 dB"),),
-        frontier=(FrontierRow(0, 0.004, 0.0, 4096, 0, True), FrontierRow(1, None, 0.01, 1024, 1)),
-        values=(
-            ValueRow("w", "weight", "INT8", "8×4", (0.25, 0.5), 8, (0, 0), -64.0, 63.5),
-            ValueRow(
-                "x",
-                "activation",
-                "UINT8",
-                "",
-                (0.1, 0.1),
-                1,
-                (3, 3),
-                -0.3,
-                25.2,
-                (-1.0, 26.0),
-                0.0125,
-                1e-4,
-                "",
-                Distribution(-1.0, 26.0, (1, 0, 7)),
-            ),
-        ),
-        network=Network(
-            (
-                Vertex("x", "input", shape="float[N,4]"),
-                Vertex("conv1", "Conv+Relu", 0, "float[N,8]"),
-                Vertex("swish", "HardSwish", note="t has no integer kernel for HardSwish"),
-                Vertex("head", "Gemm", 1),
-                Vertex("y", "output"),
-            ),
-            ((0, 1), (1, 2), (2, 3), (3, 4)),
-        ),
-        samples=SampleCounts(16, 8, 8),
-        environment={"engine": "onnxruntime 9.9", "processor": "a <fast> one"},
-    )
 
 
 def test_json_round_trips(report: Report) -> None:
@@ -119,7 +38,7 @@ def test_text_shows_every_fact(report: Report) -> None:
         "2.00×",
         "4.00×",
         "4 KiB",
-        "(1.80 to 2.25, 21 rounds)",
+        "(1.90 to 2.10, 21 rounds)",
         "0.9750",
         "1 float32, 1 int8",
         "40.0 dB",
@@ -164,49 +83,6 @@ def test_regions_without_times_show_what_stays_float() -> None:
     rows = [RegionRow(f"r{i}", "Conv", "float32" if i > 20 else "int8") for i in range(24)]
     shown = [row.region for row in regions_that_matter(rows, 5)]
     assert shown == ["r0", "r1", "r21", "r22", "r23"]
-
-
-class _Page(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.rows = 0
-        self.links: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in ("meta", "path", "use", "rect"):
-            self.open.append(tag)
-        self.rows += tag == "tr"
-        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in self.open:
-            assert self.open.pop() == tag
-
-
-def test_html_is_one_well_formed_escaped_page(report: Report) -> None:
-    html = report.html()
-    page = _Page()
-    page.feed(html)
-    page.close()
-    assert page.open == []
-    assert page.rows == 4 + 3 + 2
-    assert all(link.startswith("#") for link in page.links), "a link leaves the page"
-    assert "<b>finding" not in html
-    assert "&lt;b&gt;finding" in html
-    assert html.count("<svg") == 1
-    assert "stem.$0" in html
-
-
-def test_html_without_times_has_no_plot() -> None:
-    assert "<svg" not in Report("m", "t", regions=(RegionRow("a", "Conv", "int8"),)).html()
-
-
-def test_html_is_deterministic(report: Report) -> None:
-    assert report.html() == report.html()
 
 
 def test_gain() -> None:
