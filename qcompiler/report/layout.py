@@ -23,6 +23,8 @@ _STEP = 80.0
 """Distance of two layers."""
 _COLUMN_GAP = 140.0
 _SWEEPS = 6
+_FIRM = 1e4
+"""How much more a vertex out of place matters than an edge that is not straight."""
 _ASPECT = 1.7
 """Width over height of the whole drawing, if it has many layers."""
 _LEAST_LAYERS = 30
@@ -79,14 +81,23 @@ def _settle(
     for k, i in enumerate(row):
         if k:
             at += (_room(graph, row[k - 1]) + _room(graph, i)) / 2 + _GAP
-        near = neighbours[i]
+        near = _aligned(graph, i, neighbours[i])
         goal = sum(place[j] for j in near) / len(near) if near else place[i]
         wanted.append(goal - at)
         offsets.append(at)
-        # Straight long edges matter more than straight short ones.
-        weights.append(8.0 if i >= graph.count else 1.0)
+        # The main path stays where it is, and what goes around it gives way.
+        weights.append(1.0 if i >= graph.count else _FIRM)
     for i, offset, fitted in zip(row, offsets, isotonic(wanted, weights), strict=True):
         place[i] = fitted + offset
+
+
+def _aligned(graph: Layered, i: int, near: Sequence[int]) -> Sequence[int]:
+    """What a vertex stands below: vertices rather than edges that go around, or a column of
+    residual blocks would drift to the side of its skips.
+    """
+    if i >= graph.count:
+        return near
+    return [j for j in near if j < graph.count] or near
 
 
 def isotonic(values: Sequence[float], weights: Sequence[float]) -> list[float]:
@@ -142,7 +153,8 @@ def _how_many(graph: Layered, across: Sequence[float]) -> int:
     layers = len(graph.rows)
     left, right = _extent(graph, across, range(layers))
     width = right - left + _COLUMN_GAP
-    return max(1, min(layers // 8, round((_ASPECT * layers * _STEP / width) ** 0.5)))
+    wanted = (_ASPECT * layers * _STEP / width) ** 0.5
+    return int(max(1, min(layers // 8, round(wanted))))
 
 
 def _breaks(graph: Layered, count: int) -> tuple[int, ...]:
@@ -154,10 +166,11 @@ def _breaks(graph: Layered, count: int) -> tuple[int, ...]:
         crossing[b + 1 if b < layers else layers] -= 1
     for layer in range(1, layers + 1):
         crossing[layer] += crossing[layer - 1]
-    starts, reach = [0], max(1, layers // (4 * count))
+    starts, reach = [0], max(1, layers // (6 * count))
     for k in range(1, count):
         middle = k * layers // count
         near = range(max(starts[-1] + 2, middle - reach), min(layers - 2, middle + reach) + 1)
         if near:
-            starts.append(min(near, key=lambda i: (crossing[i], abs(i - middle))))
+            costs = {i: (crossing[i], abs(i - middle)) for i in near}
+            starts.append(min(near, key=costs.__getitem__))
     return tuple(starts)

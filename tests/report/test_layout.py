@@ -88,3 +88,12 @@ def test_long_edges_do_not_multiply_the_work() -> None:
     far = [(a, b) for a in range(1500) for b in (a + 1500 - rng.randrange(9), a + 1490)]
     graph = layered(3000, list(dict.fromkeys(chain + far)))
     assert len(graph.layer) <= 4 * 3000 + 100
+
+
+def test_residual_blocks_do_not_drift_to_the_side_of_their_skips() -> None:
+    edges: Edges = []
+    for i in range(0, 27, 3):  # a block is two layers and the sum, which the skip goes around to
+        edges += [(i, i + 1), (i + 1, i + 2), (i + 2, i + 3), (i, i + 3)]
+    layout = layout_of(28, edges)
+    across = [x for x, _ in layout.places]
+    assert max(across) - min(across) < 5.0
