@@ -92,8 +92,9 @@ def _settle(
 
 
 def _aligned(graph: Layered, i: int, near: Sequence[int]) -> Sequence[int]:
-    """What a vertex stands below: vertices rather than edges that go around, or a column of
-    residual blocks would drift to the side of its skips.
+    """What a vertex stands below: vertices rather than edges that go around.
+
+    A column of residual blocks would drift to the side of its skips.
     """
     if i >= graph.count:
         return near
