@@ -131,6 +131,18 @@ class ChannelMean(Statistic):
 
 
 @dataclass(frozen=True, eq=False)
+class ChannelPower(ChannelMean):
+    """Mean square of every channel, as `mean`: noise that a rounded weight adds (SmoothQuant)."""
+
+    def update(self, batch: npt.ArrayLike) -> Self:
+        found = _finite(channels_last(batch, self.axis))
+        if not len(found):
+            return self
+        total = np.einsum("rc,rc->c", found, found, dtype=np.float64)
+        return self.merge(replace(self, total=total, rows=len(found)))
+
+
+@dataclass(frozen=True, eq=False)
 class Gram(Statistic):
     """Second moments X^T X of the rows: GPTQ (arXiv 2210.17323), scales by output error.
 
@@ -231,6 +243,7 @@ KINDS: Mapping[str, Callable[..., Statistic]] = MappingProxyType(
     {
         "channel-extremes": ChannelExtremes,
         "channel-mean": ChannelMean,
+        "channel-power": ChannelPower,
         "gram": Gram,
         "rows": Reservoir,
     }

@@ -1,0 +1,203 @@
+"""What equalization does to the float function (nothing) and to the noise of int8 (it falls)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+import onnxruntime as ort
+import pytest
+
+from qcompiler.config import SCHEMES
+from qcompiler.decisions.forms import region_options
+from qcompiler.frontends.inference import infer_types
+from qcompiler.ir.program import Program
+from qcompiler.ir.text import from_text
+from qcompiler.ir.verifier import verify
+from qcompiler.ir.walk import constant
+from qcompiler.measurement.candidates import Workshop
+from qcompiler.measurement.variants import Variant, ask, with_base
+from qcompiler.passes.accuracy.equalize_layers import EqualizeLayers
+from qcompiler.passes.placement.assign_precision import uniform_plan
+from qcompiler.pipeline.contract import PassContext
+from qcompiler.pipeline.pipeline import Pipeline
+from qcompiler.pipeline.registry import find_target
+
+Array = npt.NDArray[Any]
+Feed = dict[str, Array]
+
+_ROUNDING = 256 * 2.0**-24
+"""Three layers of sums of up to 72 terms, relative to the largest result."""
+
+
+def _outputs(program: Program, feeds: Sequence[Feed]) -> Array:
+    """Of ONNX Runtime without its optimizations, all feeds in one vector."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    data = ir.to_proto(program.model).SerializeToString()
+    session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    found = [np.asarray(each) for feed in feeds for each in session.run(None, feed)]
+    return np.concatenate([each.reshape(-1).astype(np.float64) for each in found])
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A network with and without a variant, on feeds that it was not calibrated on."""
+
+    changed: Program
+    error: float
+    plain_db: float
+    changed_db: float
+
+
+def _db(wanted: Array, found: Array) -> float:
+    return float(10 * np.log10(np.square(wanted).sum() / np.square(wanted - found).sum()))
+
+
+def tried(text: str, weights: dict[str, Array], feeds: Sequence[Feed], variant: str) -> Tried:
+    """Calibrates on every other feed, applies the variant, and compares in float and in int8."""
+    target = find_target("onnxruntime")()
+    program = from_text(text, weights)
+    infer_types(program.model)
+    known, new = feeds[0::2], feeds[1::2]
+    observe = Pipeline.parse("canonicalize,insert-observers{method=minmax}")
+    observe.run(program, PassContext(target))
+    ask(program, target, [Variant(variant)])
+    Pipeline.parse("calibrate").run(program, PassContext(target, known))
+    changed = with_base(program, target, Variant(variant), known)
+    assert [str(finding) for finding in verify(changed)] == []
+    wanted = _outputs(program, new)
+    difference = np.abs(_outputs(changed, new) - wanted).max() / np.abs(wanted).max()
+    found = []
+    for each in (program, changed):
+        options = region_options(each, target, target.regions(each))
+        workshop = Workshop(each, target, options)
+        built = workshop.build(uniform_plan(SCHEMES["int8"], options, target.name))
+        outputs = [np.asarray(out).reshape(-1) for feed in new for out in built.artifact.run(feed)]
+        found.append(_db(wanted, np.concatenate(outputs).astype(np.float64)))
+    return Tried(changed, float(difference), *found)
+
+
+_UNEVEN = np.asarray([1, 0.02, 3, 0.1, 0.5, 0.01, 2, 0.05], np.float32)
+"""What the channels of a layer differ by."""
+
+
+def _uneven_weights(rng: np.random.Generator) -> dict[str, Array]:
+    """Two layers whose channels in between differ by two orders of magnitude, and matter alike."""
+    drawn = {
+        "w": rng.normal(0, 0.3, (8, 3, 3, 3)) * _UNEVEN.reshape(-1, 1, 1, 1),
+        "b": rng.normal(0, 0.3, 8) * _UNEVEN,
+        "d": rng.normal(0, 0.3, (8, 1, 3, 3)),
+        "e": rng.normal(0, 0.3, 8) * _UNEVEN,
+        "v": rng.normal(0, 0.3, (5, 8, 1, 1)) / _UNEVEN.reshape(1, -1, 1, 1),
+    }
+    return {name: array.astype(np.float32) for name, array in drawn.items()}
+
+
+def _images(rng: np.random.Generator, count: int = 32) -> list[Feed]:
+    return [{"x": rng.normal(0, 1, (1, 3, 8, 8)).astype(np.float32)} for _ in range(count)]
+
+
+def _chain(act: str) -> str:
+    return f"""g (float[1,3,8,8] x) => (float[1,5,8,8] y)
+        <float[8,3,3,3] w, float[8] b, float[8,1,3,3] d, float[8] e, float[5,8,1,1] v,
+         float zero = {{0}}, float six = {{6}}> {{
+        [first] a = Conv<pads=[1,1,1,1]>(x, w, b)
+        [one] r = {act.format("a")}
+        [second] c = Conv<pads=[1,1,1,1], group=8>(r, d, e)
+        [two] s = {act.format("c")}
+        [third] y = Conv(s, v) }}"""
+
+
+@pytest.mark.parametrize("act", ["Relu({0})", "LeakyRelu<alpha=0.1>({0})", "Clip({0}, zero, six)"])
+@pytest.mark.parametrize("variant", ["equalize-layers", "smooth-activations"])
+def test_uneven_channels_lose_less(act: str, variant: str) -> None:
+    rng = np.random.default_rng(2)
+    found = tried(_chain(act), _uneven_weights(rng), _images(rng), variant)
+    assert found.error <= _ROUNDING
+    assert found.changed_db > found.plain_db + 6  # one bit and more
+
+
+def test_even_channels_are_left_alone_by_smoothing() -> None:
+    rng = np.random.default_rng(2)
+    weights = _uneven_weights(rng)
+    for name in ("w", "b", "e"):
+        weights[name] = weights[name] / _UNEVEN.reshape(-1, *(1,) * (weights[name].ndim - 1))
+    weights["v"] = weights["v"] * _UNEVEN.reshape(1, -1, 1, 1)
+    found = tried(_chain("Relu({0})"), weights, _images(rng), "smooth-activations")
+    assert found.changed_db > found.plain_db - 2  # the loop of variants would not keep it
+
+
+def test_ranges_of_weights_become_equal() -> None:
+    """Section 4.1 of arXiv 1906.04721: what writes a channel and what reads it, to convergence."""
+    weights = _uneven_weights(np.random.default_rng(2))
+    program = from_text(_chain("Relu({0})"), weights)
+    infer_types(program.model)
+    EqualizeLayers().run(program, PassContext())
+    nodes = {node.name: node for node in program.graph}
+    first, second, third = (
+        constant(nodes[name].inputs[1]) for name in ("first", "second", "third")
+    )
+    assert first is not None
+    assert second is not None
+    assert third is not None
+    chain = [
+        np.abs(first).max(axis=(1, 2, 3)),
+        np.abs(second).max(axis=(1, 2, 3)),
+        np.abs(third).max(axis=(0, 2, 3)),
+    ]
+    np.testing.assert_allclose(chain[0], chain[1], rtol=0.01)
+    np.testing.assert_allclose(chain[1], chain[2], rtol=0.01)
+
+
+def test_a_channel_that_reaches_the_bound_of_a_clip_keeps_its_scale() -> None:
+    """relu6 of the first channel saturates: were it scaled, outputs would differ."""
+    rng = np.random.default_rng(2)
+    weights = _uneven_weights(rng)
+    weights["w"][0] *= 40
+    found = tried(_chain("Clip({0}, zero, six)"), weights, _images(rng), "equalize-layers")
+    assert found.error <= _ROUNDING
+    old, new = weights["w"], None
+    for node in found.changed.graph:
+        if node.name == "first":
+            new = constant(node.inputs[1])
+    assert new is not None
+    np.testing.assert_array_equal(new[0], old[0])
+    assert not np.allclose(new[1], old[1])
+
+
+def test_without_statistics_nothing_passes_a_clip() -> None:
+    program = from_text(_chain("Clip({0}, zero, six)"), _uneven_weights(np.random.default_rng(2)))
+    infer_types(program.model)
+    report = EqualizeLayers().run(program, PassContext())
+    assert not report.modified
+
+
+_NORM = """g (float[1,6,8] x) => (float[1,6,4] y, float[1,6,4] z)
+    <float[8] g, float[8] b, float[8,4] v, float[8,4] u> {
+    [norm] a = LayerNormalization<axis=-1>(x, g, b)
+    [one] y = MatMul(a, v)
+    [two] z = MatMul(a, u) }"""
+
+
+def test_outlier_channels_behind_a_norm_go_into_all_weights_that_read_them() -> None:
+    """The case of arXiv 2211.10438: a gain a hundred times the others."""
+    rng = np.random.default_rng(4)
+    gain = np.ones(8)
+    gain[3] = 100.0
+    weights: dict[str, Array] = {
+        "g": gain,
+        "b": np.zeros(8),
+        "v": rng.normal(0, 1, (8, 4)) / gain[:, None],
+        "u": rng.normal(0, 1, (8, 4)) / gain[:, None],
+    }
+    weights = {name: each.astype(np.float32) for name, each in weights.items()}
+    feeds = [{"x": rng.normal(0, 1, (1, 6, 8)).astype(np.float32)} for _ in range(32)]
+    found = tried(_NORM, weights, feeds, "smooth-activations")
+    assert found.error <= _ROUNDING
+    assert found.changed_db > found.plain_db + 12
