@@ -156,7 +156,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             probes=240,
             seconds=60.0,
             timing=1.5,
-            variants=("use-ranges{method=minmax}", "correct-bias"),
+            variants=("smooth-activations", "use-ranges{method=minmax}", "correct-bias"),
         ),
         "best": Recipe(
             "mse",
@@ -165,7 +165,12 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             probes=2000,
             seconds=600.0,
             timing=5.0,
-            variants=("use-ranges{method=minmax}", "correct-bias"),
+            variants=(
+                "equalize-layers",
+                "smooth-activations",
+                "use-ranges{method=minmax}",
+                "correct-bias",
+            ),
         ),
     }
 )
