@@ -28,6 +28,7 @@ from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.plan import Plan, plan_of
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
+from qcompiler.ir.verifier import require_valid
 from qcompiler.measurement.baseline import baseline_of, told_of_float_form
 from qcompiler.measurement.data_check import data_findings
 from qcompiler.measurement.scoring import Evaluate
@@ -121,6 +122,7 @@ def compile(  # noqa: A001 - the project's one verb
     program = source.clone()
     context = PassContext(chosen, None, reporter, executor, {"checkpoint": checkpoint})
     reports = [_pipeline(pipeline).run(program, context)]
+    require_valid(program, "after the float passes")
     plain = program.clone() if program.absorbed is not None else program
     islands = _has_static_islands(chosen, overrides, plan)
     given = variants if plan is None or plan.variants is None else plan.variants

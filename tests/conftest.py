@@ -8,6 +8,7 @@ import os
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ["QCOMPILER_VERIFY_EACH"] = "1"  # the verifier runs after every pass of the suite
 os.environ["QCOMPILER_CACHE"] = ""  # what one test measured is nothing to the next
 
 import random

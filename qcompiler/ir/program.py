@@ -37,7 +37,6 @@ class Property(Enum):
     RESOLVED = auto()
     QDQ_EXPLICIT = auto()
     WEIGHTS_QUANTIZED = auto()
-    LEGAL = auto()
 
 
 @dataclass(frozen=True)

@@ -120,10 +120,6 @@ class Workshop:
         """What variants are fitted to."""
         return self.fitting or (self.judge.feeds if self.judge is not None else ())
 
-    def forget(self, keep: Sequence[Candidate]) -> None:
-        """Drops candidates, and their sessions, that are not in `keep`."""
-        self._built = {key: each for key, each in self._built.items() if each in keep}
-
     def foresee(self, plans: Sequence[Plan], seconds: float = math.inf) -> str | None:
         """Measures the losses of several plans on the executor, for `measured` to take.
 

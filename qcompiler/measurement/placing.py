@@ -13,6 +13,7 @@ from qcompiler.ir.origin import describe
 from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.signature import Feed
+from qcompiler.ir.verifier import require_valid
 from qcompiler.ir.walk import is_constant
 from qcompiler.measurement.variants import Variant
 from qcompiler.pipeline.contract import PassContext
@@ -41,6 +42,7 @@ def place(
 
     Raises:
         LegalityError: See `resolve`; or the target's passes left a weight in float.
+        InvalidProgramError: The target's passes left a broken program.
     """
     placed = program.clone()
     placed.plan = plan
@@ -49,6 +51,7 @@ def place(
     placed.properties = program.properties | {Property.PRECISION_ASSIGNED, Property.RESOLVED}
     text = ",".join([*(each.text for each in variants), target.placement])
     report = Pipeline.parse(text).run(placed, PassContext(target, samples=samples))
+    require_valid(placed, f"after the placement for {target.name}")
     _require_written(placed, target)
     return placed, report
 

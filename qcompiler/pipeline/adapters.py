@@ -15,7 +15,7 @@ import onnx_ir as ir
 from onnx_ir.passes import PassBase
 
 from qcompiler.errors import PipelineError
-from qcompiler.ir.program import Program, Property
+from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import EditCounts, Rewriter
 from qcompiler.ir.walk import all_graphs
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
@@ -32,7 +32,6 @@ class OnnxIrPass(Pass):
     """
 
     name = "onnx-ir"
-    destroys = frozenset({Property.LEGAL})
     inner: PassBase
 
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
@@ -56,7 +55,6 @@ class RewriteRules(Pass):
     """
 
     name = "rewrite-rules"
-    destroys = frozenset({Property.LEGAL})
     rules: Any
 
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
