@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from scipy.stats import spearmanr
@@ -61,7 +62,6 @@ def measure(model: Model, recipe: str, every: bool) -> str:
     whole = workshop.measured(workshop.plan(uniform_trials(workshop.options)[0]))
     if whole is not None and whole.loss is not None:
         bound = min(bound, whole.loss / 2)
-    workshop.forget(())
     started = time.perf_counter()
     gates = gate_model(workshop.program, workshop.options, {})
     with Prober(gates, feeds[:PROBE_FEEDS]) as prober:
@@ -74,8 +74,8 @@ def measure(model: Model, recipe: str, every: bool) -> str:
     predicted, true = [], []
     for each in workshop.options:
         for form in each.implementations[:1]:
-            candidate = workshop.measured(workshop.plan({each.region.key: form.precision}))
-            workshop.forget(())
+            alone = replace(workshop, _built={})  # no sessions of other plans
+            candidate = alone.measured(alone.plan({each.region.key: form.precision}))
             if candidate is None or candidate.loss is None or candidate.loss <= _NOTHING:
                 continue
             predicted.append(losses.of_choice(each.region.key, form.precision))

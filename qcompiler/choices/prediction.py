@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from qcompiler.decisions.placement import ValueKey
-from qcompiler.measurement.gates import VALUE, Gate
+from qcompiler.measurement.gate import VALUE, Gate
 
 _BROKEN = 1e6
 """Stands for an infinite loss, which a solver cannot add up."""

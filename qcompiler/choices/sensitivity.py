@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from qcompiler.measurement.gates import Gate
+from qcompiler.measurement.gate import Gate
 
 Item = TypeVar("Item")
 BATCH = 4

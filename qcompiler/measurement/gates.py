@@ -15,66 +15,17 @@ import onnx_ir as ir
 
 from qcompiler.decisions.forms import Options
 from qcompiler.decisions.placement import ValueKey
-from qcompiler.execution.packing import PackedModel, pack
+from qcompiler.execution.packing import pack
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Operand, Region
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import Usage, all_nodes, is_op, rank, uses
+from qcompiler.measurement.gate import DYNAMIC, FLAGS, VALUE, WEIGHT, Gate, GateModel, passed_on
 from qcompiler.measurement.recurrent_gates import dynamic_lstm, is_dynamic_lstm, lstm_constants
 from qcompiler.measurement.weight_gates import RoundedWeight, rounded_weight, zero_points
 from qcompiler.quantization.numerics import choose_qparams
 from qcompiler.quantization.qspace import QParams, QSpace
 from qcompiler.target.capability import Implementation, Kernel
-
-FLAGS = "qcompiler.gates"
-"""Name of the extra input, bool[gates]."""
-
-VALUE, DYNAMIC, WEIGHT = "value", "dynamic", "weight"
-
-
-@dataclass(frozen=True)
-class Gate:
-    """One quantization that can be switched.
-
-    Attributes:
-        kind: `value` (static), `dynamic` or `weight`.
-        name: The value's name; for weights, the key of the region.
-        space: Storage type of a static value, name of a weight's space; empty for dynamic ones.
-    """
-
-    kind: str
-    name: str
-    space: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class GateModel:
-    """The switchable model. Picklable.
-
-    Attributes:
-        packed: The model with the input `FLAGS`.
-        gates: Gate by position in that input, in graph order.
-        terms: The gates that a region switches on in a precision, by (region key, precision).
-        alias: For values that an op only passes on (Reshape, MaxPool, ...): the value behind it,
-            whose gate stands for both, by name.
-        scaled: Gates without a switch: another weight space of the same region, with the ratio
-            of their squared rounding errors.
-    """
-
-    packed: PackedModel
-    gates: tuple[Gate, ...]
-    terms: Mapping[tuple[str, str], tuple[Gate, ...]]
-    alias: Mapping[str, str] = field(default_factory=dict)
-    scaled: Mapping[Gate, tuple[Gate, float]] = field(default_factory=dict)
-
-    def losses(self, measured: Mapping[Gate, float]) -> dict[Gate, float]:
-        """Losses of all gates, by those of the gates with a switch.
-
-        A small change of a weight enters the outputs linearly, so the noise power there is in
-        proportion to its squared rounding error (Widrow & Kollár, Quantization Noise, ch. 1).
-        """
-        ratios = {gate: measured[root] * ratio for gate, (root, ratio) in self.scaled.items()}
-        return {**measured, **ratios}
 
 
 def gate_model(
@@ -329,18 +280,6 @@ _Read = tuple[str, Kernel, str]
 
 def _read(name: str, form: Implementation) -> _Read:
     return name, form.kernel, form.activation.dtype.name if form.activation else ""
-
-
-def passed_on(options: Sequence[Options]) -> dict[str, str]:
-    """The value that a data mover's output stems from, by the output's name."""
-    found: dict[str, str] = {}
-    for each in options:
-        region = each.region
-        shared = bool(each.implementations) and all(f.shares_scale for f in each.implementations)
-        if shared and len(region.activations) == 1:
-            name = region.activations[0].value.name or ""
-            found[region.output.name or ""] = found.get(name, name)
-    return found
 
 
 def _rewire(node: ir.Node, old: ir.Value, new: ir.Value) -> None:

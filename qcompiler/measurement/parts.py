@@ -8,7 +8,7 @@ conditions, so whichever way parts are joined, every element's origin is exact.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,11 +18,19 @@ import onnx_ir as ir
 
 from qcompiler.errors import LoweringError
 from qcompiler.execution.session import OrtSession
-from qcompiler.ir.optraits import traits
 from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.signature import Feed
 from qcompiler.ir.walk import constant
+from qcompiler.measurement.carriers import (
+    DATA,
+    DECADES,
+    carried,
+    is_each,
+    positions_of_data,
+    powers_of_ten,
+    root_of,
+)
 from qcompiler.measurement.slices import (
     OutputSlices,
     plain_slices,
@@ -31,29 +39,7 @@ from qcompiler.measurement.slices import (
 )
 
 Array = npt.NDArray[Any]
-
-_DATA: dict[str, tuple[int, ...] | None] = {
-    "Concat": None,
-    "Where": (1, 2),
-    "ScatterND": (0, 2),
-    "ScatterElements": (0, 2),
-    **dict.fromkeys(
-        (
-            "Reshape Transpose Squeeze Unsqueeze Flatten Slice Gather GatherElements GatherND "
-            "Expand Tile Split Pad Identity Compress ReverseSequence Trilu"
-        ).split(),
-        (0,),
-    ),
-}
-"""Ops that place elements of these operands (None: all) and compute nothing."""
-_EACH = frozenset(
-    "Cast CastLike Round Floor Ceil Sign QuantizeLinear DequantizeLinear Dropout Not IsNaN".split()
-)
-"""Ops that treat each element of the first operand by itself, besides those of the traits table."""
 _SCALING = frozenset(("Mul", "Div", "Add", "Sub"))
-_DECADES = 64
-"""Room for powers of ten of a constant's elements in the number of an origin."""
-
 Origin = int | ir.Value
 """Of a value: one number for all of its elements, or a value of the shadow that holds them."""
 
@@ -115,8 +101,8 @@ class _Shadow:
         graph = self._copy.graph
         self._first = next(iter(graph), None)
         outputs = list(graph.outputs)
-        carried = _carried(outputs)
-        for node in [each for each in graph if each in carried]:
+        between = carried(outputs)
+        for node in [each for each in graph if each in between]:
             for output in node.outputs:
                 self._known[output] = self._carry(node, output)
         for value in outputs:
@@ -143,7 +129,7 @@ class _Shadow:
     def labels_of(self, origins: Sequence[Array]) -> dict[int, bool]:
         """Whether an origin gives labels, for all that occur."""
         present = {int(each) for origin in origins for each in np.unique(origin)}
-        return {each: self.labels[_root(each, self.labels)] for each in present}
+        return {each: self.labels[root_of(each, self.labels)] for each in present}
 
     def _origin(self, value: ir.Value) -> Origin:
         if value not in self._known:
@@ -151,21 +137,21 @@ class _Shadow:
         return self._known[value]
 
     def _leaf(self, value: ir.Value) -> int:
-        number = len(self.labels) * _DECADES
+        number = len(self.labels) * DECADES
         is_number = value.dtype is None or value.dtype.is_floating_point()
         self.labels[number] = not is_number
         return number
 
     def _carry(self, node: ir.Node, output: ir.Value) -> Origin:
-        if node.op_type in _DATA:
+        if node.op_type in DATA:
             return self._moved(node, output)
-        if _is_each(node):
+        if is_each(node):
             assert node.inputs[0] is not None
             return self._origin(node.inputs[0])
         return self._combined(node, output)
 
     def _moved(self, node: ir.Node, output: ir.Value) -> Origin:
-        positions = _positions(node)
+        positions = positions_of_data(node)
         operands = [node.inputs[i] for i in positions]
         origins = [self._origin(each) for each in operands if each is not None]
         alike = {each if isinstance(each, int) else id(each) for each in origins}
@@ -208,7 +194,7 @@ class _Shadow:
     def _scaled(self, factor: Array, data: ir.Value, output: ir.Value, node: ir.Node) -> Origin:
         """A constant whose elements differ by powers of ten divides what it scales."""
         origin = self._origin(data)
-        powers = _powers(factor)
+        powers = powers_of_ten(factor)
         if powers.max(initial=0) == 0:
             if isinstance(origin, int):
                 return origin
@@ -259,64 +245,3 @@ class _Shadow:
             dtype=ir.DataType.INT64,
         )
         return made.outputs[0]
-
-
-def _carried(outputs: Sequence[ir.Value]) -> set[ir.Node]:
-    """Nodes between the outputs and the origins of their elements."""
-    found: set[ir.Node] = set()
-    pending = list(outputs)
-    while pending:
-        node = pending.pop().producer()
-        if node is None or node in found or not _is_carrier(node):
-            continue
-        found.add(node)
-        pending.extend(_sources(node))
-    return found
-
-
-def _is_carrier(node: ir.Node) -> bool:
-    if node.domain not in ("", "ai.onnx"):
-        return False
-    if node.op_type in ("ScatterND", "ScatterElements"):
-        reduction = node.attributes.get("reduction")
-        return reduction is None or reduction.as_string() == "none"
-    return node.op_type in _DATA or _is_each(node) or _is_pair(node)
-
-
-def _is_each(node: ir.Node) -> bool:
-    return node.op_type in _EACH or traits(node).unary
-
-
-def _is_pair(node: ir.Node) -> bool:
-    return traits(node).elementwise and not traits(node).unary
-
-
-def _positions(node: ir.Node) -> list[int]:
-    given = _DATA[node.op_type]
-    return [*range(len(node.inputs))] if given is None else list(given)
-
-
-def _sources(node: ir.Node) -> Iterator[ir.Value]:
-    every = range(len(node.inputs))
-    positions = _positions(node) if node.op_type in _DATA else [0] if _is_each(node) else every
-    for position in positions:
-        value = node.inputs[position]
-        if value is not None:
-            yield value
-
-
-def _powers(factor: Array) -> Array:
-    """Powers of ten of a constant's elements, counted from the smallest; 0 for zeros."""
-    size = np.abs(factor.astype(np.float64)) if factor.dtype.kind in "fiu" else np.zeros(())
-    some = size[(size > 0) & np.isfinite(size)]
-    if not some.size:
-        return np.zeros(np.shape(factor), np.int64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        powers = np.round(np.log10(size / some.min()))
-    kept = np.where(np.isfinite(powers), powers, 0)
-    return np.clip(kept, 0, _DECADES - 1).astype(np.int64)
-
-
-def _root(origin: int, known: dict[int, bool]) -> int:
-    """The origin without the powers of constants on top of it."""
-    return origin if origin in known else origin - origin % _DECADES

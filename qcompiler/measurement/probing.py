@@ -18,7 +18,7 @@ from qcompiler.execution.packing import PackedModel
 from qcompiler.execution.session import OrtSession
 from qcompiler.execution.shipping import Crew, Shipment
 from qcompiler.ir.signature import Feed
-from qcompiler.measurement.gates import FLAGS, Gate, GateModel
+from qcompiler.measurement.gate import FLAGS, Gate, GateModel
 from qcompiler.measurement.loss import noise_to_signal
 from qcompiler.measurement.slices import OutputSlices
 

@@ -8,7 +8,7 @@ again, and on inputs shaken in their last bits, to see whether it determines its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,39 +21,31 @@ import onnx_ir as ir
 from qcompiler.errors import FeedError, LoweringError, QCompilerError, SourceError
 from qcompiler.execution.feeds import normalize_feed
 from qcompiler.execution.onnx_source import OnnxSource
-from qcompiler.execution.session import OrtSession
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.origin import describe, source_line
 from qcompiler.ir.program import Program
-from qcompiler.ir.signature import Feed, Signature, arrays_of, signature_of
+from qcompiler.ir.signature import Feed, Signature, arrays_of
 from qcompiler.ir.walk import all_nodes, is_op
-from qcompiler.measurement.loss import agreement_loss, noise_to_signal, output_losses, sqnr_db
+from qcompiler.measurement.first_difference import (
+    first_difference,
+    run_on_onnxruntime,
+    run_on_target,
+)
+from qcompiler.measurement.float_agreement import float_loss, float_losses, rounding, shaken
+from qcompiler.measurement.loss import agreement_loss, sqnr_db
 from qcompiler.measurement.parts import output_slices
 from qcompiler.measurement.slices import OutputSlices
 from qcompiler.target.contract import Target
 
 Array = npt.NDArray[Any]
 Run = Callable[[Feed], Sequence[Any]]
-
-_FLOAT_NSR = 1e-6
-"""60 dB: a thousand times the rounding of float32 (2^-24, about 1e-7 of a number), squared."""
-_STEPS = 32
-"""How many roundings of coarser types may add up, in standard deviations."""
 _LABELS = 0.01
 """Share of labels that may flip where two of them tie to the last bits."""
-_SHAKEN = 1e-6
 _MORE_THAN_SHAKEN = 1e3
 _RANDOM = (
     "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial",
     "Bernoulli",
 )  # fmt: skip
-_COARSE = {ir.DataType.FLOAT16: 2.0**-11, ir.DataType.BFLOAT16: 2.0**-8} | dict.fromkeys(
-    (ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT4, ir.DataType.UINT4, ir.DataType.INT2,
-     ir.DataType.UINT2), 2.0**-8,
-)  # fmt: skip
-"""Relative rounding of types that a source may compute in, quantized ones included.
-
-Engines round activations to 8 bits in front of weights of 8 bits and fewer (MatMulNBits)."""
 
 
 class Source(Protocol):
@@ -205,7 +197,7 @@ class SourceCheck:
         assert self._wanted is not None
         count = len(found)
         slices = [each.first(count) for each in self._slices]
-        losses = _losses(self._wanted[:count], found, slices)
+        losses = float_losses(self._wanted[:count], found, slices)
         limit = rounding(self.program, self.target.floats)
         worst: tuple[str, float] | None = None
         names = self.program.signature.output_names
@@ -223,13 +215,15 @@ class SourceCheck:
         assert self._wanted is not None
         assert self.source is not None
         again = [list(self.source.run(feed)) for feed in self.feeds]
-        if _loss(self._wanted, again, self._slices) > rounding(self.program, self.target.floats):
+        if float_loss(self._wanted, again, self._slices) > rounding(
+            self.program, self.target.floats
+        ):
             return "the source gives other results at every run"
         try:
-            shaken = [list(self.source.run(_shaken(feed))) for feed in self.feeds]
+            shaken = [list(self.source.run(shaken(feed))) for feed in self.feeds]
         except LoweringError:
             return None
-        noise = _loss(self._wanted, shaken, self._slices)
+        noise = float_loss(self._wanted, shaken, self._slices)
         if noise > 0 and loss <= _MORE_THAN_SHAKEN * noise:
             return "it turns changes in the last bits of its inputs into large ones"
         return None
@@ -242,13 +236,13 @@ class SourceCheck:
         """
         feed, own = self.feeds[0], self.program
         names = [output.name or "" for node in own.graph for output in node.outputs if output.name]
-        plain = _run_on_onnxruntime(own, feed, names)
+        plain = run_on_onnxruntime(own, feed, names)
         right = [plain[name] for name in own.signature.output_names if name in plain]
         if len(right) == len(own.signature.outputs) and self._worst([right]) is None:
-            return _first(program, _run_on_target(self.target, program, feed), plain)
-        found = plain or _run_on_target(self.target, own, feed)
+            return first_difference(program, run_on_target(self.target, program, feed), plain)
+        found = plain or run_on_target(self.target, own, feed)
         assert self.source is not None
-        return _first(own, found, self.source.values(feed, names))
+        return first_difference(own, found, self.source.values(feed, names))
 
 
 def with_other_batch(signature: Signature, feed: Feed) -> Feed | None:
@@ -275,114 +269,3 @@ def with_other_batch(signature: Signature, feed: Feed) -> Feed | None:
 
 def _sizes(feed: Feed) -> str:
     return ", ".join(f"'{name}' {list(array.shape)}" for name, array in arrays_of(feed))
-
-
-def rounding(program: Program, floats: Collection[ir.DataType] = ()) -> float:
-    """Noise-to-signal ratio up to which two float runs of a program count as equal.
-
-    Args:
-        program: What is run.
-        floats: Coarser types that the target computes floats in.
-    """
-    kinds = set(floats) | {value.dtype for value in program.graph.initializers.values()}
-    kinds |= set(program.provenance.computed)
-    kinds |= {output.dtype for node in all_nodes(program.model) for output in node.outputs}
-    coarse = max((_COARSE.get(kind, 0.0) for kind in kinds if kind is not None), default=0.0)
-    return max(_FLOAT_NSR, (_STEPS * coarse) ** 2)
-
-
-def _losses(
-    wanted: Sequence[Sequence[Any]],
-    found: Sequence[Sequence[Any]],
-    slices: Sequence[OutputSlices] | None,
-) -> list[float]:
-    """Loss by output; where the source is not finite, anything is right."""
-    if any(len(a) != len(b) for a, b in zip(wanted, found, strict=True)):
-        return [float("inf")] * len(wanted[0])
-    pairs = [
-        [_where_finite(y, q) for y, q in zip(a, b, strict=True)]
-        for a, b in zip(wanted, found, strict=True)
-    ]
-    left = [[pair[0] for pair in sample] for sample in pairs]
-    right = [[pair[1] for pair in sample] for sample in pairs]
-    return output_losses(left, right, slices)
-
-
-def _loss(
-    wanted: Sequence[Sequence[Any]],
-    found: Sequence[Sequence[Any]],
-    slices: Sequence[OutputSlices] | None,
-) -> float:
-    return max(_losses(wanted, found, slices), default=0.0)
-
-
-def _where_finite(wanted: Any, got: Any) -> tuple[Any, Any]:
-    if not isinstance(wanted, np.ndarray) or wanted.dtype.kind != "f":
-        return wanted, got
-    finite = np.isfinite(wanted)
-    if finite.all() or np.shape(got) != wanted.shape:
-        return wanted, got
-    return np.where(finite, wanted, 0), np.where(finite, got, 0)
-
-
-def _shaken(feed: Feed) -> Feed:
-    """The feed with float inputs changed in about their last three bits."""
-    generator = np.random.default_rng(0)
-    return {
-        name: (array * (1 + _SHAKEN * generator.standard_normal(array.shape))).astype(array.dtype)
-        if isinstance(array, np.ndarray) and array.dtype.kind == "f"
-        else array
-        for name, array in feed.items()
-    }
-
-
-def _first(
-    program: Program, found: Mapping[str, Array], wanted: Mapping[str, Array]
-) -> tuple[ir.Node | None, bool]:
-    limit = rounding(program)
-    for node in program.graph:
-        for output in node.outputs:
-            name = output.name or ""
-            if name not in found or name not in wanted or found[name].dtype.kind not in "fiub":
-                continue
-            theirs, ours = _where_finite(wanted[name], found[name])
-            if noise_to_signal([[theirs]], [[ours]]) > limit:
-                return node, _is_undefined(node, {**wanted, **found})
-    return None, False
-
-
-def _run_on_onnxruntime(program: Program, feed: Feed, names: Sequence[str]) -> dict[str, Array]:
-    try:
-        session = OrtSession(program.model, optimize=False, extra_outputs=list(names))
-        return dict(zip(session.output_names, session.run_checked(feed), strict=True))
-    except LoweringError:
-        return {}
-
-
-def _run_on_target(target: Target, program: Program, feed: Feed) -> dict[str, Array]:
-    """Interior values of the program on the target, by making outputs of them."""
-    shown = program.clone()
-    known = {output.name for output in shown.graph.outputs}
-    for node in shown.graph:
-        for output in node.outputs:
-            is_tensor = isinstance(output.type, ir.TensorType)
-            if output.name and output.name not in known and is_tensor:
-                shown.graph.outputs.append(output)
-    shown.signature = signature_of(shown.model)
-    try:
-        values = target.lower(shown).run(feed)
-    except QCompilerError:
-        return {}
-    return dict(zip(shown.signature.output_names, values, strict=True))
-
-
-def _is_undefined(node: ir.Node, values: Mapping[str, Array]) -> bool:
-    """Whether ONNX leaves the result open: Cast of floats that the integer type does not hold."""
-    given, to = node.inputs[0] if node.inputs else None, node.outputs[0].dtype
-    if not is_op(node, "Cast") or given is None or to is None or not to.is_integer():
-        return False
-    array = values.get(given.name or "")
-    if array is None or array.dtype.kind != "f":
-        return False
-    limits = np.iinfo(to.numpy())
-    return bool(np.any(~np.isfinite(array) | (array <= limits.min - 1) | (array >= limits.max + 1)))

@@ -26,7 +26,7 @@ from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.signature import Feed
 from qcompiler.measurement.cache import CostCache, signatures
 from qcompiler.measurement.candidates import Candidate, Workshop, failure
-from qcompiler.measurement.gates import Gate, GateModel, passed_on
+from qcompiler.measurement.gate import Gate, GateModel, passed_on
 from qcompiler.measurement.loss import sqnr_db
 from qcompiler.measurement.probing import Prober
 from qcompiler.pipeline.contract import Progress, Silent

@@ -18,7 +18,8 @@ from qcompiler.execution.timing import Latency
 from qcompiler.ir.program import Program
 from qcompiler.measurement.cache import CostCache
 from qcompiler.measurement.candidates import Candidate, Workshop
-from qcompiler.measurement.gates import GateModel, gate_model
+from qcompiler.measurement.gate import GateModel
+from qcompiler.measurement.gates import gate_model
 from qcompiler.measurement.loss import Judge, sqnr_db
 from qcompiler.measurement.pace import Pace
 from qcompiler.measurement.parts import output_slices

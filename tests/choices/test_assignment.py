@@ -16,7 +16,7 @@ from qcompiler.decisions.forms import Options, region_options
 from qcompiler.errors import ConfigurationError
 from qcompiler.frontends import load
 from qcompiler.ir.plan import FLOAT
-from qcompiler.measurement.gates import passed_on
+from qcompiler.measurement.gate import passed_on
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.quantization.qspace import U16_AFFINE, QSpace

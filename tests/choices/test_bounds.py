@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 
 from qcompiler.choices.bounds import LossBound
 from qcompiler.choices.prediction import LossModel
-from qcompiler.measurement.gates import WEIGHT, Gate
+from qcompiler.measurement.gate import WEIGHT, Gate
 
 KEYS = ("a", "b", "c", "d")
 

@@ -15,7 +15,8 @@ from qcompiler.decisions.resolve import resolve
 from qcompiler.ir.program import Program
 from qcompiler.ir.text import from_text
 from qcompiler.measurement.candidates import Workshop
-from qcompiler.measurement.gates import WEIGHT, GateModel, gate_model
+from qcompiler.measurement.gate import WEIGHT, GateModel
+from qcompiler.measurement.gates import gate_model
 from qcompiler.measurement.loss import Judge
 from qcompiler.measurement.probing import Prober
 from qcompiler.pipeline.contract import PassContext

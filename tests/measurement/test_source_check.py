@@ -21,8 +21,9 @@ from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.signature import Feed
 from qcompiler.ir.text import from_text
+from qcompiler.measurement.float_agreement import rounding
 from qcompiler.measurement.loss import noise_to_signal, sqnr_db
-from qcompiler.measurement.source_check import SourceCheck, rounding, with_other_batch
+from qcompiler.measurement.source_check import SourceCheck, with_other_batch
 
 N = helper.make_node
 Model = Callable[..., onnx.ModelProto]

@@ -32,7 +32,8 @@ from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.measurement.candidates import Candidate, Workshop
 from qcompiler.measurement.evaluation import plan_loss, plan_losses
-from qcompiler.measurement.gates import FLAGS, Gate, GateModel, gate_model
+from qcompiler.measurement.gate import FLAGS, Gate, GateModel
+from qcompiler.measurement.gates import gate_model
 from qcompiler.measurement.loss import Judge, noise_to_signal
 from qcompiler.measurement.probing import Prober
 from qcompiler.pipeline.contract import PassContext

@@ -23,7 +23,7 @@ from qcompiler.errors import ConfigurationError
 from qcompiler.execution.timing import Latency
 from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.signature import Feed
-from qcompiler.measurement.gates import VALUE, WEIGHT, Gate
+from qcompiler.measurement.gate import VALUE, WEIGHT, Gate
 from qcompiler.measurement.pace import Pace
 from qcompiler.measurement.probing import Prober
 from qcompiler.target.contract import CostSample
