@@ -220,10 +220,10 @@ class SourceCheck:
         ):
             return "the source gives other results at every run"
         try:
-            shaken = [list(self.source.run(shaken(feed))) for feed in self.feeds]
+            moved = [list(self.source.run(shaken(feed))) for feed in self.feeds]
         except LoweringError:
             return None
-        noise = float_loss(self._wanted, shaken, self._slices)
+        noise = float_loss(self._wanted, moved, self._slices)
         if noise > 0 and loss <= _MORE_THAN_SHAKEN * noise:
             return "it turns changes in the last bits of its inputs into large ones"
         return None
