@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -10,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from qcompiler.calibration.dividing import divided
 from qcompiler.calibration.feed_files import FeedFiles
+from qcompiler.calibration.first_feeds import peeked
 from qcompiler.calibration.keeper import Keeper
 from qcompiler.compiled import Compiled
 from qcompiler.config import FLOAT_PIPELINE, RECIPES, SCHEMES, Recipe, Scheme, recipe_of, scheme_of
@@ -19,12 +20,10 @@ from qcompiler.errors import (
     CalibrationError,
     ConfigurationError,
     FeedError,
-    LoweringError,
 )
 from qcompiler.execution.feeds import normalize_feed, surplus_of
-from qcompiler.execution.session import OrtSession
 from qcompiler.frontends.load import Dynamic, load
-from qcompiler.ir.diagnostics import Diagnostic, Severity
+from qcompiler.ir.diagnostics import Diagnostic
 from qcompiler.ir.plan import Plan, plan_of
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
@@ -32,7 +31,8 @@ from qcompiler.ir.verifier import require_valid
 from qcompiler.measurement.baseline import baseline_of, told_of_float_form
 from qcompiler.measurement.data_check import data_findings
 from qcompiler.measurement.scoring import Evaluate
-from qcompiler.measurement.source_check import Run, SourceCheck, reference_of, with_other_batch
+from qcompiler.measurement.source_check import SourceCheck
+from qcompiler.measurement.source_reference import runner_of, source_check_of
 from qcompiler.measurement.variants import Variant, ask, variants_of
 from qcompiler.pipeline.contract import PassContext, Progress, Silent
 from qcompiler.pipeline.pipeline import Pipeline, PipelineReport
@@ -116,8 +116,9 @@ def compile(  # noqa: A001 - the project's one verb
         raise ConfigurationError(f"checkpoint is {checkpoint!r}", fix="give the path of a file")
     effort, asked, plan = recipe_of(recipe), scheme_of(scheme), plan_of(plan)
     chosen = target_of(target)
-    quiet = not (asked.is_auto and plan is None)
-    source, feeds = _loaded(model, calibration, example_inputs, dynamic, quiet)
+    source, feeds = _loaded(
+        model, calibration, example_inputs, dynamic, not (asked.is_auto and plan is None)
+    )
     reporter = _reporter(progress)
     program = source.clone()
     context = PassContext(chosen, None, reporter, executor, {"checkpoint": checkpoint})
@@ -135,19 +136,18 @@ def compile(  # noqa: A001 - the project's one verb
         asked = SCHEMES["float32"] if nothing else asked
         goal = Goal(asked, evaluate, max_loss, objective, budget, overrides or {}, plan, tried)
         examples = kept.feeds or _examples(source, example_inputs)
-        reference = _reference(model, source, chosen, examples)
+        reference = source_check_of(model, source, chosen, examples)
         baseline = baseline_of(chosen, source, model, kept.feeds, plain)
-        if reference is not None:
-            reference.check(baseline.program, _runner(chosen, baseline.program, baseline.artifact))
+        _check(reference, chosen, baseline.program, baseline.artifact)
         selection = select(
             source, program, chosen, kept, goal, limited, reporter, executor, baseline.artifact
         )
-    if nothing:
-        why = f"float: the model has no op that {chosen.name} quantizes"
-        selection = replace(selection, summary=why)
     found = baseline.diagnostics + _compared(program, selection, reference, chosen)
     found += tuple(data_findings(source, (*kept.feeds, *kept.fitting)))
-    selection = replace(selection, diagnostics=(*selection.diagnostics, *found))
+    why = f"float: the model has no op that {chosen.name} quantizes"
+    summary = why if nothing else selection.summary
+    told = (*selection.diagnostics, *found)
+    selection = replace(selection, summary=summary, diagnostics=told)
     seconds = time.perf_counter() - started
     verify = effort is not RECIPES["fast"] and not selection.interrupted
     return Compiled.assemble(source, chosen, selection, reports, seconds, kept, verify)
@@ -165,10 +165,17 @@ def _compared(
     if selection.candidate is not None and selection.is_float:
         if program.absorbed is not None:
             found = told_of_float_form(program, selection.loss)
-        elif reference is not None:
-            run = _runner(target, selection.program, selection.artifact)
-            reference.check(selection.program, run)
+        else:
+            _check(reference, target, selection.program, selection.artifact)
     return found + (() if reference is None else tuple(reference.diagnostics))
+
+
+def _check(
+    reference: SourceCheck | None, target: Target, program: Program, artifact: Artifact
+) -> None:
+    """Compares what a float artifact computes with the source, if that can be run."""
+    if reference is not None:
+        reference.check(program, runner_of(target, program, artifact))
 
 
 def _loaded(
@@ -182,7 +189,7 @@ def _loaded(
 
     What is to be said of the feeds is said; `quiet` if a lack of them is meant.
     """
-    first, others, feeds = _peeked(calibration)
+    first, others, feeds = peeked(calibration)
     if example_inputs is None:
         source = load(model, first, dynamic=dynamic, surplus=True, others=others)
     else:
@@ -204,26 +211,6 @@ def _has_static_islands(target: Target, overrides: object, plan: object) -> bool
     return any(Scheme(each).needs_calibration(table) for each in named if isinstance(each, str))
 
 
-def _reference(
-    model: object, program: Program, target: Target, feeds: Sequence[Feed]
-) -> SourceCheck | None:
-    """The source as the reference of float; None where there is nothing to run it on."""
-    if not feeds:
-        return None
-    chosen = (feeds[0], feeds[-1]) if len(feeds) > 1 else (feeds[0],)
-    try:
-        source = reference_of(model, program)
-        # A file's sizes are those of its own graph; what a capture made symbolic may be wrong.
-        resized = None
-        if program.signature.flatten is not None:
-            resized = with_other_batch(program.signature, chosen[0])
-        return SourceCheck(source, program, target, chosen, resized=resized)
-    except LoweringError as error:
-        told = f"the float program was not compared with its source: {error.why or error.what}"
-        found = [Diagnostic(Severity.INFO, "SOURCE01", told)]
-        return SourceCheck(None, program, target, chosen, found)
-
-
 def _examples(program: Program, example_inputs: Any) -> tuple[Feed, ...]:
     """The example inputs as the only feed, if they are given and are all that a feed needs."""
     if example_inputs is None:
@@ -232,61 +219,6 @@ def _examples(program: Program, example_inputs: Any) -> tuple[Feed, ...]:
         return (normalize_feed(program.signature, example_inputs),)
     except FeedError:
         return ()
-
-
-def _runner(target: Target, program: Program, artifact: Artifact) -> Run:
-    """Runs a float program on the target, or on ONNX Runtime where the target does not run."""
-    if target.evidence.judged:
-        return artifact.lowered.run
-    return OrtSession(program.model).run_checked
-
-
-_PEEKED = 8
-"""First feeds that are compared to see which dimensions differ."""
-
-
-def _peeked(
-    calibration: Iterable[Any] | None,
-) -> tuple[Any, Sequence[Any], Iterable[Any] | None]:
-    """The first feed (None if there is no data), a few more, and an iterable that holds them all.
-
-    Raises:
-        CalibrationError: There are no feeds, or it is something else.
-    """
-    if calibration is None:
-        return None, (), None
-    if isinstance(calibration, str | bytes | Path):
-        raise CalibrationError(
-            f"calibration data is an iterable of feeds, not the path {str(calibration)!r}",
-            fix="load it: the command line's --calibration takes files",
-        )
-    if not isinstance(calibration, Iterable):
-        raise CalibrationError(
-            f"calibration data is an iterable of feeds, not a {type(calibration).__name__}",
-            fix="pass a list of feeds, or a generator",
-        )
-    if isinstance(calibration, Mapping):
-        raise CalibrationError(
-            "calibration data is an iterable of feeds, this is one dict",
-            fix="pass a list of feeds: calibration=[feed]",
-        )
-    if isinstance(calibration, Sequence):
-        first = list(calibration[:_PEEKED])
-        feeds: Iterable[Any] = calibration
-    else:
-        iterator = iter(calibration)
-        first = list(itertools.islice(iterator, _PEEKED))
-        feeds = itertools.chain(first, iterator)
-    if not first:
-        raise CalibrationError("the calibration data is empty", fix="give some feeds")
-    if any(each is None for each in first):
-        number = next(i for i, each in enumerate(first) if each is None)
-        raise CalibrationError(
-            f"calibration feed {number} is None",
-            where=f"feed {number} (counted from 0)",
-            fix="give arrays, tensors, tuples or dicts; look at what makes the feeds",
-        )
-    return first[0], first[1:], feeds
 
 
 def _allow_surplus(source: Program, first: Any) -> None:
@@ -364,33 +296,5 @@ def _calibrated(
     reports.append(Pipeline.parse(f"insert-observers{{method={method}}}").run(program, context))
     ask(program, target, variants)
     reports.append(Pipeline.parse("calibrate").run(program, context))
-    return _divided(keeper, program, effort.samples)
-
-
-_JUDGE_ELEMENTS = 200_000_000
-"""Activations that judging one candidate may compute: about a third of a second on two cores."""
-_LEAST_DIVIDED = 4
-"""Fewest feeds on each side when they are divided."""
-
-
-def _divided(keeper: Keeper, program: Program, least: int) -> Samples:
-    """The kept feeds as samples to judge by and others to fit corrections to.
-
-    As many judge as are cheap to run, at least `least`, evenly spread. That is counted in elements
-    that calibration saw, not in seconds, so that the choice is the same on every machine. A few
-    feeds are too few to divide: then the same ones serve for both.
-    """
-    kept = keeper.kept
-    seen = sum(observer.count for observer in program.observations.values())
-    per_feed = max(1, seen // max(1, keeper.seen))
-    wanted = max(least, _JUDGE_ELEMENTS // per_feed)
-    if len(kept) < 2 * _LEAST_DIVIDED:
-        return Samples(tuple(kept[:wanted]), keeper.seen, tuple(kept[:wanted]))
-    judging = _spread(kept[0::2], wanted)
-    return Samples(judging, keeper.seen, _spread(kept[1::2], wanted))
-
-
-def _spread(feeds: Sequence[Feed], wanted: int) -> tuple[Feed, ...]:
-    """At most `wanted` of the feeds, evenly spread."""
-    count = min(len(feeds), wanted)
-    return tuple(feeds[i * len(feeds) // count] for i in range(count))
+    judging, fitting = divided(keeper, program, effort.samples)
+    return Samples(judging, keeper.seen, fitting)
