@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -136,21 +136,58 @@ def compile(  # noqa: A001 - the project's one verb
         asked = SCHEMES["float32"] if nothing else asked
         goal = Goal(asked, evaluate, max_loss, objective, budget, overrides or {}, plan, tried)
         examples = kept.feeds or _examples(source, example_inputs)
-        reference = source_check_of(model, source, chosen, examples)
-        baseline = baseline_of(chosen, source, model, kept.feeds, plain)
-        _check(reference, chosen, baseline.program, baseline.artifact)
-        selection = select(
-            source, program, chosen, kept, goal, limited, reporter, executor, baseline.artifact
-        )
-    found = baseline.diagnostics + _compared(program, selection, reference, chosen)
-    found += tuple(data_findings(source, (*kept.feeds, *kept.fitting)))
-    why = f"float: the model has no op that {chosen.name} quantizes"
-    summary = why if nothing else selection.summary
-    told = (*selection.diagnostics, *found)
-    selection = replace(selection, summary=summary, diagnostics=told)
+        models = _Models(model, source, program, plain)
+        selection = _selected(models, context, kept, goal, limited, examples)
+    if nothing:
+        why = f"float: the model has no op that {chosen.name} quantizes"
+        selection = replace(selection, summary=why)
     seconds = time.perf_counter() - started
     verify = effort is not RECIPES["fast"] and not selection.interrupted
     return Compiled.assemble(source, chosen, selection, reports, seconds, kept, verify)
+
+
+@dataclass(frozen=True, eq=False)
+class _Models:
+    """One model as it goes through a compilation.
+
+    Attributes:
+        given: What the user gave.
+        source: The program that the front end made of it.
+        program: After the float passes, calibrated.
+        plain: The same before calibration.
+    """
+
+    given: object
+    source: Program
+    program: Program
+    plain: Program
+
+
+def _selected(
+    models: _Models,
+    context: PassContext,
+    kept: Samples,
+    goal: Goal,
+    effort: Recipe,
+    examples: Sequence[Feed],
+) -> Selection:
+    """Checks the float program against its source, searches, and says what was found.
+
+    Raises:
+        SourceError: The float program computes something else than its source.
+    """
+    source, program, target = models.source, models.program, context.target
+    assert target is not None
+    reference = source_check_of(models.given, source, target, examples)
+    baseline = baseline_of(target, source, models.given, kept.feeds, models.plain)
+    _check(reference, target, baseline.program, baseline.artifact)
+    selection = select(
+        source, program, target, kept, goal, effort,
+        context.progress, context.executor, baseline.artifact,
+    )  # fmt: skip
+    found = baseline.diagnostics + _compared(program, selection, reference, target)
+    found += tuple(data_findings(source, (*kept.feeds, *kept.fitting)))
+    return replace(selection, diagnostics=(*selection.diagnostics, *found))
 
 
 def _compared(

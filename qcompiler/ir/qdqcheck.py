@@ -126,6 +126,12 @@ def _dims(value: ir.Value) -> tuple[int | None, ...] | None:
 
 
 def _fits(one: tuple[int | None, ...], two: tuple[int | None, ...]) -> bool:
+    """Whether they are one shape; per tensor, engines take a scalar beside a list of one.
+
+    ONNX Runtime's own quantizer writes biases so.
+    """
+    if {one, two} == {(), (1,)}:
+        return True
     return len(one) == len(two) and all(
         a == b for a, b in zip(one, two, strict=True) if a is not None and b is not None
     )

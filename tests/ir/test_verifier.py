@@ -189,6 +189,24 @@ def test_blocked_scales(scales: str, block: int, sound: bool) -> None:
     assert ("V07" not in _rules(program)) is sound
 
 
+ONE_STEP = """
+g (float[4] x) => (float[4] y) <uint8[4] q, float[SCALE] s = {1}, uint8[POINT] z = {0}> {
+  [d] y = DequantizeLinear (q, s, z) }"""
+
+
+@pytest.mark.parametrize(
+    ("scale", "point", "sound"),
+    [("", "", True), ("1", "", True), ("", "1", True), ("1", "1", True), ("2", "", False)],
+)
+def test_one_entry_is_a_scalar(scale: str, point: str, sound: bool) -> None:
+    written = {"SCALE": scale, "POINT": point}
+    text = ONE_STEP
+    for name, size in written.items():
+        text = text.replace(f"[{name}]", f"[{size}]" if size else "")
+    program = from_text(text.replace("{1}", "{1, 1}") if scale == "2" else text)
+    assert ("V07" not in _rules(program)) is sound
+
+
 def test_zero_point_and_bias_types() -> None:
     text = """g (float[4] x) => (uint8[4] y, float[4] f) <float s = {1}, int8 z, int32[4] b,
         int32 bz = {1}> { [q] y = QuantizeLinear (x, s, z)  [d] f = DequantizeLinear (b, s, bz) }"""
