@@ -38,7 +38,7 @@ from benchmarks.isolation import in_workers
 from benchmarks.random_nets import Net, net
 from qcompiler.compile import compile as compile_
 from qcompiler.errors import LegalityError, PassFailedError, QCompilerError
-from qcompiler.search.goal import DEFAULT_NSR
+from qcompiler.outputs.asked import DEFAULT_NSR
 
 TARGETS = ("onnxruntime", "openvino", "fbgemm", "onednn", "x86", "qnnpack")
 SCHEMES = ("int8", "auto")

@@ -29,11 +29,11 @@ from qcompiler.decisions.forms import region_options
 from qcompiler.frontends import load
 from qcompiler.measurement.candidates import Workshop
 from qcompiler.measurement.gates import gate_model
-from qcompiler.measurement.loss import Judge
+from qcompiler.measurement.judge import Judge
 from qcompiler.measurement.probing import Prober
+from qcompiler.outputs.asked import DEFAULT_NSR
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
-from qcompiler.search.goal import DEFAULT_NSR
 from qcompiler.search.loop import PROBE_FEEDS
 
 NAMES = ("mobilenet_v2", "resnet18_mnist", "minilm_l6", "ppocr_v4_rec")

@@ -34,6 +34,7 @@ from qcompiler.measurement.scoring import Evaluate
 from qcompiler.measurement.source_check import SourceCheck
 from qcompiler.measurement.source_reference import runner_of, source_check_of
 from qcompiler.measurement.variants import Variant, ask, variants_of
+from qcompiler.outputs.asked import Asked, MaxLoss, output_losses_of
 from qcompiler.pipeline.contract import PassContext, Progress, Silent
 from qcompiler.pipeline.pipeline import Pipeline, PipelineReport
 from qcompiler.pipeline.targets import target_of
@@ -56,7 +57,8 @@ def compile(  # noqa: A001 - the project's one verb
     recipe: str = "balanced",
     variants: Sequence[str] | None = None,
     evaluate: Evaluate | None = None,
-    max_loss: float | None = None,
+    loss: Asked | None = None,
+    max_loss: MaxLoss | None = None,
     objective: str | Mapping[str, float] = "latency",
     budget: float | None = None,
     executor: Executor | None = None,
@@ -94,8 +96,14 @@ def compile(  # noqa: A001 - the project's one verb
         evaluate: Called with `run`, which takes a feed in any form that `calibration` takes and
             returns what the model returns: tensors, nested as the module nests them, for a torch
             model, a list of arrays for an ONNX model. Returns a score, higher is better.
-        max_loss: Largest loss of `evaluate`'s score (0.01 by default); without `evaluate`, largest
-            noise-to-signal ratio of the outputs (0.0075, that is 21 dB, by default).
+        loss: What outputs are for, where the analysis shall not decide (docs/loss.md): `top1`,
+            `top5`, `sigmoid`, `cosine`, `sqnr`, `agreement`, or a function of (reference array,
+            array) that returns a loss of 0 or more for one sample. One for all outputs, or a dict
+            by name or position. Not together with `evaluate`.
+        max_loss: Largest loss, in the unit of what judges: of `evaluate`'s score (0.01 by default),
+            of `loss` (a share of flips for `top1`), the noise-to-signal ratio of all outputs where
+            neither is given. A number, or with `loss` a dict by output. By default every output
+            bears as much noise as keeps its decisions; plain values bear 0.0075, that is 21 dB.
         objective: `latency`, `size`, `energy-proxy` (multiply-accumulates times bits), or a mix
             such as `{"latency": 1, "size": 0.2}`, every part relative to float. Where latency is no
             part of it, the result may be slower than float; the report says how much.
@@ -116,9 +124,10 @@ def compile(  # noqa: A001 - the project's one verb
         raise ConfigurationError(f"checkpoint is {checkpoint!r}", fix="give the path of a file")
     effort, asked, plan = recipe_of(recipe), scheme_of(scheme), plan_of(plan)
     chosen = target_of(target)
-    source, feeds = _loaded(
-        model, calibration, example_inputs, dynamic, not (asked.is_auto and plan is None)
-    )
+    quiet = not (asked.is_auto and plan is None)
+    source, feeds = _loaded(model, calibration, example_inputs, dynamic, quiet)
+    if evaluate is None:  # an unknown output is told before calibration
+        output_losses_of(loss, max_loss, source.signature.output_names)
     reporter = _reporter(progress)
     program = source.clone()
     context = PassContext(chosen, None, reporter, executor, {"checkpoint": checkpoint})
@@ -134,7 +143,9 @@ def compile(  # noqa: A001 - the project's one verb
         limited = replace(effort, seconds=effort.search_seconds(spent))
         nothing = asked.is_auto and plan is None and not chosen.regions(program)
         asked = SCHEMES["float32"] if nothing else asked
-        goal = Goal(asked, evaluate, max_loss, objective, budget, overrides or {}, plan, tried)
+        goal = Goal(
+            asked, evaluate, max_loss, objective, budget, overrides or {}, plan, tried, loss
+        )
         examples = kept.feeds or _examples(source, example_inputs)
         models = _Models(model, source, program, plain)
         selection = _selected(models, context, kept, goal, limited, examples)

@@ -13,7 +13,7 @@ from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.measurement.evaluation import plan_losses, unshippable
-from qcompiler.measurement.loss import Judge
+from qcompiler.measurement.judge import Judge, Judgement
 from qcompiler.measurement.pace import Pace
 from qcompiler.measurement.placing import place
 from qcompiler.measurement.variants import Tried, Variant, keep_if_better
@@ -36,7 +36,8 @@ class Candidate:
         program: The placed program.
         artifact: What the engine runs.
         report: What the placement passes did.
-        loss: NSR against float on the judge's samples; None until measured.
+        loss: Loss against float on the judge's samples; None until measured.
+        judgement: The same by output, with decisions that flip; None until measured here.
         seconds: Time of one run, from a profile or a timing; None until measured.
         score: The user's `evaluate`, if there is one.
         sample: Where the time goes.
@@ -50,6 +51,7 @@ class Candidate:
     artifact: Artifact
     report: PipelineReport
     loss: float | None = None
+    judgement: Judgement | None = None
     seconds: float | None = None
     score: float | None = None
     sample: CostSample | None = None
@@ -61,6 +63,13 @@ class Candidate:
     def quantized(self) -> int:
         """How many regions are not float."""
         return sum(choice.precision != FLOAT for choice in self.plan.choices.values())
+
+    @property
+    def noise(self) -> float | None:
+        """Noise-to-signal ratio of the worst output, whatever its bound; None until measured."""
+        if self.judgement is None:
+            return self.loss
+        return max(self.judgement.losses, default=self.judgement.loss)
 
 
 @dataclass(eq=False)
@@ -163,14 +172,23 @@ class Workshop:
     def _measured(self, plan: Plan, feeds: Sequence[Feed]) -> Candidate:
         candidate = self.build(plan)
         if self.judge is not None and candidate.loss is None:
-            known = self._foreseen.get(_key(plan))
-            candidate.loss = self.judge.loss(candidate.artifact.run) if known is None else known
+            candidate.loss = self._foreseen.get(_key(plan))
+            if candidate.loss is None:
+                self.judgement(candidate)
         if feeds and candidate.sample is None:
             candidate.sample = self.profiled(candidate.artifact, feeds)
             if candidate.sample is not None:
                 candidate.seconds = candidate.sample.total
         candidate.artifact.release()  # a search holds many candidates, and runs few of them again
         return candidate
+
+    def judgement(self, candidate: Candidate) -> Judgement:
+        """What a candidate loses by output, measured once; its loss is set with it."""
+        assert self.judge is not None
+        if candidate.judgement is None:
+            candidate.judgement = self.judge.judged(candidate.artifact.run)
+            candidate.loss = candidate.judgement.loss
+        return candidate.judgement
 
     def profiled(self, artifact: Artifact, feeds: Sequence[Feed]) -> CostSample | None:
         """Where the artifact's time goes, at the pace of the first profile; None if unknown."""
@@ -205,11 +223,11 @@ class Workshop:
     def _attempt(self, candidate: Candidate, variant: Variant) -> tuple[Candidate, float]:
         assert self.judge is not None
         found = self.build(candidate.plan, (*candidate.variants, variant))
-        found.loss = self.judge.loss(found.artifact.run)
+        loss = self.judgement(found).loss
         found.seconds, found.sample = candidate.seconds, candidate.sample
         found.predicted = candidate.predicted
         found.artifact.release()
-        return found, found.loss
+        return found, loss
 
 
 def failure(error: Exception) -> str:

@@ -19,7 +19,7 @@ from qcompiler.execution.shipping import Crew, Shipment
 from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program, Property, Provenance
 from qcompiler.ir.signature import Signature
-from qcompiler.measurement.loss import Judge
+from qcompiler.measurement.judge import Judge
 from qcompiler.measurement.placing import place
 from qcompiler.quantization.observer import Observer
 from qcompiler.target.contract import Target

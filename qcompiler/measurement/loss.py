@@ -13,20 +13,16 @@ labels may differ at the default bound of 0.0075, and noise still adds up.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from qcompiler.ir.signature import Feed
 from qcompiler.measurement.slices import OutputSlices, plain_slices
 
 Array = npt.NDArray[Any]
-Run = Callable[[Feed], Sequence[Any]]
 Outputs = Sequence[Any]
-Slicing = Callable[[Sequence[Feed], Sequence[Outputs]], Sequence[OutputSlices]]
-"""From the samples and what float gives for them to the slices of every output."""
 
 
 def noise_to_signal(
@@ -36,12 +32,22 @@ def noise_to_signal(
 ) -> float:
     """Loss of the worst slice; 0 for equality, inf when shapes, NaNs or infinities differ.
 
+    Slices with a weight count that much of their loss.
+
     Args:
         reference: Outputs per sample, as float computes them.
         measured: The same of the compiled program.
         slices: How every output is judged; as a whole and by its element type if absent.
     """
-    return max(output_losses(reference, measured, slices), default=0.0)
+    losses = output_losses(reference, measured, slices)
+    return weighed(losses, slices)
+
+
+def weighed(losses: Sequence[float], slices: Sequence[OutputSlices] | None) -> float:
+    """The worst of the losses of outputs, by their weights."""
+    if slices is None or not losses:
+        return max(losses, default=0.0)
+    return max((each.weight * loss for each, loss in zip(slices, losses, strict=True)), default=0.0)
 
 
 def output_losses(
@@ -49,7 +55,7 @@ def output_losses(
     measured: Sequence[Outputs],
     slices: Sequence[OutputSlices] | None = None,
 ) -> list[float]:
-    """Loss of every output, by its worst slice. Arguments as for `noise_to_signal`."""
+    """Loss of every output, by its worst slice, no weights. Arguments as for `noise_to_signal`."""
     if not reference:
         return []
     known = plain_slices(reference) if slices is None else slices
@@ -77,6 +83,8 @@ def _worst(pairs: Sequence[tuple[Any, Any]], slices: OutputSlices) -> float:
     if any(np.shape(wanted) != np.shape(got) for wanted, got in pairs):
         return math.inf
     arrays = [(np.asarray(wanted), np.asarray(got)) for wanted, got in pairs]
+    if slices.unit:
+        arrays = [(_directions(wanted), _directions(got)) for wanted, got in arrays]
     return max(
         (_agreement if labels else _ratio)(list(_selected(arrays, slices, number)))
         for number, labels in enumerate(slices.labels)
@@ -139,6 +147,15 @@ def _ratio(pairs: Sequence[tuple[Array, Array]]) -> float:
     return noise / signal if signal > 0 else math.inf
 
 
+def _directions(rows: Array) -> Array:
+    """Rows along the last axis with length 1, so that their noise is 2 (1 - cos)."""
+    if rows.dtype.kind != "f" or not rows.ndim:
+        return rows
+    plain = rows.astype(np.float64)
+    lengths = np.linalg.norm(plain, axis=-1, keepdims=True)
+    return np.asarray(np.divide(plain, lengths, out=np.zeros_like(plain), where=lengths > 0))
+
+
 def _middle(wanted: Sequence[Array]) -> float:
     """What integers are counted from, their mean: a zero point of 128 is no signal; 0 of floats."""
     counted = [each for each in wanted if each.dtype.kind in "iu" and each.size]
@@ -152,33 +169,3 @@ def _middle(wanted: Sequence[Array]) -> float:
 def sqnr_db(ratio: float) -> float:
     """Signal-to-noise ratio in dB; inf for no noise."""
     return math.inf if ratio <= 0 else -10 * math.log10(ratio)
-
-
-class Judge:
-    """Measures candidates on kept samples; the float outputs are computed once.
-
-    Attributes:
-        feeds: The samples.
-        reference: Outputs of float for them.
-        slices: How every output is judged.
-    """
-
-    def __init__(
-        self, feeds: Sequence[Feed], float_run: Run, slicing: Slicing | None = None
-    ) -> None:
-        self.feeds = list(feeds)
-        self.reference = [list(float_run(feed)) for feed in self.feeds]
-        self.slices = (
-            plain_slices(self.reference) if slicing is None else slicing(feeds, self.reference)
-        )
-
-    def loss(self, run: Run) -> float:
-        """Loss of a candidate over all samples."""
-        return noise_to_signal(self.reference, self._measured(run), self.slices)
-
-    def losses(self, run: Run) -> list[float]:
-        """Loss of every output of a candidate over all samples."""
-        return output_losses(self.reference, self._measured(run), self.slices)
-
-    def _measured(self, run: Run) -> list[list[Any]]:
-        return [list(run(feed)) for feed in self.feeds]

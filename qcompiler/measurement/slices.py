@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,14 +38,18 @@ class OutputSlices:
             equality) or numbers (compared by their noise).
         groups: Per sample the group of every element, int16 in the output's shape; None where all
             elements are of group 0.
+        weight: What the loss of this output counts, where outputs have different bounds.
+        unit: Whether only directions of rows (along the last axis) count.
     """
 
     labels: tuple[bool, ...]
     groups: tuple[Array | None, ...]
+    weight: float = 1.0
+    unit: bool = False
 
     def first(self, samples: int) -> OutputSlices:
         """The same for the first samples only."""
-        return OutputSlices(self.labels, self.groups[:samples])
+        return replace(self, groups=self.groups[:samples])
 
 
 def plain_slices(reference: Sequence[Sequence[Any]]) -> list[OutputSlices]:

@@ -12,8 +12,10 @@ from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.program import Program
 from qcompiler.measurement.candidates import Candidate
+from qcompiler.measurement.judge import Judgement
 from qcompiler.outcome.environment import environment_of
 from qcompiler.outcome.network import floats_outside, network_of
+from qcompiler.outcome.outputs import output_rows
 from qcompiler.outcome.rows import (
     frontier_rows,
     pass_rows,
@@ -76,6 +78,7 @@ def report_of(
         network=network,
         samples=counts if samples.seen else None,
         environment=environment_of(target),
+        outputs=output_rows(selection.tolerances, _judgement(selection.candidate)),
     )
 
 
@@ -100,8 +103,14 @@ def report_of_point(report: Report, index: int, selection: Selection) -> Report:
         regions=rows,
         values=values,
         figures=(),
+        outputs=output_rows(selection.tolerances, _judgement(chosen)),
         frontier=tuple(replace(each, chosen=each.index == index) for each in report.frontier),
     )
+
+
+def _judgement(candidate: Candidate | None) -> Judgement | None:
+    """What a quantized candidate loses by output, if it was measured."""
+    return None if candidate is None or not candidate.quantized else candidate.judgement
 
 
 def _float_seconds(selection: Selection) -> Mapping[str, float] | None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from qcompiler.outputs.asked import DEFAULT_NSR, FUNCTION, OutputLoss
+from qcompiler.outputs.asked import AGREEMENT, DEFAULT_NSR, FUNCTION, OutputLoss
 from qcompiler.outputs.decisions import Array, logits_of
 from qcompiler.outputs.flips import Flips, largest_ratio, more_than_chance
 from qcompiler.outputs.kinds import OutputKind, Scale
@@ -124,6 +124,8 @@ class Tolerance:
         """What a result keeps: flips that are counted, or what the user's function says."""
         if self.loss == FUNCTION:
             return self._by_function(reference, outputs)
+        if self.loss == AGREEMENT and _arrays(outputs):
+            return _differing(reference, outputs)
         if self.logits is None or not self.readings:
             return None
         noisy = logits_of(self.kind, outputs) if _arrays(outputs) else np.empty((0, 1))
@@ -173,6 +175,17 @@ def derived(tolerance: Tolerance) -> Tolerance:
     low = min(LEAST_RATIO, noise.ratio_of(LEAST_RATIO))
     high = limit(MOST_RATIO if tolerance.asked is None else LOOSE_NSR)
     return replace(tolerance, bound=largest_ratio(tolerance.keeps, min(low, high), high))
+
+
+def _differing(reference: Sequence[Any], outputs: Sequence[Any]) -> Verdict:
+    """Labels that differ; the bound on the share that they stand for decides."""
+    total = sum(each.size for each in reference)
+    flips = sum(
+        int(np.count_nonzero(a != b)) if a.shape == b.shape else a.size
+        for a, b in zip(reference, outputs, strict=True)
+    )
+    share = flips / max(total, 1)
+    return Verdict(flips, total, share, share, True)
 
 
 def _arrays(outputs: Sequence[Any]) -> bool:

@@ -15,6 +15,7 @@ from qcompiler.report.plain import from_plain
 from qcompiler.report.rows import (
     Figure,
     FrontierRow,
+    OutputRow,
     PassRow,
     RegionRow,
     SampleCounts,
@@ -44,6 +45,7 @@ class Report:
         network: What the graph is drawn from.
         samples: How many feeds there were; None without calibration data.
         environment: Versions, processor, threads: what figures depend on.
+        outputs: How every output is judged, and what the result keeps of it.
     """
 
     source: str
@@ -62,6 +64,7 @@ class Report:
     network: Network = field(default_factory=Network)
     samples: SampleCounts | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    outputs: tuple[OutputRow, ...] = ()
 
     def __repr__(self) -> str:
         return one_line(f"<Report {self.source} for {self.target}: {self.summary}>")

@@ -131,6 +131,36 @@ class VariantRow:
 
 
 @dataclass(frozen=True)
+class OutputRow:
+    """One output, how it is judged, and what the result keeps of it.
+
+    Attributes:
+        name: Of the output.
+        loss: What it is judged by: `top1`, `text`, `sqnr`, ...
+        reason: Why.
+        allowed: Noise-to-signal ratio that is allowed; None where something else decides.
+        kept: That of the result; None where float is returned or nothing was measured.
+        predicted: Share of decisions that flip, as predicted from margins at that ratio.
+        flipped: How many decisions flip on the samples that were judged, counted; None where
+            nothing decides.
+        decisions: Of how many.
+        share: Of those that count, as predicted.
+        cost: What these flips cost, a share of accuracy; or what the user's function says.
+    """
+
+    name: str
+    loss: str
+    reason: str
+    allowed: float | None = None
+    kept: float | None = None
+    predicted: float | None = None
+    flipped: int | None = None
+    decisions: int = 0
+    share: float | None = None
+    cost: float | None = None
+
+
+@dataclass(frozen=True)
 class FrontierRow:
     """One configuration that was measured.
 

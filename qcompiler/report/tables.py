@@ -19,6 +19,7 @@ from qcompiler.report.numbers import (
     show_seconds,
     show_share,
 )
+from qcompiler.report.output_lines import output_line
 from qcompiler.report.plain_table import plain_table
 from qcompiler.report.report import Report
 from qcompiler.report.rows import Figure, RegionRow
@@ -47,6 +48,8 @@ def render_text(report: Report, width: int, every: bool = False) -> str:
         console.print(escape(report.summary))
     if report.samples is not None:
         console.print(escape(str(report.samples)))
+    for row in report.outputs:
+        console.print(escape(output_line(row)), soft_wrap=True)
     for each in report.variants:
         console.print(escape(f"tried {each.told}"), soft_wrap=True)
     for table in _tables(report, width, every):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from qcompiler.decisions.forms import broken_weights, denials
 from qcompiler.errors import LegalityError, LossError, LoweringError, QCompilerError
 from qcompiler.ir.origin import describe
 from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.measurement.candidates import Candidate, Workshop, failure
+from qcompiler.measurement.judge import Judgement
 from qcompiler.measurement.loss import sqnr_db
 from qcompiler.measurement.variants import Variant
+from qcompiler.outputs.asked import FUNCTION
+from qcompiler.outputs.tolerance import Tolerance
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.search.goal import Goal
@@ -72,28 +75,38 @@ def over_bound(workshop: Workshop, candidate: Candidate, goal: Goal) -> list[str
     if goal.evaluate is not None or not candidate.quantized:
         return []
     if judge is None or candidate.loss is None:
-        if goal.max_loss is None:
+        if goal.max_loss is None and goal.loss is None:
             return []
         return ["max_loss was not checked: there are no samples to measure the loss on"]
-    if candidate.loss <= goal.max_nsr:
+    over = list(lost_outputs(judge.tolerances, workshop.judgement(candidate)))
+    if not over:
         return []
-    names = workshop.program.signature.output_names
-    losses = judge.losses(candidate.artifact.run)
-    over = [
-        f"'{name}' keeps {sqnr_db(loss):.1f} dB"
-        for name, loss in zip(names, losses, strict=False)
-        if loss > goal.max_nsr
-    ]
-    bound = f"{sqnr_db(goal.max_nsr):.1f} dB"
-    told = f"this plan loses more than the {bound} allowed: {', '.join(over)}"
-    told += "".join(f"; {each}" for each in _mixed(candidate, goal.max_nsr))
+    told = f"this plan loses more than is allowed: {', '.join(over)}"
+    told += "".join(f"; {each}" for each in _mixed(candidate, judge.limit))
     if goal.max_loss is None:
         return [f"{told}; scheme='auto' keeps the bound"]
     raise LossError(
-        f"what was asked for loses more than max_loss={goal.max_loss:g} allows",
+        "what was asked for loses more than max_loss allows",
         why=told,
         fix="take scheme='auto', which keeps the bound, or leave max_loss out to get this plan",
     )
+
+
+def lost_outputs(tolerances: Sequence[Tolerance], judgement: Judgement) -> Iterator[str]:
+    """What is lost beyond its bound, an output each."""
+    known = zip(tolerances, judgement.losses, judgement.verdicts, strict=True)
+    for tolerance, loss, verdict in known:
+        name = f"'{tolerance.output}'"
+        if tolerance.loss == FUNCTION and verdict is not None:
+            if not verdict.good:
+                assert tolerance.asked is not None
+                yield f"{name} loses {verdict.cost:.4g}, {tolerance.asked.allowed:g} allowed"
+        elif verdict is not None and tolerance.decides:
+            if not verdict.good:
+                flips = f"{verdict.flipped} of {verdict.decisions} decisions flip"
+                yield f"{name}: {flips}, at {sqnr_db(loss):.1f} dB"
+        elif loss > tolerance.bound:
+            yield f"{name} keeps {sqnr_db(loss):.1f} dB of {sqnr_db(tolerance.bound):.1f} dB"
 
 
 def over_score(scores: tuple[float, float], goal: Goal) -> list[str]:
@@ -163,7 +176,7 @@ def _require_quantized(workshop: Workshop, goal: Goal, plan: Plan) -> None:
 def _run(workshop: Workshop, plan: Plan, variants: Sequence[Variant] = ()) -> Candidate:
     candidate = workshop.build(plan, variants)
     if workshop.judge is not None and candidate.loss is None:
-        candidate.loss = workshop.judge.loss(candidate.artifact.run)
+        workshop.judgement(candidate)
     return candidate
 
 

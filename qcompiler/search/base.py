@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from qcompiler.choices.cost import uniform_trials
 from qcompiler.decisions.forms import Options, region_options
 from qcompiler.ir.program import Program
-from qcompiler.measurement.candidates import Workshop
-from qcompiler.measurement.loss import Judge
+from qcompiler.measurement.candidates import Candidate, Workshop
+from qcompiler.measurement.judge import Judge
 from qcompiler.measurement.variants import Tried, Variant, keep_if_better, with_base
 from qcompiler.pipeline.contract import Stage
 from qcompiler.search.goal import Goal, Samples
@@ -38,6 +38,27 @@ class Base:
         return tuple(each.told for each in self.tried)
 
 
+def everything(workshop: Workshop) -> Candidate | None:
+    """The plan that quantizes every region, built; None where there is none or it fails."""
+    trials = uniform_trials(workshop.options)
+    if not trials or not workshop.program.observations:
+        return None
+    try:
+        return workshop.build(workshop.plan(trials[0]))
+    except Exception:  # noqa: BLE001 - the search tries other plans and logs why this one fails
+        return None
+
+
+def informed(judge: Judge, first: Candidate | None) -> Judge:
+    """The judge, its bounds derived from the noise that a candidate shows, if that runs."""
+    if first is None:
+        return judge
+    try:
+        return judge.after(first.artifact.run)
+    except Exception:  # noqa: BLE001 - as above
+        return judge
+
+
 def chosen_base(
     program: Program,
     target: Target,
@@ -45,10 +66,11 @@ def chosen_base(
     judge: Judge | None,
     samples: Samples,
     goal: Goal,
+    first: Candidate | None = None,
 ) -> Base:
     """Tries variants of the float program and of ranges on the plan that quantizes every region.
 
-    A plan that names its variants gets just those.
+    A plan that names its variants gets just those. `first` is that plan without variants.
     """
     start = Base(program, options)
     wanted = [each for each in goal.variants if each.stage is not Stage.PLACED]
@@ -78,9 +100,8 @@ def chosen_base(
         found = extended(base, variant)
         return found, loss(found)
 
-    try:
-        before = loss(start)
-    except Exception:  # noqa: BLE001 - the search tries other plans and logs why this one fails
-        return start
+    if first is None:
+        return start  # the search tries other plans, and logs why this one fails
+    before = measured.loss(first.artifact.run)
     best, tried = keep_if_better(start, before, wanted, attempt, len(feeds))
     return replace(best, tried=tuple(tried))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from numbers import Real
+from typing import Any
 
 from qcompiler.choices.objective import Objective
 from qcompiler.config import Scheme
@@ -17,14 +18,22 @@ from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.measurement.candidates import Candidate
 from qcompiler.measurement.scoring import Evaluate
+from qcompiler.measurement.slices import OutputSlices
 from qcompiler.measurement.variants import Tried, Variant
+from qcompiler.outputs.analysis import output_kinds
+from qcompiler.outputs.asked import (
+    Asked,
+    MaxLoss,
+    OutputLoss,
+    check_loss,
+    output_losses_of,
+)
+from qcompiler.outputs.tolerance import LOOSE_NSR, Tolerance
+from qcompiler.outputs.tolerances import tolerances_of
 from qcompiler.target.contract import Artifact
 
-DEFAULT_NSR = 0.0075
-"""Noise-to-signal ratio allowed without `evaluate`: 21 dB."""
 DEFAULT_SCORE_LOSS = 0.01
-LOOSE_NSR = 0.25
-"""With `evaluate`, its score decides; beyond this ratio no score is worth computing."""
+_SCORED = "the score of `evaluate` decides"
 
 
 @dataclass(frozen=True)
@@ -52,16 +61,18 @@ class Goal:
 
     scheme: Scheme
     evaluate: Evaluate | None = None
-    max_loss: float | None = None
+    max_loss: MaxLoss | None = None
     objective: str | Mapping[str, float] = "latency"
     budget: float | None = None
     overrides: Mapping[str, str] = field(default_factory=dict)
     plan: Plan | None = None
     variants: tuple[Variant, ...] = ()
+    loss: Asked | None = None
 
     def __post_init__(self) -> None:
         Objective.of(self.objective)
-        _require_not_negative("max_loss", self.max_loss)
+        check_loss(self.loss, self.max_loss)
+        self._require_one_judge()
         _require_not_negative("budget", self.budget)
         if self.evaluate is not None and not callable(self.evaluate):
             raise ConfigurationError(
@@ -80,17 +91,54 @@ class Goal:
                 f"plan must be a Plan, it is {self.plan!r}", fix="read it with qc.Plan.read(path)"
             )
 
-    @property
-    def max_nsr(self) -> float:
-        """Bound on the noise-to-signal ratio that the search works with."""
-        if self.evaluate is not None:
-            return LOOSE_NSR
-        return DEFAULT_NSR if self.max_loss is None else self.max_loss
+    def _require_one_judge(self) -> None:
+        if self.evaluate is None:
+            return
+        if self.loss is not None:
+            raise ConfigurationError(
+                "loss and evaluate are both given", fix="take one: a score judges whole models"
+            )
+        if isinstance(self.max_loss, Mapping):
+            raise ConfigurationError(
+                "max_loss is by output, and evaluate gives one score", fix="give one number"
+            )
 
     @property
     def allowed(self) -> float:
         """Loss of the user's score that is allowed."""
-        return DEFAULT_SCORE_LOSS if self.max_loss is None else self.max_loss
+        given = self.max_loss
+        return DEFAULT_SCORE_LOSS if given is None or isinstance(given, Mapping) else float(given)
+
+    def asked(self, names: Sequence[str]) -> list[OutputLoss | None]:
+        """What is asked of every output; None where the analysis decides.
+
+        Raises:
+            ConfigurationError: See `output_losses_of`.
+        """
+        if self.evaluate is not None:
+            return [None for _ in names]
+        return output_losses_of(self.loss, self.max_loss, names)
+
+    def tolerances(
+        self,
+        source: Program,
+        reference: Sequence[Sequence[Any]],
+        slices: Sequence[OutputSlices],
+    ) -> list[Tolerance]:
+        """How much every output may lose; where a score decides, flips are only counted.
+
+        Args:
+            source: Whose outputs these are.
+            reference: What it gives, per sample.
+            slices: Which parts of outputs are judged apart.
+        """
+        names = source.signature.output_names
+        kinds = output_kinds(source, reference)
+        divided = [len(each.labels) > 1 for each in slices]
+        found = tolerances_of(names, kinds, self.asked(names), reference, divided)
+        if self.evaluate is None:
+            return found
+        return [replace(each, bound=LOOSE_NSR, reason=_SCORED) for each in found]
 
 
 def _require_not_negative(name: str, value: object) -> None:
@@ -128,6 +176,7 @@ class Selection:
         interrupted: Whether the user ended the search; the result is the best until then.
         losses: Loss by (region key, precision) of that choice alone; empty where sensitivities were
             not measured.
+        tolerances: How much every output may lose, and why; empty where nothing was judged.
     """
 
     artifact: Artifact
@@ -150,6 +199,7 @@ class Selection:
     diagnostics: tuple[Diagnostic, ...] = ()
     interrupted: bool = False
     losses: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    tolerances: tuple[Tolerance, ...] = ()
 
     @property
     def is_float(self) -> bool:

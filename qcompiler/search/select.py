@@ -20,23 +20,18 @@ from qcompiler.measurement.cache import CostCache
 from qcompiler.measurement.candidates import Candidate, Workshop
 from qcompiler.measurement.gate import GateModel
 from qcompiler.measurement.gates import gate_model
-from qcompiler.measurement.loss import Judge, sqnr_db
+from qcompiler.measurement.judge import Judge
+from qcompiler.measurement.loss import sqnr_db
 from qcompiler.measurement.pace import Pace
 from qcompiler.measurement.parts import output_slices
 from qcompiler.measurement.scoring import Scorer
+from qcompiler.outputs.asked import DEFAULT_NSR
 from qcompiler.pipeline.contract import Progress, Stage
 from qcompiler.quantization.qspace import QParams
 from qcompiler.search.asked import asked_plan, built, over_bound, over_score
-from qcompiler.search.base import Base, chosen_base
+from qcompiler.search.base import Base, chosen_base, everything, informed
 from qcompiler.search.explain import explained
-from qcompiler.search.goal import (
-    DEFAULT_NSR,
-    DEFAULT_SCORE_LOSS,
-    LOOSE_NSR,
-    Goal,
-    Samples,
-    Selection,
-)
+from qcompiler.search.goal import DEFAULT_SCORE_LOSS, Goal, Samples, Selection
 from qcompiler.search.loop import Search
 from qcompiler.search.proof import PROFILE_FEEDS, REWRITTEN, Proof, choose, cross_checked
 from qcompiler.search.state import Limits
@@ -45,7 +40,6 @@ from qcompiler.target.contract import Artifact, Target
 __all__ = [
     "DEFAULT_NSR",
     "DEFAULT_SCORE_LOSS",
-    "LOOSE_NSR",
     "Goal",
     "Samples",
     "Selection",
@@ -71,12 +65,18 @@ def select(
     baseline = baseline or target.lower(source)
     judge = None
     if target.evidence.judged and samples.feeds:
-        judge = Judge(samples.feeds, baseline.run, partial(output_slices, source))
+        slicing = partial(output_slices, source)
+        judge = Judge(samples.feeds, baseline.run, slicing, partial(goal.tolerances, source))
     priced = target.evidence.priced
     searching = goal.plan is None and goal.scheme.is_auto and priced and judge is not None
     base, interrupted = Base(program, options), False
     try:
-        base = chosen_base(program, target, options, judge, samples, goal)
+        if judge is not None:
+            first = everything(Workshop(program, target, options))
+            judge = informed(judge, first)
+            base = chosen_base(program, target, options, judge, samples, goal, first)
+        else:
+            base = chosen_base(program, target, options, None, samples, goal)
     except KeyboardInterrupt:
         if not searching:
             raise
@@ -156,11 +156,11 @@ class _Chooser:
         elements = elements_per_run(self.workshop.program, options, self.samples.seen)
         costs = CostModel(elements, self.workshop.target.conversion_cost())
         limits = Limits(
-            self.goal.max_nsr,
+            self._limit,
             time.monotonic() + budget,
             self.effort.rounds,
             self.effort.probes,
-            refine_above=0.0 if self.goal.evaluate else self.goal.max_nsr,
+            refine_above=0.0 if self.goal.evaluate else self._limit,
             strict=self.goal.budget is not None,
         )
         search = Search(
@@ -221,9 +221,9 @@ class _Chooser:
         return gate_model(workshop.program, workshop.options, values)
 
     def _accept(self, candidate: Candidate) -> bool:
-        """Whether the user's score allows the candidate, computed once on what is returned."""
+        """Whether score or decisions allow the candidate, measured once on what is returned."""
         if self.goal.evaluate is None:
-            return True
+            return self._keeps_decisions(candidate)
         scorer = Scorer(self.goal.evaluate, self.source.signature)
         if self._float_score is None:
             self._float_score = scorer.reference(self.baseline)
@@ -233,6 +233,22 @@ class _Chooser:
                 own.score = scorer.score(own.artifact)
             candidate.score = own.score
         return self._float_score - candidate.score <= self.goal.allowed + 1e-12
+
+    def _keeps_decisions(self, candidate: Candidate) -> bool:
+        """Whether its flips, counted, are as few as allowed; variants may bring that about."""
+        if self.workshop.judge is None or not candidate.quantized:
+            return True
+        known = self.workshop.known(candidate)
+        if self.workshop.judgement(known).good:
+            return True
+        hurried = self.interrupted or known is not candidate
+        own = known if hurried else self.workshop.refined(candidate)
+        return self.workshop.judgement(own).good
+
+    @property
+    def _limit(self) -> float:
+        """Most loss that is allowed."""
+        return DEFAULT_NSR if self.workshop.judge is None else self.workshop.judge.limit
 
     def _finalists(self, search: Search) -> dict[str, Candidate]:
         """The best good candidates by profile, and the rewritten float program.
@@ -244,7 +260,7 @@ class _Chooser:
         within = [
             each
             for each in search.state.frontier
-            if each.loss is not None and each.loss <= self.goal.max_nsr
+            if each.loss is not None and each.loss <= self._limit
         ]
         good: list[Candidate] = []
         for each in sorted((c for c in within if c.quantized), key=search.score):
@@ -265,7 +281,7 @@ class _Chooser:
             how = "measured" if model is None else f"that {model} knows of"
             return f"float is returned: nothing {how} was better within the loss allowed"
         speed = latencies[chosen].speed + (f" by {model}" if model else "")
-        quality = f"SQNR {sqnr_db(candidate.loss or 0.0):.1f} dB"
+        quality = f"SQNR {sqnr_db(candidate.noise or 0.0):.1f} dB"
         if not candidate.quantized:
             return f"float is returned, rewritten: {speed}; no quantized form was better"
         return f"{candidate.quantized} of {total} regions quantized: {speed}, {quality}"
@@ -303,6 +319,7 @@ class _Chooser:
             candidate=candidate,
             tried=(*self.base.tried, *(candidate.tried if candidate else ())),
             interrupted=self.interrupted,
+            tolerances=() if self.workshop.judge is None else self.workshop.judge.tolerances,
         )
 
     def _scores(self, candidate: Candidate | None) -> tuple[float, float] | None:

@@ -17,7 +17,7 @@ from qcompiler.ir.text import from_text
 from qcompiler.measurement.candidates import Workshop
 from qcompiler.measurement.gate import WEIGHT, GateModel
 from qcompiler.measurement.gates import gate_model
-from qcompiler.measurement.loss import Judge
+from qcompiler.measurement.judge import Judge
 from qcompiler.measurement.probing import Prober
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
+from qcompiler.measurement.judge import Judge
 from qcompiler.measurement.loss import (
-    Judge,
     agreement_loss,
     noise_to_signal,
     output_losses,

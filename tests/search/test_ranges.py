@@ -12,7 +12,7 @@ from qcompiler.errors import ConfigurationError
 from qcompiler.ir.plan import Choice, Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.text import from_text
-from qcompiler.measurement.loss import Judge
+from qcompiler.measurement.judge import Judge
 from qcompiler.measurement.placing import place
 from qcompiler.measurement.variants import Variant
 from qcompiler.pipeline.contract import PassContext

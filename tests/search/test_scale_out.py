@@ -34,7 +34,8 @@ from qcompiler.measurement.candidates import Candidate, Workshop
 from qcompiler.measurement.evaluation import plan_loss, plan_losses
 from qcompiler.measurement.gate import FLAGS, Gate, GateModel
 from qcompiler.measurement.gates import gate_model
-from qcompiler.measurement.loss import Judge, noise_to_signal
+from qcompiler.measurement.judge import Judge
+from qcompiler.measurement.loss import noise_to_signal
 from qcompiler.measurement.probing import Prober
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline

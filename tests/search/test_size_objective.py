@@ -10,7 +10,7 @@ from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.errors import LegalityError
 from qcompiler.ir.text import from_text
 from qcompiler.measurement.loss import noise_to_signal
-from qcompiler.search.goal import DEFAULT_NSR
+from qcompiler.outputs.asked import DEFAULT_NSR
 from tests.oracle import in_float
 
 NETS = {

@@ -19,7 +19,7 @@ from qcompiler.ir.text import from_text
 from qcompiler.ir.verifier import verify
 from qcompiler.ir.walk import constant, is_op
 from qcompiler.measurement.candidates import Workshop
-from qcompiler.measurement.loss import Judge
+from qcompiler.measurement.judge import Judge
 from qcompiler.measurement.placing import place
 from qcompiler.measurement.variants import Variant
 from qcompiler.passes.accuracy.correct_bias import CorrectBias

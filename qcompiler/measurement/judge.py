@@ -1,0 +1,154 @@
+"""`Judge`: what candidates lose on kept samples; float's outputs are computed once.
+
+Every output has its own bound (`qcompiler.outputs`). A search needs one number, so losses of
+outputs with wider bounds count less: times the strictest bound over their own.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from qcompiler.ir.signature import Feed
+from qcompiler.measurement.loss import Outputs, output_losses, weighed
+from qcompiler.measurement.slices import OutputSlices, plain_slices
+from qcompiler.outputs.asked import AGREEMENT, COSINE, DEFAULT_NSR
+from qcompiler.outputs.tolerance import Tolerance, Verdict
+
+Run = Callable[[Feed], Sequence[Any]]
+Slicing = Callable[[Sequence[Feed], Sequence[Outputs]], Sequence[OutputSlices]]
+"""From the samples and what float gives for them to the slices of every output."""
+Tolerating = Callable[[Sequence[Outputs], Sequence[OutputSlices]], Sequence[Tolerance]]
+"""From what float gives and the slices to how much every output may lose."""
+
+_LEAST_BOUND = 1e-12
+"""Stands for a bound of 0 beside others, which weights could not tell from it."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a candidate loses.
+
+    Attributes:
+        loss: The worst of its outputs, by weight: what the judge's limit bounds.
+        losses: Of every output, in its own noise-to-signal ratio.
+        verdicts: What is kept of the decisions of every output; None where nothing decides.
+    """
+
+    loss: float
+    losses: tuple[float, ...]
+    verdicts: tuple[Verdict | None, ...] = ()
+
+    @property
+    def good(self) -> bool:
+        """Whether no output has more flips than are allowed."""
+        return all(each is None or each.good for each in self.verdicts)
+
+
+class Judge:
+    """Measures candidates on kept samples.
+
+    Attributes:
+        feeds: The samples.
+        reference: Outputs of float for them.
+        slices: How every output is judged.
+        tolerances: How much every output may lose, and why; none in a worker.
+        limit: Most loss that is allowed.
+    """
+
+    def __init__(
+        self,
+        feeds: Sequence[Feed],
+        float_run: Run,
+        slicing: Slicing | None = None,
+        tolerating: Tolerating | None = None,
+    ) -> None:
+        self.feeds = list(feeds)
+        self.reference = [list(float_run(feed)) for feed in self.feeds]
+        self._plain = (
+            plain_slices(self.reference) if slicing is None else slicing(feeds, self.reference)
+        )
+        found = () if tolerating is None else tuple(tolerating(self.reference, self._plain))
+        self._take(found)
+
+    def loss(self, run: Run) -> float:
+        """Loss of a candidate over all samples."""
+        return self._judgement(self._measured(run)).loss
+
+    def losses(self, run: Run) -> list[float]:
+        """Loss of every output of a candidate over all samples."""
+        return output_losses(self.reference, self._measured(run), self.slices)
+
+    def judged(self, run: Run) -> Judgement:
+        """Loss and flips of a candidate over all samples."""
+        measured = self._measured(run)
+        found = self._judgement(measured)
+        verdicts = [
+            tolerance.judged(*self._columns(position, measured))
+            for position, tolerance in enumerate(self.tolerances)
+        ]
+        return replace(found, verdicts=tuple(verdicts))
+
+    def after(self, run: Run) -> Judge:
+        """A judge whose bounds rest on the noise that a candidate shows."""
+        if not any(each.decides for each in self.tolerances):
+            return self
+        measured = self._measured(run)
+        losses = output_losses(self.reference, measured, self.slices)
+        changed = copy.copy(self)
+        changed._take(
+            tuple(
+                tolerance.after(self._columns(position, measured)[1], losses[position])
+                for position, tolerance in enumerate(self.tolerances)
+            )
+        )
+        return changed
+
+    def _take(self, tolerances: tuple[Tolerance, ...]) -> None:
+        self.tolerances = tolerances
+        bounds = [each.bound for each in tolerances]
+        if not bounds or min(bounds) == max(bounds):
+            self.limit = bounds[0] if bounds else DEFAULT_NSR
+            weights = [1.0] * len(self._plain)
+        else:
+            bounds = [max(each, _LEAST_BOUND) for each in bounds]
+            self.limit = min(bounds)
+            weights = [self.limit / each for each in bounds]
+        self.slices = [
+            _judged_as(each, weight, tolerances[i] if tolerances else None)
+            for i, (each, weight) in enumerate(zip(self._plain, weights, strict=True))
+        ]
+
+    def _judgement(self, measured: Sequence[Outputs]) -> Judgement:
+        losses = output_losses(self.reference, measured, self.slices)
+        return Judgement(weighed(losses, self.slices), tuple(losses))
+
+    def _columns(self, position: int, measured: Sequence[Outputs]) -> tuple[list[Any], list[Any]]:
+        """One output per sample: of float, and of a candidate."""
+        return (
+            [outputs[position] for outputs in self.reference],
+            [_plain_array(outputs[position]) for outputs in measured],
+        )
+
+    def _measured(self, run: Run) -> list[list[Any]]:
+        return [list(run(feed)) for feed in self.feeds]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without tolerances, which may hold functions of the user's: workers measure losses."""
+        return {**self.__dict__, "tolerances": ()}
+
+
+def _judged_as(slices: OutputSlices, weight: float, tolerance: Tolerance | None) -> OutputSlices:
+    if tolerance is None:
+        return slices
+    if tolerance.loss == AGREEMENT and tolerance.asked is not None:
+        slices = OutputSlices((True,), (None,) * len(slices.groups))
+    return replace(slices, weight=weight, unit=tolerance.loss == COSINE)
+
+
+def _plain_array(output: Any) -> Any:
+    return output if output is None or isinstance(output, list) else np.asarray(output)
