@@ -100,6 +100,7 @@ def chosen_base(
         found = extended(base, variant)
         return found, loss(found)
 
+    first = first or everything(Workshop(program, target, options))
     if first is None:
         return start  # the search tries other plans, and logs why this one fails
     before = measured.loss(first.artifact.run)
