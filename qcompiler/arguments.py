@@ -19,6 +19,7 @@ from qcompiler.compiled import Compiled, load_compiled
 from qcompiler.errors import ConfigurationError, UnreadableModelError
 from qcompiler.files.reading import Door, cause
 from qcompiler.ir.signature import TensorSpec, signature_of
+from qcompiler.outputs.asked import Asked, Loss
 from qcompiler.pipeline.options import option_fields
 from qcompiler.pipeline.registry import targets
 from qcompiler.pipeline.targets import target_of
@@ -197,6 +198,32 @@ def overrides_of(written: Sequence[str]) -> dict[str, str]:
                 f"cannot read the override '{each}'", fix="write --override 'head.*=float32'"
             )
         found[pattern] = precision
+    return found
+
+
+def losses_of(written: Sequence[str] | None) -> Asked | None:
+    """`top1`, `module:function`, or one for each `output=loss`; None where nothing is said.
+
+    Raises:
+        ConfigurationError: One for all outputs beside others, or no such function.
+    """
+    if not written:
+        return None
+    if len(written) == 1 and "=" not in written[0]:
+        return _loss_of(written[0])
+    found: dict[str | int, Loss] = {}
+    for each in written:
+        output, equals, loss = each.rpartition("=")
+        if not (output and equals and loss):
+            raise ConfigurationError(
+                f"cannot read the loss '{each}'", fix="write --loss top1, or --loss scores=top1"
+            )
+        found[output] = _loss_of(loss)
+    return found
+
+
+def _loss_of(written: str) -> Loss:
+    found: Loss = function_of(written, "--loss") if is_function(written) else written
     return found
 
 

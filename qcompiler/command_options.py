@@ -65,3 +65,11 @@ Evaluate = Annotated[
     str | None,
     typer.Option(help="module:function that scores `run`, higher is better, see qc.compile."),
 ]
+Loss = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="What outputs are for: top1, top5, sigmoid, cosine, sqnr, agreement or "
+        "module:function; NAME=LOSS for one output, may be repeated. Found out by default.",
+        show_default=False,
+    ),
+]
