@@ -12,13 +12,13 @@ import pytest
 
 import qcompiler as qc
 from qcompiler.backends.onnxruntime.kernels import is_integer_kernel
+from qcompiler.backends.onnxruntime.passes.keep_float import KeepFloat
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.execution.session import OrtSession
 from qcompiler.ir.optraits import traits
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.regions import find_regions
 from qcompiler.ir.walk import all_nodes
-from qcompiler.passes.placement.keep_float import KeepFloat
 from qcompiler.pipeline.contract import Outcome
 from tests.differential.boundaries import Case, judge
 from tests.differential.operators import operators

@@ -9,11 +9,11 @@ import numpy.typing as npt
 import pytest
 
 import qcompiler as qc
+from qcompiler.backends.onnxruntime.passes.keep_float import KeepFloat
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.ir.plan import Choice, Plan
 from qcompiler.ir.regions import find_regions
 from qcompiler.ir.text import from_text
-from qcompiler.passes.placement.keep_float import KeepFloat
 from qcompiler.pipeline.contract import Outcome
 from tests.oracle import HALF_PERCENT, compile_int8, in_float, noise
 

@@ -20,13 +20,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from qcompiler.backends.onnxruntime.passes.n_bit_lookups import look_up_bytes, tied_product
 from qcompiler.decisions.binding import Placed, bound_regions
 from qcompiler.decisions.roundings import Rounding, reduction_axis
 from qcompiler.ir.origin import REGION_KEY
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import is_op
-from qcompiler.passes.placement.n_bit_lookups import look_up_bytes, tied_product
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 from qcompiler.quantization.packing import pack
 from qcompiler.target.capability import Kernel

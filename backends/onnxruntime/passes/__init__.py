@@ -1,0 +1,1 @@
+"""Placement passes for kernels that only ONNX Runtime has."""
