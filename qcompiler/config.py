@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from qcompiler.decisions.wanted import Wanted, first_choice, looked_up
+from qcompiler.decisions.wanted import UNWEIGHTED, Wanted, first_choice, looked_up
 from qcompiler.errors import ConfigurationError, did_you_mean
 from qcompiler.ir.plan import FLOAT
 from qcompiler.target.capability import CapabilityTable, Implementation, Kernel
@@ -36,6 +36,10 @@ PREFERENCES: Mapping[str, tuple[Wanted, ...]] = MappingProxyType(
             Wanted(Kernel.STATIC, activation="int8"),
             Wanted(Kernel.DYNAMIC, weight="int8"),
             *_stored("int8"),
+        ),
+        "int4": (
+            Wanted(Kernel.STATIC, activation="int8", weight="int4"),
+            Wanted(Kernel.STATIC, activation="int8", weight=UNWEIGHTED, around=True),
         ),
         "int16": (Wanted(Kernel.STATIC, activation="int16"),),
         "fp8": (Wanted(Kernel.STATIC, activation="float8e4m3fn"),),
@@ -82,6 +86,10 @@ class Scheme:
     def takes(self, form: Implementation) -> bool:
         """Whether a region may come to run in this form."""
         return form.searched if self.is_auto else any(row.takes(form) for row in self.wanted)
+
+    def means(self, form: Implementation) -> bool:
+        """Whether the form is what the scheme is for, and not only what it puts around that."""
+        return any(row.takes(form) for row in self.wanted if not row.around)
 
     def choose(self, forms: Sequence[Implementation], table: bool = False) -> Implementation | None:
         """Its choice among the legal forms of a region; None for float.

@@ -65,6 +65,7 @@ EVERY = (NIBBLES[0], FLOAT8, DYNAMIC, WIDE, SIGNED, STATIC, NIBBLES[1])
         ("int8", SIGNED),
         ("int16", WIDE),
         ("dynamic", DYNAMIC),
+        ("int4", SIGNED),  # around products only
         ("int4-weights", NIBBLES[0]),
         ("int4-weights-b128", NIBBLES[1]),
         ("int4-weights-b64", None),
@@ -102,6 +103,7 @@ def test_a_form_of_one_target_is_asked_for_by_its_name() -> None:
         ("auto", OnnxRuntime(), True),
         ("int8", OnnxRuntime(), True),
         ("int16", OnnxRuntime(), True),
+        ("int4", OnnxRuntime(), True),
         ("int8-float-out", OnnxRuntime(), True),
         ("dynamic", OnnxRuntime(), False),
         ("fp8-weights", OnnxRuntime(), False),
@@ -197,7 +199,19 @@ def test_16_bit_activations_leave_8_bit_ones_far_behind() -> None:
     assert found["int16"] > found["int8"] + 36
 
 
-@pytest.mark.parametrize("scheme", ["int16", "fp8-weights", "fp8-e5m2-weights"])
+def test_int4_is_nothing_without_a_product_in_it() -> None:
+    """What it puts around products is int8, which nobody would call int4."""
+    program = from_text("g (float[2,3] x) => (float[2,3] y) { y = Sigmoid(x) }")
+    feeds = [{"x": np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3)}]
+    with pytest.raises(LegalityError, match="no region of this model can run as 'int4'"):
+        qc.compile(program, OnnxRuntime(1), feeds, scheme="int4", recipe="fast")
+    assert SCHEMES["int4"].takes(STATIC)
+    assert not SCHEMES["int4"].means(STATIC)
+    compiled = qc.compile(program, OnnxRuntime(1), feeds, scheme="int8", recipe="fast")
+    assert "int8" in compiled.plan.precisions.values()
+
+
+@pytest.mark.parametrize("scheme", ["int4", "int16", "fp8-weights", "fp8-e5m2-weights"])
 def test_plan_and_artifact_come_back_as_they_were(scheme: str, tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     program = from_text(NET)
@@ -215,5 +229,8 @@ def test_plan_and_artifact_come_back_as_they_were(scheme: str, tmp_path: Path) -
         for one, two in zip(compiled.run(feeds[0]), other.run(feeds[0]), strict=True):
             np.testing.assert_array_equal(one, two)
     plain = qc.compile(program, OnnxRuntime(1), feeds, scheme="float32", recipe="fast")
-    if scheme != "int16":  # weights of a quarter of the size; the rest is scales and biases
+    if scheme not in (
+        "int4",
+        "int16",
+    ):  # weights of a quarter of the size; the rest is scales and biases
         assert compiled.artifact.nbytes < plain.artifact.nbytes / 2

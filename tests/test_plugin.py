@@ -110,7 +110,7 @@ def noise(each):
 print(json.dumps({
     "variants": list(found.plan.variants),
     "better": noise(found) < 0.25 * noise(plain),
-    "told": [row.told for row in found.report.variants if "search-weight-scales" in row.name],
+    "told": [row.told for row in found.report.variants if "finer-columns" in row.name],
     "ok": found.verify().ok,
 }))
 """
@@ -120,7 +120,7 @@ def test_its_accuracy_pass_takes_part(site: Path, root: Path) -> None:
     done = _run([site], root, "-c", _VARIANT)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
-    assert "search-weight-scales" in found["variants"]
+    assert "finer-columns" in found["variants"]
     assert found["better"], found
     assert found["ok"]
     assert "kept" in found["told"][0]

@@ -186,10 +186,22 @@ def _simulated(form: Implementation) -> Implementation:
     )
 
 
+def _with_int4_weights(form: Implementation) -> Implementation:
+    """The same with weights of 4 bits per channel, the form of devices that multiply 4 by 8 bits.
+
+    ONNX Runtime's integer kernels take 8-bit weights only; int4 behind DequantizeLinear runs in
+    float there.
+    """
+    weight = QSpace(ir.DataType.INT4, symmetric=True, granularity=Granularity.CHANNEL)
+    return replace(form, precision="int4", weight=weight, searched=False, simulated=True)
+
+
 def _extended(row: OpCapability) -> OpCapability:
     """The row with the forms that save memory, or tell what other devices compute, but no time."""
     forms = list(row.implementations)
-    forms += [_simulated(form) for form in forms if form.precision == "int8"]
+    integer = [form for form in forms if form.precision == "int8"]
+    forms += map(_simulated, integer)
+    forms += [_with_int4_weights(form) for form in integer if form.weight is not None]
     if row.pattern.anchor in ("Conv", "Gemm", "MatMul"):
         forms += _FLOAT8
     return replace(row, implementations=tuple(forms))

@@ -12,8 +12,8 @@ from math import isclose
 import numpy as np
 import onnx_ir as ir
 
+from qcompiler.ir.paddings import transposed_cut
 from qcompiler.lowering.torch_fx.constants import array_of
-from qcompiler.lowering.torch_fx.paddings import transposed_cut
 
 
 def pad_objection(node: ir.Node) -> str | None:

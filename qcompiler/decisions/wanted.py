@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from qcompiler.quantization.qspace import QSpace
 from qcompiler.target.capability import Implementation, Kernel
 
+UNWEIGHTED = "none"
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -17,9 +19,11 @@ class Wanted:
         kernel: How it computes.
         activation: `QSpace.numbers` of its activations, of its result if it reads float: `int8`,
             `int16`, `float8e4m3fn`.
-        weight: `QSpace.numbers` of its weight.
+        weight: `QSpace.numbers` of its weight; `UNWEIGHTED` takes forms that have none.
         block: Weights per scale.
         precision: Its own name, for a form of one target that no scheme describes.
+        around: Taken only for what surrounds regions that another row takes: a model or a target
+            that has nothing but such forms does not have the scheme.
     """
 
     kernel: Kernel | None = None
@@ -27,13 +31,14 @@ class Wanted:
     weight: str | None = None
     block: int | None = None
     precision: str | None = None
+    around: bool = False
 
     def takes(self, form: Implementation) -> bool:
         """Whether the form is like this."""
         return (
             self.kernel in (None, form.kernel)
             and self.activation in (None, _numbers(form.activation or form.output))
-            and self.weight in (None, _numbers(form.weight))
+            and self.weight in (None, _numbers(form.weight) or UNWEIGHTED)
             and self.block in (None, form.weight.group_size if form.weight else None)
             and self.precision in (None, form.precision)
         )

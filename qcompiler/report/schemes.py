@@ -23,6 +23,8 @@ def taken(scheme: Scheme, table: CapabilityTable) -> str:
     if scheme.is_auto:
         count = sum(any(map(scheme.takes, row.implementations)) for row in table.rows)
         return f"searched {count}"
+    if not any(map(scheme.means, table.forms)):
+        return _NOTHING
     found: dict[str, int] = {}
     for row in table.rows:
         form = scheme.choose(row.implementations)

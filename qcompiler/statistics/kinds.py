@@ -20,6 +20,7 @@ from qcompiler.errors import ConfigurationError
 from qcompiler.ir.requests import RANGE, Request
 from qcompiler.quantization.observer import Observer
 from qcompiler.quantization.observers import make_observer
+from qcompiler.statistics.patches import PatchGram, spread
 from qcompiler.statistics.statistic import Arrays, Statistic, channels_last
 
 Vector = npt.NDArray[np.float64]
@@ -148,11 +149,14 @@ class Gram(Statistic):
 
     Attributes:
         axis: The axis that a product sums over.
+        positions: Most rows taken of each item along the first axis, evenly spread, where there
+            are three axes or more; 0 takes all.
         moments: float64 [channels, channels]; None before anything was seen.
         rows: Rows seen.
     """
 
     axis: int = -1
+    positions: int = 0
     moments: Vector | None = None
     rows: int = 0
 
@@ -161,10 +165,21 @@ class Gram(Statistic):
         return self.rows
 
     def update(self, batch: npt.ArrayLike) -> Self:
-        found = _finite(channels_last(batch, self.axis)).astype(np.float64)
+        found = _finite(channels_last(self._taken(np.asarray(batch)), self.axis))
+        found = found.astype(np.float64)
         if not len(found):
             return self
-        return self.merge(replace(self, moments=found.T @ found, rows=len(found)))
+        return self.merge(replace(self, moments=np.asarray(found.T @ found), rows=len(found)))
+
+    def _taken(self, batch: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        if not self.positions or batch.ndim < 3 or self.axis % batch.ndim == 0:
+            return batch
+        moved = np.moveaxis(batch, self.axis, -1)
+        flat = moved.reshape(len(moved), -1, moved.shape[-1])
+        rows = flat[:, spread(flat.shape[1], self.positions)]
+        return np.moveaxis(
+            rows.reshape(len(moved), -1, *(1,) * (batch.ndim - 3), moved.shape[-1]), -1, self.axis
+        )
 
     def merge(self, other: Self) -> Self:
         if self.moments is None:
@@ -245,6 +260,7 @@ KINDS: Mapping[str, Callable[..., Statistic]] = MappingProxyType(
         "channel-mean": ChannelMean,
         "channel-power": ChannelPower,
         "gram": Gram,
+        "patch-gram": PatchGram,
         "rows": Reservoir,
     }
 )

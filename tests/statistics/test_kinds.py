@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +30,11 @@ def data() -> Array:
 
 
 def made(kind: str) -> Statistic:
-    options = {"rows": 16} if kind == "rows" else {}
-    found = collector(Request.of("x", kind, axis=1, **options))
+    options: dict[str, dict[str, Any]] = {
+        "rows": {"axis": 1, "rows": 16},
+        "patch-gram": {"kernel": "1"},
+    }
+    found = collector(Request.of("x", kind, **options.get(kind, {"axis": 1})))
     assert isinstance(found, Statistic)
     return found
 

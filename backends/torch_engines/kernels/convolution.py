@@ -32,6 +32,7 @@ from qcompiler.backends.torch_engines.rules import (
     known_sizes,
     transposed_pads,
 )
+from qcompiler.ir.paddings import window_pads
 from qcompiler.lowering.torch_fx.constants import (
     Array,
     IntegerWeight,
@@ -39,7 +40,6 @@ from qcompiler.lowering.torch_fx.constants import (
 )
 from qcompiler.lowering.torch_fx.ops.convolution import cut_outputs
 from qcompiler.lowering.torch_fx.ops.window import pad_constant, torch_pad
-from qcompiler.lowering.torch_fx.paddings import window_pads
 
 Convolution = tuple[IntegerWeight, "Array | None", adapter.Window, "list[int] | None"]
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from torch import Tensor
 from torch.nn import functional
 
+from qcompiler.ir.paddings import transposed_cut, window_pads
 from qcompiler.lowering.torch_fx.ops.window import CONV, is_even, or_ones, torch_pad
-from qcompiler.lowering.torch_fx.paddings import transposed_cut, window_pads
 
 _CONV_TRANSPOSE: dict[int, Callable[..., Tensor]] = {
     1: functional.conv_transpose1d,

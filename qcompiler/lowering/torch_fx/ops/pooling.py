@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from qcompiler.ir.paddings import window_pads
 from qcompiler.lowering.torch_fx.ops.window import CONV, is_even, or_ones, pad_constant, torch_pad
-from qcompiler.lowering.torch_fx.paddings import window_pads
 
 _MAX_POOL: dict[int, Callable[..., Tensor]] = {
     1: functional.max_pool1d,

@@ -1,4 +1,4 @@
-"""The accuracy pass `search-weight-scales`."""
+"""The accuracy pass `finer-columns`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
-class SearchWeightScales(Pass):
+class FinerColumns(Pass):
     """Finer weight scales for MatMul, where clipping a few weights lowers the output error.
 
     The error of an output column is d^T G d, with d the rounding errors of its weights and G the
@@ -34,7 +34,7 @@ class SearchWeightScales(Pass):
         steps: Scales that are tried, from 1 down to 1/2 of the nearest one.
     """
 
-    name: ClassVar[str] = "search-weight-scales"
+    name: ClassVar[str] = "finer-columns"
     stage: ClassVar[Stage] = Stage.PLACED
     recipes: ClassVar[frozenset[str]] = frozenset({"best"})
     requires: ClassVar[frozenset[Property]] = frozenset({Property.RESOLVED})
@@ -99,7 +99,7 @@ def _products(program: Program) -> Iterator[tuple[Placed, Array]]:
 def _scaled(exact: Array, rounding: Rounding, scale: Array) -> Rounding:
     params = replace(rounding.params, scale=np.asarray(scale, np.float32))
     integers = quantize(np.asarray(exact, np.float32), params)
-    return Rounding(params, integers, SearchWeightScales.name)
+    return Rounding(params, integers, FinerColumns.name)
 
 
 def _errors(exact: Array, rounding: Rounding, moments: Array) -> Array:
