@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from qcompiler.pipeline.contract import Pass
     from qcompiler.pipeline.pipeline import Pipeline
     from qcompiler.pipeline.registry import passes, targets
+    from qcompiler.qat import prepare_qat
     from qcompiler.qtensor.arithmetic import cat
     from qcompiler.qtensor.plots import plot_quantization
     from qcompiler.qtensor.quantizing import quantize
@@ -64,6 +65,7 @@ __all__ = [
     "load_compiled",
     "passes",
     "plot_quantization",
+    "prepare_qat",
     "quantize",
     "targets",
     "tf_dequantize",
@@ -88,6 +90,7 @@ _HOMES = {
     "load_compiled": "compiled",
     "passes": "pipeline.registry",
     "plot_quantization": "qtensor.plots",
+    "prepare_qat": "qat",
     "quantize": "qtensor.quantizing",
     "targets": "pipeline.registry",
     "tf_dequantize": "qtensor.tensorflow",

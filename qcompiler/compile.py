@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -10,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from qcompiler.calibration.dividing import divided
-from qcompiler.calibration.feed_files import FeedFiles
-from qcompiler.calibration.first_feeds import peeked
 from qcompiler.calibration.keeper import Keeper
+from qcompiler.calibration.loading import loaded
 from qcompiler.compiled import Compiled
 from qcompiler.config import FLOAT_PIPELINE, RECIPES, SCHEMES, Recipe, Scheme, recipe_of, scheme_of
 from qcompiler.decisions.roundings import remembered
@@ -21,8 +21,8 @@ from qcompiler.errors import (
     ConfigurationError,
     FeedError,
 )
-from qcompiler.execution.feeds import normalize_feed, surplus_of
-from qcompiler.frontends.load import Dynamic, load
+from qcompiler.execution.feeds import normalize_feed
+from qcompiler.frontends.load import Dynamic
 from qcompiler.ir.diagnostics import Diagnostic
 from qcompiler.ir.plan import Plan, plan_of
 from qcompiler.ir.program import Program
@@ -120,12 +120,12 @@ def compile(  # noqa: A001 - the project's one verb
         QCompilerError: See `qcompiler.errors` for what can go wrong; nothing is half done then.
     """
     started = time.perf_counter()
-    if checkpoint is not None and not isinstance(checkpoint, (str, Path)):
-        raise ConfigurationError(f"checkpoint is {checkpoint!r}", fix="give the path of a file")
+    model, scheme, plan = _trained(model, target, scheme, plan)
+    _require_path(checkpoint)
     effort, asked, plan = recipe_of(recipe), scheme_of(scheme), plan_of(plan)
     chosen = target_of(target)
     quiet = not (asked.is_auto and plan is None)
-    source, feeds = _loaded(model, calibration, example_inputs, dynamic, quiet)
+    source, feeds = loaded(model, calibration, example_inputs, dynamic, quiet)
     if evaluate is None:  # an unknown output is told before calibration
         output_losses_of(loss, max_loss, source.signature.output_names)
     reporter = _reporter(progress)
@@ -226,29 +226,28 @@ def _check(
         reference.check(program, runner_of(target, program, artifact))
 
 
-def _loaded(
-    model: object,
-    calibration: Iterable[Any] | None,
-    example_inputs: Any,
-    dynamic: Dynamic,
-    quiet: bool,
-) -> tuple[Program, Iterable[Any] | None]:
-    """The source as a program, and the feeds, of which none is taken yet.
+def _require_path(checkpoint: object) -> None:
+    if checkpoint is not None and not isinstance(checkpoint, (str, Path)):
+        raise ConfigurationError(f"checkpoint is {checkpoint!r}", fix="give the path of a file")
 
-    What is to be said of the feeds is said; `quiet` if a lack of them is meant.
-    """
-    first, others, feeds = peeked(calibration)
-    if example_inputs is None:
-        source = load(model, first, dynamic=dynamic, surplus=True, others=others)
-    else:
-        source = load(model, example_inputs, dynamic=dynamic)
-    _allow_surplus(source, first)
-    if first is None and not quiet:
-        _warn(source, "without calibration data nothing runs in static int8 and nothing is timed")
-    if isinstance(calibration, FeedFiles):
-        files = (*source.provenance.files, *(each.absolute() for each in calibration.files))
-        source.provenance = replace(source.provenance, files=files)
-    return source, feeds
+
+def _trained(
+    model: object, target: str | Target, scheme: str | Scheme, plan: Plan | Path | str | None
+) -> tuple[object, str | Scheme, Plan | Path | str | None]:
+    """A module of `prepare_qat` as its program, with its own plan unless another is asked for."""
+    if "torch" not in sys.modules:
+        return model, scheme, plan
+    from qcompiler.lowering.qat.module import QatModule
+    from qcompiler.lowering.qat.trained import trained_program
+
+    if not isinstance(model, QatModule):
+        return model, scheme, plan
+    program, record = trained_program(model), model.record
+    if plan is None and scheme_of(scheme).is_auto:
+        if target_of(target).name == record.plan.target:
+            return program, scheme, replace(record.plan, variants=())
+        return program, record.scheme, None
+    return program, scheme, plan
 
 
 def _has_static_islands(target: Target, overrides: object, plan: object) -> bool:
@@ -267,27 +266,6 @@ def _examples(program: Program, example_inputs: Any) -> tuple[Feed, ...]:
         return (normalize_feed(program.signature, example_inputs),)
     except FeedError:
         return ()
-
-
-def _allow_surplus(source: Program, first: Any) -> None:
-    """Lets feeds hold more than the model takes (labels), and says so.
-
-    Raises:
-        FeedError: What would be left out looks like an input.
-    """
-    signature = source.signature
-    if first is None or signature.flatten is not None:
-        return
-    surplus = surplus_of(signature, first)
-    if surplus is not None:
-        source.signature = replace(signature, surplus=surplus)
-        _warn(source, str(surplus))
-
-
-def _warn(source: Program, text: str) -> None:
-    """Puts a sentence in front of the report."""
-    warnings = (*source.provenance.warnings, text)
-    source.provenance = replace(source.provenance, warnings=warnings)
 
 
 def _pipeline(given: Pipeline | str | None) -> Pipeline:

@@ -22,8 +22,8 @@ LAYERS = (
     "version", "printable", "markup", "errors", "files", "quantization", "ir", "statistics",
     "frontends", "target", "decisions", "config", "execution", "qtensor", "lowering",
     "pipeline", "calibration", "outputs", "measurement", "choices", "search", "report",
-    "passes", "backends", "outcome", "compiled", "compile", "lint", "compare", "why", "console",
-    "arguments", "command_options", "cli", "__main__",
+    "passes", "backends", "outcome", "compiled", "compile", "lint", "compare", "why", "qat",
+    "console", "arguments", "command_options", "cli", "__main__",
 )  # fmt: skip
 TYPE_ONLY_UPWARD = {
     ("qcompiler.errors", "qcompiler.ir.diagnostics"),
@@ -36,6 +36,8 @@ TORCH_AT_TOP = (
     "qcompiler.frontends.torch*",
     "qcompiler.execution.torch*",
     "qcompiler.lowering.torch_fx.*",
+    "qcompiler.lowering.qat.*",
+    "qcompiler.qat",
     "qcompiler.backends.torch*",
     "qcompiler.backends.executorch.delegation",
     "qcompiler.backends.executorch.graph",

@@ -18,6 +18,8 @@ from qcompiler.quantization.numerics import choose_qparams, dequantize, quantize
 from qcompiler.quantization.qspace import Granularity, QParams, QSpace, Range
 
 Array = npt.NDArray[Any]
+SOURCE, TRAINED = "source", "trained"
+"""Who chose integers that came with a model: its author, or training here."""
 GridKey = tuple[int, float, float]
 """Of a weight: how many elements, the least, the largest. No pass that only moves changes them."""
 
@@ -29,17 +31,19 @@ class Absorbed:
     Attributes:
         values: Per-tensor parameters of values of the float program, by name.
         grids: Scales and zero points of stored weights.
+        how: Who chose the grids, see `Rounding.how`.
     """
 
     values: Mapping[str, QParams] = field(default_factory=dict)
     grids: Mapping[GridKey, tuple[QParams, ...]] = field(default_factory=dict)
+    how: str = SOURCE
 
     def joined(self, values: Mapping[str, QParams], grids: Iterable[Grid]) -> Absorbed:
         """The same with more; what is there already stays."""
         merged: dict[GridKey, tuple[QParams, ...]] = dict(self.grids)
         for each in grids:
             merged[each.key] = (*merged.get(each.key, ()), each.params)
-        return Absorbed({**values, **self.values}, merged)
+        return replace(self, values={**values, **self.values}, grids=merged)
 
     def weight(self, array: Array, space: QSpace, axis: int | None) -> tuple[QParams, Array] | None:
         """The author's parameters and integers of a weight, if the space can express them.
@@ -86,7 +90,8 @@ def _in_layout(
 ) -> QParams | None:
     """The same steps as a space lays them out, None where it shares a scale more widely."""
     if space.is_float or params.space.is_float:
-        return None
+        fits = params.space == space and params.axis == axis and _is_per_slice(params, shape)
+        return params if fits else None
     if space.granularity is Granularity.GROUP:
         spread = _in_blocks(params, space, axis, shape)
     else:
@@ -101,6 +106,11 @@ def _in_layout(
         return None
     scale, zero = spread
     return QParams(scale, _zero_points(zero, params.space, space), space, axis)
+
+
+def _is_per_slice(params: QParams, shape: tuple[int, ...]) -> bool:
+    """Whether there is one step, or one for each slice along the axis."""
+    return params.axis is None or params.scale.shape == (shape[params.axis],)
 
 
 _Steps = tuple[Array, Array]

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from qcompiler.decisions.absorbed import NOTHING, Absorbed
+from qcompiler.decisions.absorbed import NOTHING, SOURCE, TRAINED, Absorbed
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.optraits import weight_channel_axis
 from qcompiler.ir.walk import is_op, rank, stored_array, stored_identity
@@ -24,7 +24,7 @@ from qcompiler.quantization.numerics import quantize, weight_qparams
 from qcompiler.quantization.qspace import Granularity, QParams, QSpace
 
 Array = npt.NDArray[Any]
-NEAREST, GUARDED, SOURCE = "nearest", "guarded", "source"
+NEAREST, GUARDED = "nearest", "guarded"
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,8 @@ class Rounding:
         params: Scale and zero point.
         integers: Values of the space's storage type, in the constant's shape.
         how: Who chose them: `nearest`, `guarded` (a channel's scale was raised so that its bias
-            fits int32), `source` (the model came with them), or the name of an accuracy pass.
+            fits int32), `source` (the model came with them), `trained` (training here chose the
+            grid), or the name of an accuracy pass.
 
     Raises:
         ConfigurationError: The integers are of another type than the space stores.
@@ -58,7 +59,9 @@ class Rounding:
         Nearest integers and the source's follow from the parameters; others are known by identity.
         """
         params = self.params
-        whose = id(self.integers) if self.how not in (NEAREST, GUARDED, SOURCE) else NEAREST
+        whose = (
+            id(self.integers) if self.how not in (NEAREST, GUARDED, SOURCE, TRAINED) else NEAREST
+        )
         zero = params.zero_point.tobytes()
         levels = b"" if params.levels is None else params.levels.tobytes()
         return params.space, params.axis, params.scale.tobytes(), zero, levels, whose
@@ -134,7 +137,7 @@ def nearest(node: ir.Node, value: ir.Value, space: QSpace) -> Rounding | None:
         return rounded(exact, layout, axis)
     found = memory.source.weight(exact, layout, axis)
     memory.rounded[key] = (
-        rounded(exact, layout, axis) if found is None else Rounding(*found, how=SOURCE)
+        rounded(exact, layout, axis) if found is None else Rounding(*found, how=memory.source.how)
     )
     return memory.rounded[key]
 

@@ -26,6 +26,7 @@ from qcompiler.frontends.torch_arguments import Call, example_call, example_of, 
 from qcompiler.frontends.torch_batch import with_batch_axes
 from qcompiler.frontends.torch_calls import Convention, calling_convention
 from qcompiler.frontends.torch_capture import captures, evaluating, symbolic_ones
+from qcompiler.frontends.torch_dropout import TRANSLATIONS, as_onnx, with_markers
 from qcompiler.frontends.torch_failures import place_of, translation_error
 from qcompiler.frontends.torch_lstm import without_projections
 from qcompiler.frontends.torch_origin import keep_origins
@@ -98,7 +99,7 @@ def _finished(
             plain, autocast = without_autocast(exported)
             _refuse_bfloat16(plain)
             _refuse_complex(plain)
-            plain = without_projections(with_own_forms(plain))
+            plain = with_markers(without_projections(with_own_forms(plain)))
         model, state = _translate(plain)
         program = _program(model, convention, call, source)
     except QCompilerError:
@@ -176,6 +177,7 @@ def _translate(exported: torch.export.ExportedProgram) -> tuple[ir.Model, list[s
             opset_version=WORKING_OPSET,
             optimize=False,
             verbose=False,
+            custom_translation_table=dict(TRANSLATIONS),
         )
     assert made is not None
     model: ir.Model = made.model
@@ -206,6 +208,7 @@ def _program(model: ir.Model, convention: Convention, call: Call, source: str) -
     _number_dims(model)
     _separate_outputs(model)
     optimizer.fold_constants(model)
+    as_onnx(model)
     RemoveUnusedNodesPass()(model)
     clean(model)
     draft = Program(model, Signature((), ()), Provenance(source))

@@ -159,11 +159,14 @@ class GraphLowering(Builder):
 
     def named(self, name: str, value: Any) -> fx.Node:
         if isinstance(value, torch.nn.Parameter):
-            return self._out.parameter(name, value)
+            return self._out.dotted(name, value)
         before, self._out.stem = self._out.stem, name
         held = self._out.attribute("", value)
         self._out.stem = before
         return held
+
+    def dotted(self, name: str, value: torch.Tensor, kept: bool = True) -> fx.Node:
+        return self._out.dotted(name, value, kept)
 
     def attributes(self, node: ir.Node) -> dict[str, Any]:
         return {name: self._attribute(each) for name, each in node.attributes.items()}

@@ -55,6 +55,10 @@ class Builder(ABC):
         """The same under a name of its own; a Parameter keeps the dots of its name."""
 
     @abstractmethod
+    def dotted(self, name: str, value: torch.Tensor, kept: bool = True) -> fx.Node:
+        """A parameter or buffer whose dots are module boundaries; see `GraphWriter.dotted`."""
+
+    @abstractmethod
     def attributes(self, node: ir.Node) -> dict[str, Any]:
         """The node's attributes as keywords."""
 

@@ -52,12 +52,12 @@ def lower_trainable(program: Program, placement: Placement | None = None) -> nn.
     check_ops(program.model)
     if placement is not None:
         _check_forms(program, placement)
-    shared = _Shared(_Grids.of(placement))
+    shared = Shared(Grids.of(placement))
     return lower_graph(program.graph, lambda graph: Trainable(shared)).built
 
 
 @dataclass(frozen=True)
-class _Grids:
+class Grids:
     """A placement by value and by reader.
 
     Attributes:
@@ -71,7 +71,7 @@ class _Grids:
     starts: dict[_Read, Array] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, placement: Placement | None) -> _Grids:
+    def of(cls, placement: Placement | None) -> Grids:
         found = cls()
         regions = list(placement.regions.values()) if placement is not None else []
         for each in regions:
@@ -125,7 +125,7 @@ class _Grids:
 
 
 @dataclass(frozen=True)
-class _Shared:
+class Shared:
     """What the strategies of a graph and of its bodies share.
 
     Attributes:
@@ -133,14 +133,14 @@ class _Shared:
         parameters: By value; one that several bodies read is one parameter.
     """
 
-    grids: _Grids
+    grids: Grids
     parameters: dict[ir.Value, nn.Parameter] = field(default_factory=dict)
 
 
 class Trainable(Strategy):
     """Constants as parameters, quantized values through fake quantization."""
 
-    def __init__(self, shared: _Shared) -> None:
+    def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._seen: dict[tuple[Any, ...], fx.Node] = {}
 
@@ -149,7 +149,7 @@ class Trainable(Strategy):
         return constant(value)
 
     def constant(self, value: ir.Value, array: Array, builder: Builder) -> fx.Node:
-        if not _is_trained(value, array):
+        if not is_trained(value, array):
             return super().constant(value, array, builder)
         if value not in self._shared.parameters:
             starts = self._starts(value, array)
@@ -160,7 +160,7 @@ class Trainable(Strategy):
 
     def computed(self, value: ir.Value, result: fx.Node, builder: Builder) -> fx.Node:
         params = self._shared.grids.written.get(value.name or "")
-        return result if params is None else self._on_grid(result, params, (), value, builder)
+        return result if params is None else self.on_grid(result, params, (), value, builder)
 
     def argument(self, node: ir.Node, index: int, given: fx.Node, builder: Builder) -> fx.Node:
         place, value = (node.name or "", index), node.inputs[index]
@@ -170,7 +170,7 @@ class Trainable(Strategy):
             given = self._started(value, self._start(place, array), given, builder)
         shape = () if array is None else array.shape
         for params in self._shared.grids.read.get(place, ()):
-            given = self._on_grid(given, params, shape, value, builder)
+            given = self.on_grid(given, params, shape, value, builder)
         return given
 
     def _starts(self, value: ir.Value, array: Array) -> list[Array]:
@@ -196,7 +196,7 @@ class Trainable(Strategy):
             self._seen[key] = builder.named(value.name or "parameter", held)
         return self._seen[key]
 
-    def _on_grid(
+    def on_grid(
         self, given: fx.Node, params: QParams, shape: tuple[int, ...], value: ir.Value,
         builder: Builder,
     ) -> fx.Node:  # fmt: skip
@@ -209,7 +209,8 @@ class Trainable(Strategy):
         return self._seen[key]
 
 
-def _is_trained(value: ir.Value, array: Array) -> bool:
+def is_trained(value: ir.Value, array: Array) -> bool:
+    """Whether a constant is a parameter: float, of one axis or more, no running statistic."""
     readers = [(use.node, use.idx) for use in value.uses()]
     statistic = any(is_op(node, "BatchNormalization") and idx >= 3 for node, idx in readers)
     stored = value.producer() is None

@@ -19,6 +19,7 @@ class GraphWriter:
         self.stem = "value"
         self.region = ""
         self._attributes: set[str] = set()
+        self._modules: dict[torch.nn.Module, str] = {}
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> fx.Node:
         """A call named after the current stem."""
@@ -34,9 +35,11 @@ class GraphWriter:
         return self._marked(node)
 
     def module(self, stem: str, module: torch.nn.Module, *args: Any) -> fx.Node:
-        """A call of a submodule."""
-        name = self._fresh(stem)
-        self.root.add_module(name, module)
+        """A call of a submodule; one that is called again keeps its name."""
+        if module not in self._modules:
+            self._modules[module] = self._fresh(stem)
+            self.root.add_module(self._modules[module], module)
+        name = self._modules[module]
         node = self.graph.create_node("call_module", name, tuple(args), name=identifier(self.stem))
         return self._marked(node)
 
@@ -49,8 +52,12 @@ class GraphWriter:
             setattr(self.root, name, value)
         return self.graph.create_node("get_attr", name, name=f"{name}_")
 
-    def parameter(self, name: str, value: torch.nn.Parameter) -> fx.Node:
-        """A parameter under its own dotted name, `block.0.weight` inside modules of that path."""
+    def dotted(self, name: str, value: torch.Tensor, kept: bool = True) -> fx.Node:
+        """A parameter or buffer under its own dotted name.
+
+        `block.0.weight` stands inside modules of that path. A buffer that is not `kept` is in no
+        state dict.
+        """
         *path, leaf = [part or "_" for part in name.split(".")]
         owner = self.root
         for part in path:
@@ -58,11 +65,14 @@ class GraphWriter:
                 owner.add_module(part, torch.nn.Module())
             inner = getattr(owner, part)
             if not isinstance(inner, torch.nn.Module):
-                return self.parameter(name.replace(".", "_"), value)
+                return self.dotted(name.replace(".", "_"), value, kept)
             owner = inner
         while hasattr(owner, leaf):
             leaf += "_"
-        owner.register_parameter(leaf, value)
+        if isinstance(value, torch.nn.Parameter):
+            owner.register_parameter(leaf, value)
+        else:
+            owner.register_buffer(leaf, value, persistent=kept)
         return self.graph.create_node("get_attr", ".".join([*path, leaf]), name=identifier(name))
 
     def placeholder(self, name: str) -> fx.Node:

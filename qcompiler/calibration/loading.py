@@ -1,0 +1,59 @@
+"""A source model and its calibration feeds, of which a few are looked at to load it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from qcompiler.calibration.feed_files import FeedFiles
+from qcompiler.calibration.first_feeds import peeked
+from qcompiler.execution.feeds import surplus_of
+from qcompiler.frontends.load import Dynamic, load
+from qcompiler.ir.program import Program
+
+
+def loaded(
+    model: object,
+    calibration: Iterable[Any] | None,
+    example_inputs: Any,
+    dynamic: Dynamic,
+    quiet: bool,
+) -> tuple[Program, Iterable[Any] | None]:
+    """The source as a program, and the feeds, of which none is taken yet.
+
+    What is to be said of the feeds is said; `quiet` if a lack of them is meant.
+    """
+    first, others, feeds = peeked(calibration)
+    if example_inputs is None:
+        source = load(model, first, dynamic=dynamic, surplus=True, others=others)
+    else:
+        source = load(model, example_inputs, dynamic=dynamic)
+    _allow_surplus(source, first)
+    if first is None and not quiet:
+        _warn(source, "without calibration data nothing runs in static int8 and nothing is timed")
+    if isinstance(calibration, FeedFiles):
+        files = (*source.provenance.files, *(each.absolute() for each in calibration.files))
+        source.provenance = replace(source.provenance, files=files)
+    return source, feeds
+
+
+def _allow_surplus(source: Program, first: Any) -> None:
+    """Lets feeds hold more than the model takes (labels), and says so.
+
+    Raises:
+        FeedError: What would be left out looks like an input.
+    """
+    signature = source.signature
+    if first is None or signature.flatten is not None:
+        return
+    surplus = surplus_of(signature, first)
+    if surplus is not None:
+        source.signature = replace(signature, surplus=surplus)
+        _warn(source, str(surplus))
+
+
+def _warn(source: Program, text: str) -> None:
+    """Puts a sentence in front of the report."""
+    warnings = (*source.provenance.warnings, text)
+    source.provenance = replace(source.provenance, warnings=warnings)

@@ -1,0 +1,284 @@
+"""`Quantizer`: a grid whose step, and for affine spaces offset, is learned or follows the data.
+
+Rounding passes gradients straight through. The step's gradient is that of LSQ (Esser et al. 2020,
+arXiv 1902.08153, equation 3), the offset's that of LSQ+ (Bhalgat et al. 2020, arXiv 2004.09576,
+equations 4-6), both scaled by 1/sqrt(N * Qp). Parameters are kept relative to where they started,
+so that an optimizer with steps of a fixed size (Adam) moves a scale of 0.01 by parts of it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qcompiler.lowering.torch_fx.element_types import torch_dtype
+from qcompiler.quantization.qspace import Granularity, QParams
+
+_LEAST = 2.0**-20
+"""Smallest step relative to the first one; a step of 0 or below has no grid."""
+_FOLLOWED = 0.05
+"""Share of a new batch in a moving average of its extremes."""
+
+
+class OnLearnedGrid(torch.autograd.Function):
+    """(x, step, offset, lowest, highest, gradient factor) -> x on the grid.
+
+    step and offset (in steps, any real number; None for 0) broadcast over x. No masks of bools:
+    torch's kernels for those take ten times as long as its arithmetic.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, *given: Any) -> Tensor:
+        x, step, zero, low, high, factor = given
+        steps: Tensor = (x / step).round_()
+        if zero is not None:
+            steps.add_(zero)
+        found = steps.clamp(low, high)
+        if zero is not None:
+            found.sub_(zero)
+        found.mul_(step)
+        ctx.save_for_backward(x, steps, found, step, zero)
+        ctx.grid = low, high, factor
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        """Straight through inside the grid; what saturates moves its end."""
+        x, steps, found, step, zero = ctx.saved_tensors
+        low, high, factor = ctx.grid
+        (grad,) = grads
+        passed = torch.ops.aten.hardtanh_backward(grad, steps, low - 0.5, high + 0.5)
+        of_step = of_zero = None
+        if ctx.needs_input_grad[1]:
+            whole = _summed(grad, found, step) - _summed(passed, x, step)
+            of_step = whole / step * factor
+        if zero is not None and ctx.needs_input_grad[2]:
+            one = torch.ones((), dtype=grad.dtype, device=grad.device)
+            outside = _summed(grad, one, zero) - _summed(passed, one, zero)
+            of_zero = -step * outside * factor
+        return passed, of_step, of_zero, None, None, None
+
+
+def _summed(left: Tensor, right: Tensor, like: Tensor) -> Tensor:
+    """The sum of a product over what `like` broadcasts along."""
+    if like.numel() == 1 and right.numel() == left.numel():
+        return torch.dot(left.reshape(-1), right.reshape(-1)).reshape(like.shape)
+    return (left * right).sum_to_size(like.shape) if like.dim() else (left * right).sum()
+
+
+class _Rounded(torch.autograd.Function):
+    """Rounds, and passes the gradient on as it is."""
+
+    @staticmethod
+    def forward(ctx: Any, *given: Any) -> Tensor:
+        return torch.round(given[0])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        return grads[0]
+
+
+class _Relative(torch.autograd.Function):
+    """(relative, unit, gradient factor) -> relative * unit, with gradient * factor.
+
+    Plain gradient descent then moves the product as if it were the parameter, where the factor is
+    1/unit.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, *given: Any) -> Tensor:
+        relative, unit, factor = given
+        ctx.save_for_backward(factor)
+        return relative * unit  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        (factor,) = ctx.saved_tensors
+        return grads[0] * factor, None, None
+
+
+class Quantizer(torch.nn.Module):
+    """A grid for the values of one scale group, or for a weight.
+
+    Args:
+        params: Where it starts.
+        shape: Of a weight; empty for values that are computed.
+        learned: Whether step and offset are parameters; otherwise they follow moving averages of
+            the data (values) or the present extremes (weights).
+        fixed: Nothing moves it: the kernel writes into a range of its own.
+    """
+
+    first_scale: Tensor
+    first_zero_point: Tensor
+    seen: Tensor
+
+    def __init__(
+        self,
+        params: QParams,
+        shape: tuple[int, ...] = (),
+        learned: bool = True,
+        fixed: bool = False,
+    ) -> None:
+        super().__init__()
+        space = params.space
+        self._space, self._axis, self._shape = space, params.axis, tuple(shape)
+        self._low, self._high = float(space.qmin), float(space.qmax)
+        self._float8 = torch_dtype(space.dtype.value) if space.is_float else None
+        self.learned, self.fixed, self.frozen = learned, fixed or space.is_float, False
+        self.params = params
+        self.floor: tuple[Quantizer, float] | None = None
+        scale = torch.from_numpy(np.array(params.scale, np.float32))
+        zero = torch.from_numpy(np.array(params.zero_point, np.float32))
+        self.register_buffer("first_scale", scale)
+        self.register_buffer("first_zero_point", zero)
+        trained = learned and not self.fixed
+        self.step = torch.nn.Parameter(torch.ones_like(scale), requires_grad=trained)
+        inside = (params.zero_point > space.qmin) & (params.zero_point < space.qmax)
+        # An offset at an end stands for values of one sign, often for an activation.
+        self.moves = not space.symmetric and not self.fixed and bool(np.all(inside) or shape)
+        self._shifts = self.moves or bool(np.any(params.zero_point))
+        self.offset: torch.nn.Parameter | None = None
+        if self.moves:
+            self.offset = torch.nn.Parameter(torch.zeros_like(zero), requires_grad=trained)
+        if not shape:
+            ends = params.representable
+            self.register_buffer("seen", torch.tensor([ends.low, ends.high]))
+
+    @property
+    def scale(self) -> Tensor:
+        """The step in real units, of the parameters' own shape."""
+        unit = self.first_scale
+        relative = self.step.abs().clamp(min=_LEAST)
+        scale: Tensor = _Relative.apply(relative, unit, 1.0 / unit)  # type: ignore[no-untyped-call]
+        if self.floor is not None:
+            other, factor = self.floor
+            scale = torch.maximum(scale, other.scale.detach() * factor)
+        return scale
+
+    @property
+    def zero_point(self) -> Tensor:
+        """Integers, of the scale's shape."""
+        if self.offset is None:
+            return self.first_zero_point
+        levels = torch.full_like(self.first_zero_point, self._high - self._low)
+        factor = 1.0 / (levels * self.first_scale.square())
+        moved: Tensor = _Relative.apply(self.offset, levels, factor)  # type: ignore[no-untyped-call]
+        found: Tensor = _Rounded.apply(self.first_zero_point + moved)  # type: ignore[no-untyped-call]
+        return found.clamp(self._low, self._high)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Values of the grid, in the type of x; computed in float32 at least."""
+        if torch.is_autocast_enabled(x.device.type):
+            with torch.autocast(x.device.type, enabled=False):
+                return self._on_grid(x)
+        return self._on_grid(x)
+
+    def _on_grid(self, x: Tensor) -> Tensor:
+        given = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+        self._follow(given)
+        if self._float8 is not None:
+            return self._on_float8(given).to(x.dtype)
+        zero = self._spread(self.zero_point, given) if self._shifts else None
+        grid = (self._spread(self.scale, given), zero, self._low, self._high)
+        found: Tensor = OnLearnedGrid.apply(given, *grid, self._factor(given))  # type: ignore[no-untyped-call]
+        return found.to(x.dtype)
+
+    def present(self) -> QParams:
+        """Scale and zero point as they are now, as lowering takes them."""
+        with torch.no_grad():
+            scale = self.scale.detach().cpu().float().numpy()
+            zero = self.zero_point.detach().cpu().double().numpy()
+        shape = self.params.scale.shape
+        return QParams(
+            np.array(scale, np.float32).reshape(shape),
+            np.array(np.rint(zero), np.int64).reshape(shape),
+            self.params.space,
+            self.params.axis,
+        )
+
+    def freeze(self, frozen: bool = True) -> None:
+        """Keeps step and offset as they are, or lets them go again."""
+        self.frozen = frozen
+        trained = self.learned and not self.fixed and not frozen
+        for each in (self.step, self.offset):
+            if each is not None:
+                each.requires_grad_(trained)
+
+    def _spread(self, part: Tensor, x: Tensor) -> Tensor:
+        """A scale or zero point in a shape that broadcasts against x."""
+        part = part.to(x.dtype)
+        if self._axis is None or part.dim() == 0:
+            return part
+        axis = self._axis % x.dim()
+        if self._space.granularity is Granularity.GROUP:
+            size = self._space.group_size
+            assert size is not None
+            return part.repeat_interleave(size, axis).narrow(axis, 0, x.shape[axis])
+        return part.reshape((-1,) + (1,) * (x.dim() - axis - 1))
+
+    def _factor(self, x: Tensor) -> float:
+        """1/sqrt(N * Qp), N the elements of one sample that a step serves."""
+        shares = self.step.numel() if self._shape else x.shape[0] if x.dim() else 1
+        count = x.numel() / max(1, shares)
+        return 1.0 / math.sqrt(max(1.0, count * max(1.0, self._high)))
+
+    def _follow(self, x: Tensor) -> None:
+        """Moves the grid after the data, where it is not learned."""
+        if self.learned or self.fixed or self.frozen or not self.training:
+            return
+        with torch.no_grad():
+            if self._shape:
+                self._to_extremes(x)
+                return
+            low, high = torch.aminmax(x.detach())
+            now = torch.stack([low, high]).to(self.seen)
+            self.seen.lerp_(now, _FOLLOWED)
+            self._to_range(self.seen[0].clamp(max=0.0), self.seen[1].clamp(min=0.0))
+
+    def _to_range(self, low: Tensor, high: Tensor) -> None:
+        if self.moves:
+            scale = (high - low) / (self._high - self._low)
+            zero = (self._low - low / scale).round() - self.first_zero_point
+            assert self.offset is not None
+            self.offset.copy_(zero / (self._high - self._low))
+        else:
+            below = self.first_zero_point - self._low
+            above = self._high - self.first_zero_point
+            scale = torch.maximum(-low / below.clamp(min=1e-9), high / above.clamp(min=1e-9))
+            scale = torch.where(below == 0, high / above.clamp(min=1e-9), scale)
+            scale = torch.where(above == 0, -low / below.clamp(min=1e-9), scale)
+        self.step.copy_((scale / self.first_scale).clamp(min=_LEAST))
+
+    def _to_extremes(self, weight: Tensor) -> None:
+        """A weight's step from its present largest magnitude, shared as the step is."""
+        ratio = weight.detach().abs() / self._spread(self.first_scale, weight)
+        self.step.copy_((_largest(ratio, self) / max(1.0, self._high)).clamp(min=_LEAST))
+
+    def _on_float8(self, x: Tensor) -> Tensor:
+        """Float8 levels under the first scale, straight through where nothing saturates."""
+        scale = self._spread(self.scale, x)
+        assert self._float8 is not None
+        kept = (x / scale).clamp(self._low, self._high)
+        rounded = kept.to(self._float8).to(x.dtype)
+        return (kept + (rounded - kept).detach()) * scale
+
+
+def _largest(values: Tensor, quantizer: Quantizer) -> Tensor:
+    """The largest value of everything that shares a step."""
+    return reduced(values, quantizer.step.shape, quantizer._axis, quantizer._space.group_size)
+
+
+def reduced(values: Tensor, shape: torch.Size, axis: int | None, group: int | None) -> Tensor:
+    """Maxima in the shape of scales: (), [C] or the group shape."""
+    if axis is None or len(shape) == 0:
+        return values.amax().reshape(shape)
+    axis %= values.dim()
+    if group is None:
+        others = [each for each in range(values.dim()) if each != axis]
+        return values.amax(others) if others else values
+    parts = torch.split(values, group, axis)
+    return torch.stack([part.amax(axis) for part in parts], axis)
