@@ -18,6 +18,8 @@ from qcompiler.execution.session import OrtSession
 from qcompiler.execution.timing import Latency, compare_latency
 from qcompiler.frontends import load
 from qcompiler.ir.signature import Feed, Signature
+from qcompiler.markup import block
+from qcompiler.printable import one_line
 
 Array = npt.NDArray[Any]
 
@@ -38,6 +40,11 @@ class OutputDifference:
     noise: float
     same_top: float | None
 
+    @property
+    def level(self) -> str:
+        """Signal over noise: `31.2 dB`, or `equal`."""
+        return "equal" if self.noise == 0 else f"{-10 * math.log10(self.noise):.1f} dB"
+
 
 @dataclass(frozen=True)
 class ModelComparison:
@@ -53,11 +60,34 @@ class ModelComparison:
     samples: int
     latency: Latency | None = None
 
+    def __repr__(self) -> str:
+        worst = max(self.outputs, key=lambda each: each.noise, default=None)
+        told = "no outputs" if worst is None else f"worst {one_line(worst.name)}, {worst.level}"
+        return f"<ModelComparison of {self.samples} samples: {told}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a row per output, the time below."""
+        rows = [
+            (
+                each.name,
+                each.level,
+                f"{each.largest:.4g}",
+                "" if each.same_top is None else f"{100 * each.same_top:.1f} %",
+            )
+            for each in self.outputs
+        ]
+        head = ("output", "signal over noise", "largest difference", "same top")
+        latency = self.latency
+        time = (
+            "" if latency is None else f"time of the second model by the first's: {latency.speed}"
+        )
+        return block(f"{self.samples} samples", [time], [(head, rows)], note="comparison.text()")
+
     def text(self) -> str:
         """One line per output and one for the time."""
         lines = [f"{self.samples} samples"]
         for each in self.outputs:
-            level = "equal" if each.noise == 0 else f"{-10 * math.log10(each.noise):.1f} dB"
+            level = each.level
             top = "" if each.same_top is None else f", same top {100 * each.same_top:.1f} %"
             lines.append(f"{each.name}: {level}, largest difference {each.largest:.4g}{top}")
         if self.latency is not None:

@@ -21,6 +21,8 @@ from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.ir.walk import all_nodes, is_op
+from qcompiler.markup import MOST_ROWS, block
+from qcompiler.printable import one_line
 from qcompiler.target.arithmetic import Arithmetic, Tolerance
 from qcompiler.target.contract import Artifact, KernelCount, Target
 from qcompiler.target.placement import lowered_regions
@@ -151,6 +153,19 @@ class Verification:
             errors,
             fix="keep the named regions float with an override, and report the model",
         )
+
+    def __repr__(self) -> str:
+        return f"<Verification {one_line(self.summary)}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the outcome, what is wrong, the regions that differ most."""
+        differing = sorted((each for each in self.checked if each.worst), key=lambda c: -c.worst)
+        rows = [(each.region, each.ops, each.worst, _share(each)) for each in differing]
+        wrong = [str(each) for each in self.diagnostics[:MOST_ROWS]]
+        left = [f"{len(self.unchecked)} regions were not compared"] if self.unchecked else []
+        head = ("region", "ops", "worst, in steps", "elements that differ")
+        note = "verification.text()"
+        return block(self.summary, [*wrong, *left], [(head, rows)], note=note)
 
     def text(self) -> str:
         """A summary line, then what differs, what was missed and what was not checked."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from qcompiler.errors import ConfigurationError
 from qcompiler.files.reading import Door, cause
+from qcompiler.markup import block
 
 FLOAT = "float32"
 
@@ -57,6 +58,12 @@ class Plan:
             counts[choice.precision] = counts.get(choice.precision, 0) + 1
         shown = ", ".join(f"{count} {name}" for name, count in counts.items())
         return f"<Plan for {self.target}: {shown or 'no regions'}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: how many regions have each precision, and the first few."""
+        rows = [(key, each.precision, each.reason) for key, each in self.choices.items()]
+        counts = repr(self)[1:-1]
+        return block(counts, [], [(("region", "precision", "reason"), rows)], note="plan.to_json()")
 
     def precision(self, key: str) -> str:
         """The precision of a region; `float32` for one the plan does not name."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
 
 from qcompiler.errors import ConfigurationError
 from qcompiler.files.reading import cause
@@ -22,6 +23,10 @@ from qcompiler.report.rows import (
     VariantRow,
 )
 from qcompiler.report.values import ValueRow
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as PlotFigure
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,40 @@ class Report:
         from qcompiler.report.html import render_html
 
         return render_html(self)
+
+    def plot_frontier(self, axes: Axes | None = None) -> PlotFigure:
+        """Signal over noise against time of every configuration; see `qcompiler.report.plots`.
+
+        Raises:
+            ConfigurationError: There is nothing to plot; so of every plot.
+        """
+        from qcompiler.report.plots import plot_frontier
+
+        return plot_frontier(self, axes)
+
+    def plot_sensitivity(self, most: int = 40, axes: Axes | None = None) -> PlotFigure:
+        """Loss of each region alone, or the noise of its own roundings; the `most` largest."""
+        from qcompiler.report.plots import plot_sensitivity
+
+        return plot_sensitivity(self, most, axes)
+
+    def plot_latency(self, most: int = 40, axes: Axes | None = None) -> PlotFigure:
+        """Time of the `most` longest regions, beside float."""
+        from qcompiler.report.plots import plot_latency
+
+        return plot_latency(self, most, axes)
+
+    def plot_sizes(self, most: int = 40, axes: Axes | None = None) -> PlotFigure:
+        """Bytes of the `most` heaviest regions' weights, beside float."""
+        from qcompiler.report.plots import plot_sizes
+
+        return plot_sizes(self, most, axes)
+
+    def plot_histograms(self, names: Sequence[str] = (), most: int = 12) -> PlotFigure:
+        """Histograms with ranges of the named values, of the `most` noisiest by default."""
+        from qcompiler.report.plots import plot_histograms
+
+        return plot_histograms(self, names, most)
 
     def to_json(self) -> str:
         """Indented JSON, read back by `from_json`."""
