@@ -19,7 +19,7 @@ from qcompiler.ir.program import Program, Property
 from qcompiler.ir.requests import RANGE
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import all_nodes, values_by_name
-from qcompiler.pipeline.contract import Outcome, Pass, PassContext
+from qcompiler.pipeline.contract import Outcome, Pass, PassContext, step
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,7 @@ class Calibrate(Pass):
                 "no calibration data was given", fix="pass calibration=<iterable of feeds>"
             )
         sites = find_sites(program)
-        context.progress.start("calibrate", _length(context.feeds))
-        try:
+        with step(context.progress, "calibrate", _length(context.feeds)):
             result = run_calibration(
                 float_model(program, sites),
                 program.signature,
@@ -51,8 +50,6 @@ class Calibrate(Pass):
                 executor=context.executor,
                 **_run_options(context),
             )
-        finally:
-            context.progress.finish()
         program.observations = result.observations
         program.statistics = result.statistics
         diagnostics = tuple(_findings(program, sites, result))

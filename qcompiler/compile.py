@@ -35,10 +35,10 @@ from qcompiler.measurement.source_check import SourceCheck
 from qcompiler.measurement.source_reference import runner_of, source_check_of
 from qcompiler.measurement.variants import Variant, ask, variants_of
 from qcompiler.outputs.asked import Asked, MaxLoss, output_losses_of
-from qcompiler.pipeline.contract import PassContext, Progress, Silent
+from qcompiler.pipeline.contract import PassContext, Progress, Silent, step
 from qcompiler.pipeline.pipeline import Pipeline, PipelineReport
 from qcompiler.pipeline.targets import target_of
-from qcompiler.report.progress import TerminalProgress
+from qcompiler.report.progress import shown_progress
 from qcompiler.search.select import Goal, Samples, Selection, select
 from qcompiler.target.contract import Artifact, Target
 
@@ -114,7 +114,7 @@ def compile(  # noqa: A001 - the project's one verb
         pipeline: Passes (or their text) to run instead of the float rewrites.
         checkpoint: File that keeps the state of calibration after every shard; a run that was
             interrupted goes on from it, given the same model and data in the same order.
-        progress: True shows a progress bar on the terminal.
+        progress: True shows a bar with rate and time left, on a terminal or in a notebook.
 
     Raises:
         QCompilerError: See `qcompiler.errors` for what can go wrong; nothing is half done then.
@@ -124,11 +124,12 @@ def compile(  # noqa: A001 - the project's one verb
     _require_path(checkpoint)
     effort, asked, plan = recipe_of(recipe), scheme_of(scheme), plan_of(plan)
     chosen = target_of(target)
+    reporter = _reporter(progress)
     quiet = not (asked.is_auto and plan is None)
-    source, feeds = loaded(model, calibration, example_inputs, dynamic, quiet)
+    with step(reporter, "read the model"):
+        source, feeds = loaded(model, calibration, example_inputs, dynamic, quiet)
     if evaluate is None:  # an unknown output is told before calibration
         output_losses_of(loss, max_loss, source.signature.output_names)
-    reporter = _reporter(progress)
     program = source.clone()
     context = PassContext(chosen, None, reporter, executor, {"checkpoint": checkpoint})
     reports = [_pipeline(pipeline).run(program, context)]
@@ -154,7 +155,8 @@ def compile(  # noqa: A001 - the project's one verb
         selection = replace(selection, summary=why)
     seconds = time.perf_counter() - started
     verify = effort is not RECIPES["fast"] and not selection.interrupted
-    return Compiled.assemble(source, chosen, selection, reports, seconds, kept, verify)
+    with step(reporter, "verify"):
+        return Compiled.assemble(source, chosen, selection, reports, seconds, kept, verify)
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,7 +283,7 @@ def _pipeline(given: Pipeline | str | None) -> Pipeline:
 
 def _reporter(progress: bool | Progress) -> Progress:
     if isinstance(progress, bool):
-        return TerminalProgress() if progress else Silent()
+        return shown_progress() if progress else Silent()
     return progress
 
 

@@ -37,7 +37,8 @@ def block(
             found += _table(head, rows[:MOST_ROWS])
             hidden += max(0, len(rows) - MOST_ROWS)
     more = f"{hidden} more rows; {note}" if hidden else note
-    return f"<div>{found}{f'<small>{text(more)}</small>' if more else ''}</div>"
+    below = "" if found.endswith("</table>") else "<br>"
+    return f"<div>{found}{f'{below}<small>{text(more)}</small>' if more else ''}</div>"
 
 
 def text(given: object) -> str:

@@ -63,3 +63,4 @@ def test_rows_are_counted_and_empty_tables_left_out() -> None:
     assert "8 more rows; all" in html
     assert "<th>b</th>" not in html
     assert html.count("<br>") == 1
+    assert block("t", note="all") == "<div><b>t</b><br><small>all</small></div>"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -51,6 +52,16 @@ class Silent:
 
     def finish(self) -> None:
         return None
+
+
+@contextmanager
+def step(progress: Progress, task: str, total: int | None = None) -> Iterator[None]:
+    """A long step: started, and finished whatever happens in it."""
+    progress.start(task, total)
+    try:
+        yield
+    finally:
+        progress.finish()
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -19,6 +20,16 @@ from rich.progress import (
 from rich.text import Text
 
 from qcompiler.printable import one_line
+from qcompiler.report.notebook import NotebookProgress, in_notebook
+from qcompiler.report.rate import show_rate
+
+if TYPE_CHECKING:
+    from qcompiler.pipeline.contract import Progress as Shown
+
+
+def shown_progress() -> Shown:
+    """What shows progress where this process runs: a notebook's output, or the terminal."""
+    return NotebookProgress() if in_notebook() else TerminalProgress()
 
 
 class RateColumn(ProgressColumn):
@@ -26,13 +37,6 @@ class RateColumn(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         return Text(show_rate(task.finished_speed or task.speed))
-
-
-def show_rate(speed: float | None) -> str:
-    """`12.5/s`, `2.0 s each`, or empty when nothing is known yet."""
-    if not speed:
-        return ""
-    return f"{speed:.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each"
 
 
 class TerminalProgress:

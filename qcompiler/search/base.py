@@ -11,7 +11,7 @@ from qcompiler.ir.program import Program
 from qcompiler.measurement.candidates import Candidate, Workshop
 from qcompiler.measurement.judge import Judge
 from qcompiler.measurement.variants import Tried, Variant, keep_if_better, with_base
-from qcompiler.pipeline.contract import Stage
+from qcompiler.pipeline.contract import Progress, Stage, step
 from qcompiler.search.goal import Goal, Samples
 from qcompiler.target.contract import Target
 
@@ -66,6 +66,7 @@ def chosen_base(
     judge: Judge | None,
     samples: Samples,
     goal: Goal,
+    progress: Progress,
     first: Candidate | None = None,
 ) -> Base:
     """Tries variants of the float program and of ranges on the plan that quantizes every region.
@@ -97,6 +98,7 @@ def chosen_base(
         return measured.loss(workshop.build(workshop.plan(trials[0])).artifact.run)
 
     def attempt(base: Base, variant: Variant) -> tuple[Base, float]:
+        progress.advance(1, variant.text)
         found = extended(base, variant)
         return found, loss(found)
 
@@ -104,5 +106,6 @@ def chosen_base(
     if first is None:
         return start  # the search tries other plans, and logs why this one fails
     before = measured.loss(first.artifact.run)
-    best, tried = keep_if_better(start, before, wanted, attempt, len(feeds))
+    with step(progress, "try variants", len(wanted)):
+        best, tried = keep_if_better(start, before, wanted, attempt, len(feeds))
     return replace(best, tried=tuple(tried))

@@ -26,7 +26,7 @@ from qcompiler.measurement.pace import Pace
 from qcompiler.measurement.parts import output_slices
 from qcompiler.measurement.scoring import Scorer
 from qcompiler.outputs.asked import DEFAULT_NSR
-from qcompiler.pipeline.contract import Progress, Stage
+from qcompiler.pipeline.contract import Progress, Stage, step
 from qcompiler.quantization.qspace import QParams
 from qcompiler.search.asked import asked_plan, built, over_bound, over_score
 from qcompiler.search.base import Base, chosen_base, everything, informed
@@ -74,9 +74,9 @@ def select(
         if judge is not None:
             first = everything(Workshop(program, target, options))
             judge = informed(judge, first)
-            base = chosen_base(program, target, options, judge, samples, goal, first)
+            base = chosen_base(program, target, options, judge, samples, goal, progress, first)
         else:
-            base = chosen_base(program, target, options, None, samples, goal)
+            base = chosen_base(program, target, options, None, samples, goal, progress)
     except KeyboardInterrupt:
         if not searching:
             raise
@@ -131,12 +131,16 @@ class _Chooser:
         asked = plan.variants is not None
         candidate = built(self.workshop, plan, self.workshop.variants if asked else ())
         candidate = candidate if asked else self.workshop.refined(candidate)
-        latencies = self._proof().timed({"compiled": candidate.artifact})
+        latencies = self._timed({"compiled": candidate.artifact})
         summary = f"{candidate.quantized} of {len(self.workshop.options)} regions as asked"
         chosen = self._selection(candidate, "compiled", summary, latencies, (candidate,), ())
         over = over_bound(self.workshop, candidate, self.goal)
         over += over_score(chosen.score, self.goal) if chosen.score else []
         return replace(chosen, warnings=tuple(over))
+
+    def _timed(self, contenders: Mapping[str, Artifact]) -> dict[str, Latency]:
+        with step(self.progress, "time against float"):
+            return self._proof().timed(contenders)
 
     def _proof(self) -> Proof:
         """Whoever interrupts the search waits for a short timing only."""
@@ -179,7 +183,7 @@ class _Chooser:
         state = search.state if self.interrupted else search.run()
         self.interrupted |= state.interrupted
         finalists = self._finalists(search)
-        timed = self._proof().timed({name: each.artifact for name, each in finalists.items()})
+        timed = self._timed({name: each.artifact for name, each in finalists.items()})
         latencies = cross_checked(timed, finalists)
         asked = (search.objective, finalists, latencies, search.prints, self.baseline.nbytes)
         chosen = choose(*asked)

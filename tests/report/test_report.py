@@ -9,7 +9,8 @@ from rich.console import Console
 
 from qcompiler.errors import ConfigurationError
 from qcompiler.report.numbers import show_bytes, show_seconds
-from qcompiler.report.progress import TerminalProgress, show_rate
+from qcompiler.report.progress import TerminalProgress
+from qcompiler.report.rate import show_rate
 from qcompiler.report.report import Report
 from qcompiler.report.rows import (
     Figure,

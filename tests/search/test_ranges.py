@@ -15,7 +15,7 @@ from qcompiler.ir.text import from_text
 from qcompiler.measurement.judge import Judge
 from qcompiler.measurement.placing import place
 from qcompiler.measurement.variants import Variant
-from qcompiler.pipeline.contract import PassContext
+from qcompiler.pipeline.contract import PassContext, Silent
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.quantization.observers import make_observer, reinterpreted
 from qcompiler.quantization.qspace import U8_AFFINE
@@ -64,7 +64,7 @@ def test_the_method_that_loses_least_is_taken(outlier: float) -> None:
         losses[method] = loss(variant, judge)
     goal = Goal(SCHEMES["auto"], variants=(Variant("use-ranges{method=minmax}"),))
     kept = Samples(tuple(samples), len(samples), tuple(samples))
-    base = chosen_base(program, TARGET, options(program), judge, kept, goal)
+    base = chosen_base(program, TARGET, options(program), judge, kept, goal, Silent())
     (tried,) = base.tried
     assert (tried.before, tried.after) == (losses["mse"], losses["minmax"])
     assert tried.kept == bool(base.variants) == (losses["minmax"] < losses["mse"])
