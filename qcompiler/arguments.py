@@ -156,14 +156,16 @@ def size_of(written: str | None) -> tuple[int, int] | None:
     return int(parts[0]), int(parts[-1])
 
 
-def target_with(written: str, threads: int | None) -> Target:
+def target_with(written: str, threads: int | None, *, several: bool = False) -> Target:
     """The target, with its option `threads` set if that is given.
+
+    With `several`, it may stand for several engines.
 
     Raises:
         RegistryError, PipelineError: See `target_of`.
         ConfigurationError: It has no such option.
     """
-    target = target_of(written)
+    target = target_of(written, several=several)
     if threads is None:
         return target
     if "threads" not in option_fields(type(target)):

@@ -21,6 +21,7 @@ from qcompiler.console import (
     DEBUG,
     INTERRUPTED,
     complain,
+    complain_of_format,
     guarded_output,
     reported,
     with_debug_first,
@@ -101,6 +102,7 @@ def compile(  # noqa: A001 - the command's name
     with reported():
         compiled = _compiled(given)
         compiled.save(output)
+        complain_of_format(compiled, output)
         _write_beside(compiled, save_plan, report)
         if as_json or not quiet:
             suffix = ".json" if as_json else ""
@@ -281,7 +283,7 @@ def _compiled(given: dict[str, Any]) -> Compiled:
     plan, evaluate = given["plan"], given["evaluate"]
     return compile_model(
         source,
-        target=arguments.target_with(given["target"], given["threads"]),
+        target=arguments.target_with(given["target"], given["threads"], several=True),
         calibration=feeds,
         overrides=arguments.overrides_of(given["override"] or []),
         plan=Plan.read(plan) if plan else None,

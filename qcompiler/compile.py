@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from qcompiler.calibration.dividing import divided
 from qcompiler.calibration.keeper import Keeper
 from qcompiler.calibration.loading import loaded
 from qcompiler.compiled import Compiled
-from qcompiler.config import FLOAT_PIPELINE, RECIPES, SCHEMES, Recipe, Scheme, recipe_of, scheme_of
+from qcompiler.config import FLOAT_PIPELINE, RECIPES, Recipe, Scheme, recipe_of, scheme_of
 from qcompiler.decisions.roundings import remembered
 from qcompiler.errors import (
     CalibrationError,
@@ -23,24 +23,22 @@ from qcompiler.errors import (
 )
 from qcompiler.execution.feeds import normalize_feed
 from qcompiler.frontends.load import Dynamic
-from qcompiler.ir.diagnostics import Diagnostic
 from qcompiler.ir.plan import Plan, plan_of
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.ir.verifier import require_valid
-from qcompiler.measurement.baseline import baseline_of, told_of_float_form
 from qcompiler.measurement.data_check import data_findings
 from qcompiler.measurement.scoring import Evaluate
-from qcompiler.measurement.source_check import SourceCheck
-from qcompiler.measurement.source_reference import runner_of, source_check_of
 from qcompiler.measurement.variants import Variant, ask, variants_of
 from qcompiler.outputs.asked import Asked, MaxLoss, output_losses_of
 from qcompiler.pipeline.contract import PassContext, Progress, Silent, step
 from qcompiler.pipeline.pipeline import Pipeline, PipelineReport
-from qcompiler.pipeline.targets import target_of
+from qcompiler.pipeline.targets import members_of, target_of
 from qcompiler.report.progress import shown_progress
-from qcompiler.search.select import Goal, Samples, Selection, select
-from qcompiler.target.contract import Artifact, Target
+from qcompiler.search.engines import chosen_engine
+from qcompiler.search.goal import Goal, Samples
+from qcompiler.search.job import Job
+from qcompiler.target.contract import Target
 
 
 @remembered()
@@ -79,7 +77,8 @@ def compile(  # noqa: A001 - the project's one verb
     Args:
         model: `torch.nn.Module`, `fx.GraphModule`, `ExportedProgram`, a path, `onnx.ModelProto`,
             `onnx_ir.Model` or a `Program`.
-        target: Name of a registered target, `name{option=value}`, or a Target.
+        target: Name of a registered target, `name{option=value}`, or a Target. `cpu` tries every
+            installed engine for this processor and returns the fastest (docs/cpu.md).
         calibration: Feeds (dicts by input name, tuples, or arrays; numpy or torch); read once and
             streamed, so a generator over any number of samples does.
         example_inputs: Arguments for capturing a torch module; the first feed by default.
@@ -123,7 +122,7 @@ def compile(  # noqa: A001 - the project's one verb
     model, scheme, plan = _trained(model, target, scheme, plan)
     _require_path(checkpoint)
     effort, asked, plan = recipe_of(recipe), scheme_of(scheme), plan_of(plan)
-    chosen = target_of(target)
+    members = members_of(target_of(target, several=True), plan)
     reporter = _reporter(progress)
     quiet = not (asked.is_auto and plan is None)
     with step(reporter, "read the model"):
@@ -131,101 +130,30 @@ def compile(  # noqa: A001 - the project's one verb
     if evaluate is None:  # an unknown output is told before calibration
         output_losses_of(loss, max_loss, source.signature.output_names)
     program = source.clone()
-    context = PassContext(chosen, None, reporter, executor, {"checkpoint": checkpoint})
+    context = PassContext(members.targets[0], None, reporter, executor, {"checkpoint": checkpoint})
     reports = [_pipeline(pipeline).run(program, context)]
     require_valid(program, "after the float passes")
     plain = program.clone() if program.absorbed is not None else program
-    islands = _has_static_islands(chosen, overrides, plan)
+    targets = members.targets
+    islands = any(_has_static_islands(each, overrides, plan) for each in targets)
     given = variants if plan is None or plan.variants is None else plan.variants
     tried = variants_of(effort, recipe, given)
     with remembered(program.absorbed):
-        kept = _calibrated(program, chosen, feeds, asked, effort, context, reports, tried, islands)
+        kept = _calibrated(program, targets, feeds, asked, effort, context, reports, tried, islands)
         spent = time.perf_counter() - started
         limited = replace(effort, seconds=effort.search_seconds(spent))
-        nothing = asked.is_auto and plan is None and not chosen.regions(program)
-        asked = SCHEMES["float32"] if nothing else asked
         goal = Goal(
             asked, evaluate, max_loss, objective, budget, overrides or {}, plan, tried, loss
         )
         examples = kept.feeds or _examples(source, example_inputs)
-        models = _Models(model, source, program, plain)
-        selection = _selected(models, context, kept, goal, limited, examples)
-    if nothing:
-        why = f"float: the model has no op that {chosen.name} quantizes"
-        selection = replace(selection, summary=why)
+        job = Job(model, source, program, plain, kept, examples, goal, limited, reporter, executor)
+        chosen, selection = chosen_engine(job, members)
+    found = tuple(data_findings(source, (*kept.feeds, *kept.fitting)))
+    selection = replace(selection, diagnostics=(*selection.diagnostics, *found))
     seconds = time.perf_counter() - started
     verify = effort is not RECIPES["fast"] and not selection.interrupted
     with step(reporter, "verify"):
         return Compiled.assemble(source, chosen, selection, reports, seconds, kept, verify)
-
-
-@dataclass(frozen=True, eq=False)
-class _Models:
-    """One model as it goes through a compilation.
-
-    Attributes:
-        given: What the user gave.
-        source: The program that the front end made of it.
-        program: After the float passes, calibrated.
-        plain: The same before calibration.
-    """
-
-    given: object
-    source: Program
-    program: Program
-    plain: Program
-
-
-def _selected(
-    models: _Models,
-    context: PassContext,
-    kept: Samples,
-    goal: Goal,
-    effort: Recipe,
-    examples: Sequence[Feed],
-) -> Selection:
-    """Checks the float program against its source, searches, and says what was found.
-
-    Raises:
-        SourceError: The float program computes something else than its source.
-    """
-    source, program, target = models.source, models.program, context.target
-    assert target is not None
-    reference = source_check_of(models.given, source, target, examples)
-    baseline = baseline_of(target, source, models.given, kept.feeds, models.plain)
-    _check(reference, target, baseline.program, baseline.artifact)
-    selection = select(
-        source, program, target, kept, goal, effort,
-        context.progress, context.executor, baseline.artifact,
-    )  # fmt: skip
-    found = baseline.diagnostics + _compared(program, selection, reference, target)
-    found += tuple(data_findings(source, (*kept.feeds, *kept.fitting)))
-    return replace(selection, diagnostics=(*selection.diagnostics, *found))
-
-
-def _compared(
-    program: Program, selection: Selection, reference: SourceCheck | None, target: Target
-) -> tuple[Diagnostic, ...]:
-    """Checks a rewritten float program, and says what came of all checks.
-
-    Raises:
-        SourceError: It computes something else than its source.
-    """
-    found: tuple[Diagnostic, ...] = ()
-    if selection.candidate is not None and selection.is_float:
-        if program.absorbed is not None:
-            found = told_of_float_form(program, selection.loss)
-        else:
-            _check(reference, target, selection.program, selection.artifact)
-    return found + (() if reference is None else tuple(reference.diagnostics))
-
-
-def _check(
-    reference: SourceCheck | None, target: Target, program: Program, artifact: Artifact
-) -> None:
-    """Compares what a float artifact computes with the source, if that can be run."""
-    if reference is not None:
-        reference.check(program, runner_of(target, program, artifact))
 
 
 def _require_path(checkpoint: object) -> None:
@@ -246,7 +174,8 @@ def _trained(
         return model, scheme, plan
     program, record = trained_program(model), model.record
     if plan is None and scheme_of(scheme).is_auto:
-        if target_of(target).name == record.plan.target:
+        asked = target_of(target, several=True)
+        if record.plan.target in (asked.name, *asked.members):
             return program, scheme, replace(record.plan, variants=())
         return program, record.scheme, None
     return program, scheme, plan
@@ -289,7 +218,7 @@ def _reporter(progress: bool | Progress) -> Progress:
 
 def _calibrated(
     program: Program,
-    target: Target,
+    targets: Sequence[Target],
     feeds: Iterable[Any] | None,
     scheme: Scheme,
     effort: Recipe,
@@ -298,14 +227,14 @@ def _calibrated(
     variants: Sequence[Variant],
     islands: bool,
 ) -> Samples:
-    """Observes what the target and the variants want, in one run; returns the samples kept.
+    """Observes what the targets and the variants want, in one run; returns the samples kept.
 
     With `islands`, overrides or a plan ask for ranges where the scheme does not.
 
     Raises:
         CalibrationError: The scheme needs calibration data and there is none.
     """
-    needed = scheme.needs_calibration(target.capabilities)
+    needed = any(scheme.needs_calibration(each.capabilities) for each in targets)
     if feeds is None:
         fixed = program.absorbed is not None and program.absorbed.values
         if needed and not scheme.is_auto and not fixed:
@@ -321,8 +250,23 @@ def _calibrated(
         return Samples(tuple(keeper.kept[: effort.samples]), keeper.seen)
     method = scheme.observer or effort.observer
     context.feeds = keeper
-    reports.append(Pipeline.parse(f"insert-observers{{method={method}}}").run(program, context))
-    ask(program, target, variants)
+    reports.append(_observed(program, targets, method, context))
+    for target in targets:
+        ask(program, target, variants)
     reports.append(Pipeline.parse("calibrate").run(program, context))
     judging, fitting = divided(keeper, program, effort.samples)
     return Samples(judging, keeper.seen, fitting)
+
+
+def _observed(
+    program: Program, targets: Sequence[Target], method: str, context: PassContext
+) -> PipelineReport:
+    """Requests of all targets together, so that one run serves them."""
+    insert = Pipeline.parse(f"insert-observers{{method={method}}}")
+    first, *others = targets
+    report = insert.run(program, replace(context, target=first))
+    for target in others:
+        copy = program.clone()
+        insert.run(copy, replace(context, target=target))
+        program.requests |= copy.requests
+    return report

@@ -9,10 +9,15 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from qcompiler.errors import ConfigurationError, QCompilerError
+
+if TYPE_CHECKING:
+    from qcompiler.compiled import Compiled
 
 DEBUG = ContextVar("debug", default=False)
 """Whether errors are shown with their tracebacks."""
@@ -98,3 +103,16 @@ def _abandon_output() -> None:
     """What is still buffered would fail again at exit."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def complain_of_format(compiled: Compiled, output: Path) -> None:
+    """Says so where the fastest of several engines writes another format than the name promises."""
+    from qcompiler.execution.stamp import is_onnx
+
+    if not compiled.report.engines or output.suffix != ".onnx":
+        return
+    with output.open("rb") as opened:
+        own = not is_onnx(opened.read(16))
+    if own:
+        name = compiled.target.name
+        complain(f"note: {output} is in the format of {name}, which qcompiler.load_compiled opens")

@@ -30,7 +30,7 @@ from qcompiler.errors import (
 from qcompiler.ir.plan import Choice, Plan
 from qcompiler.pipeline.registry import PASSES, TARGETS, Registry
 from qcompiler.report.report import Report
-from qcompiler.report.rows import RegionRow
+from qcompiler.report.rows import EngineRow, RegionRow
 
 
 class _Compiled:
@@ -110,6 +110,21 @@ def test_compile_passes_every_option_on(library: _Library, tmp_path: Path) -> No
     assert Plan.read(files["saved.json"]) == _Compiled.plan
     assert files["report.html"].read_text().startswith("<!doctype html>")
     assert "int8" in result.stdout
+
+
+def test_the_fastest_of_several_engines_may_write_another_format(
+    library: _Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several = replace(_Compiled.report, engines=(EngineRow("onnxruntime", "chosen", True),))
+    monkeypatch.setattr(_Compiled, "report", several)
+    monkeypatch.setattr(_Compiled, "target", TARGETS.find("onnxruntime")(), raising=False)
+    told = {}
+    for name in ("o.onnx", "o.bin"):
+        result = _run("compile", "m.onnx", "-o", tmp_path / name, "--target", "cpu", "-q")
+        assert result.exit_code == 0
+        told[name] = "load_compiled opens" in result.stderr
+    assert told == {"o.onnx": True, "o.bin": False}
+    assert library.arguments["target"].members[0] == "onnxruntime"
 
 
 def test_json_report_is_the_only_output(library: _Library, tmp_path: Path) -> None:

@@ -108,6 +108,7 @@ def compare_latency(
     *,
     baseline: str | None = None,
     decisive: float = 0.02,
+    rest: float = 0.0,
     clock: Clock = time.perf_counter,
     waited: Clock = waited_so_far,
 ) -> dict[str, Latency]:
@@ -123,6 +124,8 @@ def compare_latency(
         min_rounds: Rounds measured whatever they take.
         baseline: What ratios refer to; the first candidate by default.
         decisive: Margin around 1.
+        rest: Seconds of sleep before each turn, for candidates of several engines: threads of one
+            (OpenMP's) spin on for a while after a run, on the cores of the next.
         clock: Seconds, monotonic.
         waited: Seconds that threads of this process have waited for a core so far.
 
@@ -143,6 +146,8 @@ def compare_latency(
     while len(waits) < min_rounds or clock() < end:
         begun, idle = clock(), waited()
         for name in _rotated(names, len(waits)):
+            if rest:
+                time.sleep(rest)
             samples[name].append([turn.quickest(clock) for turn in turns[name]])
         waits.append((waited() - idle) / max(clock() - begun, 1e-9))
         if len(waits) >= look:

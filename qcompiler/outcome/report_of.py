@@ -17,6 +17,7 @@ from qcompiler.outcome.environment import environment_of
 from qcompiler.outcome.network import floats_outside, network_of
 from qcompiler.outcome.outputs import output_rows
 from qcompiler.outcome.rows import (
+    engine_row,
     frontier_rows,
     pass_rows,
     region_rows,
@@ -79,6 +80,7 @@ def report_of(
         samples=counts if samples.seen else None,
         environment=environment_of(target),
         outputs=output_rows(selection.tolerances, _judgement(selection.candidate)),
+        engines=tuple(map(engine_row, selection.engines)),
     )
 
 

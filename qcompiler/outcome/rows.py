@@ -15,7 +15,8 @@ from qcompiler.ir.regions import Region
 from qcompiler.measurement.candidates import Candidate
 from qcompiler.measurement.variants import Tried
 from qcompiler.pipeline.pipeline import PipelineReport
-from qcompiler.report.rows import FrontierRow, PassRow, RegionRow, VariantRow
+from qcompiler.report.rows import EngineRow, FrontierRow, PassRow, RegionRow, VariantRow
+from qcompiler.search.goal import EngineResult
 
 
 def region_rows(
@@ -141,3 +142,19 @@ def _dominates(a: FrontierRow, b: FrontierRow) -> bool:
     left = (a.seconds or 0.0, a.loss or 0.0, a.nbytes)
     right = (b.seconds or 0.0, b.loss or 0.0, b.nbytes)
     return a is not b and all(x <= y for x, y in zip(left, right, strict=True)) and left != right
+
+
+def engine_row(found: EngineResult) -> EngineRow:
+    """One engine of several."""
+    timed = found.latency
+    return EngineRow(
+        found.name,
+        found.outcome,
+        found.chosen,
+        timed.seconds if timed else None,
+        timed.speed if timed else "",
+        timed.evidence if timed else "",
+        found.loss,
+        found.score,
+        found.quantized,
+    )

@@ -1,23 +1,97 @@
-"""What a user names as a target, as a `Target`."""
+"""What a user names as a target, as a `Target`, and the engines that it stands for."""
 
 from __future__ import annotations
 
-from qcompiler.errors import ConfigurationError
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from qcompiler.errors import ConfigurationError, RegistryError
+from qcompiler.ir.plan import Plan
 from qcompiler.pipeline import registry
+from qcompiler.pipeline.options import option_fields
 from qcompiler.pipeline.text import build_target
 from qcompiler.target.contract import Target
 
 
-def target_of(given: str | Target) -> Target:
+@dataclass(frozen=True)
+class Members:
+    """The engines that are tried.
+
+    Attributes:
+        targets: Those that are installed; the float of the first is the yardstick.
+        absent: Why the others are not there, by name.
+        several: Whether the user asked for the fastest of several.
+    """
+
+    targets: tuple[Target, ...]
+    absent: Mapping[str, str]
+    several: bool
+
+
+def target_of(given: str | Target, *, several: bool = False) -> Target:
     """A target by name, as `name{option=value}`, or as it is.
+
+    Args:
+        given: What the user wrote.
+        several: Whether it may stand for several engines.
 
     Raises:
         PipelineError: The text breaks the grammar, or an option is wrong.
         RegistryError: An unknown target.
-        ConfigurationError: Neither a name nor a Target.
+        ConfigurationError: Neither a name nor a Target, or one that stands for several engines.
     """
-    if isinstance(given, Target):
-        return given
-    if not isinstance(given, str):
-        raise ConfigurationError(f"{given!r} is no target", fix="give a name or a Target")
-    return build_target(given, registry.find_target)
+    if not isinstance(given, Target):
+        if not isinstance(given, str):
+            raise ConfigurationError(f"{given!r} is no target", fix="give a name or a Target")
+        given = build_target(given, registry.find_target)
+    if given.members and not several:
+        raise ConfigurationError(
+            f"the target '{given.name}' stands for several engines",
+            fix=f"name one of them: {', '.join(given.members)}",
+        )
+    return given
+
+
+def members_of(target: Target, plan: Plan | None = None) -> Members:
+    """The engines that a target stands for; itself if it is one.
+
+    Options of the target that an engine has too are passed on. A plan is of one engine.
+
+    Raises:
+        RegistryError: It names an engine that nobody registered.
+        ConfigurationError: No engine is left.
+    """
+    if not target.members:
+        return Members((target,), {}, False)
+    found, absent = [], {}
+    for name in target.members:
+        if plan is not None and plan.target != name:
+            absent[name] = f"the plan is for {plan.target}"
+            continue
+        try:
+            engine = _engine(target, name)
+        except RegistryError as error:
+            if name not in registry.TARGETS.names():
+                raise
+            absent[name] = error.why or error.what
+            continue
+        if engine.missing:
+            absent[name] = f"not installed: {', '.join(engine.missing)}"
+        else:
+            found.append(engine)
+    if not found:
+        told = "; ".join(f"{name}: {why}" for name, why in absent.items())
+        raise ConfigurationError(f"the target '{target.name}' has no engine left", why=told)
+    return Members(tuple(found), absent, True)
+
+
+def _engine(target: Target, name: str) -> Target:
+    kind = registry.find_target(name)
+    own, known = option_fields(type(target)), option_fields(kind)
+    options: dict[str, Any] = {
+        each: getattr(target, each)
+        for each, option in own.items()
+        if each in known and getattr(target, each) != option.default
+    }
+    return kind(**options)

@@ -14,6 +14,7 @@ from qcompiler.printable import one_line
 from qcompiler.report.network import Network
 from qcompiler.report.plain import from_plain
 from qcompiler.report.rows import (
+    EngineRow,
     Figure,
     FrontierRow,
     OutputRow,
@@ -51,6 +52,7 @@ class Report:
         samples: How many feeds there were; None without calibration data.
         environment: Versions, processor, threads: what figures depend on.
         outputs: How every output is judged, and what the result keeps of it.
+        engines: What became of each engine, where several were tried.
     """
 
     source: str
@@ -70,6 +72,7 @@ class Report:
     samples: SampleCounts | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     outputs: tuple[OutputRow, ...] = ()
+    engines: tuple[EngineRow, ...] = ()
 
     def __repr__(self) -> str:
         return one_line(f"<Report {self.source} for {self.target}: {self.summary}>")

@@ -193,3 +193,30 @@ class SampleCounts:
 
     def __str__(self) -> str:
         return f"{self.seen} samples: {self.judged} to judge by, {self.fitted} to fit to"
+
+
+@dataclass(frozen=True)
+class EngineRow:
+    """One engine of several, and what became of it.
+
+    Attributes:
+        engine: Name of the target.
+        outcome: In words.
+        chosen: Whether it is the result.
+        seconds: Time of one run, timed beside the others; None if it was not.
+        speed: Times as fast as the yardstick's float; an interval where that is wide.
+        evidence: What stands behind the speed.
+        loss: Noise-to-signal ratio of its outputs against the yardstick's float.
+        score: The user's score of it.
+        quantized: Regions that are not float.
+    """
+
+    engine: str
+    outcome: str
+    chosen: bool = False
+    seconds: float | None = None
+    speed: str = ""
+    evidence: str = ""
+    loss: float | None = None
+    score: float | None = None
+    quantized: int | None = None

@@ -16,13 +16,14 @@ from qcompiler.report.numbers import (
     show_figure,
     show_gain,
     show_noise,
+    show_number,
     show_seconds,
     show_share,
 )
 from qcompiler.report.output_lines import output_line
 from qcompiler.report.plain_table import plain_table
 from qcompiler.report.report import Report
-from qcompiler.report.rows import Figure, RegionRow
+from qcompiler.report.rows import EngineRow, Figure, RegionRow
 from qcompiler.report.showing import shown
 
 _WIDE = 100
@@ -80,6 +81,8 @@ def _tables(report: Report, width: int, every: bool) -> list[Table]:
     tables = []
     if report.figures:
         tables.append(figureplain_table(report.figures))
+    if report.engines:
+        tables.append(engineplain_table(report.engines))
     if report.regions:
         title = ", ".join(f"{count} {name}" for name, count in report.counts().items())
         rows = report.regions if every else regions_that_matter(report.regions)
@@ -97,6 +100,24 @@ def figureplain_table(figures: Sequence[Figure]) -> Table:
     for each in figures:
         shown = [show_figure(value, each.unit) for value in (each.float_value, each.compiled_value)]
         table.add_row(each.name, *shown, show_gain(each))
+    return table
+
+
+def engineplain_table(rows: Sequence[EngineRow]) -> Table:
+    """One line for every engine that was to be tried."""
+    cells = {
+        "engine": [row.engine for row in rows],
+        "outcome": [row.outcome for row in rows],
+        "time": [show_seconds(row.seconds) for row in rows],
+        "speed": [row.speed for row in rows],
+        "loss": [show_noise(row.loss) for row in rows],
+        "score": ["" if row.score is None else show_number(row.score) for row in rows],
+        "quantized": ["" if row.quantized is None else str(row.quantized) for row in rows],
+    }
+    filled = {name: column for name, column in cells.items() if any(column)}
+    table = plain_table("engines, beside the first one's float", list(filled))
+    for row_cells in zip(*filled.values(), strict=True):
+        table.add_row(*map(escape, row_cells))
     return table
 
 

@@ -150,6 +150,29 @@ def _require_not_negative(name: str, value: object) -> None:
     )
 
 
+@dataclass(frozen=True)
+class EngineResult:
+    """What became of one engine among several.
+
+    Attributes:
+        name: Of the target.
+        outcome: In words: chosen, slower, not tried, not installed, failed, and why.
+        latency: Timed beside the others, relative to the yardstick's float; None if it was not.
+        loss: Noise-to-signal ratio against the yardstick's float.
+        score: The user's score of it, if there is one.
+        quantized: Regions that are not float.
+        chosen: Whether it is the result.
+    """
+
+    name: str
+    outcome: str
+    latency: Latency | None = None
+    loss: float | None = None
+    score: float | None = None
+    quantized: int | None = None
+    chosen: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class Selection:
     """What was chosen, and what it was compared with.
@@ -160,7 +183,7 @@ class Selection:
         base: The float program, canonical and calibrated, that the regions of `options` are in.
         plan: Its plan, with measured alternatives.
         summary: Why it was chosen, in a sentence.
-        baseline: The source model in float on the same engine.
+        baseline: The source model in float, on the same engine or on the one that is the yardstick.
         latencies: Interleaved timing by contender, `float` is the baseline.
         chosen: The chosen contender's name in `latencies`.
         frontier: Every measured candidate.
@@ -177,6 +200,7 @@ class Selection:
         losses: Loss by (region key, precision) of that choice alone; empty where sensitivities were
             not measured.
         tolerances: How much every output may lose, and why; empty where nothing was judged.
+        engines: What became of each engine, where several were tried.
     """
 
     artifact: Artifact
@@ -200,6 +224,7 @@ class Selection:
     interrupted: bool = False
     losses: Mapping[tuple[str, str], float] = field(default_factory=dict)
     tolerances: tuple[Tolerance, ...] = ()
+    engines: tuple[EngineResult, ...] = ()
 
     @property
     def is_float(self) -> bool:

@@ -45,23 +45,7 @@ class Proof:
         feeds = list(self.feeds[:PROFILE_FEEDS])
         if not self.workshop.target.evidence.timed:
             return self._modelled(contenders, feeds)
-        artifacts = {"float": self.baseline, **contenders}
-        feeds = feeds[: self._affordable(feeds[0], len(artifacts))]
-        runs = {
-            name: [partial(each.run, feed) for feed in feeds] for name, each in artifacts.items()
-        }
-        timed = compare_latency(runs, self.seconds, self.rounds)
-        return {
-            name: replace(each, seconds=each.seconds / len(feeds)) for name, each in timed.items()
-        }
-
-    def _affordable(self, feed: Feed, contenders: int) -> int:
-        """Feeds of a round, so that the least number of rounds takes about the time allowed."""
-        self.baseline.run(feed)
-        started = time.perf_counter()
-        self.baseline.run(feed)
-        round_trip = 2 * contenders * (time.perf_counter() - started)  # each runs twice
-        return max(1, int(self.seconds / (self.rounds * round_trip)))
+        return timed_beside(self.baseline, contenders, feeds, self.seconds, self.rounds)
 
     def _modelled(
         self, contenders: Mapping[str, Artifact], feeds: Sequence[Feed]
@@ -80,6 +64,43 @@ class Proof:
         return {
             name: Latency(seconds[name], ratio, ratio, ratio, 0) for name, ratio in ratios.items()
         }
+
+
+def timed_beside(
+    baseline: Artifact,
+    contenders: Mapping[str, Artifact],
+    feeds: Sequence[Feed],
+    seconds: float,
+    rounds: int = _LEAST_ROUNDS,
+    rest: float = 0.0,
+) -> dict[str, Latency]:
+    """Times contenders against a baseline, called `float`, in turns.
+
+    Args:
+        baseline: What ratios refer to.
+        contenders: By name.
+        feeds: What each of them runs in a round, or as many of these as the time allows.
+        seconds: How long to time.
+        rounds: Least rounds, however long they take.
+        rest: See `compare_latency`.
+
+    Returns:
+        Seconds of one feed, and the ratio to the baseline's.
+    """
+    artifacts = {"float": baseline, **contenders}
+    feeds = feeds[: _affordable(baseline, feeds[0], len(artifacts), seconds / rounds)]
+    runs = {name: [partial(each.run, feed) for feed in feeds] for name, each in artifacts.items()}
+    timed = compare_latency(runs, seconds, rounds, rest=rest)
+    return {name: replace(each, seconds=each.seconds / len(feeds)) for name, each in timed.items()}
+
+
+def _affordable(baseline: Artifact, feed: Feed, contenders: int, seconds: float) -> int:
+    """Feeds of a round that takes so many seconds."""
+    baseline.run(feed)
+    started = time.perf_counter()
+    baseline.run(feed)
+    round_trip = 2 * contenders * (time.perf_counter() - started)  # each runs twice
+    return max(1, int(seconds / round_trip))
 
 
 GAIN = 0.99

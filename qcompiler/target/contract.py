@@ -201,6 +201,19 @@ class Target(ABC):
         """What the runtime runs in which form."""
 
     @property
+    def members(self) -> tuple[str, ...]:
+        """Names of targets that this one stands for, of which the first is the yardstick.
+
+        An engine is one target and has none.
+        """
+        return ()
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Packages of the engine that are not installed."""
+        return tuple(each for each in self.packages if not _is_installed(each))
+
+    @property
     def arithmetic(self) -> Arithmetic:
         """How the engine's integers differ from ONNX Runtime's, for `verify`."""
         return Arithmetic()
@@ -305,6 +318,14 @@ class Target(ABC):
     def legality(self, program: Program) -> tuple[Diagnostic, ...]:
         """What the runtime would reject or run otherwise than meant in a placed program."""
         return ()
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _moves_integers(region: Region) -> bool:

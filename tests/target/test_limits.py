@@ -36,6 +36,6 @@ def test_what_makes_no_sense_is_refused(name: str, option: str, value: object) -
 @pytest.mark.parametrize(("name", "option"), [each for each in OPTIONS if each[1] == "threads"])
 def test_threads_that_exist_are_taken(name: str, option: str) -> None:
     for value in (1, 2, 64):
-        assert getattr(target_of(f"{name}{{threads={value}}}"), option) == value
+        assert getattr(target_of(f"{name}{{threads={value}}}", several=True), option) == value
     with pytest.raises(ConfigurationError, match="whole number from 1 to"):
-        target_of(f"{name}{{threads=100000}}")
+        target_of(f"{name}{{threads=100000}}", several=True)

@@ -1,0 +1,55 @@
+"""The target `cpu`: whichever installed engine runs a model fastest on this processor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from qcompiler.errors import ConfigurationError, LoweringError
+from qcompiler.ir.program import Program
+from qcompiler.target.capability import CapabilityTable
+from qcompiler.target.contract import Artifact, Target
+from qcompiler.target.limits import require_threads
+
+
+@dataclass(frozen=True)
+class Cpu(Target):
+    """The fastest of the installed engines, each compared with ONNX Runtime's float.
+
+    Attributes:
+        engines: Names of targets, of which the first is the yardstick.
+        threads: Threads inside one kernel; None leaves the choice to the engine.
+
+    Raises:
+        ConfigurationError: No engines, one twice, or a number of threads that makes no sense.
+    """
+
+    engines: tuple[str, ...] = ("onnxruntime", "openvino", "fbgemm", "onednn")
+    threads: int | None = None
+
+    name: ClassVar[str] = "cpu"
+    packages: ClassVar[tuple[str, ...]] = ("onnxruntime",)
+
+    def __post_init__(self) -> None:
+        require_threads(self.name, self.threads)
+        if not self.engines or len(set(self.engines)) < len(self.engines):
+            raise ConfigurationError(
+                f"cpu cannot try the engines {list(self.engines)}", fix="name each of them once"
+            )
+        if self.name in self.engines:
+            raise ConfigurationError("cpu is no engine", fix="name engines, such as openvino")
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        return self.engines
+
+    @property
+    def capabilities(self) -> CapabilityTable:
+        """None of its own: each engine has a table."""
+        return CapabilityTable(())
+
+    def lower(self, program: Program) -> Artifact:
+        raise LoweringError(
+            "cpu is no engine: nothing can be lowered for it",
+            fix=f"name one of {', '.join(self.engines)}",
+        )
