@@ -21,7 +21,7 @@ from qcompiler.files.reading import Door, cause
 from qcompiler.ir.signature import TensorSpec, signature_of
 from qcompiler.outputs.asked import Asked, Loss
 from qcompiler.pipeline.options import option_fields
-from qcompiler.pipeline.registry import targets
+from qcompiler.pipeline.registry import engines
 from qcompiler.pipeline.targets import target_of
 from qcompiler.target.capability import CapabilityTable
 from qcompiler.target.contract import Target
@@ -175,14 +175,14 @@ def target_with(written: str, threads: int | None, *, several: bool = False) -> 
 
 
 def tables_of(written: str | None) -> dict[str, CapabilityTable]:
-    """The capability table of a target as it is written, or of every registered one.
+    """The capability table of a target as it is written, or of every registered engine.
 
     Tables are data: they are there whether the engine is installed or not.
 
     Raises:
         RegistryError, PipelineError: See `target_of`.
     """
-    names = sorted(targets()) if written is None else [written]
+    names = engines() if written is None else [written]
     return {name: target_of(name).capabilities for name in names}
 
 

@@ -184,6 +184,15 @@ def targets() -> dict[str, str]:
     return TARGETS.summaries()
 
 
+def engines() -> list[str]:
+    """Names of the registered targets that are one engine each, sorted.
+
+    Raises:
+        RegistryError: One cannot be loaded.
+    """
+    return [name for name in TARGETS.names() if not TARGETS.find(name)().members]
+
+
 def find_pass(name: str) -> type[Pass]:
     """The pass class of a name; see `Registry.find`."""
     return PASSES.find(name)
