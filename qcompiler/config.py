@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from qcompiler.decisions.wanted import UNWEIGHTED, Wanted, first_choice, looked_up
+import onnx_ir as ir
+
+from qcompiler.decisions.wanted import (
+    UNWEIGHTED,
+    Wanted,
+    families,
+    first_choice,
+    looked_up,
+)
 from qcompiler.errors import ConfigurationError, did_you_mean
 from qcompiler.ir.plan import FLOAT
+from qcompiler.quantization.qspace import Granularity, Levels, QSpace
 from qcompiler.target.capability import CapabilityTable, Implementation, Kernel
 
 FLOAT_PIPELINE = (
@@ -24,6 +33,35 @@ WEIGHT_BLOCKS = (16, 32, 64, 128, 256)
 def blocked(precision: str, size: int) -> str:
     """Name of a weight-only form with its block size: `int4-weights-b128`."""
     return f"{precision}-b{size}"
+
+
+CODEBOOK_BITS = range(2, 9)
+CHANNELS_PER_TABLE = 16
+"""Output channels that share a codebook where a scheme says so."""
+
+
+def _level_spaces() -> Iterator[tuple[str, QSpace]]:
+    def space(levels: Levels, bits: int, over: Granularity, size: int | None = None) -> QSpace:
+        return QSpace(ir.DataType.UINT8, True, over, size, bits=bits, levels=levels)
+
+    shares = (
+        ("", Granularity.TENSOR, None),
+        ("-per-channel", Granularity.CHANNEL, None),
+        (f"-g{CHANNELS_PER_TABLE}", Granularity.GROUP, CHANNELS_PER_TABLE),
+    )
+    for suffix, over, size in shares:
+        for bits in CODEBOOK_BITS:
+            yield f"codebook{bits}-weights{suffix}", space(Levels.CODEBOOK, bits, over, size)
+    for levels, usual, others in ((Levels.LOG2, 4, (3, 5)), (Levels.LOG2_SUMS, 6, (4, 5, 8))):
+        yield f"{levels.value}-weights", space(levels, usual, Granularity.CHANNEL)
+        for bits in others:
+            yield f"{levels.value}-{bits}-weights", space(levels, bits, Granularity.CHANNEL)
+
+
+LEVEL_SPACES: Mapping[str, QSpace] = MappingProxyType(dict(_level_spaces()))
+"""Weights whose levels are not even, by the name of the form: codebooks per tensor, per output
+channel and per group of those; powers of two (4 bits) and sums of two (6 bits), unless the name
+says other bits."""
 
 
 def _stored(numbers: str, block: int | None = None) -> tuple[Wanted, ...]:
@@ -55,6 +93,7 @@ PREFERENCES: Mapping[str, tuple[Wanted, ...]] = MappingProxyType(
         },
         "fp8-weights": _stored("float8e4m3fn"),
         "fp8-e5m2-weights": _stored("float8e5m2"),
+        **{name: _stored(space.numbers) for name, space in LEVEL_SPACES.items()},
     }
 )
 """What the forms of a precision are like, on whatever target; the first choice first."""
@@ -195,7 +234,7 @@ def scheme_of(given: str | Scheme) -> Scheme:
     if not isinstance(given, str) or given not in SCHEMES:
         raise ConfigurationError(
             f"there is no scheme {given!r}",
-            fix=did_you_mean(str(given), SCHEMES, f"there are {', '.join(SCHEMES)}"),
+            fix=did_you_mean(str(given), SCHEMES, f"there are {', '.join(families(SCHEMES))}"),
         )
     return SCHEMES[given]
 

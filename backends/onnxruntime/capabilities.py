@@ -31,7 +31,7 @@ from qcompiler.backends.onnxruntime.constraints import (
     UNDILATED,
     finest_mean,
 )
-from qcompiler.config import WEIGHT_BLOCKS, blocked
+from qcompiler.config import LEVEL_SPACES, WEIGHT_BLOCKS, blocked
 from qcompiler.ir.bounds import activation_bounds
 from qcompiler.ir.optraits import TRAITS
 from qcompiler.ir.regions import Epilogue, RegionPattern, Stage
@@ -42,6 +42,7 @@ from qcompiler.quantization.qspace import (
     U8_AFFINE,
     U16_AFFINE,
     Granularity,
+    Levels,
     QSpace,
     Range,
 )
@@ -163,10 +164,19 @@ _FLOAT8 = tuple(
         Kernel.WEIGHT_ONLY,
         weight=space.with_granularity(Granularity.CHANNEL),
         searched=False,
+        size_only=True,
     )
     for name, space in (("fp8-weights", F8_E4M3), ("fp8-e5m2-weights", F8_E5M2))
 )
 """Weights that are only stored in float8: DequantizeLinear makes float of them in every run."""
+
+
+_LEVELS = tuple(
+    Implementation(name, Kernel.WEIGHT_ONLY, weight=space, searched=False, size_only=True)
+    for name, space in LEVEL_SPACES.items()
+)
+"""Weights as packed indices into a table of levels: floats are looked up when the file is loaded,
+as ONNX Runtime folds what follows from constants."""
 
 
 def _simulated(form: Implementation) -> Implementation:
@@ -196,6 +206,14 @@ def _with_int4_weights(form: Implementation) -> Implementation:
     return replace(form, precision="int4", weight=weight, searched=False, simulated=True)
 
 
+def _has_many_codebooks(space: QSpace | None) -> bool:
+    return (
+        space is not None
+        and space.levels is Levels.CODEBOOK
+        and space.granularity is not Granularity.TENSOR
+    )
+
+
 def _extended(row: OpCapability) -> OpCapability:
     """The row with the forms that save memory, or tell what other devices compute, but no time."""
     forms = list(row.implementations)
@@ -203,7 +221,9 @@ def _extended(row: OpCapability) -> OpCapability:
     forms += map(_simulated, integer)
     forms += [_with_int4_weights(form) for form in integer if form.weight is not None]
     if row.pattern.anchor in ("Conv", "Gemm", "MatMul"):
-        forms += _FLOAT8
+        forms += [*_FLOAT8, *_LEVELS]
+    if row.pattern.tables:  # a codebook for every row would be larger than the row
+        forms += [form for form in _LEVELS if not _has_many_codebooks(form.weight)]
     return replace(row, implementations=tuple(forms))
 
 

@@ -43,7 +43,7 @@ class QuantizeWeightBlocks(Pass):
         stored = 0
         for each in bound_regions(program, Kernel.WEIGHT_ONLY):
             rounding = each.decided.rounding
-            if rounding is None:
+            if rounding is None or rounding.params.space.is_table:
                 continue
             if self.fusible and rounding.params.space.group_size is not None:
                 made.clear()

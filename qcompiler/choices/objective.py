@@ -14,7 +14,7 @@ from qcompiler.errors import ConfigurationError
 from qcompiler.ir.optraits import weight_channel_axis
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.regions import Region
-from qcompiler.quantization.qspace import Granularity, QSpace
+from qcompiler.quantization.qspace import Granularity, Levels, QSpace
 from qcompiler.target.capability import Implementation
 
 LATENCY, SIZE, ENERGY = "latency", "size", "energy-proxy"
@@ -130,11 +130,17 @@ def _weight_bytes(region: Region, form: Implementation | None) -> float:
     count = float(np.prod(shape))
     if form is None or form.weight is None:
         return count * _FLOAT_BITS / 8
-    return count * form.weight.storage_bits / 8 + 4 * _scales(region.anchor, form.weight, shape)
+    return count * form.weight.packed_bits / 8 + 4 * _numbers(region.anchor, form.weight, shape)
 
 
-def _scales(node: ir.Node, space: QSpace, shape: tuple[int, ...]) -> float:
-    """How many scales a weight has."""
+def _numbers(node: ir.Node, space: QSpace, shape: tuple[int, ...]) -> float:
+    """How many float32 scales and levels a weight has."""
+    if space.is_table:
+        per = 0.0 if space.levels is Levels.CODEBOOK else 1.0
+        axis = None if space.granularity is Granularity.TENSOR else weight_channel_axis(node)
+        channels = 1 if axis is None else shape[axis]
+        tables = -(-channels // (space.group_size or 1)) if not per else 1
+        return per * channels + tables * 2.0**space.used_bits
     if space.group_size is not None:
         return float(np.prod(shape)) / space.group_size
     axis = weight_channel_axis(node) if space.granularity is Granularity.CHANNEL else None

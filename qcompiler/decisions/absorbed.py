@@ -89,7 +89,7 @@ def _in_layout(
     params: QParams, space: QSpace, axis: int | None, shape: tuple[int, ...]
 ) -> QParams | None:
     """The same steps as a space lays them out, None where it shares a scale more widely."""
-    if space.is_float or params.space.is_float:
+    if any(each.is_float or each.is_table for each in (space, params.space)):
         fits = params.space == space and params.axis == axis and _is_per_slice(params, shape)
         return params if fits else None
     if space.granularity is Granularity.GROUP:
@@ -109,7 +109,9 @@ def _in_layout(
 
 
 def _is_per_slice(params: QParams, shape: tuple[int, ...]) -> bool:
-    """Whether there is one step, or one for each slice along the axis."""
+    """Whether there is one step or table, or one for each slice or group of them on the axis."""
+    if params.axis is not None and params.levels is not None and params.levels.ndim > 1:
+        return len(params.levels) == -(-shape[params.axis] // (params.space.group_size or 1))
     return params.axis is None or params.scale.shape == (shape[params.axis],)
 
 

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 
 import onnx_ir as ir
 
+from qcompiler.decisions.wanted import families
 from qcompiler.errors import ConfigurationError, did_you_mean
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.origin import module_path, source_line
@@ -20,6 +21,8 @@ from qcompiler.target.contract import Target
 
 SIMULATED = "simulated: computed in float between quantizations"
 """Said of forms that the engine has no kernel for."""
+SIZE_ONLY = "saves size, not time: computed in float"
+"""Said of weights that are only stored in fewer bits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,10 +59,13 @@ class Options:
         return found[0] if found else None
 
     def chosen(self, precision: str, reason: str) -> Choice:
-        """The choice of a precision, whose reason says where it is only simulated."""
+        """The choice of a precision, whose reason says where it is simulated, or saves no time."""
         form = self.named(precision)
-        simulated = form is not None and form.simulated
-        return Choice(precision, f"{reason}, {SIMULATED}" if simulated else reason)
+        if form is not None and form.simulated:
+            return Choice(precision, f"{reason}, {SIMULATED}")
+        if form is not None and form.size_only:
+            return Choice(precision, f"{reason}, {SIZE_ONLY}")
+        return Choice(precision, reason)
 
 
 def region_options(
@@ -113,7 +119,7 @@ def _require_met(pattern: str, precision: str, options: Sequence[Options], targe
         f"{precision!r} is not legal for {first.region} on {target.name}",
         where=f"the override {pattern!r}, which matches {len(matching)} regions",
         why="; ".join(first.reasons) or None,
-        fix=f"legal here: {', '.join([FLOAT, *legal])}",
+        fix=f"legal here: {', '.join([FLOAT, *families(legal)])}",
     )
 
 
@@ -161,7 +167,7 @@ def _no_form(
         reason,
         node=anchor.name,
         source=source_line(anchor),
-        hint=f"legal here: {', '.join([FLOAT, *legal])}",
+        hint=f"legal here: {', '.join([FLOAT, *families(legal)])}",
     )
 
 

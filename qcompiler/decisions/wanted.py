@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -77,3 +78,16 @@ def looked_up(wanted: Sequence[Wanted], forms: Iterable[Implementation]) -> Impl
             if form.weight is not None and form.weight.numbers in (row.weight, row.activation):
                 return form
     return offered[0] if offered else None
+
+
+def families(names: Iterable[str]) -> list[str]:
+    """The first of all names that differ in numbers only, such as sizes of blocks."""
+    found: dict[str, str] = {}
+    for name in names:
+        found.setdefault(family(name), name)
+    return list(found.values())
+
+
+def family(name: str) -> str:
+    """The name without the bits of its levels and the size of its blocks."""
+    return re.sub(r"-b\d+|(?<=codebook)\d+|(?<=log2)-\d+|(?<=log2x2)-\d+", "", name)

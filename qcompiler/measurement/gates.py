@@ -187,6 +187,11 @@ class _Builder:
         value = node.inputs[operand.index]
         assert value is not None
         stem = self._rewriter.fresh(f"{value.name}_gate")
+        if weight.params.space.is_table:
+            held = self._rewriter.constant(weight.real, f"{stem}_levels")
+            looked_up = ir.node("Identity", [held], name=f"{stem}_d")
+            self._switch(gate, value, [looked_up], [Usage(node, operand.index)], False)
+            return
         names = (f"{stem}_integers", f"{stem}_scale", f"{stem}_zero")
         parts = [
             self._rewriter.constant(part, name)

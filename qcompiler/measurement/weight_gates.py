@@ -31,10 +31,15 @@ class RoundedWeight:
     error: float
 
     def parts(self) -> tuple[ir.TensorProtocol, ...]:
-        """Integers, scale and zero point, as a DequantizeLinear takes them."""
+        """Integers, scale and zero point, as a DequantizeLinear takes them; levels are even."""
         scale = ir.Tensor(np.asarray(self.params.scale, np.float32))
         space = self.params.space
         return stored(self.integers, space), scale, zero_points(self.params)
+
+    @property
+    def real(self) -> npt.NDArray[np.float32]:
+        """The float32 values that the integers stand for."""
+        return dequantize(self.integers, self.params)
 
     def layout(self) -> dict[str, int]:
         """Attributes of that DequantizeLinear."""

@@ -111,7 +111,7 @@ class QTensor:
     @property
     def stored_bits(self) -> int:
         """Bits of a packed element: 2, 4, 8 or 16; for a table as many as there are."""
-        return self.bits if self.space.is_table else self.space.storage_bits
+        return self.space.packed_bits
 
     @property
     def nbytes(self) -> int:
@@ -186,8 +186,7 @@ class QTensor:
             ConfigurationError: A number of bytes that does not fit the shape.
         """
         space = params.space
-        bits = space.used_bits if space.is_table else space.storage_bits
-        whole = unpack_bits(data, shape, bits, signed=space.signed)
+        whole = unpack_bits(data, shape, space.packed_bits, signed=space.signed)
         return cls(whole.astype(space.dtype.numpy()), params)
 
     def with_data(self, data: Array, params: QParams | None = None) -> QTensor:

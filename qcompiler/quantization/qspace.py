@@ -99,8 +99,13 @@ class QSpace:
 
     @property
     def used_bits(self) -> int:
-        """Bits that tell the levels apart; as many as are stored where integers are packed."""
+        """Bits that tell the levels apart."""
         return self.storage_bits if self.bits is None else self.bits
+
+    @property
+    def packed_bits(self) -> int:
+        """Bits of one element as it is stored; indices into a table are packed to the last bit."""
+        return self.used_bits if self.is_table else self.storage_bits
 
     @property
     def is_float(self) -> bool:

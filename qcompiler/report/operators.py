@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 from rich.console import Console
 from rich.markup import escape
 
+from qcompiler.decisions.wanted import families
 from qcompiler.report.plain_table import plain_table
 from qcompiler.target.capability import CapabilityTable, Implementation, Kernel, OpCapability
 
 _NOTHING = "–"
-_BLOCK = re.compile(r"-b\d+$")
 _LEAST, _LEAST_OF_ALL = 100, 110
 """Columns that the tables take in a narrower terminal, too."""
 _ROLLED = ("LSTM", "GRU", "RNN")
@@ -27,7 +26,7 @@ KEY = (
 )
 STARRED = (
     "What is not listed runs in float. A star: simulated, the engine computes it in float. "
-    "A name of weights also goes with the block sizes of the target, as int4-weights-b128."
+    "Names that differ in bits of levels or sizes of blocks, as int4-weights-b128, are there once."
 )
 
 
@@ -98,10 +97,10 @@ def operator_lines(table: CapabilityTable) -> list[list[str]]:
 
 
 def _short(names: Iterable[str], simulated: Iterable[str]) -> str:
-    """Names without block sizes, once each; a star says simulated."""
+    """A name for all that differ in numbers only; a star says simulated."""
     said = set(simulated)
-    found = dict.fromkeys(_BLOCK.sub("", name) + ("*" if name in said else "") for name in names)
-    return ", ".join(found) or _NOTHING
+    shown = [name + ("*" if name in said else "") for name in families(names)]
+    return ", ".join(shown) or _NOTHING
 
 
 def overview_lines(tables: Mapping[str, CapabilityTable]) -> list[list[str]]:

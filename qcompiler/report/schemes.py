@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import groupby
 
 from qcompiler.config import SCHEMES, Scheme
+from qcompiler.decisions.wanted import family
 from qcompiler.target.capability import CapabilityTable
 
 _NOTHING = "–"
 
 
 def scheme_table(tables: Mapping[str, CapabilityTable]) -> str:
-    """Markdown: a row a scheme, a column a table; how the forms that it takes compute."""
+    """Markdown: a row a scheme, a column a table; how the forms that it takes compute.
+
+    Schemes that differ in a number, and in nothing that is said here, share a row.
+    """
     lines = [["scheme", *tables], ["---"] * (1 + len(tables))]
-    for name, scheme in SCHEMES.items():
-        lines.append([f"`{name}`", *(taken(scheme, table) for table in tables.values())])
+    told = [
+        (name, [taken(scheme, table) for table in tables.values()])
+        for name, scheme in SCHEMES.items()
+    ]
+    for (_, cells), group in groupby(told, key=lambda each: (family(each[0]), each[1])):
+        names = [f"`{name}`" for name, _ in group]
+        shown = names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}"
+        lines.append([shown, *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -55,6 +55,8 @@ class Implementation:
             plans that name it bring it in.
         simulated: The engine has no kernel for these numbers: it computes in float between
             quantizations, with the rounding of a device that has one.
+        size_only: Stored in fewer bits, of which floats are made before anything is computed: the
+            file is smaller, nothing is faster.
     """
 
     precision: str
@@ -69,6 +71,7 @@ class Implementation:
     finest: Callable[[Region, float], float] | None = None
     searched: bool = True
     simulated: bool = False
+    size_only: bool = False
 
     def fits(self, region: Region) -> bool:
         """Whether the region has the constant weight that this form is about."""

@@ -30,7 +30,7 @@ def test_a_form_that_a_region_does_not_have_is_named_with_those_it_has() -> None
     said = str(raised.value)
     assert "Conv has no form 'int8-weights' on onnxruntime [at cv]" in said
     # int8 would need calibration data
-    assert "(hint: legal here: float32, fp8-weights, fp8-e5m2-weights)" in said
+    assert "(hint: legal here: float32, fp8-weights, fp8-e5m2-weights, codebook2-weights, " in said
 
 
 def test_a_constraint_is_the_reason_where_there_is_one() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -160,3 +161,27 @@ def test_a_value_in_two_types_has_a_gate_and_a_loss_for_each() -> None:
     candidate = workshop.measured(plan)
     assert candidate is not None
     assert together == pytest.approx(candidate.loss, rel=0.05)
+
+
+@pytest.mark.parametrize("precision", ["codebook3-weights-per-channel", "log2-weights"])
+def test_a_gate_of_levels_is_what_the_engine_loses(
+    precision: str, rng: np.random.Generator
+) -> None:
+    """Indices behind a DequantizeLinear would be another weight altogether."""
+    text = "g (float[12,8] x) => (float[12,9] z) <float[8,9] m> { [it] z = MatMul(x, m) }"
+    program = from_text(text)
+    feeds = [{"x": rng.standard_normal((12, 8)).astype(np.float32)}]
+    target = OnnxRuntime(1)
+    (found,) = region_options(program, target, target.regions(program), {"it": precision})
+    form = found.named(precision)
+    assert form is not None
+    options = [replace(found, implementations=(form,))]  # others would share its switch
+    model = gate_model(program, options, {})
+    (gate,) = model.terms["it", precision]
+    with Prober(model, feeds) as prober:
+        (alone,) = prober.losses([[gate]])
+    workshop = Workshop(program, target, options, Judge(feeds, target.lower(program).run))
+    candidate = workshop.measured(workshop.plan({"it": precision}))
+    assert candidate is not None
+    assert candidate.loss == pytest.approx(alone, rel=1e-4)
+    assert alone > 0

@@ -30,12 +30,18 @@ class InsertIntegerLookups(Pass):
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
         store = WeightStore(rewriter)
         placed = bound_regions(program, Kernel.WEIGHT_ONLY)
-        found = [each for each in placed if each.region.kind == "Gather"]
+        found = [each for each in placed if each.region.kind == "Gather" and not _has_levels(each)]
         for each in found:
             rows, scale = _table(each, store)
             look_up(each.region.anchor, rows, scale, rewriter)
         rewriter.drop_unused_constants()
         return Outcome(details={"look-ups": len(found), "tables": store.stored})
+
+
+def _has_levels(placed: Placed) -> bool:
+    """Whether its integers are indices into a table of levels, which another pass writes."""
+    rounding = placed.decided.rounding
+    return rounding is not None and rounding.params.space.is_table
 
 
 def _table(placed: Placed, store: WeightStore) -> tuple[ir.Value, ir.Value]:

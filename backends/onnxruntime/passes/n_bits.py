@@ -46,7 +46,7 @@ class InsertNBitProducts(Pass):
 
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
         placed = bound_regions(program, Kernel.WEIGHT_ONLY)
-        products = {p: _key(p) for p in placed if p.region.kind in ("MatMul", "Gemm")}
+        products = {p: _key(p) for p in placed if _is_product_in_blocks(p)}
         look_ups = {
             each: found
             for each in placed
@@ -58,8 +58,7 @@ class InsertNBitProducts(Pass):
         written = 0
         for each, key in products.items():
             rounding = each.decided.rounding
-            if rounding is None or rounding.params.space.group_size is None:
-                continue
+            assert rounding is not None
             if rounding.params.space.storage_bits == 2 or readers[key] > 1:
                 if key not in stored:
                     stored[key] = _store(each, rounding, rewriter)
@@ -72,6 +71,14 @@ class InsertNBitProducts(Pass):
         rewriter.drop_unused_constants()
         figures = {"products": written, "look-ups": len(look_ups), "weights": len(stored)}
         return Outcome(details=figures)
+
+
+def _is_product_in_blocks(placed: Placed) -> bool:
+    rounding = placed.decided.rounding
+    if rounding is None or placed.region.kind not in ("MatMul", "Gemm"):
+        return False
+    space = rounding.params.space
+    return space.group_size is not None and not space.is_table
 
 
 def _key(placed: Placed) -> _Key:

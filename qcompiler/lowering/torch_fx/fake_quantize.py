@@ -42,7 +42,7 @@ class StraightThrough(torch.autograd.Function):
 class FakeQuantize(torch.nn.Module):
     """A quantized grid for values of one shape.
 
-    NaN stays NaN.
+    NaN stays NaN; on a grid of levels (`LevelGrid`) it becomes the highest one.
 
     Args:
         params: Scale, zero point and space.
@@ -68,3 +68,45 @@ class FakeQuantize(torch.nn.Module):
         grid = (self.scale, self.zero_point, self.low, self.high, self._float8)
         found: Tensor = StraightThrough.apply(given, *grid)  # type: ignore[no-untyped-call]
         return found.to(x.dtype)
+
+
+class LevelGrid(torch.nn.Module):
+    """A grid of levels that are not even, with the gradient of the identity.
+
+    Args:
+        params: Levels, and scales of powers of two.
+        shape: Of the values; only tables or scales per channel need it.
+    """
+
+    scale: Tensor
+    levels: Tensor
+    middles: Tensor
+
+    def __init__(self, params: QParams, shape: tuple[int, ...] = ()) -> None:
+        super().__init__()
+        assert params.levels is not None
+        self._axis = 0 if params.axis is None else params.axis
+        levels = params.levels.reshape(-1, params.levels.shape[-1])
+        if len(levels) > 1:
+            channels = np.arange(shape[self._axis]) // (params.space.group_size or 1)
+            levels = levels[channels]
+        wide = levels.astype(np.float64)
+        scale = np.array(expand(params.scale, shape, params), np.float32)
+        self.register_buffer("scale", torch.from_numpy(scale))
+        self.register_buffer("levels", torch.from_numpy(np.array(levels)))
+        self.register_buffer("middles", torch.from_numpy((wide[:, 1:] + wide[:, :-1]) / 2.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Values of the grid, in the type of x."""
+        steps = (x.detach().float() / self.scale).transpose(0, self._axis)
+        rows = steps.reshape(len(self.levels), -1)
+        index = torch.searchsorted(self.middles, rows.double().contiguous())
+        found = torch.gather(self.levels, 1, index).reshape(steps.shape)
+        on_grid = (found.transpose(0, self._axis) * self.scale).to(x.dtype)
+        return on_grid + (x - x.detach())  # exactly on the grid, with the gradient of x
+
+
+def fake_quantizer(params: QParams, shape: tuple[int, ...] = ()) -> torch.nn.Module:
+    """The grid of some parameters: `FakeQuantize`, or `LevelGrid` where levels are not even."""
+    kind = FakeQuantize if params.levels is None else LevelGrid
+    return kind(params, shape)

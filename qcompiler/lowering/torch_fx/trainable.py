@@ -19,7 +19,7 @@ from qcompiler.ir.walk import all_nodes, constant, is_op
 from qcompiler.lowering.torch_fx.checks import check_ops
 from qcompiler.lowering.torch_fx.constants import Array
 from qcompiler.lowering.torch_fx.element_types import tensor_of
-from qcompiler.lowering.torch_fx.fake_quantize import FakeQuantize
+from qcompiler.lowering.torch_fx.fake_quantize import fake_quantizer
 from qcompiler.lowering.torch_fx.lowering import lower_graph
 from qcompiler.lowering.torch_fx.strategy import Builder, Strategy
 from qcompiler.quantization.numerics import dequantize, fake_quantize
@@ -201,11 +201,12 @@ class Trainable(Strategy):
         builder: Builder,
     ) -> fx.Node:  # fmt: skip
         """Readers with equal parameters share a call."""
-        sizes = (params.scale.tobytes(), params.zero_point.tobytes())
+        levels = b"" if params.levels is None else params.levels.tobytes()
+        sizes = (params.scale.tobytes(), params.zero_point.tobytes(), levels)
         key = (given, params.space, params.axis, *sizes)
         if key not in self._seen:
             stem = f"{value.name}_fake_quantize"
-            self._seen[key] = builder.module(stem, FakeQuantize(params, shape), given)
+            self._seen[key] = builder.module(stem, fake_quantizer(params, shape), given)
         return self._seen[key]
 
 

@@ -8,12 +8,14 @@ import onnx_ir as ir
 import pytest
 import torch
 
-from qcompiler.lowering.torch_fx.fake_quantize import FakeQuantize
+from qcompiler.lowering.torch_fx.fake_quantize import FakeQuantize, fake_quantizer
+from qcompiler.quantization.numerics import fake_quantize, weight_qparams
 from qcompiler.quantization.qspace import (
     S8_SYMMETRIC_PER_CHANNEL,
     S32_BIAS,
     U8_AFFINE,
     Granularity,
+    Levels,
     QParams,
     QSpace,
 )
@@ -66,3 +68,23 @@ def test_the_gradient_goes_straight_through_where_nothing_saturates(x: float, sl
     FakeQuantize(_params(U8_AFFINE, 0.5, 10))(given).backward(torch.tensor([3.0]))
     assert given.grad is not None
     assert given.grad.tolist() == [3.0 * slope]
+
+
+@pytest.mark.parametrize("levels", [Levels.LOG2, Levels.LOG2_SUMS, Levels.CODEBOOK])
+@pytest.mark.parametrize(
+    ("granularity", "size", "axis"),
+    [("tensor", None, None), ("channel", None, 0), ("channel", None, 2), ("group", 2, 1)],
+)
+def test_levels_that_are_not_even_are_numpys(
+    levels: Levels, granularity: str, size: int | None, axis: int | None
+) -> None:
+    over = Granularity(granularity)
+    space = QSpace(ir.DataType.UINT8, True, over, size, bits=3, levels=levels)
+    values = np.random.default_rng(0).standard_normal((4, 5, 6)).astype(np.float32)
+    params = weight_qparams(values, space, axis)
+    given = torch.from_numpy(2 * values).requires_grad_()
+    found = fake_quantizer(params, values.shape)(given)
+    np.testing.assert_array_equal(found.detach().numpy(), fake_quantize(2 * values, params))
+    found.backward(torch.full(values.shape, 3.0))
+    assert given.grad is not None
+    assert bool((given.grad == 3.0).all())
