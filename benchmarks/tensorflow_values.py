@@ -28,7 +28,7 @@ def drawn(number: int, rng: np.random.Generator) -> dict[str, Any]:
     axis = None if mode == "MIN_FIRST" or rng.random() < 0.5 else int(rng.integers(2))
     x = (rng.standard_normal((2, 4)) * 10 ** rng.uniform(-2, 3)).astype(np.float32)
     if rng.random() < 0.4:
-        x = np.round(2 * x) / 2
+        x = (np.round(2 * x) / 2).astype(np.float32)
     slices = 1 if axis is None else x.shape[axis]
     peak = float(np.abs(x).max())
     low, high = rng.uniform(-peak, 0, slices), rng.uniform(0, peak, slices)
