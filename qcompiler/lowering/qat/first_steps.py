@@ -27,7 +27,7 @@ def first_params(weight: Array, params: QParams) -> QParams:
         params: From its extremes.
     """
     space = params.space
-    if space.is_float or space.qmax - space.qmin >= _FEW_LEVELS:
+    if space.is_float or space.is_table or space.qmax - space.qmin >= _FEW_LEVELS:
         return params
     exact = np.asarray(weight, np.float32)
     zero = expand(params.zero_point, exact.shape, params)

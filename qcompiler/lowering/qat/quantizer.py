@@ -12,11 +12,13 @@ import math
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from qcompiler.lowering.torch_fx.element_types import torch_dtype
-from qcompiler.quantization.qspace import Granularity, QParams
+from qcompiler.lowering.torch_fx.fake_quantize import on_levels
+from qcompiler.quantization.qspace import Granularity, Levels, QParams
 
 _LEAST = 2.0**-20
 """Smallest step relative to the first one; a step of 0 or below has no grid."""
@@ -128,7 +130,8 @@ class Quantizer(torch.nn.Module):
         self._space, self._axis, self._shape = space, params.axis, tuple(shape)
         self._low, self._high = float(space.qmin), float(space.qmax)
         self._float8 = torch_dtype(space.dtype.value) if space.is_float else None
-        self.learned, self.fixed, self.frozen = learned, fixed or space.is_float, False
+        self.learned, self.frozen = learned, False
+        self.fixed = fixed or space.is_float or space.is_table
         self.params = params
         self.floor: tuple[Quantizer, float] | None = None
         scale = torch.from_numpy(np.array(params.scale, np.float32))
@@ -141,12 +144,21 @@ class Quantizer(torch.nn.Module):
         # An offset at an end stands for values of one sign, often for an activation.
         self.moves = not space.symmetric and not self.fixed and bool(np.all(inside) or shape)
         self._shifts = self.moves or bool(np.any(params.zero_point))
+        self.levels: torch.nn.Parameter | None = None
+        if params.levels is not None:
+            start = torch.from_numpy(np.array(params.levels, np.float32))
+            self.levels = torch.nn.Parameter(start, requires_grad=self._trains_levels)
         self.offset: torch.nn.Parameter | None = None
         if self.moves:
             self.offset = torch.nn.Parameter(torch.zeros_like(zero), requires_grad=trained)
         if not shape:
             ends = params.representable
             self.register_buffer("seen", torch.tensor([ends.low, ends.high]))
+
+    @property
+    def _trains_levels(self) -> bool:
+        """Whether levels are moved: those of a codebook, not powers of two."""
+        return self.learned and not self.frozen and self._space.levels is Levels.CODEBOOK
 
     @property
     def scale(self) -> Tensor:
@@ -182,10 +194,20 @@ class Quantizer(torch.nn.Module):
         self._follow(given)
         if self._float8 is not None:
             return self._on_float8(given).to(x.dtype)
+        if self.levels is not None:
+            return self._on_levels(given, self.levels).to(x.dtype)
         zero = self._spread(self.zero_point, given) if self._shifts else None
         grid = (self._spread(self.scale, given), zero, self._low, self._high)
         found: Tensor = OnLearnedGrid.apply(given, *grid, self._factor(given))  # type: ignore[no-untyped-call]
         return found.to(x.dtype)
+
+    def _on_levels(self, x: Tensor, levels: Tensor) -> Tensor:
+        """A centroid's gradient is the sum over its members, of which there are N / K."""
+        share = max(1.0, x.numel() / levels.numel())
+        unit, factor = torch.ones((), device=x.device), torch.tensor(1.0 / math.sqrt(share))
+        moved: Tensor = _Relative.apply(levels, unit, factor)  # type: ignore[no-untyped-call]
+        scale = self._spread(self.scale.detach(), x)
+        return on_levels(x, moved.sort(dim=-1).values, scale, self.params)
 
     def present(self) -> QParams:
         """Scale and zero point as they are now, as lowering takes them."""
@@ -198,7 +220,12 @@ class Quantizer(torch.nn.Module):
             np.array(np.rint(zero), np.int64).reshape(shape),
             self.params.space,
             self.params.axis,
+            None if self.levels is None else self._sorted(self.levels),
         )
+
+    @staticmethod
+    def _sorted(levels: Tensor) -> npt.NDArray[np.float32]:
+        return np.sort(levels.detach().cpu().float().numpy(), axis=-1)
 
     def freeze(self, frozen: bool = True) -> None:
         """Keeps step and offset as they are, or lets them go again."""
@@ -207,6 +234,8 @@ class Quantizer(torch.nn.Module):
         for each in (self.step, self.offset):
             if each is not None:
                 each.requires_grad_(trained)
+        if self.levels is not None:
+            self.levels.requires_grad_(self._trains_levels)
 
     def _spread(self, part: Tensor, x: Tensor) -> Tensor:
         """A scale or zero point in a shape that broadcasts against x."""
@@ -214,7 +243,7 @@ class Quantizer(torch.nn.Module):
         if self._axis is None or part.dim() == 0:
             return part
         axis = self._axis % x.dim()
-        if self._space.granularity is Granularity.GROUP:
+        if self._space.granularity is Granularity.GROUP and not self._space.is_table:
             size = self._space.group_size
             assert size is not None
             return part.repeat_interleave(size, axis).narrow(axis, 0, x.shape[axis])

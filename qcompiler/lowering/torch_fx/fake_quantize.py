@@ -71,39 +71,50 @@ class FakeQuantize(torch.nn.Module):
 
 
 class LevelGrid(torch.nn.Module):
-    """A grid of levels that are not even, with the gradient of the identity.
+    """A grid of levels that are not even.
 
     Args:
-        params: Levels, and scales of powers of two.
+        params: Levels and scales.
         shape: Of the values; only tables or scales per channel need it.
     """
 
     scale: Tensor
     levels: Tensor
-    middles: Tensor
 
     def __init__(self, params: QParams, shape: tuple[int, ...] = ()) -> None:
         super().__init__()
         assert params.levels is not None
-        self._axis = 0 if params.axis is None else params.axis
-        levels = params.levels.reshape(-1, params.levels.shape[-1])
-        if len(levels) > 1:
-            channels = np.arange(shape[self._axis]) // (params.space.group_size or 1)
-            levels = levels[channels]
-        wide = levels.astype(np.float64)
+        self._params = params
         scale = np.array(expand(params.scale, shape, params), np.float32)
         self.register_buffer("scale", torch.from_numpy(scale))
-        self.register_buffer("levels", torch.from_numpy(np.array(levels)))
-        self.register_buffer("middles", torch.from_numpy((wide[:, 1:] + wide[:, :-1]) / 2.0))
+        self.register_buffer("levels", torch.from_numpy(np.array(params.levels)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Values of the grid, in the type of x."""
-        steps = (x.detach().float() / self.scale).transpose(0, self._axis)
-        rows = steps.reshape(len(self.levels), -1)
-        index = torch.searchsorted(self.middles, rows.double().contiguous())
-        found = torch.gather(self.levels, 1, index).reshape(steps.shape)
-        on_grid = (found.transpose(0, self._axis) * self.scale).to(x.dtype)
-        return on_grid + (x - x.detach())  # exactly on the grid, with the gradient of x
+        return on_levels(x, self.levels, self.scale, self._params)
+
+
+def on_levels(x: Tensor, levels: Tensor, scale: Tensor, params: QParams) -> Tensor:
+    """The nearest level of every value, with the gradient of the identity; levels get theirs, too.
+
+    Args:
+        x: Any shape; computed in float32.
+        levels: [K] or [tables, K], ascending.
+        scale: Broadcasts against x.
+        params: Where tables lie.
+    """
+    axis = 0 if params.axis is None else params.axis
+    steps = (x.detach().float() / scale.detach()).transpose(0, axis)
+    tables = levels.reshape(-1, levels.shape[-1])
+    if len(tables) > 1:
+        channels = torch.arange(steps.shape[0], device=x.device)
+        tables = tables[channels // (params.space.group_size or 1)]
+    rows = steps.reshape(len(tables), -1)
+    wide = tables.detach().double()
+    index = torch.searchsorted((wide[:, 1:] + wide[:, :-1]) / 2.0, rows.double().contiguous())
+    found = torch.gather(tables, 1, index).reshape(steps.shape).transpose(0, axis)
+    # Exactly on the grid, with the gradient of x.
+    return (found * scale).to(x.dtype) + (x - x.detach())
 
 
 def fake_quantizer(params: QParams, shape: tuple[int, ...] = ()) -> torch.nn.Module:

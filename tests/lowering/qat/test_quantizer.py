@@ -18,12 +18,21 @@ from qcompiler.quantization.qspace import (
     S8_SYMMETRIC_PER_CHANNEL,
     U8_AFFINE,
     Granularity,
+    Levels,
     QParams,
     QSpace,
 )
 
 S4_GROUPS = QSpace(ir.DataType.INT4, True, Granularity.GROUP, 16)
 U2_GROUPS = QSpace(ir.DataType.UINT2, False, Granularity.GROUP, 16)
+CODEBOOK, CODEBOOKS, SUMS = (
+    QSpace(ir.DataType.UINT8, True, over, size, bits=3, levels=levels)
+    for over, size, levels in (
+        (Granularity.TENSOR, None, Levels.CODEBOOK),
+        (Granularity.GROUP, 16, Levels.CODEBOOK),
+        (Granularity.CHANNEL, None, Levels.LOG2_SUMS),
+    )
+)
 TERNARY = QSpace(ir.DataType.INT2, True, Granularity.CHANNEL, narrow=True)
 
 
@@ -32,7 +41,8 @@ TERNARY = QSpace(ir.DataType.INT2, True, Granularity.CHANNEL, narrow=True)
     [
         (S8_SYMMETRIC_PER_CHANNEL, 0), (S8_SYMMETRIC_PER_CHANNEL, 1), (S4_GROUPS, 0),
         (S4_GROUPS, 1), (U2_GROUPS, 1), (TERNARY, 0),
-        (F8_E4M3.with_granularity(Granularity.CHANNEL), 0),
+        (F8_E4M3.with_granularity(Granularity.CHANNEL), 0), (CODEBOOK, 0), (CODEBOOKS, 0),
+        (CODEBOOKS, 1), (SUMS, 1),
     ],
 )  # fmt: skip
 def test_weights_come_onto_the_grid_of_numerics(
@@ -44,7 +54,8 @@ def test_weights_come_onto_the_grid_of_numerics(
     found = quantizer(torch.from_numpy(weight)).detach().numpy()
     np.testing.assert_array_equal(found, fake_quantize(weight, params))
     assert quantizer.present().same_as(params)
-    wrong = QParams(params.scale * np.float32(1.3), params.zero_point, space, axis)
+    scale = params.scale * np.float32(1.3)
+    wrong = QParams(scale, params.zero_point, space, params.axis, params.levels)
     assert not np.array_equal(found, fake_quantize(weight, wrong))
 
 
@@ -179,3 +190,28 @@ def test_other_types_keep_theirs(dtype: torch.dtype) -> None:
     step = quantizer.scale.item()
     exact = torch.linspace(-1, 1, 9, dtype=torch.float64)
     assert (found.double() - exact).abs().max() <= step  # half a step, and the type's own rounding
+
+
+def test_centroids_move_to_the_mean_of_their_members(rng: np.random.Generator) -> None:
+    """Gradient descent on the squared error is Lloyd's algorithm; powers of two stay."""
+    weight = torch.from_numpy(rng.normal(0, 0.3, (40, 24)).astype(np.float32))
+    for space, moves in ((CODEBOOK, True), (SUMS, False)):
+        quantizer = Quantizer(weight_qparams(weight.numpy(), space, 0), (40, 24))
+        assert quantizer.levels is not None
+        with torch.no_grad():
+            quantizer.levels.mul_(1.8 if moves else 1.0)
+        before = (quantizer(weight) - weight).square().sum()
+        trained = [each for each in quantizer.parameters() if each.requires_grad]
+        assert trained == ([quantizer.levels] if moves else [])
+        for _ in range(200 if moves else 0):
+            loss = (quantizer(weight) - weight).square().sum()
+            (gradient,) = torch.autograd.grad(loss, trained)
+            with torch.no_grad():
+                quantizer.levels.sub_(0.02 * gradient)
+        after = (quantizer(weight) - weight).square().sum()
+        best = fake_quantize(weight.numpy(), weight_qparams(weight.numpy(), CODEBOOK, None))
+        if moves:
+            assert after < 0.8 * before
+            assert after < 1.1 * np.square(best - weight.numpy()).sum()
+        quantizer.freeze()
+        assert not [each for each in quantizer.parameters() if each.requires_grad]

@@ -136,3 +136,25 @@ def test_readers_of_one_weight_may_have_grids_of_their_own(images: list[Tensor])
     assert len(held) == len(grids)
     compiled = qc.compile(module, example_inputs=(images[0],))
     assert np.mean(_steps(module, compiled, images[0]) > 0.5) < 0.02
+
+
+@pytest.mark.parametrize(
+    "scheme", ["codebook3-weights-per-channel", "codebook4-weights", "log2x2-weights"]
+)
+def test_levels_are_trained_and_stored(
+    scheme: str, small_net: nn.Module, images: list[Tensor], trained: Train
+) -> None:
+    """The compiled network looks up what the module computes with: the same floats."""
+    module = trained(qc.prepare_qat(small_net, calibration=images, scheme=scheme), images)
+    compiled = qc.compile(module, example_inputs=(images[0],))
+    assert compiled.plan.precisions == module.record.plan.precisions
+    assert scheme in compiled.plan.precisions.values()
+    with torch.no_grad():
+        wanted = module(images[0]).numpy()
+    found = compiled(images[0]).numpy()
+    # float32 sums in another order: a millionth of outputs of about 1.
+    np.testing.assert_allclose(found, wanted, atol=2e-5)
+    placement = compiled.program.placement
+    assert placement is not None
+    hows = {each.rounding.how for each in placement.regions.values() if each.rounding is not None}
+    assert hows == {"trained"}
