@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx_ir as ir
 
 from qcompiler.ir.program import Program
 from qcompiler.ir.requests import Request
+from qcompiler.ir.walk import is_op, is_stored, uses
 from qcompiler.passes.equalization.sites import Site
 from qcompiler.statistics.kinds import ChannelExtremes, ChannelPower
 from qcompiler.target.contract import Target
@@ -41,6 +43,18 @@ def requests(
             if read:
                 yield Request.of(name, _EXTREMES, axis=each.axis)
                 yield Request.of(name, _POWER, axis=each.axis)
+            for other in multiplied(each.value):
+                yield Request.of(aliases.get(other, other), _POWER, axis=each.axis)
+
+
+def multiplied(value: ir.Value) -> list[str]:
+    """Names of computed values that the value is multiplied with, as a gate is."""
+    found = []
+    for use in uses(value):
+        other = use.node.inputs[1 - use.idx] if is_op(use.node, "Mul") else None
+        if other is not None and other is not value and not is_stored(other):
+            found.append(other.name or "")
+    return found
 
 
 def rounded_values(program: Program, target: Target | None) -> set[str]:

@@ -14,6 +14,7 @@ from enum import Enum
 import onnx_ir as ir
 
 from qcompiler.ir.indices import size_values
+from qcompiler.ir.kept import is_kept_float
 from qcompiler.ir.optraits import activation_positions, bias_of, traits, weight_of
 from qcompiler.ir.program import Program
 from qcompiler.ir.walk import all_graphs, is_op, is_stored, rank, sole_user, values_of_constants
@@ -117,7 +118,8 @@ def find_regions(program: Program, patterns: Sequence[RegionPattern]) -> list[Re
     """All regions of the program, subgraphs included, in graph order; each node in one at most.
 
     Arithmetic on sizes and indices is none (see `size_values`), nor what follows from constants
-    alone: engines compute that when they load a model.
+    alone: engines compute that when they load a model. A node that a rewrite needs in float is in
+    none, and ends a region before it.
     """
     table: Mapping[str, RegionPattern] = {pattern.anchor: pattern for pattern in patterns}
     taken: set[ir.Node] = set()
@@ -125,7 +127,7 @@ def find_regions(program: Program, patterns: Sequence[RegionPattern]) -> list[Re
     regions = []
     for graph in all_graphs(program.model):
         for node in graph:
-            if node in taken or not is_op(node, *table):
+            if node in taken or not is_op(node, *table) or is_kept_float(node):
                 continue
             region = _grow(node, table[node.op_type], taken)
             if region is None or region.output in sizes:
@@ -146,7 +148,7 @@ def _grow(anchor: ir.Node, pattern: RegionPattern, taken: set[ir.Node]) -> Regio
     bias = _operand_of(anchor, bias_of(anchor))
     for epilogue in pattern.epilogues:
         user = sole_user(nodes[-1].outputs[0])
-        if user is None or user in taken or user.graph is not anchor.graph:
+        if user is None or user in taken or user.graph is not anchor.graph or is_kept_float(user):
             break
         extra = _absorb(user, nodes[-1].outputs[0], epilogue, anchor)
         if extra is None:

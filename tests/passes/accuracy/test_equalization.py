@@ -201,3 +201,67 @@ def test_outlier_channels_behind_a_norm_go_into_all_weights_that_read_them() -> 
     found = tried(_NORM, weights, feeds, "smooth-activations")
     assert found.error <= _ROUNDING
     assert found.changed_db > found.plain_db + 12
+
+
+def _ops(program: Program) -> list[str]:
+    return [node.op_type for node in program.graph]
+
+
+@pytest.mark.parametrize(("op", "gates"), [("LSTM", 4), ("GRU", 3)])
+def test_features_over_decades_in_front_of_a_recurrent_layer(op: str, gates: int) -> None:
+    """Powers of a spectrum: one scale leaves the small ones nothing, one for each in W does not."""
+    rng = np.random.default_rng(6)
+    more = ", linear_before_reset=1" if op == "GRU" else ""
+    decades = np.asarray([1e4, 1e3, 1e2, 10, 1, 0.1])
+    text = f"""g (float[7,1,6] x) => (float[7,1,1,5] y)
+        <float[1,{5 * gates},6] w, float[1,{5 * gates},5] r, float[1,{10 * gates}] b> {{
+        [layer] y = {op}<hidden_size=5{more}>(x, w, r, b) }}"""
+    weights = {
+        "w": rng.normal(0, 0.5, (1, 5 * gates, 6)) / decades,
+        "r": rng.normal(0, 0.2, (1, 5 * gates, 5)),
+        "b": rng.normal(0, 0.2, (1, 10 * gates)),
+    }
+    weights = {name: each.astype(np.float32) for name, each in weights.items()}
+    feeds = [
+        {"x": np.abs(rng.normal(0, 1, (7, 1, 6)) * decades).astype(np.float32)} for _ in range(24)
+    ]
+    found = tried(text, weights, feeds, "smooth-activations")
+    assert _ops(found.changed) == ["Mul", op]
+    assert found.error <= _ROUNDING
+    assert found.changed_db > found.plain_db + 3
+    without = tried(text, weights, feeds, "smooth-activations{wide=0}")
+    assert _ops(without.changed) == [op]
+
+
+_POST_NORM = """g (float[1,6,16] x) => (float[1,6,16] y)
+    <float[16] g, float[16] b, float[16,{n}] v, float[{n},16] u, float[16] h> {{
+    [norm] a = LayerNormalization<axis=-1>(x, g, b)
+    [up] c = MatMul(a, v)
+    [act] d = Gelu(c)
+    [down] e = MatMul(d, u)
+    [sum] f = Add(a, e)
+    [out] y = LayerNormalization<axis=-1>(f, h) }}"""
+
+
+@pytest.mark.parametrize(("columns", "inserted"), [(512, 1), (256, 0)])
+def test_a_residual_keeps_its_values_and_wide_products_get_their_own(
+    columns: int, inserted: int
+) -> None:
+    """The norm's result is added further on, so its gain cannot take the scale up."""
+    rng = np.random.default_rng(4)
+    gain = np.ones(16)
+    gain[3] = 50.0
+    weights = {
+        "g": gain,
+        "b": np.zeros(16),
+        "v": rng.normal(0, 0.3, (16, columns)) / gain[:, None],
+        "u": rng.normal(0, 0.05, (columns, 16)),
+        "h": np.ones(16),
+    }
+    weights = {name: each.astype(np.float32) for name, each in weights.items()}
+    feeds = [{"x": rng.normal(0, 1, (1, 6, 16)).astype(np.float32)} for _ in range(16)]
+    found = tried(_POST_NORM.format(n=columns), weights, feeds, "smooth-activations")
+    assert _ops(found.changed).count("Mul") == inserted
+    assert found.error <= _ROUNDING
+    regions = find_target("onnxruntime")().regions(found.changed)
+    assert "Mul" not in {node.op_type for region in regions for node in region.nodes}
