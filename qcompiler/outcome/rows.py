@@ -51,7 +51,7 @@ def region_rows(
                 choice.reason if choice else "",
                 own,
                 plain,
-                choice.loss if choice else None,
+                choice.loss if choice and precision != FLOAT else None,
                 shape=shape_of(region.output),
                 forms=dict(sorted(forms.items())),
             )
@@ -78,9 +78,13 @@ def with_options(
     found = []
     for row in rows:
         names = legal.get(row.region, [])
-        lost = {name: losses[row.region, name] for name in names if (row.region, name) in losses}
+        tried = [name for name in names if name != FLOAT and (row.region, name) in losses]
+        lost = {name: losses[row.region, name] for name in tried}
         forms = {**dict.fromkeys(names), **row.forms}
-        found.append(replace(row, forms=forms, losses=lost))
+        changed = replace(row, forms=forms, losses=lost)
+        if row.is_float and lost:
+            changed = replace(changed, loss=min(lost.values()))
+        found.append(changed)
     return tuple(found)
 
 

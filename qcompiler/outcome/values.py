@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from qcompiler.decisions.placement import OperandPlacement, Placement, RegionPlacement
+from qcompiler.decisions.placement import Placement, RegionPlacement
 from qcompiler.decisions.roundings import Rounding
 from qcompiler.ir.regions import Operand, Region
 from qcompiler.ir.walk import stored_array
@@ -174,7 +174,7 @@ def _placed_bytes(region: Region, placed: RegionPlacement, plain: int) -> int | 
     if region.weight is None:
         return plain
     if placed.rounding is None:
-        return plain if _is_stored_float(placed.weight) else None
+        return plain if placed.form.weight is None else None
     params = placed.rounding.params
     total = -(-placed.rounding.integers.size * params.space.storage_bits // 8)
     total += int(params.scale.nbytes) + -(-params.scale.size * params.space.storage_bits // 8)
@@ -182,7 +182,3 @@ def _placed_bytes(region: Region, placed: RegionPlacement, plain: int) -> int | 
         return total + int(placed.bias_rounding.integers.nbytes)
     bias = region.bias.value.const_value if region.bias is not None else None
     return total + (0 if bias is None else int(bias.nbytes))
-
-
-def _is_stored_float(operand: OperandPlacement | None) -> bool:
-    return operand is not None and operand.params is None

@@ -22,8 +22,9 @@ class RegionRow:
         reason: Why it has this precision.
         seconds: Time of the compiled region for one call, measured or estimated.
         float_seconds: Time of its float form.
-        loss: Loss of the outputs (noise-to-signal ratio) when this region alone is quantized; None
-            where sensitivities were not measured.
+        loss: Loss of the outputs (noise-to-signal ratio) when this region alone is quantized: in
+            its form, of a float region in the one that loses least; None where sensitivities were
+            not measured.
         noise: Noise-to-signal ratio that its own roundings (weight and result) add, estimated from
             the weight and from calibration's histogram; None where it is float or unknown.
         float_nbytes: Bytes of its stored operands in float.

@@ -144,7 +144,7 @@ def _kind(reason: str) -> str:
         if found and mark == ": " and head == "float is faster":
             return head
         if found and mark == " would save ":
-            tail = "but lose more than allowed" if " but lose " in reason else _LITTLE
+            tail = "but lose signal" if " but lose " in reason else _LITTLE
             return f"{head} would save time {tail}"
     return reason
 

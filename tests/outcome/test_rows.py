@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from qcompiler.decisions.forms import Options
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.origin import set_origin
 from qcompiler.ir.plan import Choice, Plan
@@ -11,10 +12,11 @@ from qcompiler.ir.program import Program, Provenance
 from qcompiler.ir.regions import Epilogue, RegionPattern, Stage, find_regions
 from qcompiler.ir.rewriter import EditCounts
 from qcompiler.ir.signature import Signature
-from qcompiler.outcome.rows import pass_rows, region_rows, worst_first
+from qcompiler.outcome.rows import pass_rows, region_rows, with_options, worst_first
 from qcompiler.pipeline.contract import PassReport
 from qcompiler.pipeline.pipeline import PassRun, PipelineReport
 from qcompiler.report.rows import PassRow, RegionRow
+from qcompiler.target.capability import Implementation
 
 _MODEL = """
 <ir_version: 10, opset_import: ["" : 21]>
@@ -74,3 +76,21 @@ def test_diagnostics_are_unique_and_worst_first() -> None:
     error = Diagnostic(Severity.ERROR, "B", "b")
     other = Diagnostic(Severity.INFO, "C", "c")
     assert worst_first([info, error, other, info]) == (error, info, other)
+
+
+def test_a_float_region_shows_what_quantizing_it_would_lose() -> None:
+    region = find_regions(
+        Program(ir.from_onnx_text(_MODEL), Signature((), ()), Provenance("test")),
+        [RegionPattern("MatMul")],
+    )[0]
+    form, other = Implementation("int8"), Implementation("int8-dynamic")
+    options = [Options(region, (form, other))]
+    key = region.key
+    losses = {(key, "int8"): 0.02, (key, "int8-dynamic"): 0.01, (key, "float32"): 0.0}
+    plan = Plan("t", {key: Choice("float32", "", 1e-3, 0.0, {"int8": 2e-3})})
+    (row,) = with_options(region_rows([region], plan), options, losses)
+    assert row.loss == 0.01
+    assert row.losses == {"int8": 0.02, "int8-dynamic": 0.01}
+    assert row.forms == {"float32": 1e-3, "int8": 2e-3, "int8-dynamic": None}
+    (unknown,) = with_options(region_rows([region], plan), options, {})
+    assert unknown.loss is None
