@@ -12,7 +12,7 @@ from typing import Any
 
 from qcompiler.calibration.dividing import divided
 from qcompiler.calibration.keeper import Keeper
-from qcompiler.calibration.loading import loaded
+from qcompiler.calibration.loading import front_of, loaded
 from qcompiler.compiled import Compiled
 from qcompiler.config import FLOAT_PIPELINE, RECIPES, Recipe, Scheme, recipe_of, scheme_of
 from qcompiler.decisions.roundings import remembered
@@ -127,6 +127,7 @@ def compile(  # noqa: A001 - the project's one verb
     quiet = not (asked.is_auto and plan is None)
     with step(reporter, "read the model"):
         source, feeds = loaded(model, calibration, example_inputs, dynamic, quiet)
+    model, source = front_of(model, source, members.targets[0])
     if evaluate is None:  # an unknown output is told before calibration
         output_losses_of(loss, max_loss, source.signature.output_names)
     program = source.clone()

@@ -22,6 +22,7 @@ from qcompiler.ir.optraits import LINEAR
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.ir.signature import Feed, arrays_of
+from qcompiler.ir.tail import with_tail
 from qcompiler.target.capability import Kernel
 from qcompiler.target.contract import Artifact, CostSample, KernelCount
 
@@ -53,8 +54,8 @@ class TensorRTArtifact(Artifact):
 
     @property
     def model(self) -> ir.Model:
-        """The model as it is saved."""
-        return self._model
+        """The model as it is saved, custom operators behind it included."""
+        return with_tail(self._model, self._program.tail)
 
     def run(self, feed: Feed) -> list[npt.NDArray[Any]]:
         return self._stand_in.run(feed)
@@ -73,13 +74,15 @@ class TensorRTArtifact(Artifact):
 
     @property
     def nbytes(self) -> int:
-        return weight_bytes(self._model)
+        return weight_bytes(self.model)
 
     def save(self, path: Path) -> None:
-        write_onnx(stamped(self._model, self._target, self._program), path)
+        write_onnx(stamped(self.model, self._target, self._program), path)
 
     def gate(self) -> GateResult:
         """What NVIDIA's parser and ahead-of-time builder say; asked once.
+
+        Custom operators behind the network are left out: their plugins are not here.
 
         Raises:
             ConfigurationError: The TensorRT-RTX wheels are not installed.

@@ -25,6 +25,7 @@ from qcompiler.execution.stamp import options_for, restored_program
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
+from qcompiler.ir.tail import without_tail
 from qcompiler.target.capability import CapabilityTable, Implementation, Kernel
 from qcompiler.target.contract import ConversionCost, Restored, Target
 from qcompiler.target.evidence import Evidence, stand_in
@@ -72,6 +73,7 @@ class TensorRT(Target):
 
     name: ClassVar[str] = "tensorrt"
     packages: ClassVar[tuple[str, ...]] = ("tensorrt-rtx",)
+    knows_custom_operators: ClassVar[bool] = True
     runs_float16: ClassVar[bool] = True
     placement: ClassVar[str] = (
         "insert-qdq,fold-qdq,float-movers,quantize-weights,quantize-bias,"
@@ -169,6 +171,7 @@ class TensorRT(Target):
             LoweringError: It refuses the file.
         """
         program, stamp = restored_program(path)
+        program = without_tail(program)
         target = cls(**options_for(cls, stamp))
         return Restored(target, program, target.lower(program))
 

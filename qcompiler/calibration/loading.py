@@ -8,9 +8,12 @@ from typing import Any
 
 from qcompiler.calibration.feed_files import FeedFiles
 from qcompiler.calibration.first_feeds import peeked
+from qcompiler.errors import LoweringError
 from qcompiler.execution.feeds import surplus_of
 from qcompiler.frontends.load import Dynamic, load
 from qcompiler.ir.program import Program
+from qcompiler.ir.tail import without_tail
+from qcompiler.target.contract import Target
 
 
 def loaded(
@@ -57,3 +60,20 @@ def _warn(source: Program, text: str) -> None:
     """Puts a sentence in front of the report."""
     warnings = (*source.provenance.warnings, text)
     source.provenance = replace(source.provenance, warnings=warnings)
+
+
+def front_of(model: object, source: Program, target: Target) -> tuple[object, Program]:
+    """The model and its program, for some targets without the custom operators at its end.
+
+    Raises:
+        LoweringError: The target does not know them, or nothing is left in front of them.
+    """
+    front = without_tail(source)
+    if front.tail is not None and not target.knows_custom_operators:
+        raise LoweringError(
+            f"{target.name} does not know {', '.join(front.tail.operators)}",
+            where=front.tail.first,
+            why="neither ONNX nor ONNX Runtime defines it",
+            fix="cut the model in front of it, or compile for tensorrt, which leaves it as it is",
+        )
+    return (model if front is source else front), front

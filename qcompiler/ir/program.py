@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from qcompiler.decisions.absorbed import Absorbed
     from qcompiler.decisions.placement import Placement
     from qcompiler.ir.plan import Plan
+    from qcompiler.ir.tail import Tail
     from qcompiler.quantization.observers import Observer
     from qcompiler.statistics.statistic import Statistic
 
@@ -76,6 +77,7 @@ class Program:
         absorbed: What a quantized source fixed, filled by `absorb-quantization`.
         plan: Precision of every region, filled by `assign-precision`.
         placement: Scales, zero points and integers, filled by `resolve-placement`.
+        tail: Custom operators that were cut off the end, for targets that know them.
         properties: What is known to hold.
     """
 
@@ -88,6 +90,7 @@ class Program:
     absorbed: Absorbed | None = None
     plan: Plan | None = None
     placement: Placement | None = None
+    tail: Tail | None = None
     properties: frozenset[Property] = frozenset()
 
     def __repr__(self) -> str:
@@ -113,5 +116,6 @@ class Program:
             absorbed=self.absorbed,
             plan=self.plan,
             placement=self.placement,
+            tail=self.tail,
             properties=self.properties,
         )

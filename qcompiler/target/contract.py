@@ -170,6 +170,8 @@ class Target(ABC):
         name: Name in the registry.
         packages: Whose versions decide which kernels there are, and how fast.
         placement: Pipeline text that makes a plan explicit for this target.
+        knows_custom_operators: Whether files may end in operators that only the runtime knows:
+            what depends on them is left as it is, and is no part of what is called here.
         runs_float16: Whether the engine has float16 kernels that are worth keeping; elsewhere
             float16 models are compiled in float32, with Casts at their inputs and outputs.
         tolerance_lsb: Steps by which the engine's integers may differ from the integer reference.
@@ -178,6 +180,7 @@ class Target(ABC):
     name: ClassVar[str]
     packages: ClassVar[tuple[str, ...]] = ()
     placement: ClassVar[str] = STATIC_PLACEMENT
+    knows_custom_operators: ClassVar[bool] = False
     runs_float16: ClassVar[bool] = False
     tolerance_lsb: ClassVar[int] = 0
 
