@@ -256,3 +256,24 @@ def _inputs(model: Any) -> tuple[TensorSpec, ...]:
             return signature_of(ir.from_proto(bare)).inputs
     except UnreadableModelError:
         return ()
+
+
+def ranges_of(written: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Ranges by value, from `VALUE=LOW:HIGH`.
+
+    Raises:
+        ConfigurationError: Something else.
+    """
+    found: dict[str, tuple[float, float]] = {}
+    for each in written:
+        name, equals, ends = each.rpartition("=")
+        low, colon, high = ends.partition(":")
+        try:
+            if not (name and equals and colon):
+                raise ValueError(each)
+            found[name] = float(low), float(high)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"cannot read the range '{each}'", fix="write --range 'logits=-8:8'"
+            ) from error
+    return found

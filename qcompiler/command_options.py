@@ -49,6 +49,14 @@ Scale = Annotated[
     float | None, typer.Option(help="Of images, times pixels from 0 to 255; 1/255 by default.")
 ]
 Overrides = Annotated[list[str] | None, typer.Option(help="PATTERN=PRECISION; may be repeated.")]
+Ranges = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--range",
+        help="VALUE=LOW:HIGH in the place of what calibration saw; a name or glob of values, "
+        "nodes or modules, or op:OpType; may be repeated.",
+    ),
+]
 Dynamic = Annotated[
     bool | None,
     typer.Option(

@@ -15,6 +15,7 @@ from qcompiler.calibration.keeper import Keeper
 from qcompiler.calibration.loading import front_of, loaded
 from qcompiler.compiled import Compiled
 from qcompiler.config import FLOAT_PIPELINE, RECIPES, Recipe, Scheme, recipe_of, scheme_of
+from qcompiler.decisions.given_ranges import Ranges, checked_ranges, give_ranges
 from qcompiler.decisions.roundings import remembered
 from qcompiler.errors import (
     CalibrationError,
@@ -51,6 +52,7 @@ def compile(  # noqa: A001 - the project's one verb
     dynamic: Dynamic = None,
     scheme: str | Scheme = "auto",
     overrides: Mapping[str, str] | None = None,
+    ranges: Ranges | None = None,
     plan: Plan | Path | str | None = None,
     recipe: str = "balanced",
     variants: Sequence[str] | None = None,
@@ -87,6 +89,8 @@ def compile(  # noqa: A001 - the project's one verb
         scheme: `auto`, `int8`, `dynamic`, `int8-weights`, `int4-weights`, `int16`, `float32`,
             ... (docs/schemes.md), or a `Scheme`.
         overrides: Precision by glob over module paths, node names or `op:OpType`.
+        ranges: Lowest and highest number of values by name, or by glob over values, nodes and
+            modules, or `op:OpType`, in the place of what calibration saw: `{"logits": (-8, 8)}`.
         plan: A plan to apply as it is, or the file of one, instead of a search.
         recipe: `fast`, `balanced` or `best`.
         variants: Accuracy passes to try instead of the recipe's, as in a pipeline text
@@ -131,7 +135,8 @@ def compile(  # noqa: A001 - the project's one verb
     if evaluate is None:  # an unknown output is told before calibration
         output_losses_of(loss, max_loss, source.signature.output_names)
     program = source.clone()
-    context = PassContext(members.targets[0], None, reporter, executor, {"checkpoint": checkpoint})
+    given_to = {"checkpoint": checkpoint, "ranges": checked_ranges(ranges or {})}
+    context = PassContext(members.targets[0], None, reporter, executor, given_to)
     reports = [_pipeline(pipeline).run(program, context)]
     require_valid(program, "after the float passes")
     plain = program.clone() if program.absorbed is not None else program
@@ -141,8 +146,8 @@ def compile(  # noqa: A001 - the project's one verb
     tried = variants_of(effort, recipe, given)
     with remembered(program.absorbed):
         kept = _calibrated(program, targets, feeds, asked, effort, context, reports, tried, islands)
-        spent = time.perf_counter() - started
-        limited = replace(effort, seconds=effort.search_seconds(spent))
+        give_ranges(program, context.options["ranges"])
+        limited = replace(effort, seconds=effort.search_seconds(time.perf_counter() - started))
         goal = Goal(
             asked, evaluate, max_loss, objective, budget, overrides or {}, plan, tried, loss
         )

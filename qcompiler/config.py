@@ -203,7 +203,12 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             probes=240,
             seconds=60.0,
             timing=1.5,
-            variants=("smooth-activations", "use-ranges{method=minmax}", "correct-bias"),
+            variants=(
+                "smooth-activations",
+                "use-ranges{method=minmax}",
+                "choose-ranges",
+                "correct-bias",
+            ),
         ),
         "best": Recipe(
             "mse",
@@ -216,6 +221,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 "equalize-layers",
                 "smooth-activations",
                 "use-ranges{method=minmax}",
+                "choose-ranges{elements=3e10,looks=2000}",
                 "correct-bias",
             ),
         ),

@@ -15,7 +15,8 @@ from typing import ClassVar
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext, Stage
-from qcompiler.quantization.observers import HistogramObserver, make_observer, reinterpreted
+from qcompiler.quantization.chosen import Chosen, histogram_of, is_users
+from qcompiler.quantization.observers import make_observer, reinterpreted
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class UseRanges(Pass):
     """Reads observations that hold histograms by `method`; others stay as they are.
 
     Attributes:
-        method: `minmax`, `percentile`, `entropy` or `mse`.
+        method: `minmax`, `moving-average`, `percentile`, `entropy` or `mse`.
     """
 
     name: ClassVar[str] = "use-ranges"
@@ -41,7 +42,9 @@ class UseRanges(Pass):
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
         changed = 0
         for name, seen in program.observations.items():
-            if isinstance(seen, HistogramObserver) and seen.name != self.method:
-                program.observations[name] = reinterpreted(seen, self.method)
+            origin = histogram_of(seen)
+            if origin is not None and not is_users(seen) and origin.name != self.method:
+                picks = reinterpreted(origin, self.method)
+                program.observations[name] = Chosen.of(origin, picks, self.name)
                 changed += 1
         return Outcome(details={"values": changed})

@@ -18,9 +18,9 @@ from networkx.utils import UnionFind
 from qcompiler.decisions.absorbed import value_params, value_range
 from qcompiler.decisions.placement import ValueKey
 from qcompiler.errors import LegalityError
-from qcompiler.ir.bounds import activation_bounds
-from qcompiler.ir.optraits import activation_positions, traits
+from qcompiler.ir.bounds import activation_bounds, value_bounds
 from qcompiler.ir.regions import Operand, Region
+from qcompiler.quantization.chosen import is_users
 from qcompiler.quantization.numerics import choose_qparams, quantize
 from qcompiler.quantization.observer import Observer
 from qcompiler.quantization.qspace import QParams, QSpace, Range
@@ -43,11 +43,6 @@ class Chosen:
         if self.form.activation is None:
             return ()
         return self.form.choose_operands(self.region.activations)
-
-
-_PASSED_ON = 16
-"""How many movers are looked through for an activation."""
-_POSITIVE = Range(0.0, 3.4028234663852886e38)
 
 
 class ScaleGroups:
@@ -190,9 +185,11 @@ class ScaleGroups:
             for value, _ in members
             if (value.name or "") in self._fixed
         }
+        if any(self._is_users(value) for value, _ in members):
+            return None
         if not given:
             return None
-        bounds = {value: self._bounds(value) for value in given}
+        bounds = {value: value_bounds(value, reached=False) for value in given}
         exact = [value_params(params, space, bounds[value]) for value, params in given.items()]
         first = exact[0]
         if first is not None and all(each is not None and first.same_as(each) for each in exact):
@@ -206,22 +203,6 @@ class ScaleGroups:
         for chosen in made:
             params = reaching(params, None if chosen is None else chosen.region)
         return params
-
-    def _bounds(self, value: ir.Value) -> Range | None:
-        """What the activation that makes a value, or that it is passed on from, limits it to."""
-        node, depth = value.producer(), 0
-        while node is not None and depth < _PASSED_ON:
-            found = activation_bounds(node)
-            row = traits(node)
-            if found is not None:
-                return found
-            if row.output_range is not None:
-                return Range(*row.output_range) if row.output_range[0] < 0 else _POSITIVE
-            operands = [node.inputs[i] for i in activation_positions(node)]
-            if not row.shares_scale or len(operands) != 1 or operands[0] is None:
-                return None
-            node, depth = operands[0].producer(), depth + 1
-        return None
 
     def _coarsen(self, members: Sequence[_Member]) -> None:
         """Raises a scale that a kernel which writes one of the values cannot reach."""
@@ -241,6 +222,9 @@ class ScaleGroups:
     def _sources(self, members: Sequence[_Member]) -> list[ir.Value]:
         """The values that decide; behind a fixed range, what only passes it on has no say."""
         values = [value for value, _ in members]
+        asked = [value for value in values if self._is_users(value)]
+        if asked:
+            return asked
         made = {value: self._producer.get(value) for value in values}
         if not any(each is not None and each.form.output_range for each in made.values()):
             return values
@@ -257,7 +241,15 @@ class ScaleGroups:
                 fix="run insert-observers and calibrate for this target first",
             )
         found = seen.range_for(space)
-        return found if producer is None else within_activation(found, producer.region)
+        found = found if producer is None else within_activation(found, producer.region)
+        return cut(found, value_bounds(value))
+
+    def _is_users(self, value: ir.Value) -> bool:
+        """Whether the user gave its range, and the kernel that writes it has none of its own."""
+        producer = self._producer.get(value)
+        seen = self._observations.get(value.name or "")
+        own = producer is not None and producer.form.output_range is not None
+        return seen is not None and not own and is_users(seen)
 
 
 _NUDGE = np.float32(1 - 2.0**-20)
@@ -290,7 +282,11 @@ def _span(params: QParams, scale: float) -> tuple[float, float]:
 
 def within_activation(found: Range, region: Region) -> Range:
     """The range cut to the bounds of the region's absorbed activation."""
-    bounds = activation_bounds(region.activation_node)
+    return cut(found, activation_bounds(region.activation_node))
+
+
+def cut(found: Range, bounds: Range | None) -> Range:
+    """The range without what lies beyond bounds."""
     if bounds is None:
         return found
     low, high = max(found.low, bounds.low), min(found.high, bounds.high)

@@ -7,9 +7,10 @@ that change the placement are tried on every candidate that may be returned.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import TypeVar
 
 from qcompiler.config import Recipe
@@ -20,6 +21,8 @@ from qcompiler.measurement.loss import sqnr_db
 from qcompiler.pipeline import registry
 from qcompiler.pipeline.contract import Pass, PassContext, Stage
 from qcompiler.pipeline.pipeline import Pipeline
+from qcompiler.quantization.chosen import given, is_users, statistics_of
+from qcompiler.quantization.qspace import U8_AFFINE
 from qcompiler.target.contract import Target
 
 T = TypeVar("T")
@@ -126,6 +129,8 @@ def with_base(
     variant: Variant,
     calibration: Sequence[Feed],
     wanted: Sequence[Variant] = (),
+    fitting: Sequence[Feed] = (),
+    overrides: Mapping[str, str] = MappingProxyType({}),
 ) -> Program:
     """A copy of a calibrated program with a variant of the float or the ranges stage.
 
@@ -133,22 +138,34 @@ def with_base(
         program: Calibrated; not changed.
         target: For the observers.
         variant: What changes it.
-        calibration: Kept feeds: what the pass may fit to, and what ranges of a changed float
-            program are taken from.
+        calibration: Kept feeds: what ranges of a changed float program are taken from.
         wanted: Variants whose statistics are taken on the way.
+        fitting: What the pass may fit to; `calibration` if empty.
+        overrides: Precision by glob, for passes that ask which regions may be quantized.
 
     Raises:
         QCompilerError: The pass failed.
     """
     copy = program.clone()
-    context = PassContext(target, samples=calibration)
+    options = {"overrides": dict(overrides)}
+    context = PassContext(target, samples=fitting or calibration, options=options)
     Pipeline.parse(variant.text).run(copy, context)
     if variant.stage is Stage.FLOAT:
-        method = next((seen.name for seen in program.observations.values()), "minmax")
+        seen = next(iter(program.observations.values()), None)
+        method = "minmax" if seen is None else statistics_of(seen).name
         Pipeline.parse(f"dead-code,insert-observers{{method={method}}}").run(copy, context)
         ask(copy, target, wanted)
         Pipeline.parse("calibrate").run(copy, PassContext(target, calibration))
+        _keep_given(program, copy)
     return copy
+
+
+def _keep_given(program: Program, copy: Program) -> None:
+    """Ranges that the user gave are those of the copy, too."""
+    for name, seen in program.observations.items():
+        if is_users(seen) and name in copy.observations:
+            wanted = seen.range_for(U8_AFFINE)
+            copy.observations[name] = given(copy.observations[name], wanted.low, wanted.high)
 
 
 def ask(program: Program, target: Target, variants: Sequence[Variant]) -> None:

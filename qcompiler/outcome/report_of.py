@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from qcompiler.decisions.clipping import told_of_clipping
 from qcompiler.decisions.forms import unmet_overrides
 from qcompiler.execution.timing import Latency
 from qcompiler.execution.verification import Verification
@@ -154,6 +155,7 @@ def _warnings(source: Program, selection: Selection, target: Target) -> tuple[st
     return (
         *([_INTERRUPTED] if selection.interrupted else []),
         *selection.warnings,
+        *told_of_clipping(selection.program),
         *source.provenance.warnings,
         *_promises(selection, target),
         *unmet_overrides(selection.options),

@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from qcompiler.errors import CalibrationError, ConfigurationError
 from qcompiler.quantization.bounds import SENTINEL_LIMIT, Bounds
-from qcompiler.quantization.exact_sum import ExactSum
 from qcompiler.quantization.histogram import DEFAULT_BINS, ROW_CAP, Histogram, sample_rows
 from qcompiler.quantization.observer import Arrays, Observer
 from qcompiler.quantization.qspace import QSpace, Range
 from qcompiler.quantization.range_search import entropy_range, mse_range, percentile_range
+from qcompiler.quantization.row_extremes import RowExtremes
 
 __all__ = [
     "OBSERVERS",
@@ -49,46 +49,31 @@ class MinMax(Observer):
 class MovingAverage(Observer):
     """The mean over rows (samples) of each row's minimum and of its maximum.
 
-    The usual exponential average depends on the order and the batch size; this is its order-free
-    limit. Sums are exact, so the mean is the correctly rounded one.
-
     Attributes:
-        rows: Rows with a finite value.
-        lows: Sum of row minima.
-        highs: Sum of row maxima.
+        extremes: Sums of them.
     """
 
     name: ClassVar[str] = "moving-average"
-    rows: int = 0
-    lows: ExactSum = field(default_factory=ExactSum)
-    highs: ExactSum = field(default_factory=ExactSum)
+    extremes: RowExtremes = field(default_factory=RowExtremes)
 
     def _add(self, values: npt.NDArray[np.float32], bounds: Bounds) -> dict[str, Any]:
-        rows = values.reshape(values.shape[0] if values.ndim else 1, -1)
-        lows, highs = rows.min(axis=1), rows.max(axis=1)
-        if any(bounds.nonfinite):
-            finite = np.isfinite(rows)
-            lows = rows.min(axis=1, where=finite, initial=np.float32(np.inf))
-            highs = rows.max(axis=1, where=finite, initial=np.float32(-np.inf))
-            lows, highs = lows[finite.any(axis=1)], highs[finite.any(axis=1)]
-        seen = self.rows + lows.size
-        return {"rows": seen, "lows": self.lows.update(lows), "highs": self.highs.update(highs)}
+        return {"extremes": self.extremes.update(values, bounds)}
 
     def _join(self, other: Any) -> dict[str, Any]:
-        lows, highs = self.lows.merge(other.lows), self.highs.merge(other.highs)
-        return {"rows": self.rows + other.rows, "lows": lows, "highs": highs}
+        return {"extremes": self.extremes.merge(other.extremes)}
 
     def _save(self) -> Arrays:
-        rows = np.asarray(self.rows)
-        return {"rows": rows, "lows": self.lows.slots, "highs": self.highs.slots}
+        return self.extremes.state()
 
     @classmethod
     def load(cls, state: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
-        lows, highs = ExactSum(state["lows"]), ExactSum(state["highs"])
-        return {"rows": int(state["rows"]), "lows": lows, "highs": highs}
+        return {"extremes": RowExtremes.from_state(state)}
 
     def _pick(self, space: QSpace) -> Range:
-        return Range(self.lows.mean(self.rows), self.highs.mean(self.rows))
+        found = self.extremes.mean()
+        if not self.bounds.has_sentinel:
+            return found
+        return Range(min(self.low_without_sentinel, found.high), found.high)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +90,7 @@ class HistogramObserver(Observer):
         cap: Elements taken of a long row (`sample_rows`); the extremes stay exact.
         body: Values above `SENTINEL_LIMIT`.
         masked: The others.
+        extremes: Of the rows.
     """
 
     options: ClassVar[tuple[str, ...]] = ("bins", "cap")
@@ -112,6 +98,7 @@ class HistogramObserver(Observer):
     cap: int = ROW_CAP
     body: Histogram = field(default_factory=Histogram)
     masked: Histogram = field(default_factory=Histogram)
+    extremes: RowExtremes = field(default_factory=RowExtremes)
 
     def __post_init__(self) -> None:
         if self.cap < 1:
@@ -130,25 +117,32 @@ class HistogramObserver(Observer):
             sample = sample[np.isfinite(sample)]
         if bounds.count == 0:
             return {}
+        extremes = self.extremes.update(values, bounds)
         if bounds.low > SENTINEL_LIMIT:
-            return {"body": self.body.update(sample, bounds.low, bounds.high)}
+            body = self.body.update(sample, bounds.low, bounds.high)
+            return {"body": body, "extremes": extremes}
         apart = sample <= SENTINEL_LIMIT
         masked = self.masked.update(sample[apart], bounds.low, bounds.masked_high)
         if bounds.body_low > bounds.high:
-            return {"masked": masked}
+            return {"masked": masked, "extremes": extremes}
         body = self.body.update(sample[~apart], bounds.body_low, bounds.high)
-        return {"body": body, "masked": masked}
+        return {"body": body, "masked": masked, "extremes": extremes}
 
     def _join(self, other: Any) -> dict[str, Any]:
-        return {"body": self.body.merge(other.body), "masked": self.masked.merge(other.masked)}
+        return {
+            part: getattr(self, part).merge(getattr(other, part))
+            for part in ("body", "masked", "extremes")
+        }
 
     def _save(self) -> Arrays:
-        parts = {"body": self.body.state(), "masked": self.masked.state()}
+        parts = {part: getattr(self, part).state() for part in ("body", "masked", "extremes")}
         return {f"{part}.{key}": array for part in parts for key, array in parts[part].items()}
 
     @classmethod
     def load(cls, state: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
-        return {part: Histogram.from_state(_below(state, part)) for part in ("body", "masked")}
+        extremes = RowExtremes.from_state(_below(state, "extremes"))
+        parts = {part: Histogram.from_state(_below(state, part)) for part in ("body", "masked")}
+        return {**parts, "extremes": extremes}
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,7 +196,7 @@ def make_observer(name: str, **options: Any) -> Observer:
     return _kind(name).empty(**options)
 
 
-def reinterpreted(observer: Observer, name: str) -> Observer:
+def reinterpreted(observer: Observer, name: str, **options: Any) -> Observer:
     """The same statistics read by another method, with that method's own default options.
 
     Raises:
@@ -210,12 +204,14 @@ def reinterpreted(observer: Observer, name: str) -> Observer:
             be read by another method.
     """
     kind = _kind(name)
-    if kind is type(observer):
+    if kind is type(observer) and not options:
         return observer
     if not isinstance(observer, HistogramObserver):
         raise ConfigurationError(f"{observer.name} statistics cannot be read as {name}")
     if kind is MinMax:
         return MinMax(bounds=observer.bounds)
+    if kind is MovingAverage:
+        return MovingAverage(bounds=observer.bounds, extremes=observer.extremes)
     if issubclass(kind, HistogramObserver):
         return kind(
             bounds=observer.bounds,
@@ -223,6 +219,8 @@ def reinterpreted(observer: Observer, name: str) -> Observer:
             cap=observer.cap,
             body=observer.body,
             masked=observer.masked,
+            extremes=observer.extremes,
+            **options,
         )
     raise ConfigurationError(f"a histogram cannot be read as {name}")
 

@@ -80,7 +80,9 @@ def chosen_base(
     feeds = list({id(each): each for each in (*samples.fitting, *samples.feeds)}.values())
 
     def extended(base: Base, variant: Variant) -> Base:
-        changed = with_base(base.program, target, variant, feeds, goal.variants)
+        changed = with_base(
+            base.program, target, variant, feeds, goal.variants, samples.fitting, goal.overrides
+        )
         forms = region_options(changed, target, target.regions(changed), goal.overrides)
         return Base(changed, forms, (*base.variants, variant))
 
