@@ -8,7 +8,6 @@ error, results to standard output. Files appear whole or not at all.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qcompiler import command_options as options
+from qcompiler.command_files import check_compile_files, check_files, rendered, write_beside
 from qcompiler.console import (
     DEBUG,
     INTERRUPTED,
@@ -31,7 +31,6 @@ from qcompiler.errors import ConfigurationError
 if TYPE_CHECKING:
     from qcompiler.calibration.images import Preprocessing
     from qcompiler.compiled import Compiled
-    from qcompiler.report.report import Report
     from qcompiler.target.contract import Target
 
 app = typer.Typer(
@@ -42,7 +41,6 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted (a search that is "
     "interrupted writes the best that it found).",
 )
-_REPORTS = (".html", ".htm", ".json", ".txt", ".md", ".log", "")
 
 
 def _version(wanted: bool) -> None:
@@ -104,10 +102,10 @@ def compile(  # noqa: A001 - the command's name
         compiled = _compiled(given)
         compiled.save(output)
         complain_of_format(compiled, output)
-        _write_beside(compiled, save_plan, report)
+        write_beside(compiled, save_plan, report)
         if as_json or not quiet:
             suffix = ".json" if as_json else ""
-            text = _rendered(compiled.report, suffix, _width(), on_screen=True)
+            text = rendered(compiled.report, suffix, _width(), on_screen=True)
             typer.echo(text, nl=False)
         if compiled.report.interrupted:
             complain(f"interrupted: {output} is the best that was found until then")
@@ -218,7 +216,7 @@ def run_pipeline(
         from qcompiler.pipeline.pipeline import Pipeline
         from qcompiler.report.long_tables import pass_table
 
-        _check_files(model, {"--output": output})
+        check_files(model, {"--output": output})
         built = Pipeline.parse(pipeline, (IRDump(dump),) if dump else ())
         program = load(model)
         done = built.run(program)
@@ -279,7 +277,7 @@ def _compiled(given: dict[str, Any]) -> Compiled:
     source = arguments.model_of(given["model"])
     images = _images(*(given[name] for name in ("size", "layout", "mean", "std", "scale")))
     feeds = arguments.data_of(given["calibration"] or [], source, given["batch"], images)
-    _check_compile_files(source, feeds, given)
+    check_compile_files(source, feeds, given)
     passed_on = ("dynamic", "scheme", "recipe", "max_loss", "objective", "budget", "pipeline")
     plan, evaluate = given["plan"], given["evaluate"]
     return compile_model(
@@ -298,25 +296,6 @@ def _compiled(given: dict[str, Any]) -> Compiled:
     )
 
 
-def _check_compile_files(source: Any, feeds: Any, given: dict[str, Any]) -> None:
-    from qcompiler.calibration.feed_files import FeedFiles
-
-    data = feeds.files if isinstance(feeds, FeedFiles) else []
-    if isinstance(feeds, FeedFiles):
-        for array, name in feeds.renamed.items():
-            complain(f"note: the array '{array}' is taken as the input '{name}', the only one")
-    written = {
-        "--output": given["output"],
-        "--save-plan": given["save_plan"],
-        "--report": given["report"],
-        "--checkpoint": given["checkpoint"],
-    }
-    read = {"the plan": [given["plan"]] if given["plan"] else [], "the data": data}
-    model = Path(given["model"])
-    _check_files(model if source == model or model.suffix == ".pt2" else None, written, read)
-    _check_suffix(given["report"])
-
-
 def _images(
     size: str | None, layout: str | None, mean: str | None, std: str | None, scale: float | None
 ) -> Preprocessing:
@@ -325,47 +304,6 @@ def _images(
 
     means, stds = arguments.numbers_of(mean, "--mean"), arguments.numbers_of(std, "--std")
     return Preprocessing(arguments.size_of(size), layout, means, stds, scale)
-
-
-def _check_suffix(report: Path | None) -> None:
-    if report is not None and report.suffix.lower() not in _REPORTS:
-        raise ConfigurationError(
-            f"a report cannot be written as '{report.suffix}'",
-            where=f"--report {report}",
-            fix="name it .html (a page, which a browser prints as PDF), .json or .txt",
-        )
-
-
-def _write_beside(compiled: Compiled, plan: Path | None, report: Path | None) -> None:
-    from qcompiler.files.writing import write_text
-
-    if plan is not None:
-        write_text(plan, compiled.plan.to_json())
-    if report is not None:
-        write_text(report, _rendered(compiled.report, report.suffix.lower()))
-
-
-def _check_files(
-    model: Path | None,
-    outputs: dict[str, Path | None],
-    inputs: dict[str, list[Path]] | None = None,
-) -> None:
-    """Refuses, before any work, to write what cannot be written or is read."""
-    from qcompiler.files.conflicts import check_outputs
-    from qcompiler.frontends.weight_files import model_files
-
-    given = {name: path for name, path in outputs.items() if path is not None}
-    check_outputs(given, {"the model": [model] if model else [], **(inputs or {})})
-    if model is not None and any(os.path.lexists(path) for path in given.values()):
-        check_outputs(given, {"the model's weights": model_files(model)})
-
-
-def _rendered(report: Report, suffix: str, width: int = 120, *, on_screen: bool = False) -> str:
-    if suffix in (".html", ".htm"):
-        return report.html()
-    if suffix == ".json":
-        return report.to_json()
-    return report.text(width, every=not on_screen)
 
 
 def _fix(target: Target, model: Path, output: Path | None) -> None:
@@ -377,7 +315,7 @@ def _fix(target: Target, model: Path, output: Path | None) -> None:
         raise ConfigurationError("--fix needs a file to write", fix="add -o fixed.onnx")
     if not isinstance(target, Linter):
         raise ConfigurationError(f"target '{target.name}' has no fixes")
-    _check_files(model, {"--output": output})
+    check_files(model, {"--output": output})
     fixed, done = target.fix(model)
     write_onnx(fixed, output)
     typer.echo("\n".join(one_line(str(each)) for each in done) or "nothing to fix")

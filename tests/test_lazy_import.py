@@ -26,6 +26,7 @@ COMMAND_LINE = {
     "qcompiler.console",
     "qcompiler.version",
     "qcompiler.command_options",
+    "qcompiler.command_files",
 }
 
 
