@@ -15,7 +15,7 @@ from qcompiler.calibration.keeper import Keeper
 from qcompiler.calibration.loading import front_of, loaded
 from qcompiler.compiled import Compiled
 from qcompiler.config import FLOAT_PIPELINE, RECIPES, Recipe, Scheme, recipe_of, scheme_of
-from qcompiler.decisions.given_ranges import Ranges, checked_ranges, give_ranges
+from qcompiler.decisions.given_ranges import Ranges, give_ranges
 from qcompiler.decisions.roundings import remembered
 from qcompiler.errors import (
     CalibrationError,
@@ -135,8 +135,7 @@ def compile(  # noqa: A001 - the project's one verb
     if evaluate is None:  # an unknown output is told before calibration
         output_losses_of(loss, max_loss, source.signature.output_names)
     program = source.clone()
-    given_to = {"checkpoint": checkpoint, "ranges": checked_ranges(ranges or {})}
-    context = PassContext(members.targets[0], None, reporter, executor, given_to)
+    context = PassContext(members.targets[0], None, reporter, executor, single)
     reports = [_pipeline(pipeline).run(program, context)]
     require_valid(program, "after the float passes")
     plain = program.clone() if program.absorbed is not None else program
@@ -163,8 +162,7 @@ def compile(  # noqa: A001 - the project's one verb
 
 
 def _require_path(checkpoint: object) -> None:
-    if checkpoint is not None and not isinstance(checkpoint, (str, Path)):
-        raise ConfigurationError(f"checkpoint is {checkpoint!r}", fix="give the path of a file")
+    single = _for_single_passes(checkpoint, ranges)
 
 
 def _trained(
