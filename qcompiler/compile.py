@@ -124,7 +124,7 @@ def compile(  # noqa: A001 - the project's one verb
     """
     started = time.perf_counter()
     model, scheme, plan = _trained(model, target, scheme, plan)
-    _require_path(checkpoint)
+    single = _for_single_passes(checkpoint, ranges)
     effort, asked, plan = recipe_of(recipe), scheme_of(scheme), plan_of(plan)
     members = members_of(target_of(target, several=True), plan)
     reporter = _reporter(progress)
@@ -161,8 +161,15 @@ def compile(  # noqa: A001 - the project's one verb
         return Compiled.assemble(source, chosen, selection, reports, seconds, kept, verify)
 
 
-def _require_path(checkpoint: object) -> None:
-    single = _for_single_passes(checkpoint, ranges)
+def _for_single_passes(checkpoint: object, ranges: object) -> dict[str, Any]:
+    """Arguments that concern single passes, checked.
+
+    Raises:
+        ConfigurationError: No path of a file, or no ranges.
+    """
+    if checkpoint is not None and not isinstance(checkpoint, (str, Path)):
+        raise ConfigurationError(f"checkpoint is {checkpoint!r}", fix="give the path of a file")
+    return {"checkpoint": checkpoint, "ranges": checked_ranges(ranges or {})}
 
 
 def _trained(
