@@ -15,7 +15,7 @@ from qcompiler.calibration.keeper import Keeper
 from qcompiler.calibration.loading import front_of, loaded
 from qcompiler.compiled import Compiled
 from qcompiler.config import FLOAT_PIPELINE, RECIPES, Recipe, Scheme, recipe_of, scheme_of
-from qcompiler.decisions.given_ranges import Ranges, give_ranges
+from qcompiler.decisions.given_ranges import Ranges, checked_ranges, give_ranges
 from qcompiler.decisions.roundings import remembered
 from qcompiler.errors import (
     CalibrationError,
