@@ -6,6 +6,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from qcompiler.report import numbers, views
+from qcompiler.report.bounded import bounded
 from qcompiler.report.charts import frontier_chart
 from qcompiler.report.page_data import page_data
 from qcompiler.report.palette import colours
@@ -21,7 +22,7 @@ def render_html(report: Report) -> str:
     It loads nothing, and says so in its content security policy. Texts of the model get into it
     through the template's escaping or as JSON that the script shows as text, never as markup.
     """
-    report = shown(report)
+    report = bounded(shown(report))
     environment = Environment(
         loader=PackageLoader("qcompiler.report", "page"),
         autoescape=True,

@@ -82,7 +82,7 @@ def _tables(report: Report, width: int, every: bool) -> list[Table]:
     if report.figures:
         tables.append(figureplain_table(report.figures))
     if report.engines:
-        tables.append(engineplain_table(report.engines))
+        tables.append(engine_table(report.engines))
     if report.regions:
         title = ", ".join(f"{count} {name}" for name, count in report.counts().items())
         rows = report.regions if every else regions_that_matter(report.regions)
@@ -103,7 +103,7 @@ def figureplain_table(figures: Sequence[Figure]) -> Table:
     return table
 
 
-def engineplain_table(rows: Sequence[EngineRow]) -> Table:
+def engine_table(rows: Sequence[EngineRow]) -> Table:
     """One line for every engine that was to be tried."""
     cells = {
         "engine": [row.engine for row in rows],

@@ -11,7 +11,7 @@ import select
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -295,6 +295,12 @@ def _many(count: int) -> Report:
         "file big.onnx", "onnxruntime", "half of it", tuple(rows), passes, seconds=9.0,
         values=tuple(values), network=Network(tuple(vertices), tuple(edges)),
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def many() -> Callable[[int], Report]:
+    """A report of as many layers as asked for."""
+    return _many
 
 
 @pytest.fixture(scope="session")

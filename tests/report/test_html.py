@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 
+from qcompiler.report.bounded import MOST_DRAWN, bounded
 from qcompiler.report.page_data import packed, page_data
 from qcompiler.report.report import Report
 from qcompiler.report.rows import RegionRow
@@ -163,3 +165,15 @@ def test_a_network_of_2000_layers_is_a_bounded_page(big: Report) -> None:
     html = big.html()
     assert len(html.encode()) < 5e6
     assert len(data_of(html)["network"]["x"]) == 2001
+
+
+def test_a_very_large_network_is_listed_by_what_matters(many: Callable[[int], Report]) -> None:
+    report = many(MOST_DRAWN + 1)
+    html = report.html()
+    assert len(html.encode()) < 5e6
+    assert "6001 regions this page lists the 2000 that matter most" in html
+    assert "canvas" not in _Page(html).tags
+    found = data_of(html)
+    assert len(found["regions"]) == 2000
+    assert all("values" in each for each in found["regions"])
+    assert bounded(many(50)) == many(50)
