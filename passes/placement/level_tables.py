@@ -44,6 +44,7 @@ class InsertLevelTables(Pass):
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
         stored: dict[tuple[object, ...], tuple[ir.Value, ...]] = {}
         made: dict[tuple[object, ...], ir.Value] = {}
+        numbers = _Numbers(rewriter)
         for each in bound_regions(program, Kernel.WEIGHT_ONLY):
             rounding, operand = each.decided.rounding, each.region.weight
             if rounding is None or operand is None or not rounding.params.space.is_table:
@@ -53,7 +54,7 @@ class InsertLevelTables(Pass):
                 stored[key] = _initializers(rewriter, operand.value.name or "weight", rounding)
             here = (*key, operand.node.graph)
             if here not in made:
-                made[here] = _Unpacking(rewriter, operand, rounding).values(stored[key])
+                made[here] = _Unpacking(rewriter, operand, rounding, numbers).values(stored[key])
             rewriter.set_input(operand.node, operand.index, made[here])
         rewriter.drop_unused_constants()
         return Outcome(details={"weights": len(stored)})
@@ -91,6 +92,20 @@ def _spread(params: QParams, rank: int) -> npt.NDArray[np.float32]:
     return scale.reshape((-1,) + (1,) * (rank - params.axis % rank - 1))
 
 
+class _Numbers:
+    """Shifts, masks and shapes: initializers of the main graph, each of them once."""
+
+    def __init__(self, rewriter: Rewriter) -> None:
+        self._rewriter = rewriter
+        self._held: dict[tuple[bytes, str, tuple[int, ...]], ir.Value] = {}
+
+    def of(self, array: Array, part: str) -> ir.Value:
+        key = (array.tobytes(), str(array.dtype), array.shape)
+        if key not in self._held:
+            self._held[key] = self._rewriter.constant(array, f"levels_{part}")
+        return self._held[key]
+
+
 @dataclass(eq=False)
 class _Unpacking:
     """Nodes in front of one that reads a weight."""
@@ -98,6 +113,7 @@ class _Unpacking:
     rewriter: Rewriter
     operand: Operand
     rounding: Rounding
+    numbers: _Numbers
 
     def values(self, stored: Sequence[ir.Value]) -> ir.Value:
         """The float weight that rows of bytes, levels and scales stand for."""
@@ -162,7 +178,7 @@ class _Unpacking:
     def _number(
         self, array: np.ndarray[tuple[int, ...], np.dtype[np.generic]], part: str
     ) -> ir.Value:
-        return self.rewriter.constant(array, f"{self._stem}_{part}")
+        return self.numbers.of(array, part)
 
     @property
     def _stem(self) -> str:

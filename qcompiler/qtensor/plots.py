@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +43,6 @@ def plot_quantization(
         ConfigurationError: Nothing to draw, or a `q` of another shape.
     """
     import matplotlib as mpl
-    from matplotlib.figure import Figure
 
     given = quantize(x) if q is None else q
     values = np.asarray(received(x)[0], np.float64)
@@ -51,7 +52,7 @@ def plot_quantization(
         raise ConfigurationError("there is nothing to draw in an empty tensor")
     real = given.real.astype(np.float64)
     with mpl.rc_context({"svg.hashsalt": "qcompiler", "font.size": 8}):
-        figure = Figure(figsize=(11, 6.4), layout="constrained")
+        figure = _shown_figure()(figsize=(11, 6.4), layout="constrained")
         grid = figure.subplot_mosaic("ABCD;EEEE", height_ratios=(3, 2))
         low, high = (float(end(each)) for end, each in ((np.min, values), (np.max, values)))
         shared = {"vmin": min(low, float(real.min())), "vmax": max(high, float(real.max()))}
@@ -65,6 +66,22 @@ def plot_quantization(
         if path is not None:
             figure.savefig(path)
     return figure
+
+
+@cache
+def _shown_figure() -> type[Figure]:
+    """A figure that notebooks show as the value of a cell, whatever backend is on."""
+    from matplotlib.figure import Figure
+
+    class ShownFigure(Figure):
+        """Draws itself as PNG."""
+
+        def _repr_png_(self) -> bytes:
+            buffer = io.BytesIO()
+            self.savefig(buffer, format="png", dpi=90)
+            return buffer.getvalue()
+
+    return ShownFigure
 
 
 def _map(axes: Axes, title: str, values: Array, **look: Any) -> None:
