@@ -68,6 +68,10 @@ def _stored(numbers: str, block: int | None = None) -> tuple[Wanted, ...]:
     return (Wanted(Kernel.WEIGHT_ONLY, weight=numbers, block=block),)
 
 
+FEW_BITS = ("int4", "int3", "int2", "ternary")
+"""Weights of few bits, one scale per channel, under 8-bit activations."""
+
+
 PREFERENCES: Mapping[str, tuple[Wanted, ...]] = MappingProxyType(
     {
         "int8": (
@@ -75,10 +79,13 @@ PREFERENCES: Mapping[str, tuple[Wanted, ...]] = MappingProxyType(
             Wanted(Kernel.DYNAMIC, weight="int8"),
             *_stored("int8"),
         ),
-        "int4": (
-            Wanted(Kernel.STATIC, activation="int8", weight="int4"),
-            Wanted(Kernel.STATIC, activation="int8", weight=UNWEIGHTED, around=True),
-        ),
+        **{
+            name: (
+                Wanted(Kernel.STATIC, activation="int8", weight=name),
+                Wanted(Kernel.STATIC, activation="int8", weight=UNWEIGHTED, around=True),
+            )
+            for name in FEW_BITS
+        },
         "int16": (Wanted(Kernel.STATIC, activation="int16"),),
         "fp8": (Wanted(Kernel.STATIC, activation="float8e4m3fn"),),
         "int8-dynamic": (Wanted(Kernel.DYNAMIC, weight="int8"),),

@@ -196,14 +196,23 @@ def _simulated(form: Implementation) -> Implementation:
     )
 
 
-def _with_int4_weights(form: Implementation) -> Implementation:
-    """The same with weights of 4 bits per channel, the form of devices that multiply 4 by 8 bits.
+_FEW_BITS = {
+    "int4": QSpace(ir.DataType.INT4, True, Granularity.CHANNEL),
+    "int3": QSpace(ir.DataType.INT4, True, Granularity.CHANNEL, bits=3),
+    "int2": QSpace(ir.DataType.INT4, True, Granularity.CHANNEL, bits=2),
+    "ternary": QSpace(ir.DataType.INT4, True, Granularity.CHANNEL, bits=2, narrow=True),
+}
+"""Weights by form. They are stored in 4 bits: this opset has no smaller type."""
+
+
+def _with_few_bits(form: Implementation, precision: str) -> Implementation:
+    """The same with weights of few bits per channel, for devices that multiply them by 8 bits.
 
     ONNX Runtime's integer kernels take 8-bit weights only; int4 behind DequantizeLinear runs in
     float there.
     """
-    weight = QSpace(ir.DataType.INT4, symmetric=True, granularity=Granularity.CHANNEL)
-    return replace(form, precision="int4", weight=weight, searched=False, simulated=True)
+    weight = _FEW_BITS[precision]
+    return replace(form, precision=precision, weight=weight, searched=False, simulated=True)
 
 
 def _has_many_codebooks(space: QSpace | None) -> bool:
@@ -219,7 +228,8 @@ def _extended(row: OpCapability) -> OpCapability:
     forms = list(row.implementations)
     integer = [form for form in forms if form.precision == "int8"]
     forms += map(_simulated, integer)
-    forms += [_with_int4_weights(form) for form in integer if form.weight is not None]
+    weighted = [form for form in integer if form.weight is not None]
+    forms += [_with_few_bits(form, name) for name in _FEW_BITS for form in weighted]
     if row.pattern.anchor in ("Conv", "Gemm", "MatMul"):
         forms += [*_FLOAT8, *_LEVELS]
     if row.pattern.tables:  # a codebook for every row would be larger than the row

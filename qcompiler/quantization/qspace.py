@@ -30,6 +30,9 @@ _FLOATS: dict[ir.DataType, tuple[int, str]] = {
 """Largest finite number and short name (Micikevicius et al. 2022, FP8 Formats, table 1)."""
 
 
+_FEW_BITS = 4
+
+
 class Granularity(Enum):
     """Over what a scale is shared."""
 
@@ -142,10 +145,18 @@ class QSpace:
 
     @property
     def numbers(self) -> str:
-        """Kind of numbers, whatever their sign and zero: `int8`, `float8e5m2`, `codebook4`."""
+        """Kind of numbers, whatever their sign and zero: `int8`, `float8e5m2`, `codebook4`.
+
+        Few bits are a kind of their own wherever they are stored (`int3`, `ternary`); 7 bits in 8,
+        which keep a kernel's sums in range, are not.
+        """
         if self.is_table:
             return f"{self.levels.value}-{self.used_bits}".replace("codebook-", "codebook")
-        return self.dtype.name.lower() if self.is_float else f"int{self.storage_bits}"
+        if self.is_float:
+            return self.dtype.name.lower()
+        if self.used_bits > _FEW_BITS:
+            return f"int{self.storage_bits}"
+        return "ternary" if self.qmax - self.qmin == 2 else f"int{self.used_bits}"
 
     @property
     def name(self) -> str:
