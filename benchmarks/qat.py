@@ -1,6 +1,6 @@
 """Accuracy after training with quantization in place, beside post-training quantization.
 
-    python -m benchmarks.qat [--zoo FOLDER] [--schemes int8 int4 int2] [--epochs 6] [--models NAMES]
+    python -m benchmarks.qat [--zoo FOLDER] [--schemes int8 int4] [--epochs 10] [--models NAMES]
 
 A row a network and scheme: accuracy of float, of `qc.compile` without training (`ptq`), of the
 trained module in evaluation, of what it compiles to, and the CPU time of a training step against
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import importlib
 import json
 import sys
 import time
@@ -50,11 +51,11 @@ class Task:
     labels: Tensor
     augment: Callable[[Tensor], Tensor]
     score: Callable[[Callable[[Any], Any]], float]
-    rate: float = 2e-3
+    rate: float = 1e-3
 
     def feeds(self) -> list[Any]:
         """Calibration data: the first 128 images."""
-        return list(self.images[:128].split(16))
+        return list(torch.split(self.images[:128], 16))
 
 
 def train(module: Any, task: Task, epochs: int) -> None:
@@ -69,7 +70,9 @@ def train(module: Any, task: Task, epochs: int) -> None:
             module.freeze_batch_norm()
         for rows in torch.split(torch.randperm(len(task.images)), BATCH):
             optimizer.zero_grad()
-            loss_of(module(task.augment(task.images[rows])), task.labels[rows]).backward()
+            found = module(task.augment(task.images[rows]))
+            loss: Tensor = loss_of(found, task.labels[rows])
+            loss.backward()
             optimizer.step()
             schedule.step()
     module.eval()
@@ -140,9 +143,7 @@ def digits(source: Any) -> Task:
 def resnet18(folder: Path) -> Task:
     """resnet18_mnist of the zoo."""
     sys.path.insert(0, str(folder))
-    import zoo
-
-    model = zoo.MODELS["resnet18_mnist"]
+    model: Any = importlib.import_module("zoo").MODELS["resnet18_mnist"]
     images, labels = model.training()
     name = qc.load(model.onnx_path).signature.input_names[0]
 
@@ -156,7 +157,7 @@ def resnet18(folder: Path) -> Task:
         torch.from_numpy(np.asarray(labels, np.int64)),
         lambda batch: batch,
         score,
-        rate=1e-3,
+        rate=5e-4,
     )
 
 
@@ -173,7 +174,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--zoo", type=Path)
     parser.add_argument("--schemes", nargs="+", default=["int8", "int4", "int3", "int2", "ternary"])
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--models", nargs="+")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from qcompiler.pipeline.contract import Pass
     from qcompiler.pipeline.pipeline import Pipeline
     from qcompiler.pipeline.registry import passes, targets
+    from qcompiler.points import DeQuantStub, FloatModule, QuantStub, keep_float
     from qcompiler.qat import prepare_qat
     from qcompiler.qtensor.arithmetic import cat
     from qcompiler.qtensor.plots import plot_quantization
@@ -48,11 +49,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Compiled",
+    "DeQuantStub",
+    "FloatModule",
     "Pass",
     "Pipeline",
     "Plan",
     "Program",
     "QTensor",
+    "QuantStub",
     "Scheme",
     "Target",
     "__version__",
@@ -60,6 +64,7 @@ __all__ = [
     "compare",
     "compile",
     "errors",
+    "keep_float",
     "lint",
     "load",
     "load_compiled",
@@ -75,6 +80,10 @@ __all__ = [
 
 _HOMES = {
     "Compiled": "compiled",
+    "DeQuantStub": "points",
+    "FloatModule": "points",
+    "QuantStub": "points",
+    "keep_float": "points",
     "Pass": "pipeline.contract",
     "Pipeline": "pipeline.pipeline",
     "Plan": "ir.plan",

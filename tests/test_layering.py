@@ -23,7 +23,7 @@ LAYERS = (
     "frontends", "target", "decisions", "config", "execution", "qtensor", "lowering",
     "pipeline", "calibration", "outputs", "measurement", "choices", "search", "report",
     "passes", "backends", "outcome", "compiled", "compile", "lint", "compare", "why", "qat",
-    "console", "arguments", "command_options", "command_files", "cli", "__main__",
+    "points", "console", "arguments", "command_options", "command_files", "cli", "__main__",
 )  # fmt: skip
 TYPE_ONLY_UPWARD = {
     ("qcompiler.errors", "qcompiler.ir.diagnostics"),
@@ -38,6 +38,7 @@ TORCH_AT_TOP = (
     "qcompiler.lowering.torch_fx.*",
     "qcompiler.lowering.qat.*",
     "qcompiler.qat",
+    "qcompiler.points",
     "qcompiler.backends.torch*",
     "qcompiler.backends.executorch.delegation",
     "qcompiler.backends.executorch.graph",

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from qcompiler.decisions.wanted import families
 from qcompiler.errors import ConfigurationError, did_you_mean
 from qcompiler.ir.diagnostics import Diagnostic, Severity
-from qcompiler.ir.origin import module_path, source_line
+from qcompiler.ir.origin import is_kept_float, module_path, source_line
 from qcompiler.ir.plan import FLOAT, Choice
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
@@ -202,7 +202,9 @@ def _options(
             legal.append(implementation)
         else:
             lacking[implementation.precision] = missing
-    pinned: str | None = None
+    kept = any(map(is_kept_float, region.nodes))
+    pinned: str | None = FLOAT if kept else None
+    reasons += ["the module keeps it in float"] if kept else []
     unmet: tuple[str, ...] = ()
     for pattern, precision in rules.items():
         if _matches(pattern, region):

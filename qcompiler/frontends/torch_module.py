@@ -20,17 +20,19 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxscript import optimizer
 
 from qcompiler.errors import ExportError, QCompilerError
+from qcompiler.frontends import torch_dropout, torch_points
 from qcompiler.frontends.cleaning import clean
 from qcompiler.frontends.opset import to_working_opset
 from qcompiler.frontends.torch_arguments import Call, example_call, example_of, opened
 from qcompiler.frontends.torch_batch import with_batch_axes
 from qcompiler.frontends.torch_calls import Convention, calling_convention
 from qcompiler.frontends.torch_capture import captures, evaluating, symbolic_ones
-from qcompiler.frontends.torch_dropout import TRANSLATIONS, as_onnx, with_markers
+from qcompiler.frontends.torch_dropout import as_onnx, with_markers
 from qcompiler.frontends.torch_failures import place_of, translation_error
 from qcompiler.frontends.torch_lstm import without_projections
 from qcompiler.frontends.torch_origin import keep_origins
 from qcompiler.frontends.torch_own import with_own_forms
+from qcompiler.frontends.torch_points import apply_points, float_paths, points_marked
 from qcompiler.frontends.torch_precision import Boundary, in_float32, without_autocast
 from qcompiler.frontends.torch_promises import check_open
 from qcompiler.frontends.torch_quantized import refuse_quantized
@@ -70,12 +72,15 @@ def program_from_torch(
         call = opened(with_batch_axes(model, call), others)
         first: ExportError | None = None
         told = [*boundary.notes, *([str(call.surplus)] if call.surplus else [])]
-        for exported, notes in captures(model, call, dynamic, boundary.capturing):
-            try:
-                program = _finished(exported, call, described, [*notes, *told], boundary)
-                return _as_promised(program, exported, call, dynamic)
-            except ExportError as error:
-                first = first or error
+        paths = float_paths(model)
+        with points_marked(model):
+            for exported, notes in captures(model, call, dynamic, boundary.capturing):
+                try:
+                    all_notes = [*notes, *told]
+                    program = _finished(exported, call, described, all_notes, boundary, paths)
+                    return _as_promised(program, exported, call, dynamic)
+                except ExportError as error:
+                    first = first or error
         assert first is not None
         raise first
 
@@ -86,6 +91,7 @@ def _finished(
     source: str,
     notes: list[str],
     boundary: Boundary = Boundary(),  # noqa: B008 - frozen
+    paths: Sequence[str] = (),
 ) -> Program:
     """Translates a capture.
 
@@ -101,7 +107,7 @@ def _finished(
             _refuse_complex(plain)
             plain = with_markers(without_projections(with_own_forms(plain)))
         model, state = _translate(plain)
-        program = _program(model, convention, call, source)
+        program = _program(model, convention, call, source, paths)
     except QCompilerError:
         raise
     except Exception as error:
@@ -177,7 +183,7 @@ def _translate(exported: torch.export.ExportedProgram) -> tuple[ir.Model, list[s
             opset_version=WORKING_OPSET,
             optimize=False,
             verbose=False,
-            custom_translation_table=dict(TRANSLATIONS),
+            custom_translation_table={**torch_dropout.TRANSLATIONS, **torch_points.TRANSLATIONS},
         )
     assert made is not None
     model: ir.Model = made.model
@@ -201,7 +207,9 @@ def _tensor_outputs(exported: torch.export.ExportedProgram) -> Iterator[None]:
         last.args = given
 
 
-def _program(model: ir.Model, convention: Convention, call: Call, source: str) -> Program:
+def _program(
+    model: ir.Model, convention: Convention, call: Call, source: str, paths: Sequence[str]
+) -> Program:
     producer = f"torch {torch.__version__}"
     _own_parameters(model)
     keep_origins(model)
@@ -209,6 +217,7 @@ def _program(model: ir.Model, convention: Convention, call: Call, source: str) -
     _separate_outputs(model)
     optimizer.fold_constants(model)
     as_onnx(model)
+    apply_points(model, paths)
     RemoveUnusedNodesPass()(model)
     clean(model)
     draft = Program(model, Signature((), ()), Provenance(source))

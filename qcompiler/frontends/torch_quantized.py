@@ -9,21 +9,24 @@ import torch
 from qcompiler.errors import ExportError
 
 _FAMILIES = (
-    ("torch", "ao"),
+    ("torch", "ao", "nn", "quantized"),
+    ("torch", "ao", "nn", "quantizable"),
+    ("torch", "ao", "nn", "sparse"),
+    ("torch", "ao", "nn", "intrinsic", "quantized"),
     ("torch", "nn", "quantized"),
-    ("torch", "nn", "qat"),
-    ("torch", "nn", "intrinsic"),
+    ("torch", "nn", "intrinsic", "quantized"),
     ("torchao",),
 )
-"""Packages whose layers are quantized or fake-quantized, as parts of a dotted name."""
+"""Packages whose layers hold integers, as parts of a dotted name; their own stubs, observers and
+fake-quantized layers are read, see `torch_points`."""
 
 
 def refuse_quantized(model: Any) -> None:
     """Looks at every part of a module.
 
     Raises:
-        ExportError: A part is a quantized or fake-quantized layer, or holds quantized weights;
-            names it. Or the model is a ScriptModule.
+        ExportError: A part is a quantized layer, or holds quantized weights; names it.
+            Or the model is a ScriptModule.
     """
     if isinstance(model, torch.jit.ScriptModule):
         raise ExportError(

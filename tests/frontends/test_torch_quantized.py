@@ -30,7 +30,9 @@ def _of_package(name: str) -> nn.Module:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("package", ["torchao.quantization.qat", "torch.nn.qat.modules", None])
+@pytest.mark.parametrize(
+    "package", ["torchao.quantization.qat", "torch.ao.nn.quantized.modules", None]
+)
 def test_a_quantized_layer_is_named(package: str | None) -> None:
     layer = Stored() if package is None else _of_package(package)
     with pytest.raises(ExportError, match="quantized already") as caught:
