@@ -72,7 +72,7 @@ def train(module: Any, task: Task, epochs: int) -> None:
             optimizer.zero_grad()
             found = module(task.augment(task.images[rows]))
             loss: Tensor = loss_of(found, task.labels[rows])
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
     module.eval()
@@ -89,7 +89,7 @@ def step_seconds(module: Any, task: Task) -> float:
         optimizer.zero_grad()
         found = module(images)
         found = found[0] if isinstance(found, tuple) else found
-        nn.functional.cross_entropy(found, labels).backward()
+        nn.functional.cross_entropy(found, labels).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         seconds.append(time.process_time() - start)
     return min(seconds[2:])
