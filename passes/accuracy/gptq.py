@@ -86,8 +86,8 @@ class Gptq(Pass):
     def _rounded(self, product: Product) -> Rounding | None:
         """Other integers, of the best ratio for each scale; None if they stay, or are none."""
         old = product.rounding
-        if old.params.space.is_float:
-            return None
+        if old.params.space.is_float or old.params.space.is_table:
+            return None  # the next level is no step away
         owners = product.owners()[:, 0]
         least, best = _errors(product, old, owners), old
         floor = np.max([np.max(least_factor(each)) for each in product.regions])

@@ -5,6 +5,7 @@ the others finer levels. Every scale (of a tensor, channel or block) is tried at
 and what counts is the output error d^T G d, with d what the integers are off by and G the second
 moments of the inputs (the criterion of AdaRound, arXiv 2004.10568, equation 20; clipping ratios by
 grid search as in OMSE, arXiv 1902.06822). Blocks along the inputs count by themselves.
+Codebooks have no scale to search: their centroids are tuned (`centroids`). Powers of two stay.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from qcompiler.decisions.roundings import Rounding
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.rewriter import Rewriter
+from qcompiler.passes.accuracy.centroids import with_tuned_centroids
 from qcompiler.passes.accuracy.products import Product, products
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext, Stage
 from qcompiler.quantization.numerics import dequantize, quantize
@@ -79,6 +81,8 @@ class SearchWeightScales(Pass):
 
     def _better(self, product: Product) -> Rounding | None:
         """The rounding with the least error; None if that is the one there is."""
+        if product.rounding.params.space.is_table:
+            return with_tuned_centroids(product, self.name)
         rounding, errors = product.rounding, _Errors(product)
         factors = np.linspace(1, self.lowest, self.steps + 1)[1:]
         least = np.zeros(rounding.params.scale.shape)
