@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,28 @@ class Loss:
 
     clipped: float | None = None
     noise: float | None = None
+
+
+def with_histograms(
+    taken: Mapping[str, Observer], seen: Mapping[str, Observer]
+) -> dict[str, Observer]:
+    """What was taken, with the histograms of calibration where a variant takes ranges without.
+
+    An observer of calibration stands in where it saw the same: the same extremes and count. What
+    was calibrated anew, after a change of the float program, differs in them.
+
+    Args:
+        taken: What ranges were taken from, by value name.
+        seen: What calibration saw.
+    """
+    found = dict(taken)
+    for name, observer in taken.items():
+        first = seen.get(name)
+        if isinstance(observer, HistogramObserver) or not isinstance(first, HistogramObserver):
+            continue
+        if first.bounds == observer.bounds:
+            found[name] = first
+    return found
 
 
 def of_activation(observer: Observer) -> Distribution | None:

@@ -14,6 +14,7 @@ from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.program import Program
 from qcompiler.measurement.candidates import Candidate
 from qcompiler.measurement.judge import Judgement
+from qcompiler.outcome.distributions import with_histograms
 from qcompiler.outcome.environment import environment_of
 from qcompiler.outcome.network import floats_outside, network_of
 from qcompiler.outcome.outputs import output_rows
@@ -28,6 +29,7 @@ from qcompiler.outcome.rows import (
 )
 from qcompiler.outcome.values import with_values
 from qcompiler.pipeline.pipeline import PipelineReport
+from qcompiler.quantization.observers import Observer
 from qcompiler.report.report import Report
 from qcompiler.report.rows import Figure, SampleCounts
 from qcompiler.search.goal import Samples, Selection
@@ -58,7 +60,7 @@ def report_of(
     rows = region_rows(regions, selection.plan)
     rows = with_options(rows, selection.options, selection.losses)
     placed = selection.candidate.program.placement if selection.candidate else None
-    rows, values = with_values(rows, regions, placed, selection.base.observations)
+    rows, values = with_values(rows, regions, placed, _observations(selection))
     network = network_of(selection.base, regions, target)
     passes = [row for report in reports for row in pass_rows(report)]
     counts = SampleCounts(samples.seen, len(samples.feeds), len(samples.fitting))
@@ -99,7 +101,7 @@ def report_of_point(report: Report, index: int, selection: Selection) -> Report:
     rows = region_rows(regions, chosen.plan, measured, _float_seconds(selection))
     rows = with_options(rows, selection.options, selection.losses)
     placed = chosen.program.placement
-    rows, values = with_values(rows, regions, placed, selection.base.observations)
+    rows, values = with_values(rows, regions, placed, _observations(selection))
     return replace(
         report,
         summary=f"frontier point {index}: {chosen.quantized} regions quantized",
@@ -114,6 +116,10 @@ def report_of_point(report: Report, index: int, selection: Selection) -> Report:
 def _judgement(candidate: Candidate | None) -> Judgement | None:
     """What a quantized candidate loses by output, if it was measured."""
     return None if candidate is None or not candidate.quantized else candidate.judgement
+
+
+def _observations(selection: Selection) -> Mapping[str, Observer]:
+    return with_histograms(selection.base.observations, selection.observed)
 
 
 def _float_seconds(selection: Selection) -> Mapping[str, float] | None:

@@ -30,6 +30,7 @@ from qcompiler.outputs.asked import (
 )
 from qcompiler.outputs.tolerance import LOOSE_NSR, Tolerance
 from qcompiler.outputs.tolerances import tolerances_of
+from qcompiler.quantization.observers import Observer
 from qcompiler.target.contract import Artifact
 
 DEFAULT_SCORE_LOSS = 0.01
@@ -197,6 +198,7 @@ class Selection:
         warnings: What the result does not keep of what is promised, the worst first.
         diagnostics: What was found on the way.
         interrupted: Whether the user ended the search; the result is the best until then.
+        observed: What calibration saw, by value name, before variants took other ranges.
         losses: Loss by (region key, precision) of that choice alone; empty where sensitivities were
             not measured.
         tolerances: How much every output may lose, and why; empty where nothing was judged.
@@ -223,6 +225,7 @@ class Selection:
     diagnostics: tuple[Diagnostic, ...] = ()
     interrupted: bool = False
     losses: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    observed: Mapping[str, Observer] = field(default_factory=dict)
     tolerances: tuple[Tolerance, ...] = ()
     engines: tuple[EngineResult, ...] = ()
 

@@ -94,7 +94,8 @@ def select(
     chooser = _Chooser(
         source, baseline, workshop, base, samples, goal, effort, progress, executor, interrupted
     )
-    return chooser.search() if searching else chooser.fixed()
+    found = chooser.search() if searching else chooser.fixed()
+    return replace(found, observed=program.observations)
 
 
 def _pace(source: Program, target: Target, samples: Samples) -> Pace:

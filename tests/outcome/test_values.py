@@ -15,6 +15,7 @@ from qcompiler.outcome.distributions import (
     noise_of_weight,
     of_activation,
     of_weight,
+    with_histograms,
 )
 from qcompiler.quantization.numerics import choose_qparams
 from qcompiler.quantization.observers import MinMax, Mse
@@ -143,3 +144,13 @@ def test_a_loaded_file_has_its_network(compiled: qc.Compiled, tmp_path: Path) ->
     assert labels[0] == "input"
     assert labels[-1] == "output"
     assert "Tanh" in " ".join(labels)
+
+
+def test_ranges_without_histograms_show_those_of_calibration(rng: np.random.Generator) -> None:
+    data = rng.normal(size=(4, 100)).astype(np.float32)
+    seen = Mse.empty().update(data)
+    same, other = MinMax.empty().update(data), MinMax.empty().update(2 * data)
+    found = with_histograms({"a": same, "b": other, "c": same}, {"a": seen, "b": seen})
+    assert found["a"] is seen
+    assert found["b"] is other  # calibrated anew: it saw something else
+    assert found["c"] is same
