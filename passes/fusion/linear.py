@@ -142,11 +142,11 @@ def before(linear: Linear, step: Affine) -> tuple[Array, Array | None] | None:
     exact = scale_axis(linear.weight, step.scale, linear.in_axis, groups)
     bias = np.zeros(linear.out_channels) if linear.bias is None else linear.bias
     if step.shifts:
-        bias = bias + linear.alpha * _of_constant(linear, step.shift)
+        bias = bias + linear.alpha * of_constant(linear, step.shift)
     return _rounded(linear, exact, bias)
 
 
-def _of_constant(linear: Linear, shift: Array) -> Array:
+def of_constant(linear: Linear, shift: Array) -> Array:
     """The operator's result, without bias, for an input that is `shift` everywhere."""
     if is_op(linear.node, "Conv"):
         return conv_of_constant(linear.weight, shift, linear.groups)
