@@ -18,7 +18,7 @@ from qcompiler.decisions.wanted import (
 from qcompiler.errors import ConfigurationError, did_you_mean
 from qcompiler.ir.plan import FLOAT
 from qcompiler.quantization.qspace import Granularity, Levels, QSpace
-from qcompiler.target.capability import CapabilityTable, Implementation, Kernel
+from qcompiler.target.capability import PER_TENSOR, CapabilityTable, Implementation, Kernel
 
 FLOAT_PIPELINE = (
     "float16-to-float32,absorb-quantization,canonicalize,fuse-conv-bn,canonicalize,dead-code"
@@ -86,6 +86,10 @@ PREFERENCES: Mapping[str, tuple[Wanted, ...]] = MappingProxyType(
             )
             for name in FEW_BITS
         },
+        PER_TENSOR: (
+            Wanted(Kernel.STATIC, activation="int8", weight="int8", per=Granularity.TENSOR),
+            Wanted(Kernel.STATIC, activation="int8", weight=UNWEIGHTED, around=True),
+        ),
         "int16": (Wanted(Kernel.STATIC, activation="int16"),),
         "fp8": (Wanted(Kernel.STATIC, activation="float8e4m3fn"),),
         "int8-dynamic": (Wanted(Kernel.DYNAMIC, weight="int8"),),

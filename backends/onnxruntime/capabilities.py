@@ -52,6 +52,7 @@ from qcompiler.target.capability import (
     Implementation,
     Kernel,
     OpCapability,
+    with_tensor_weights,
 )
 
 _WEIGHT = S8_SYMMETRIC_PER_CHANNEL
@@ -238,4 +239,4 @@ def _extended(row: OpCapability) -> OpCapability:
 
 
 _ROWS = (*_WEIGHTED, *_ARITHMETIC, *_MOVERS, _RESIZE, _LOOK_UPS)
-TABLE = CapabilityTable(tuple(map(_extended, _ROWS)))
+TABLE = CapabilityTable(tuple(with_tensor_weights(_extended(row)) for row in _ROWS))

@@ -47,6 +47,7 @@ from qcompiler.target.capability import (
     Implementation,
     Kernel,
     OpCapability,
+    with_tensor_weights,
 )
 from qcompiler.target.constraints import float32_data, stored_weight, two_activations
 
@@ -262,7 +263,8 @@ NORMALIZATION = (
 )
 """Kernels that save memory, not time, and cost accuracy."""
 
-BASE = CapabilityTable((CONV, TRANSPOSED, *_PRODUCTS, *_RECURRENT, *_ARITHMETIC, *_KEEPING))
+_ALL = (CONV, TRANSPOSED, *_PRODUCTS, *_RECURRENT, *_ARITHMETIC, *_KEEPING)
+BASE = CapabilityTable(tuple(map(with_tensor_weights, _ALL)))
 
 
 def with_int32_bias(table: CapabilityTable) -> CapabilityTable:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from qcompiler.quantization.qspace import QSpace
+from qcompiler.quantization.qspace import Granularity, QSpace
 from qcompiler.target.capability import Implementation, Kernel
 
 UNWEIGHTED = "none"
@@ -22,6 +22,7 @@ class Wanted:
             `int16`, `float8e4m3fn`.
         weight: `QSpace.numbers` of its weight; `UNWEIGHTED` takes forms that have none.
         block: Weights per scale.
+        per: What has a scale of its own in the weight: the tensor or each channel.
         precision: Its own name, for a form of one target that no scheme describes.
         around: Taken only for what surrounds regions that another row takes: a model or a target
             that has nothing but such forms does not have the scheme.
@@ -31,6 +32,7 @@ class Wanted:
     activation: str | None = None
     weight: str | None = None
     block: int | None = None
+    per: Granularity | None = None
     precision: str | None = None
     around: bool = False
 
@@ -41,6 +43,7 @@ class Wanted:
             and self.activation in (None, _numbers(form.activation or form.output))
             and self.weight in (None, _numbers(form.weight) or UNWEIGHTED)
             and self.block in (None, form.weight.group_size if form.weight else None)
+            and self.per in (None, form.weight.granularity if form.weight else None)
             and self.precision in (None, form.precision)
         )
 

@@ -14,7 +14,7 @@ from enum import Enum
 
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.regions import Operand, Region, RegionPattern
-from qcompiler.quantization.qspace import QSpace, Range
+from qcompiler.quantization.qspace import Granularity, QSpace, Range
 
 
 class BiasForm(Enum):
@@ -113,6 +113,26 @@ class OpCapability:
         names = [each.precision for each in self.implementations]
         if len(set(names)) != len(names):
             raise ConfigurationError(f"precision listed twice for {self.pattern.anchor}: {names}")
+
+
+PER_TENSOR = "int8-per-tensor"
+"""Name of the form with one scale for a whole weight, as of devices that have no others."""
+
+
+def with_tensor_weights(row: OpCapability) -> OpCapability:
+    """The row with its int8 form once more, with one scale for the whole weight; never searched."""
+    forms = [
+        replace(
+            form,
+            precision=PER_TENSOR,
+            weight=form.weight.with_granularity(Granularity.TENSOR),
+            searched=False,
+        )
+        for form in row.implementations
+        if form.precision == "int8" and form.weight is not None
+        if form.weight.granularity is Granularity.CHANNEL
+    ]
+    return replace(row, implementations=(*row.implementations, *forms))
 
 
 @dataclass(frozen=True)
