@@ -120,6 +120,8 @@ class Pass(ABC):
         destroys: Properties that may no longer hold after.
         stage: When an accuracy pass works; None for every other pass. An accuracy pass is tried as
             a variant of a candidate and kept only if the loss is lower.
+        gains: `loss`, or `latency`: a pass of the float stage that is kept only if what runs is
+            faster on the target, and loses no more.
         recipes: Recipes that try this accuracy pass without being asked.
     """
 
@@ -128,6 +130,7 @@ class Pass(ABC):
     establishes: ClassVar[frozenset[Property]] = frozenset()
     destroys: ClassVar[frozenset[Property]] = frozenset()
     stage: ClassVar[Stage | None] = None
+    gains: ClassVar[str] = "loss"
     recipes: ClassVar[frozenset[str]] = frozenset()
 
     def requests(self, program: Program, target: Target | None) -> Sequence[Request]:
