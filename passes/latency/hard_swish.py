@@ -8,6 +8,7 @@ pays only where the neighbours are integers: timing decides.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -22,12 +23,18 @@ from qcompiler.pipeline.contract import Outcome, Pass, PassContext, Stage
 
 @dataclass(frozen=True)
 class SpellHardSwish(Pass):
-    """HardSwish(x) = x · clip(x / 6 + 1 / 2, 0, 1); HardSigmoid is a clip with its own numbers."""
+    """HardSwish(x) = x · clip(x / 6 + 1 / 2, 0, 1); HardSigmoid is a clip with its own numbers.
+
+    Attributes:
+        least: Fewest elements of a sample: a gate of one number per channel is all overhead.
+    """
 
     name: ClassVar[str] = "spell-hard-swish"
     stage: ClassVar[Stage] = Stage.FLOAT
     gains: ClassVar[str] = "latency"
     recipes: ClassVar[frozenset[str]] = frozenset({"balanced", "best"})
+
+    least: int = 4096
 
     def price(self, samples: int) -> str:
         return "a timing"
@@ -35,7 +42,17 @@ class SpellHardSwish(Pass):
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
         kinds = ("HardSwish", "HardSigmoid")
         nodes = [each for each in all_nodes(program.model) if is_op(each, *kinds)]
-        return Outcome(details={"rewritten": sum(_rewrite(each, rewriter) for each in nodes)})
+        large = [each for each in nodes if _elements(each.outputs[0]) >= self.least]
+        return Outcome(details={"rewritten": sum(_rewrite(each, rewriter) for each in large)})
+
+
+def _elements(value: ir.Value) -> float:
+    """Of one sample, an open axis counted as endless; all of a vector's."""
+    if value.shape is None:
+        return math.inf
+    dims = list(value.shape)
+    own = dims[1:] if len(dims) > 1 else dims
+    return math.prod(each if isinstance(each, int) else math.inf for each in own)
 
 
 def _rewrite(node: ir.Node, rewriter: Rewriter) -> bool:

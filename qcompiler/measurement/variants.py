@@ -75,6 +75,7 @@ class Tried:
         after: With it; None where it failed.
         kept: Whether it was kept.
         note: What it cost, or why it failed.
+        unit: `noise`, or `s` where seconds were compared.
     """
 
     variant: str
@@ -82,6 +83,7 @@ class Tried:
     after: float | None
     kept: bool
     note: str = ""
+    unit: str = "noise"
 
     @property
     def told(self) -> str:
@@ -89,6 +91,9 @@ class Tried:
         if self.after is None:
             return f"{self.variant}: failed, {self.note}"
         outcome = "kept" if self.kept else "not kept"
+        if self.unit == "s":
+            change = f"{1e3 * self.before:.3g} ms → {1e3 * self.after:.3g} ms"
+            return f"{self.variant}: {outcome}, {change} ({self.note})"
         change = f"{sqnr_db(self.before):.1f} dB → {sqnr_db(self.after):.1f} dB"
         return f"{self.variant}: {outcome}, {change} ({self.note})"
 
@@ -157,6 +162,8 @@ def with_base(
         ask(copy, target, wanted)
         Pipeline.parse("calibrate").run(copy, PassContext(target, calibration))
         _keep_given(program, copy)
+    if variant.accuracy.gains == "latency":
+        _keep_what_was_seen(copy, program)
     return copy
 
 
@@ -166,6 +173,13 @@ def _keep_given(program: Program, copy: Program) -> None:
         if is_users(seen) and name in copy.observations:
             wanted = seen.range_for(U8_AFFINE)
             copy.observations[name] = given(copy.observations[name], wanted.low, wanted.high)
+
+
+def _keep_what_was_seen(copy: Program, program: Program) -> None:
+    """A rewrite is exact: a value that keeps its name is what the whole calibration saw."""
+    seen, statistics = program.observations, program.statistics
+    copy.observations |= {name: seen[name] for name in seen if name in copy.observations}
+    copy.statistics |= {each: statistics[each] for each in statistics if each in copy.statistics}
 
 
 def ask(program: Program, target: Target, variants: Sequence[Variant]) -> None:

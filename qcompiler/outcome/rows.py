@@ -100,7 +100,9 @@ def pass_rows(report: PipelineReport) -> tuple[PassRow, ...]:
 def variant_rows(tried: Iterable[Tried]) -> tuple[VariantRow, ...]:
     """Rows of variants that were tried, in order."""
     return tuple(
-        VariantRow(each.variant, each.before, each.after, each.kept, each.note, each.told)
+        VariantRow(
+            each.variant, each.before, each.after, each.kept, each.note, each.told, each.unit
+        )
         for each in tried
     )
 

@@ -83,3 +83,8 @@ def show_noise(noise: float | None) -> str:
     if noise <= 0:
         return "exact"
     return "-inf dB" if math.isinf(noise) else f"{-10 * math.log10(noise):.1f} dB"
+
+
+def show_measured(value: float | None, unit: str) -> str:
+    """What a variant was judged by: seconds, or a noise-to-signal ratio."""
+    return show_seconds(value) if unit == "s" else show_noise(value)

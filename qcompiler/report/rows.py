@@ -116,11 +116,12 @@ class VariantRow:
 
     Attributes:
         name: As in a pipeline text.
-        before: Noise-to-signal ratio of the outputs without it.
+        before: Noise-to-signal ratio of the outputs without it, or seconds.
         after: With it; None where it failed.
         kept: Whether it was kept.
         note: What it cost, or why it failed.
         told: The outcome in a line.
+        unit: `noise`, or `s` where seconds were compared.
     """
 
     name: str
@@ -129,6 +130,7 @@ class VariantRow:
     kept: bool
     note: str = ""
     told: str = ""
+    unit: str = "noise"
 
 
 @dataclass(frozen=True)

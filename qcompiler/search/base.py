@@ -32,6 +32,14 @@ class Base:
     variants: tuple[Variant, ...] = ()
     tried: tuple[Tried, ...] = ()
 
+    def followed_by(self, other: Base) -> Base:
+        """The other one, which was made from this one."""
+        return replace(
+            other,
+            variants=(*self.variants, *other.variants),
+            tried=(*self.tried, *other.tried),
+        )
+
     @property
     def log(self) -> tuple[str, ...]:
         """What was tried, a line each."""
@@ -59,6 +67,20 @@ def informed(judge: Judge, first: Candidate | None) -> Judge:
         return judge
 
 
+def extended(base: Base, target: Target, variant: Variant, samples: Samples, goal: Goal) -> Base:
+    """The base with one more variant of the float program or of ranges.
+
+    Raises:
+        QCompilerError: See `with_base`.
+    """
+    feeds = kept_feeds(samples)
+    changed = with_base(
+        base.program, target, variant, feeds, goal.variants, samples.fitting, goal.overrides
+    )
+    forms = region_options(changed, target, target.regions(changed), goal.overrides)
+    return Base(changed, forms, (*base.variants, variant))
+
+
 def chosen_base(
     program: Program,
     target: Target,
@@ -77,19 +99,11 @@ def chosen_base(
     wanted = [each for each in goal.variants if each.stage is not Stage.PLACED]
     if goal.scheme.observer is not None:  # the user chose the ranges
         wanted = [each for each in wanted if each.stage is not Stage.RANGES]
-    feeds = list({id(each): each for each in (*samples.fitting, *samples.feeds)}.values())
-
-    def extended(base: Base, variant: Variant) -> Base:
-        changed = with_base(
-            base.program, target, variant, feeds, goal.variants, samples.fitting, goal.overrides
-        )
-        forms = region_options(changed, target, target.regions(changed), goal.overrides)
-        return Base(changed, forms, (*base.variants, variant))
-
     if goal.plan is not None and goal.plan.variants is not None:
         for variant in wanted:
-            start = extended(start, variant)
+            start = extended(start, target, variant, samples, goal)
         return start
+    wanted = [each for each in wanted if each.accuracy.gains == "loss"]
     trials = uniform_trials(options)
     if judge is None or not wanted or not trials or not program.observations:
         return start
@@ -101,7 +115,7 @@ def chosen_base(
 
     def attempt(base: Base, variant: Variant) -> tuple[Base, float]:
         progress.advance(1, variant.text)
-        found = extended(base, variant)
+        found = extended(base, target, variant, samples, goal)
         return found, loss(found)
 
     first = first or everything(Workshop(program, target, options))
@@ -109,5 +123,5 @@ def chosen_base(
         return start  # the search tries other plans, and logs why this one fails
     before = measured.loss(first.artifact.run)
     with step(progress, "try variants", len(wanted)):
-        best, tried = keep_if_better(start, before, wanted, attempt, len(feeds))
+        best, tried = keep_if_better(start, before, wanted, attempt, len(kept_feeds(samples)))
     return replace(best, tried=tuple(tried))

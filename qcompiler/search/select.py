@@ -34,6 +34,7 @@ from qcompiler.search.explain import explained
 from qcompiler.search.goal import DEFAULT_SCORE_LOSS, Goal, Samples, Selection
 from qcompiler.search.loop import Search
 from qcompiler.search.proof import PROFILE_FEEDS, REWRITTEN, Proof, choose, cross_checked
+from qcompiler.search.rewrites import faster_base
 from qcompiler.search.state import Limits
 from qcompiler.target.contract import Artifact, Target
 
@@ -71,12 +72,14 @@ def select(
     searching = goal.plan is None and goal.scheme.is_auto and priced and judge is not None
     base, interrupted = Base(program, options), False
     try:
+        base = faster_base(base, target, judge, samples, goal, effort, progress)
+        program, options = base.program, list(base.options)
+        first = everything(Workshop(program, target, options)) if judge is not None else None
         if judge is not None:
-            first = everything(Workshop(program, target, options))
             judge = informed(judge, first)
-            base = chosen_base(program, target, options, judge, samples, goal, progress, first)
-        else:
-            base = chosen_base(program, target, options, None, samples, goal, progress)
+        base = base.followed_by(
+            chosen_base(program, target, options, judge, samples, goal, progress, first)
+        )
     except KeyboardInterrupt:
         if not searching:
             raise
