@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from qcompiler.choices.cost import uniform_trials
 from qcompiler.decisions.forms import Options, region_options
 from qcompiler.ir.program import Program
+from qcompiler.ir.signature import Feed
 from qcompiler.measurement.candidates import Candidate, Workshop
 from qcompiler.measurement.judge import Judge
 from qcompiler.measurement.variants import Tried, Variant, keep_if_better, with_base
@@ -65,6 +66,11 @@ def informed(judge: Judge, first: Candidate | None) -> Judge:
         return judge.after(first.artifact.run)
     except Exception:  # noqa: BLE001 - as above
         return judge
+
+
+def kept_feeds(samples: Samples) -> list[Feed]:
+    """All that was kept from calibration, each feed once."""
+    return list({id(each): each for each in (*samples.fitting, *samples.feeds)}.values())
 
 
 def extended(base: Base, target: Target, variant: Variant, samples: Samples, goal: Goal) -> Base:
