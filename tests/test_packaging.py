@@ -89,6 +89,13 @@ def test_wheel_is_typed_and_licensed(wheel: Path) -> None:
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
+def test_wheel_holds_what_the_report_page_is_made_of(wheel: Path) -> None:
+    page = ROOT / "qcompiler" / "report" / "page"
+    wanted = {f"qcompiler/report/page/{each.name}" for each in page.iterdir() if each.is_file()}
+    assert len(wanted) >= 7
+    assert wanted <= set(names_in(wheel))
+
+
 def test_wheel_runs_where_it_is_unpacked(wheel: Path, tmp_path: Path) -> None:
     code = (
         "import sys; sys.path = [p for p in sys.path if 'editable' not in p];"
