@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -277,3 +277,37 @@ def ranges_of(written: Sequence[str]) -> dict[str, tuple[float, float]]:
                 f"cannot read the range '{each}'", fix="write --range 'logits=-8:8'"
             ) from error
     return found
+
+
+def debugged_with(given: Mapping[str, Any], images: Preprocessing) -> Compiled:
+    """What `debug` looks at: a model compiled as its options or an artifact's plan say.
+
+    Raises:
+        ConfigurationError: There are no feeds, or the artifact holds no plan.
+    """
+    from qcompiler.compile import compile as compile_model
+
+    source = model_of(given["model"])
+    feeds = data_of(given["calibration"] or [], source, given["batch"], images)
+    if feeds is None:
+        raise ConfigurationError("there is nothing to debug on", fix="give --calibration")
+    target, plan = target_of(given["target"]), None
+    if given["artifact"] is not None:
+        stored = load_compiled(given["artifact"])
+        if not stored.plan.choices:
+            raise ConfigurationError(
+                f"{given['artifact']} holds no plan, so nothing tells what its regions run as",
+                fix="debug the model alone, with the options that it was compiled with",
+            )
+        target, plan = stored.target, stored.plan
+    return compile_model(
+        source,
+        target=target,
+        calibration=feeds,
+        scheme=given["scheme"],
+        recipe=given["recipe"],
+        overrides=overrides_of(given["override"] or []),
+        ranges=ranges_of(given["ranges"] or []),
+        variants=variants_of(given["variants"]),
+        plan=plan,
+    )

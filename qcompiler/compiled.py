@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from qcompiler.debug.bisection import Bisection, Searched, bisected
+from qcompiler.debug.debugged import debugged
+from qcompiler.debug.report import DebugReport
 from qcompiler.errors import ArtifactError, ConfigurationError
 from qcompiler.execution.feeds import call_leaves, checked_feed, normalize_feed
 from qcompiler.execution.stamp import target_in
@@ -187,6 +190,69 @@ class Compiled:
             self.program, self.target, self.artifact, samples, self.kernels, rows
         )
 
+    def debug(self, feeds: Iterable[Any] | None = None) -> DebugReport:
+        """Where the result loses what it loses: by region, by value, by accuracy pass.
+
+        Every region is measured alone and with all before it, in one float model with a switch in
+        front of every quantization; ranges are shown over what calibration saw.
+
+        Args:
+            feeds: Samples; up to eight of those kept from calibration by default.
+
+        Raises:
+            ConfigurationError: There are no samples, or this was loaded from a file.
+            FeedError: A feed does not fit.
+        """
+        samples, selection = self._debuggable(feeds)
+        source = self._source or self.program
+        return debugged(selection, self.program, self.plan, self.artifact.run, samples, source)
+
+    def bisect(self, bound_db: float, feeds: Iterable[Any] | None = None) -> Bisection:
+        """The first region and the first pass with which less than a bound is left.
+
+        Regions are halved on the engine: about log2(regions) builds.
+
+        Args:
+            bound_db: Signal-to-noise ratio to keep, in dB.
+            feeds: Samples; up to eight of those kept from calibration by default.
+
+        Raises:
+            ConfigurationError: There are no samples, or this was loaded from a file.
+            FeedError: A feed does not fit.
+        """
+        samples, selection = self._debuggable(feeds)
+        searched = Searched(
+            self._source or self.program,
+            selection.base,
+            self.target,
+            selection.options,
+            self.plan,
+            self.artifact.run,
+        )
+        return bisected(searched, samples, 10 ** (-bound_db / 10))
+
+    def _debuggable(self, feeds: Iterable[Any] | None) -> tuple[tuple[Feed, ...], Selection]:
+        """Samples to debug on, and what the search left.
+
+        Raises:
+            ConfigurationError: There are none, or this was loaded from a file.
+            FeedError: A feed does not fit.
+        """
+        if self._selection is None:
+            raise ConfigurationError(
+                "an artifact from a file cannot be debugged by itself",
+                why="it holds neither the float model nor what calibration saw",
+                fix="compile the model again, or run `qcompiler debug MODEL ARTIFACT`",
+            )
+        given = self._feeds[:_DEBUGGED] if feeds is None else feeds
+        signature = self.program.signature
+        samples = tuple(normalize_feed(signature, feed) for feed in given)
+        if not samples:
+            raise ConfigurationError(
+                "there is nothing to debug on", fix="pass feeds, or calibration to `compile`"
+            )
+        return samples, self._selection
+
     @property
     def frontier(self) -> tuple[FrontierRow, ...]:
         """Measured configurations that no other one beats in time, loss and size, fastest first."""
@@ -257,6 +323,8 @@ def load_compiled(path: Path | str, target: str | None = None) -> Compiled:
     return Compiled(restored.program, restored.target, plan, report, restored.artifact)
 
 
+_DEBUGGED = 8
+"""Samples that `debug` takes of those kept from calibration."""
 _NO_PLAN = (
     "the file is quantized and holds no plan: regions are listed as float32, "
     "and verify() cannot compare them"

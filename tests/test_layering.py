@@ -22,8 +22,8 @@ LAYERS = (
     "version", "printable", "markup", "errors", "files", "quantization", "ir", "statistics",
     "frontends", "target", "decisions", "config", "execution", "qtensor", "lowering",
     "pipeline", "calibration", "outputs", "measurement", "choices", "search", "report",
-    "passes", "backends", "outcome", "compiled", "compile", "lint", "compare", "why", "qat",
-    "points", "console", "arguments", "command_options", "command_files", "cli", "__main__",
+    "passes", "backends", "outcome", "debug", "compiled", "compile", "lint", "compare", "why",
+    "qat", "points", "console", "arguments", "command_options", "command_files", "cli", "__main__",
 )  # fmt: skip
 TYPE_ONLY_UPWARD = {
     ("qcompiler.errors", "qcompiler.ir.diagnostics"),

@@ -26,6 +26,7 @@ class Clipping:
 
     Attributes:
         value: The value's name.
+        type: What it is stored in, such as `uint8`.
         range: Lowest and highest number that the integers stand for.
         seen: Lowest and highest that calibration saw, masks aside.
         elements: Share of the elements beyond the range by more than half a step; None where
@@ -35,6 +36,7 @@ class Clipping:
     """
 
     value: str
+    type: str
     range: Range
     seen: Range
     elements: float | None
@@ -86,13 +88,13 @@ def represented(params: QParams) -> Range:
 
 
 def _clipping(name: str, seen: Observer, params: QParams) -> Clipping:
-    ends = represented(params)
+    ends, kind = represented(params), params.space.dtype.name.lower()
     extremes = Range(seen.low_without_sentinel, max(seen.low_without_sentinel, seen.high))
     origin = histogram_of(seen)
     if origin is None:
-        return Clipping(name, ends, extremes, None, None, is_users(seen))
+        return Clipping(name, kind, ends, extremes, None, None, is_users(seen))
     elements, energy = _beyond(origin.histogram(), ends, 0.5 * float(params.scale))
-    return Clipping(name, ends, extremes, elements, energy, is_users(seen))
+    return Clipping(name, kind, ends, extremes, elements, energy, is_users(seen))
 
 
 def _beyond(histogram: Histogram, ends: Range, half: float) -> tuple[float, float]:

@@ -1,0 +1,71 @@
+"""Losses by region: each alone, and with all before it, in one model with switches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from qcompiler.debug.rows import DebuggedRegion
+from qcompiler.decisions.forms import Options
+from qcompiler.decisions.placement import Placement
+from qcompiler.execution.session import OrtSession
+from qcompiler.ir.origin import module_path, source_line
+from qcompiler.ir.plan import FLOAT, Plan
+from qcompiler.ir.program import Program
+from qcompiler.ir.signature import Feed
+from qcompiler.measurement.gates import gate_model
+from qcompiler.measurement.parts import output_slices
+from qcompiler.measurement.probing import Prober
+
+
+def debugged_regions(
+    base: Program,
+    options: Sequence[Options],
+    plan: Plan,
+    placement: Placement,
+    feeds: Sequence[Feed],
+) -> tuple[tuple[DebuggedRegion, ...], float]:
+    """Rows of the quantized regions, and the loss of all of them together.
+
+    Args:
+        base: The float program, calibrated.
+        options: Legal forms of its regions, in graph order.
+        plan: What every region runs as.
+        placement: Ranges that were decided.
+        feeds: Samples.
+    """
+    chosen = [found for each in options if (found := _only(each, plan)) is not None]
+    if not chosen:
+        return (), 0.0
+    session = OrtSession(base.model)
+    reference = [session.run_checked(feed) for feed in feeds]
+    model = gate_model(base, chosen, placement.values)
+    terms = [model.terms[each.region.key, each.implementations[0].precision] for each in chosen]
+    until = [
+        tuple(dict.fromkeys(gate for some in terms[: number + 1] for gate in some))
+        for number in range(len(terms))
+    ]
+    slices = output_slices(base, feeds, reference)
+    with Prober(model, feeds, None, slices) as prober:
+        losses = prober.losses([*terms, *until])
+    alone, cumulated = losses[: len(terms)], losses[len(terms) :]
+    rows = tuple(
+        DebuggedRegion(
+            each.region.key,
+            "+".join(node.op_type for node in each.region.nodes),
+            module_path(each.region.anchor),
+            source_line(each.region.anchor),
+            each.implementations[0].precision,
+            own,
+            whole,
+        )
+        for each, own, whole in zip(chosen, alone, cumulated, strict=True)
+    )
+    return rows, cumulated[-1]
+
+
+def _only(options: Options, plan: Plan) -> Options | None:
+    """The region with the form that it runs in; None for float."""
+    precision = plan.precision(options.region.key)
+    form = None if precision == FLOAT else options.named(precision)
+    return None if form is None else replace(options, implementations=(form,), others=())
