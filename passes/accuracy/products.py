@@ -12,10 +12,11 @@ import numpy.typing as npt
 from qcompiler.calibration.instrument import float_model
 from qcompiler.calibration.run import run_calibration
 from qcompiler.calibration.sites import find_sites
+from qcompiler.decisions.absorbed import SOURCE, TRAINED
 from qcompiler.decisions.binding import Placed, bound_regions
 from qcompiler.decisions.placement import RegionPlacement
 from qcompiler.decisions.rerounding import can_reround, with_rounding
-from qcompiler.decisions.roundings import SOURCE, Rounding
+from qcompiler.decisions.roundings import Rounding
 from qcompiler.decisions.weight_matrix import WeightMatrix, moments_request, weight_matrix
 from qcompiler.ir.program import Program
 from qcompiler.ir.requests import Request
@@ -87,7 +88,7 @@ def products(program: Program, samples: Sequence[Feed], bits: int = 16) -> Itera
     """Weights that are stored as integers of at most `bits` bits, with moments of their inputs.
 
     The float program runs over the samples once per 256 MiB of moments. Left out are the integers
-    that a quantized source came with, weights that somebody reads as something else than a product
+    that a quantized or trained source came with, weights that somebody reads as something else than a product
     (a table that is looked up), and those of more than `WIDEST` inputs.
     """
     if not samples:
@@ -145,7 +146,7 @@ def _weight(placed: Sequence[Placed], samples: int, bits: int) -> _Asked | None:
     assert weight is not None
     space = rounding.params.space
     array = stored_array(weight.value)
-    if rounding.how == SOURCE or space.storage_bits > bits or array is None:
+    if rounding.how in (SOURCE, TRAINED) or space.storage_bits > bits or array is None:
         return None
     if not all(can_reround(each.decided) for each in placed):
         return None

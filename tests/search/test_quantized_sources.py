@@ -14,7 +14,7 @@ import pytest
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
 
 import qcompiler as qc
-from qcompiler.decisions.roundings import SOURCE
+from qcompiler.decisions.absorbed import SOURCE
 from qcompiler.errors import CalibrationError
 
 Array = npt.NDArray[Any]
