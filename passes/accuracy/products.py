@@ -88,8 +88,8 @@ def products(program: Program, samples: Sequence[Feed], bits: int = 16) -> Itera
     """Weights that are stored as integers of at most `bits` bits, with moments of their inputs.
 
     The float program runs over the samples once per 256 MiB of moments. Left out are the integers
-    that a quantized or trained source came with, weights that somebody reads as something else than a product
-    (a table that is looked up), and those of more than `WIDEST` inputs.
+    that a quantized or trained source came with, weights that somebody reads as something else than
+    a product (a table that is looked up), and those of more than `WIDEST` inputs.
     """
     if not samples:
         return
