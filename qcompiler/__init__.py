@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from qcompiler.compile import compile  # noqa: A004 - the public name
     from qcompiler.compiled import Compiled, load_compiled
     from qcompiler.config import Scheme
+    from qcompiler.config_file import read_config
+    from qcompiler.decisions.overrides import Override
     from qcompiler.frontends import load
     from qcompiler.ir.plan import Plan
     from qcompiler.ir.program import Program
@@ -51,6 +53,7 @@ __all__ = [
     "Compiled",
     "DeQuantStub",
     "FloatModule",
+    "Override",
     "Pass",
     "Pipeline",
     "Plan",
@@ -72,6 +75,7 @@ __all__ = [
     "plot_quantization",
     "prepare_qat",
     "quantize",
+    "read_config",
     "targets",
     "tf_dequantize",
     "tf_quantize",
@@ -84,6 +88,7 @@ _HOMES = {
     "FloatModule": "points",
     "QuantStub": "points",
     "keep_float": "points",
+    "Override": "decisions.overrides",
     "Pass": "pipeline.contract",
     "Pipeline": "pipeline.pipeline",
     "Plan": "ir.plan",
@@ -101,6 +106,7 @@ _HOMES = {
     "plot_quantization": "qtensor.plots",
     "prepare_qat": "qat",
     "quantize": "qtensor.quantizing",
+    "read_config": "config_file",
     "targets": "pipeline.registry",
     "tf_dequantize": "qtensor.tensorflow",
     "tf_quantize": "qtensor.tensorflow",

@@ -78,6 +78,7 @@ def compile(  # noqa: A001 - the command's name
     recipe: Annotated[str, typer.Option(help="fast, balanced or best.")] = "balanced",
     override: options.Overrides = None,
     ranges: options.Ranges = None,
+    config: options.Config = None,
     plan: Annotated[Path | None, typer.Option(help="Precisions from an earlier run.")] = None,
     save_plan: Annotated[Path | None, typer.Option(help="Where to write the precisions.")] = None,
     report: Annotated[Path | None, typer.Option(help="Report as .html, .json or .txt.")] = None,
@@ -311,28 +312,38 @@ def _compiled(given: dict[str, Any]) -> Compiled:
     """Reads what was written, refuses what cannot be done, and compiles."""
     from qcompiler import arguments
     from qcompiler.compile import compile as compile_model
+    from qcompiler.config_file import read_config, with_config
     from qcompiler.ir.plan import Plan
 
     source = arguments.model_of(given["model"])
     images = _images(*(given[name] for name in ("size", "layout", "mean", "std", "scale")))
     feeds = arguments.data_of(given["calibration"] or [], source, given["batch"], images)
     check_compile_files(source, feeds, given)
-    passed_on = ("dynamic", "scheme", "recipe", "max_loss", "objective", "budget", "pipeline")
-    plan, evaluate = given["plan"], given["evaluate"]
+    config = read_config(given["config"]) if given["config"] else {}
+    evaluate = given["evaluate"]
+    written = {
+        "overrides": arguments.overrides_of(given["override"] or []),
+        "ranges": arguments.ranges_of(given["ranges"] or []),
+        "variants": arguments.variants_of(given["variants"]),
+        "loss": arguments.losses_of(given["loss"]),
+        **{name: given[name] for name in _PASSED_ON},
+    }
+    asked = with_config(written, config)
+    asked["target"] = arguments.target_with(asked["target"], given["threads"], several=True)
+    asked["plan"] = Plan.read(asked["plan"]) if asked["plan"] else None
     return compile_model(
         source,
-        target=arguments.target_with(given["target"], given["threads"], several=True),
         calibration=feeds,
-        overrides=arguments.overrides_of(given["override"] or []),
-        ranges=arguments.ranges_of(given["ranges"] or []),
-        plan=Plan.read(plan) if plan else None,
-        variants=arguments.variants_of(given["variants"]),
-        loss=arguments.losses_of(given["loss"]),
         evaluate=arguments.function_of(evaluate, "--evaluate") if evaluate else None,
         checkpoint=given["checkpoint"],
         progress=not given["quiet"],
-        **{name: given[name] for name in passed_on},
+        **asked,
     )
+
+
+_PASSED_ON = (
+    "target", "dynamic", "scheme", "recipe", "plan", "max_loss", "objective", "budget", "pipeline"
+)  # fmt: skip
 
 
 def _images(

@@ -49,6 +49,10 @@ Scale = Annotated[
     float | None, typer.Option(help="Of images, times pixels from 0 to 255; 1/255 by default.")
 ]
 Overrides = Annotated[list[str] | None, typer.Option(help="PATTERN=PRECISION; may be repeated.")]
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", help="A quantization.toml; options written beside it win."),
+]
 Ranges = Annotated[
     list[str] | None,
     typer.Option(

@@ -15,7 +15,8 @@ from qcompiler.calibration.keeper import Keeper
 from qcompiler.calibration.loading import front_of, loaded
 from qcompiler.compiled import Compiled
 from qcompiler.config import FLOAT_PIPELINE, RECIPES, Recipe, Scheme, recipe_of, scheme_of
-from qcompiler.decisions.given_ranges import Ranges, checked_ranges, give_ranges
+from qcompiler.decisions.given_ranges import Ranges, give_ranges
+from qcompiler.decisions.overrides import ByHand, Overrides, by_hand
 from qcompiler.decisions.roundings import remembered
 from qcompiler.errors import (
     CalibrationError,
@@ -51,7 +52,7 @@ def compile(  # noqa: A001 - the project's one verb
     example_inputs: Any = None,
     dynamic: Dynamic = None,
     scheme: str | Scheme = "auto",
-    overrides: Mapping[str, str] | None = None,
+    overrides: Overrides | None = None,
     ranges: Ranges | None = None,
     plan: Plan | Path | str | None = None,
     recipe: str = "balanced",
@@ -88,7 +89,8 @@ def compile(  # noqa: A001 - the project's one verb
             batch, and what differs between the first feeds.
         scheme: `auto`, `int8`, `dynamic`, `int8-weights`, `int4-weights`, `int16`, `float32`,
             ... (docs/schemes.md), or a `Scheme`.
-        overrides: Precision by glob over module paths, node names or `op:OpType`.
+        overrides: Precision by glob over module paths, node names or `op:OpType`; or an `Override`
+            with more to fix: bits, and by the same patterns over values observer, scale, range.
         ranges: Lowest and highest number of values by name, or by glob over values, nodes and
             modules, or `op:OpType`, in the place of what calibration saw: `{"logits": (-8, 8)}`.
         plan: A plan to apply as it is, or the file of one, instead of a search.
@@ -124,7 +126,7 @@ def compile(  # noqa: A001 - the project's one verb
     """
     started = time.perf_counter()
     model, scheme, plan = _trained(model, target, scheme, plan)
-    single = _for_single_passes(checkpoint, ranges)
+    hand, single = by_hand(overrides, ranges), _for_single_passes(checkpoint)
     effort, asked, plan = recipe_of(recipe), scheme_of(scheme), plan_of(plan)
     members = members_of(target_of(target, several=True), plan)
     reporter = _reporter(progress)
@@ -138,18 +140,18 @@ def compile(  # noqa: A001 - the project's one verb
     context = PassContext(members.targets[0], None, reporter, executor, single)
     reports = [_pipeline(pipeline).run(program, context)]
     require_valid(program, "after the float passes")
-    plain = program.clone() if program.absorbed is not None else program
+    plain = program.clone() if program.absorbed is not None or hand.params else program
     targets = members.targets
-    islands = any(_has_static_islands(each, overrides, plan) for each in targets)
+    islands = any(_has_static_islands(each, hand, plan) for each in targets)
     given = variants if plan is None or plan.variants is None else plan.variants
     tried = variants_of(effort, recipe, given)
     with remembered(program.absorbed):
         kept = _calibrated(program, targets, feeds, asked, effort, context, reports, tried, islands)
-        give_ranges(program, context.options["ranges"])
+        hand.apply(program)
+        give_ranges(program, hand.ranges)
         limited = replace(effort, seconds=effort.search_seconds(time.perf_counter() - started))
-        goal = Goal(
-            asked, evaluate, max_loss, objective, budget, overrides or {}, plan, tried, loss
-        )
+        rules = hand.precisions
+        goal = Goal(asked, evaluate, max_loss, objective, budget, rules, plan, tried, loss)
         examples = kept.feeds or _examples(source, example_inputs)
         job = Job(model, source, program, plain, kept, examples, goal, limited, reporter, executor)
         chosen, selection = chosen_engine(job, members)
@@ -161,15 +163,15 @@ def compile(  # noqa: A001 - the project's one verb
         return Compiled.assemble(source, chosen, selection, reports, seconds, kept, verify)
 
 
-def _for_single_passes(checkpoint: object, ranges: object) -> dict[str, Any]:
+def _for_single_passes(checkpoint: object) -> dict[str, Any]:
     """Arguments that concern single passes, checked.
 
     Raises:
-        ConfigurationError: No path of a file, or no ranges.
+        ConfigurationError: No path of a file.
     """
     if checkpoint is not None and not isinstance(checkpoint, (str, Path)):
         raise ConfigurationError(f"checkpoint is {checkpoint!r}", fix="give the path of a file")
-    return {"checkpoint": checkpoint, "ranges": checked_ranges(ranges or {})}
+    return {"checkpoint": checkpoint}
 
 
 def _trained(
@@ -192,9 +194,11 @@ def _trained(
     return program, scheme, plan
 
 
-def _has_static_islands(target: Target, overrides: object, plan: object) -> bool:
-    """Whether overrides or a plan ask for ranges, whatever the scheme; `Goal` checks types."""
-    named = list(overrides.values()) if isinstance(overrides, Mapping) else []
+def _has_static_islands(target: Target, hand: ByHand, plan: object) -> bool:
+    """Whether overrides or a plan ask for ranges, whatever the scheme."""
+    if hand.fixes_values:
+        return True
+    named = list(hand.precisions.values())
     named += plan.precisions.values() if isinstance(plan, Plan) else ()
     table = target.capabilities
     return any(Scheme(each).needs_calibration(table) for each in named if isinstance(each, str))

@@ -18,6 +18,8 @@ from qcompiler.calibration.loading import loaded
 from qcompiler.config import FLOAT_PIPELINE, Scheme, scheme_of
 from qcompiler.decisions.binding import bound_regions
 from qcompiler.decisions.forms import Options, region_options
+from qcompiler.decisions.given_ranges import give_ranges
+from qcompiler.decisions.overrides import Overrides, by_hand
 from qcompiler.decisions.placement import Placement
 from qcompiler.decisions.resolve import resolve
 from qcompiler.decisions.roundings import remembered
@@ -54,7 +56,7 @@ def prepare_qat(
     example_inputs: Any = None,
     dynamic: Dynamic = None,
     scheme: str | Scheme = "int8",
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Overrides | None = None,
     plan: Plan | Path | str | None = None,
     batch_norm: BatchNorm = "live",
     steps: Steps = "learned",
@@ -72,7 +74,7 @@ def prepare_qat(
         example_inputs: As for `qc.compile`.
         dynamic: As for `qc.compile`.
         scheme: Precision of every region that has it; `auto` takes the target's own.
-        overrides: Precision by pattern, as for `qc.compile`.
+        overrides: As for `qc.compile`.
         plan: Precision of every region instead: mixed precision.
         batch_norm: `live` normalizes with statistics of the batch while training, as the float
             module does, and quantizes weights folded with running ones; `freeze_batch_norm` ends
@@ -90,6 +92,7 @@ def prepare_qat(
     _require(batch_norm, BatchNorm, "batch_norm")
     _require(steps, Steps, "steps")
     chosen, asked, given = target_of(target), scheme_of(scheme), plan_of(plan)
+    hand = by_hand(overrides)
     with dropout_kept():
         source, feeds = loaded(model, calibration, example_inputs, dynamic, quiet=True)
     with remembered():
@@ -97,7 +100,9 @@ def prepare_qat(
         program = rewritten.program
         with remembered(program.absorbed):
             _calibrate(program, chosen, feeds, asked, given, observer)
-            options, precisions = _planned(program, chosen, asked, overrides, given)
+            hand.apply(program)
+            give_ranges(program, hand.ranges)
+            options, precisions = _planned(program, chosen, asked, hand.precisions, given)
             placement = resolve(program.observations, options, precisions, program.absorbed)
     program.placement = placement
     program.properties |= {Property.PRECISION_ASSIGNED, Property.RESOLVED}
@@ -183,13 +188,13 @@ def _planned(
     program: Program,
     target: Target,
     scheme: Scheme,
-    overrides: Mapping[str, Any] | None,
+    overrides: Mapping[str, str],
     plan: Plan | None,
 ) -> tuple[Sequence[Options], Plan]:
     """Legal forms, and the plan: the one that is given, or the scheme wherever it is legal."""
     name = target.preferred if scheme.is_auto else scheme.precision
     copy = program.clone()
-    context = PassContext(target, options={"overrides": dict(overrides or {}), "plan": plan})
+    context = PassContext(target, options={"overrides": dict(overrides), "plan": plan})
     Pipeline.parse(f"assign-precision{{scheme={name}}}").run(copy, context)
     assert copy.plan is not None
     if all(each.precision == FLOAT for each in copy.plan.choices.values()):
@@ -223,7 +228,7 @@ def _built(
         rewritten.dropouts,
         _passed_on(trained),
         learned,
-        fixed=_fixed(trained),
+        fixed=_fixed(program, trained),
         of_values=frozenset(map(id, trained.values.values())),
     )
     check_ops(program.model)
@@ -307,14 +312,18 @@ def _with_fixed_grids(program: Program, placement: Placement) -> tuple[Placement
     return replace(placement, regions=kept), tuple(notes)
 
 
-def _fixed(placement: Placement) -> frozenset[int]:
-    """Parameters of values that a kernel writes into a range of its own."""
+def _fixed(program: Program, placement: Placement) -> frozenset[int]:
+    """Parameters of values that a kernel writes into a range of its own, or that overrides fix."""
     regions = placement.regions.values()
-    return frozenset(
+    found = {
         id(each.written)
         for each in regions
         if each.written is not None and each.form.output_range is not None
-    )
+    }
+    if program.absorbed is not None and not program.absorbed.is_of_source:
+        given = program.absorbed.values
+        found |= {id(params) for (name, _), params in placement.values.items() if name in given}
+    return frozenset(found)
 
 
 def _passed_on(placement: Placement) -> frozenset[str]:

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {"qcompiler": "qcompiler", "passes": "qcompiler.passes", "backends": "qcompiler.backends"}
 LAYERS = (
     "version", "printable", "markup", "errors", "files", "quantization", "ir", "statistics",
-    "frontends", "target", "decisions", "config", "execution", "qtensor", "lowering",
+    "frontends", "target", "decisions", "config", "config_file", "execution", "qtensor", "lowering",
     "pipeline", "calibration", "outputs", "measurement", "choices", "search", "report",
     "passes", "backends", "outcome", "debug", "compiled", "compile", "lint", "compare", "why",
     "qat", "points", "console", "arguments", "command_options", "command_files", "cli", "__main__",

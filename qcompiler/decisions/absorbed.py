@@ -18,8 +18,8 @@ from qcompiler.quantization.numerics import choose_qparams, dequantize, quantize
 from qcompiler.quantization.qspace import Granularity, QParams, QSpace, Range
 
 Array = npt.NDArray[Any]
-SOURCE, TRAINED = "source", "trained"
-"""Who chose integers that came with a model: its author, or training here."""
+SOURCE, TRAINED, GIVEN = "source", "trained", "given"
+"""Who fixed what: the author of a quantized model, training here, or overrides of a float one."""
 GridKey = tuple[int, float, float]
 """Of a weight: how many elements, the least, the largest. No pass that only moves changes them."""
 
@@ -37,6 +37,11 @@ class Absorbed:
     values: Mapping[str, QParams] = field(default_factory=dict)
     grids: Mapping[GridKey, tuple[QParams, ...]] = field(default_factory=dict)
     how: str = SOURCE
+
+    @property
+    def is_of_source(self) -> bool:
+        """Whether the source itself is quantized."""
+        return self.how != GIVEN
 
     def joined(self, values: Mapping[str, QParams], grids: Iterable[Grid]) -> Absorbed:
         """The same with more; what is there already stays."""

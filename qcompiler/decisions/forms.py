@@ -11,7 +11,7 @@ import onnx_ir as ir
 from qcompiler.decisions.wanted import families
 from qcompiler.errors import ConfigurationError, did_you_mean
 from qcompiler.ir.diagnostics import Diagnostic, Severity
-from qcompiler.ir.origin import is_kept_float, module_path, source_line
+from qcompiler.ir.origin import is_left_float, module_path, source_line
 from qcompiler.ir.plan import FLOAT, Choice
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
@@ -202,7 +202,7 @@ def _options(
             legal.append(implementation)
         else:
             lacking[implementation.precision] = missing
-    kept = any(map(is_kept_float, region.nodes))
+    kept = any(map(is_left_float, region.nodes))
     pinned: str | None = FLOAT if kept else None
     reasons += ["the module keeps it in float"] if kept else []
     unmet: tuple[str, ...] = ()
@@ -223,7 +223,12 @@ def _options(
 
 
 def _form_of(precision: str, legal: Sequence[Implementation]) -> str | None:
-    """The legal form that an override means."""
+    """The legal form that an override means: by name, or the first of that many bits."""
+    bits = precision.removesuffix("-bit")
+    if bits != precision and bits.isdigit():
+        spaces = [(each, each.weight or each.activation or each.output) for each in legal]
+        found = [each for each, space in spaces if space and space.used_bits == int(bits)]
+        return found[0].precision if found else None
     names = [FLOAT, *(each.precision for each in legal)]
     return precision if precision in names else None
 

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from qcompiler.errors import ConfigurationError, did_you_mean
 from qcompiler.ir.origin import module_path
 from qcompiler.ir.program import Program
-from qcompiler.ir.walk import values_by_name
+from qcompiler.ir.walk import is_op, sole_user, values_by_name
 from qcompiler.quantization.chosen import given
 
 Ranges = Mapping[str, tuple[float, float]]
@@ -68,31 +68,42 @@ def give_ranges(program: Program, ranges: Ranges) -> None:
     Raises:
         ConfigurationError: A range that matches no value that is quantized anywhere.
     """
-    if ranges and not program.observations:
+    for pattern, (low, high) in ranges.items():
+        for name in matching_values(program, pattern):
+            program.observations[name] = given(program.observations[name], low, high)
+
+
+def matching_values(program: Program, pattern: str) -> list[str]:
+    """Names of the calibrated values that a pattern means, see `give_ranges`.
+
+    Raises:
+        ConfigurationError: There are none.
+    """
+    if not program.observations:
         raise ConfigurationError(
             "ranges were given, and nothing of this compilation has calibrated ranges",
             fix="take a static scheme such as 'int8' or 'auto', and pass calibration feeds",
         )
     values = values_by_name(program.model)
     names = {name: _names(name, values.get(name)) for name in program.observations}
-    for pattern, (low, high) in ranges.items():
-        matching = [
-            name
-            for name, known in names.items()
-            if pattern in known or any(fnmatchcase(each, pattern) for each in known)
-        ]
-        if not matching:
-            raise _matches_nothing(pattern, program, names)
-        for name in matching:
-            program.observations[name] = given(program.observations[name], low, high)
+    matching = [
+        name
+        for name, known in names.items()
+        if pattern in known or any(fnmatchcase(each, pattern) for each in known)
+    ]
+    if not matching:
+        raise _matches_nothing(pattern, program, names)
+    return matching
 
 
 def _names(name: str, value: ir.Value | None) -> tuple[str, ...]:
-    """What a range may call a value."""
+    """What a pattern may call a value; behind an activation, what computes its operand, too."""
+    known: list[str | None] = [name]
     node = None if value is None else value.producer()
-    if node is None:
-        return (name,)
-    known = (name, node.name, module_path(node), f"op:{node.op_type}")
+    while node is not None:
+        known += [node.name, module_path(node), f"op:{node.op_type}"]
+        first = node.inputs[0] if is_op(node, "Relu", "Clip") else None
+        node = first.producer() if first is not None and sole_user(first) is node else None
     return tuple(each for each in known if each)
 
 

@@ -17,7 +17,7 @@ from onnxscript import opset21
 from torch import Tensor, nn
 
 from qcompiler.errors import ExportError
-from qcompiler.ir.origin import keep_node_float, module_path
+from qcompiler.ir.origin import leave_float, module_path
 from qcompiler.ir.walk import is_op
 
 KEPT_FLOAT = "_qcompiler_keeps_float"
@@ -142,7 +142,7 @@ def apply_points(model: ir.Model, paths: Sequence[str]) -> None:
     for node in model.graph:
         path = module_path(node) or ""
         if any(each in ("", path) or path.startswith(f"{each}.") for each in paths):
-            keep_node_float(node)
+            leave_float(node)
     points = [node for node in model.graph if _seed(node) in (_BEGIN, _END)]
     if points:
         _mark_outside(model.graph)
@@ -186,6 +186,6 @@ def _mark_outside(graph: ir.Graph) -> None:
         if seed in (_BEGIN, _END):
             state = seed == _BEGIN
         elif state is False:
-            keep_node_float(node)
+            leave_float(node)
         if state is not None:
             inside.update(dict.fromkeys(node.outputs, state))

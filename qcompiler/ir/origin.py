@@ -9,8 +9,8 @@ import onnx_ir as ir
 
 MODULE_KEY = "qcompiler.module"
 SOURCE_KEY = "qcompiler.source"
-FLOAT_KEY = "qcompiler.float"
-"""On nodes that the source's author keeps in float."""
+LEFT_KEY = "qcompiler.left-float"
+"""On nodes that the source's author leaves in float."""
 REGION_KEY = "qcompiler.region"
 """On nodes that took an anchor's place: the key of the region that they compute."""
 
@@ -38,20 +38,20 @@ def set_origin(node: ir.Node, module: str | None, source: str | None) -> None:
         node.metadata_props[SOURCE_KEY] = source
 
 
-def keep_node_float(node: ir.Node) -> None:
-    """Records that the node is to stay float."""
-    node.metadata_props[FLOAT_KEY] = "1"
+def leave_float(node: ir.Node) -> None:
+    """Records that the source's author leaves the node in float; an override may say otherwise."""
+    node.metadata_props[LEFT_KEY] = "1"
 
 
-def is_kept_float(node: ir.Node) -> bool:
-    """Whether the source's author keeps the node in float."""
-    return FLOAT_KEY in node.metadata_props
+def is_left_float(node: ir.Node) -> bool:
+    """Whether the source's author leaves the node in float."""
+    return LEFT_KEY in node.metadata_props
 
 
 def inherit_origin(node: ir.Node, parents: list[ir.Node]) -> None:
     """Gives a new node the origin of the first parent that has one; float if any of them is."""
-    if any(map(is_kept_float, parents)):
-        keep_node_float(node)
+    if any(map(is_left_float, parents)):
+        leave_float(node)
     for parent in parents:
         module, source = module_path(parent), source_line(parent)
         if module or source:

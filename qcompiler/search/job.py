@@ -105,7 +105,7 @@ def _compared(
     """
     found: tuple[Diagnostic, ...] = ()
     if selection.candidate is not None and selection.is_float:
-        if program.absorbed is not None:
+        if program.absorbed is not None and program.absorbed.is_of_source:
             found = told_of_float_form(program, selection.loss)
         else:
             _check(reference, target, selection.program, selection.artifact)

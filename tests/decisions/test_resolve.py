@@ -83,8 +83,8 @@ def test_float_regions_are_not_in_the_record() -> None:
 
 def test_a_form_that_is_not_legal_is_refused() -> None:
     program = calibrated()
-    with pytest.raises(LegalityError, match="cannot run as int3"):
-        resolve(program.observations, options_of(program), planned(one="int3"))
+    with pytest.raises(LegalityError, match="cannot run as int5"):
+        resolve(program.observations, options_of(program), planned(one="int5"))
 
 
 def test_integers_of_an_accuracy_pass_are_what_is_written() -> None:
