@@ -18,8 +18,8 @@ from qcompiler.calibration.feed_files import FeedFiles
 from qcompiler.calibration.recorder import Observations
 from qcompiler.errors import QCompilerError
 from qcompiler.ir.requests import Request
-from qcompiler.measurement.cache import CostCache
 from qcompiler.quantization.observers import OBSERVERS, make_observer
+from qcompiler.search.cache import CostCache
 
 TARGETS = ("onnxruntime", "openvino", "tensorrt", "fbgemm", "qnnpack", "executorch")
 _PRINT = "fingerprint"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import onnx_ir as ir
 
@@ -13,7 +14,6 @@ from qcompiler.choices.prediction import LossModel
 from qcompiler.decisions.forms import Options
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.program import Program
-from qcompiler.measurement.cache import CostCache
 from qcompiler.measurement.candidates import Candidate
 from qcompiler.target.contract import ConversionCost, CostSample
 
@@ -21,6 +21,14 @@ Offers = Sequence[tuple[str, str]]
 """Choices: (region key, precision)."""
 _NOTICEABLE = 0.02
 """Share of the run time below which no further forms are tried."""
+
+
+class KnownTimes(Protocol):
+    """Times of earlier compilations: `qcompiler.search.cache.CostCache`."""
+
+    def get(self, signature: str, precision: str) -> float | None: ...
+
+    def update(self, measured: Mapping[tuple[str, str], float]) -> None: ...
 
 
 @dataclass
@@ -75,7 +83,7 @@ class CostModel:
         at_stake = sum(lowest.get(key, 0.0) for key in wanted)
         return at_stake >= _NOTICEABLE * (whole + self.other)
 
-    def recall(self, cache: CostCache, signatures: Mapping[str, str], offered: Offers) -> int:
+    def recall(self, cache: KnownTimes, signatures: Mapping[str, str], offered: Offers) -> int:
         """Takes over cached times of what was not measured yet, scaled to today's speed of float.
 
         Args:
@@ -101,7 +109,7 @@ class CostModel:
         return len(self.regions) - before
 
     def remember(
-        self, cache: CostCache, signatures: Mapping[str, str], shown: Sequence[Candidate]
+        self, cache: KnownTimes, signatures: Mapping[str, str], shown: Sequence[Candidate]
     ) -> None:
         """Adds what the profiles of float (first) and of the uniform plans show to the cache."""
         times: dict[tuple[str, str], float] = {}

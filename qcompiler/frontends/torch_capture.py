@@ -66,7 +66,7 @@ def evaluating(module: torch.nn.Module) -> torch.nn.Module:
     Raises:
         ExportError: It cannot be copied.
     """
-    if not any(part.training for part in module.modules()):
+    if not any(getattr(part, "training", False) for part in module.modules()):
         return module
     try:
         return copy.deepcopy(module).eval()

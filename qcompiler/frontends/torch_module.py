@@ -36,9 +36,11 @@ from qcompiler.frontends.torch_points import apply_points, float_paths, points_m
 from qcompiler.frontends.torch_precision import Boundary, in_float32, without_autocast
 from qcompiler.frontends.torch_promises import check_open
 from qcompiler.frontends.torch_quantized import refuse_quantized
+from qcompiler.frontends.torch_script import is_script, unscripted
 from qcompiler.frontends.torch_sizes import size_rules, unread_rules
 from qcompiler.frontends.torch_state import state_notes
 from qcompiler.frontends.torch_whole import TRANSLATED, kept_whole
+from qcompiler.ir.naming import make_names_unique
 from qcompiler.ir.program import WORKING_OPSET, Program, Provenance
 from qcompiler.ir.signature import Signature, signature_of
 from qcompiler.ir.walk import all_graphs
@@ -68,7 +70,11 @@ def program_from_torch(
             return _finished(model, example_of(model), _describe(model), [])
         model = evaluating(model)
         described = _describe(model)
-        model, call, boundary = in_float32(model, example_call(model, example_inputs, surplus))
+        if is_script(model):
+            model, call = unscripted(model, example_inputs, surplus)
+        else:
+            call = example_call(model, example_inputs, surplus)
+        model, call, boundary = in_float32(model, call)
         call = opened(with_batch_axes(model, call), others)
         first: ExportError | None = None
         told = [*boundary.notes, *([str(call.surplus)] if call.surplus else [])]
@@ -211,6 +217,7 @@ def _program(
     model: ir.Model, convention: Convention, call: Call, source: str, paths: Sequence[str]
 ) -> Program:
     producer = f"torch {torch.__version__}"
+    make_names_unique(model)  # a buffer may be named like an argument, or like an operator
     _own_parameters(model)
     keep_origins(model)
     _number_dims(model)

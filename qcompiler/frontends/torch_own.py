@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from qcompiler.frontends import torch_adaptive
+
 _ATEN = torch.ops.aten
 Decomposition = Callable[..., Any]
 
@@ -229,5 +231,20 @@ OWN_FORMS: Mapping[Any, OwnForm] = {
     _ATEN.scatter_reduce.two: OwnForm(scatter_mean, lambda g: g["reduce"] == "mean"),
     _ATEN._upsample_bilinear2d_aa.vec: OwnForm(antialiased, _aligned),
     _ATEN._upsample_bicubic2d_aa.vec: OwnForm(antialiased_cubic, _aligned),
-}
+    **dict.fromkeys(
+        (
+            _ATEN.adaptive_avg_pool1d.default, _ATEN.adaptive_avg_pool2d.default,
+            _ATEN.adaptive_avg_pool3d.default, _ATEN._adaptive_avg_pool2d.default,
+            _ATEN._adaptive_avg_pool3d.default,
+        ),
+        OwnForm(torch_adaptive.average, torch_adaptive.needed),
+    ),
+    **dict.fromkeys(
+        (
+            _ATEN.adaptive_max_pool1d.default, _ATEN.adaptive_max_pool2d.default,
+            _ATEN.adaptive_max_pool3d.default,
+        ),
+        OwnForm(torch_adaptive.maximum, torch_adaptive.needed),
+    ),
+}  # fmt: skip
 """operator -> own decomposition."""

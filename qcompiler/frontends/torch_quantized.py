@@ -26,15 +26,7 @@ def refuse_quantized(model: Any) -> None:
 
     Raises:
         ExportError: A part is a quantized layer, or holds quantized weights; names it.
-            Or the model is a ScriptModule.
     """
-    if isinstance(model, torch.jit.ScriptModule):
-        raise ExportError(
-            "a ScriptModule cannot be captured by torch.export",
-            where=f"{type(model).__name__} of {model.original_name}",
-            fix="give the nn.Module that it was made from, or the file that "
-            "torch.onnx.export(module, inputs, path, dynamo=False) writes",
-        )
     if not isinstance(model, torch.nn.Module):
         return
     for path, part in model.named_modules():

@@ -1,1 +1,1 @@
-"""What runs engines: building candidates, judging, probing and profiling them; the cost cache."""
+"""What runs engines: building candidates, judging, probing and profiling them."""

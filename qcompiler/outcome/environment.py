@@ -6,7 +6,7 @@ import os
 import platform
 from collections.abc import Mapping
 
-from qcompiler.measurement.cache import processor
+from qcompiler.search.cache import processor
 from qcompiler.target.contract import Target
 from qcompiler.version import own_version
 

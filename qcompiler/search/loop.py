@@ -24,12 +24,12 @@ from qcompiler.choices.sensitivity import FLOOR, LEAST, measure_sensitivity
 from qcompiler.errors import ConfigurationError, QCompilerError
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.signature import Feed
-from qcompiler.measurement.cache import CostCache, signatures
 from qcompiler.measurement.candidates import Candidate, Workshop, failure
 from qcompiler.measurement.gate import Gate, GateModel, passed_on
 from qcompiler.measurement.loss import sqnr_db
 from qcompiler.measurement.probing import Prober
 from qcompiler.pipeline.contract import Progress, Silent
+from qcompiler.search.cache import CostCache, signatures
 from qcompiler.search.state import Limits, SearchState
 
 Accept = Callable[[Candidate], bool]

@@ -16,7 +16,6 @@ from qcompiler.decisions.placement import ValueKey
 from qcompiler.decisions.resolve import resolve
 from qcompiler.execution.timing import Latency
 from qcompiler.ir.program import Program
-from qcompiler.measurement.cache import CostCache
 from qcompiler.measurement.candidates import Candidate, Workshop
 from qcompiler.measurement.gate import GateModel
 from qcompiler.measurement.gates import gate_model
@@ -30,6 +29,7 @@ from qcompiler.pipeline.contract import Progress, Stage, step
 from qcompiler.quantization.qspace import QParams
 from qcompiler.search.asked import asked_plan, built, over_bound, over_score
 from qcompiler.search.base import Base, chosen_base, everything, informed
+from qcompiler.search.cache import CostCache
 from qcompiler.search.explain import explained
 from qcompiler.search.goal import DEFAULT_SCORE_LOSS, Goal, Samples, Selection
 from qcompiler.search.loop import Search

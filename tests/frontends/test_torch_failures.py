@@ -39,7 +39,7 @@ def test_an_operator_without_translation_is_named_with_line_and_module() -> None
 
 @pytest.mark.parametrize(
     "layer",
-    [nn.RReLU(), nn.AdaptiveMaxPool2d(3), nn.FractionalMaxPool2d(2, 3)],
+    [nn.RReLU(), nn.FractionalMaxPool2d(2, 3)],
 )
 def test_a_library_module_is_named_by_its_path(layer: nn.Module) -> None:
     module = nn.Sequential(nn.ReLU(), nn.Sequential(layer)).eval()
@@ -54,12 +54,6 @@ def test_a_library_module_is_named_by_its_path(layer: nn.Module) -> None:
 def test_bfloat16_is_compiled_in_float32_and_named() -> None:
     program = load(Half(), torch.randn(2, 4))
     assert any("bfloat16" in note for note in program.provenance.warnings)
-
-
-def test_a_script_module_is_refused_with_the_way_out() -> None:
-    traced = torch.jit.trace(nn.Linear(4, 4), torch.randn(2, 4))
-    with pytest.raises(ExportError, match="ScriptModule"):
-        load(traced, torch.randn(2, 4))
 
 
 def test_halves_of_an_open_axis_stay_open() -> None:

@@ -318,3 +318,27 @@ def test_numbers_and_strings_among_the_results_come_back(run: Any) -> None:
         _close(found.pop("y"), x * 2)
         assert found == {"n": 7, "kind": ("name", 1.5, None, True), "columns": 5}
     assert exported.graph.find_nodes(op="output")[0].args == before
+
+
+class SameNames(nn.Module):
+    """A buffer named like an argument, others like the exporter's names of nodes and results."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("x", torch.arange(8.0))
+        self.register_buffer("mul", torch.rand(4))
+        self.register_buffer("output", torch.rand(4))
+        self.linear = nn.Parameter(torch.randn(8))
+        self.layer = nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = x * self.get_buffer("x") + self.linear
+        result: Tensor = self.layer(hidden) * self.get_buffer("mul")
+        return result + self.get_buffer("output")
+
+
+def test_buffers_named_like_arguments(run: Any) -> None:
+    module = SameNames().eval()
+    program = load(module, torch.randn(3, 8))
+    other = torch.randn(5, 8)
+    _close(_call(program, run, other), module(other))

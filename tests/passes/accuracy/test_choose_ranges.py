@@ -11,7 +11,7 @@ from qcompiler.execution.session import OrtSession
 from qcompiler.ir.plan import Choice, Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.text import from_text
-from qcompiler.measurement.loss import Judge
+from qcompiler.measurement.judge import Judge
 from qcompiler.measurement.placing import place
 from qcompiler.measurement.range_model import SCALES, ZEROS, range_model, scales_and_zeros
 from qcompiler.measurement.scored import scored_program, stressed, unclipped

@@ -12,9 +12,9 @@ import qcompiler as qc
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.frontends import load
 from qcompiler.ir.signature import Feed
-from qcompiler.measurement import cache
-from qcompiler.measurement.cache import CostCache, cache_folder, signature
 from qcompiler.pipeline import registry
+from qcompiler.search import cache
+from qcompiler.search.cache import CostCache, cache_folder, signature
 
 
 @pytest.fixture

@@ -1,0 +1,103 @@
+"""TorchScript modules, traced or scripted, as modules that torch.export takes.
+
+torch converts their graphs to ExportedPrograms (torch/_export/converter.py). What comes out is
+compared with the TorchScript module itself, like every source.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+
+from qcompiler.errors import ExportError
+from qcompiler.frontends.torch_arguments import Call, example_call
+
+_KINDS = inspect.Parameter.POSITIONAL_OR_KEYWORD
+
+
+def is_script(model: object) -> bool:
+    """Whether it is a module of TorchScript."""
+    return isinstance(model, torch.jit.ScriptModule)
+
+
+def unscripted(
+    model: torch.jit.ScriptModule, example_inputs: Any, surplus: bool
+) -> tuple[torch.nn.Module, Call]:
+    """A plain module that computes the same, and the example as its call.
+
+    Args:
+        model: In evaluation mode.
+        example_inputs: See `example_call`.
+        surplus: See `example_call`.
+
+    Raises:
+        ExportError: torch cannot convert it.
+        ConfigurationError, FeedError: See `example_call`.
+    """
+    signature = _signature(model)
+    call = example_call(_Named(model, signature), example_inputs, surplus)
+    bound = signature.bind(*call.args, **call.kwargs)
+    bound.apply_defaults()
+    try:
+        from torch._export.converter import TS2EPConverter
+
+        exported = TS2EPConverter(model, bound.args).convert()
+        plain: torch.nn.Module = exported.module()
+        returns = _schema(model).returns[0].type.kind()
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise ExportError(
+            "torch cannot convert this ScriptModule",
+            where=f"{type(model).__name__} of {model.original_name}",
+            why=f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}",
+            fix="give the nn.Module that it was made from, or the file that "
+            "torch.onnx.export(module, inputs, path, dynamo=False) writes",
+        ) from error
+    return _Named(plain, signature, tupled=returns == "TupleType"), call
+
+
+class _Named(torch.nn.Module):
+    """A module whose `forward` has the names of TorchScript's schema.
+
+    Args:
+        inner: What it calls.
+        signature: Of TorchScript's `forward`.
+        tupled: Whether the inner module returns a list for a tuple, as converted ones do.
+    """
+
+    def __init__(
+        self, inner: torch.nn.Module, signature: inspect.Signature, tupled: bool = False
+    ) -> None:
+        super().__init__()
+        self.inner = inner
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            result = inner(*bound.args)
+            return tuple(result) if tupled else result
+
+        forward.__signature__ = signature  # type: ignore[attr-defined]
+        self.forward = forward
+        for part in self.modules():
+            part.training = False  # train() is not for what torch converted
+
+
+def _signature(model: torch.jit.ScriptModule) -> inspect.Signature:
+    """Of `forward`, by TorchScript's schema, whose first argument is the module."""
+    parameters = [
+        inspect.Parameter(
+            each.name,
+            _KINDS,
+            default=each.default_value if each.has_default_value() else inspect.Parameter.empty,
+        )
+        for each in _schema(model).arguments[1:]
+    ]
+    return inspect.Signature(parameters)
+
+
+def _schema(model: torch.jit.ScriptModule) -> Any:
+    forward: Any = model.forward
+    return forward.schema
