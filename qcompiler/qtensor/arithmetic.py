@@ -130,8 +130,8 @@ def cat(tensors: Sequence[QTensor], axis: int = 0, output: Output = None) -> QTe
     if not parts or not all(isinstance(each, QTensor) for each in parts):
         raise ConfigurationError("there are no quantized tensors to join")
     first = parts[0]
-    if not -first.ndim <= axis < first.ndim:
-        raise ConfigurationError(f"there is no axis {axis} in a tensor of shape {first.shape}")
+    if not isinstance(axis, int | np.integer) or not -first.ndim <= axis < first.ndim:
+        raise ConfigurationError(f"there is no axis {axis!r} in a tensor of shape {first.shape}")
     for each in parts:
         _require_tensor(each, "cat")
     same = all(each.params.same_as(first.params) for each in parts)
@@ -210,7 +210,8 @@ def _elementwise(op: str, a: QTensor, b: QTensor, output: Output) -> QTensor:
 def _rounded(op: str, a: QTensor, b: QTensor, output: Output) -> QTensor:
     functions = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply}
     try:
-        exact = functions[op](a.real, b.real)
+        with np.errstate(over="ignore"):
+            exact = functions[op](a.real, b.real)
     except ValueError as error:
         raise _do_not_fit(op, [a, b]) from error
     params = _parameters(output, a) or _derived(exact, a)
@@ -266,9 +267,10 @@ def _computed(
     operands = [QuantizedOperand(each.data, each.params) for each in inputs]
     stored = None if weight is None else QuantizedOperand(weight.data, weight.params)
     try:
-        if given is None:
-            given = _derived(reference(op, attributes, operands, stored, bias), first)
-        data = reference(op, attributes, operands, stored, bias, given)
+        with np.errstate(over="ignore"):
+            if given is None:
+                given = _derived(reference(op, attributes, operands, stored, bias), first)
+            data = reference(op, attributes, operands, stored, bias, given)
     except ValueError as error:
         parts = [*inputs, weight] if weight is not None else inputs
         raise _do_not_fit(op, parts) from error
@@ -282,6 +284,10 @@ def _do_not_fit(op: str, parts: Sequence[QTensor | None]) -> ConfigurationError:
 
 def _derived(exact: Array, like: QTensor) -> QParams:
     """Parameters that hold an exact result, in the space of the first operand, per tensor."""
+    if not np.all(np.isfinite(exact)):
+        raise ConfigurationError(
+            "the result leaves float32, in which scales are kept", fix="scale the operands first"
+        )
     space = replace(like.space, granularity=Granularity.TENSOR, group_size=None)
     return choose_qparams(exact.min(initial=0.0), exact.max(initial=0.0), space)
 

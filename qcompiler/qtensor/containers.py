@@ -122,7 +122,7 @@ def _from_python(x: object) -> Array:
 
 
 def _checked(values: Array, x: object) -> Array:
-    if values.dtype.kind not in "fiuV" and values.size:
+    if (values.dtype.kind not in "fiuV" and values.size) or values.dtype.names is not None:
         raise _not_numbers(x)
     try:
         wide = values.astype(np.float64)

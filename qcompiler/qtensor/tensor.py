@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -232,6 +232,24 @@ class QTensor:
 
     def __rmatmul__(self, other: object) -> QTensor:
         raise _no_operand("@", other)
+
+    def __getitem__(self, index: Any) -> QTensor:
+        """A part of it, by numpy's rules; with scales per channel or group dequantize first."""
+        if self.axis is not None:
+            raise ConfigurationError(
+                "a part of a tensor with several scales is none of its own",
+                where=f"{self.space.name} on axis {self.axis}",
+                fix="dequantize() first, or use one scale",
+            )
+        return self.with_data(np.asarray(self.data[index], self.data.dtype))
+
+    def __iter__(self) -> Iterator[QTensor]:
+        return (self[index] for index in range(len(self)))
+
+    def __array__(self, *given: Any, **options: Any) -> Array:
+        raise ConfigurationError(
+            "a quantized tensor is two arrays in one", fix="say q.integers or q.dequantize()"
+        )
 
     def __len__(self) -> int:
         if not self.shape:

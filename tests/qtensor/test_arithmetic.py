@@ -246,6 +246,7 @@ def test_torch_stays_torch() -> None:
 
 
 _Q = qc.quantize(np.ones((2, 3), np.float32))
+_HUGE = qc.quantize(np.full((2, 2), 3e38, np.float32))
 
 
 @pytest.mark.parametrize(
@@ -280,6 +281,12 @@ _Q = qc.quantize(np.ones((2, 3), np.float32))
         (lambda: _drawn(1, 1, 3, 4, 4).conv2d(_drawn(2, 2, 3, 3, 3), padding=(1,)), "padding"),
         (lambda: qc.cat([]), "no quantized tensors"),
         (lambda: qc.cat([_Q, _Q], axis=2), "no axis 2"),
+        (lambda: qc.cat([_Q, _Q], axis="rows"), "no axis 'rows'"),  # type: ignore[arg-type]
+        (lambda: _HUGE @ _HUGE, "leaves float32"),
+        (lambda: _HUGE + _HUGE, "leaves float32"),
+        (lambda: _HUGE * _HUGE, "leaves float32"),
+        (lambda: _drawn(1, 3, 4, granularity="channel")[0], "several scales"),
+        (lambda: np.asarray(_Q), "two arrays in one"),
         (lambda: qc.cat([_Q, _Q.T]), "not defined"),
         (lambda: _Q.reshape(5), "cannot become"),
         (lambda: _Q.reshape("ab"), "cannot become"),
@@ -305,3 +312,11 @@ def test_sums_that_would_wrap_around_are_refused() -> None:
         _Q.matmul(_Q.T, bias=[1e9, 0.0])
     wide = qc.quantize(np.ones((70_000, 1), np.float32), 16)
     assert (a @ wide).dequantize()[0, 0] == pytest.approx(70_000, rel=1e-2)
+
+
+def test_parts_keep_the_scale() -> None:
+    q = _drawn(1, 3, 4)
+    for index in (1, slice(None, None, -2), (..., 2), (0, 0), [2, 0]):
+        np.testing.assert_array_equal(q[index].dequantize(), q.dequantize()[index])
+    assert [each.shape for each in q] == [(4,)] * 3
+    assert qc.quantize([255.0, 0.0])[0].integers == 127

@@ -226,6 +226,7 @@ def test_levels_that_are_not_even(kind: str, granularity: str) -> None:
         (lambda: qc.quantize(True), "cannot be quantized"),
         (lambda: qc.quantize(np.asarray([True])), "cannot be quantized"),
         (lambda: qc.quantize(np.asarray([1j])), "cannot be quantized"),
+        (lambda: qc.quantize(np.zeros(2, [("a", "f4")])), "cannot be quantized"),
         (lambda: qc.quantize(torch.zeros(2, dtype=torch.complex64)), "cannot be quantized"),
         (lambda: qc.quantize(torch.zeros(2, device="meta")), "cannot be quantized"),
         (lambda: qc.quantize([1.0], 1), "1 bits"),
