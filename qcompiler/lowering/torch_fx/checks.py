@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import onnx_ir as ir
 
 from qcompiler.errors import LoweringError
@@ -16,13 +18,18 @@ CONTROL = ("If", "Loop", "Scan", "SequenceMap")
 
 
 def check_ops(model: ir.Model) -> None:
+    """`check_nodes` of a whole model."""
+    check_nodes(all_nodes(model))
+
+
+def check_nodes(nodes: Iterable[ir.Node]) -> None:
     """Every op has a row, which computes the form that the node asks for.
 
     Raises:
         LoweringError: Names each op that has none, or not this form, and the first node of it.
     """
     missing: dict[str, ir.Node] = {}
-    for node in all_nodes(model):
+    for node in nodes:
         name = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
         objection = _objection(node)
         if objection is not None:

@@ -23,12 +23,12 @@ from qcompiler.lowering.torch_fx.writer import GraphWriter, identifier
 
 
 def lower_graph(
-    graph: ir.Graph, strategy_for: StrategyFor, captured: Sequence[ir.Value] = ()
+    graph: ir.Graph | ir.GraphView, strategy_for: StrategyFor, captured: Sequence[ir.Value] = ()
 ) -> GraphLowering:
     """Lowers a graph and the bodies inside; `built` is the result.
 
     Args:
-        graph: A graph whose ops `check_ops` let through.
+        graph: A graph, or a stretch of one, whose ops `check_ops` let through.
         strategy_for: Gives the strategy of each graph.
         captured: Values of outer graphs, which become inputs behind the graph's own.
 
@@ -44,7 +44,10 @@ class GraphLowering(Builder):
     """One graph on its way to a GraphModule that gives a tuple of outputs."""
 
     def __init__(
-        self, graph: ir.Graph, strategy_for: StrategyFor, captured: Sequence[ir.Value]
+        self,
+        graph: ir.Graph | ir.GraphView,
+        strategy_for: StrategyFor,
+        captured: Sequence[ir.Value],
     ) -> None:
         self.strategy: Strategy = strategy_for(graph)
         self._graph = graph

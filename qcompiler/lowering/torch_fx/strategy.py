@@ -107,7 +107,7 @@ class Strategy(Protocol):
         return given
 
 
-StrategyFor: TypeAlias = Callable[[ir.Graph], Strategy]
+StrategyFor: TypeAlias = Callable[[ir.Graph | ir.GraphView], Strategy]
 """The strategy of a graph or body."""
 
 

@@ -26,7 +26,7 @@ from qcompiler.quantization.numerics import dequantize, fake_quantize
 from qcompiler.quantization.qspace import S32_BIAS, QParams
 from qcompiler.target.capability import Kernel
 
-_Read = tuple[str, int]
+Reading = tuple[str, int]
 """Name of a node, and which of its inputs."""
 
 
@@ -67,8 +67,8 @@ class Grids:
     """
 
     written: dict[str, QParams] = field(default_factory=dict)
-    read: dict[_Read, list[QParams]] = field(default_factory=dict)
-    starts: dict[_Read, Array] = field(default_factory=dict)
+    read: dict[Reading, list[QParams]] = field(default_factory=dict)
+    starts: dict[Reading, Array] = field(default_factory=dict)
 
     @classmethod
     def of(cls, placement: Placement | None) -> Grids:
@@ -173,11 +173,15 @@ class Trainable(Strategy):
             given = self.on_grid(given, params, shape, value, builder)
         return given
 
+    def grid(self, params: QParams, shape: tuple[int, ...]) -> nn.Module:
+        """What brings a value of a shape, () for one that is computed, onto a grid."""
+        return fake_quantizer(params, shape)
+
     def _starts(self, value: ir.Value, array: Array) -> list[Array]:
         """What every reader starts from."""
         return [self._start((use.node.name or "", use.idx), array) for use in value.uses()]
 
-    def _start(self, place: _Read, array: Array) -> Array:
+    def _start(self, place: Reading, array: Array) -> Array:
         """The stored value, unless an accuracy pass chose another one or other integers."""
         start = self._shared.grids.starts.get(place)
         grid = self._shared.grids.read.get(place)
@@ -206,7 +210,7 @@ class Trainable(Strategy):
         key = (given, params.space, params.axis, *sizes)
         if key not in self._seen:
             stem = f"{value.name}_fake_quantize"
-            self._seen[key] = builder.module(stem, fake_quantizer(params, shape), given)
+            self._seen[key] = builder.module(stem, self.grid(params, shape), given)
         return self._seen[key]
 
 
