@@ -10,6 +10,7 @@ from qcompiler.ir.program import Program
 from qcompiler.target.capability import CapabilityTable
 from qcompiler.target.contract import Artifact, Target
 from qcompiler.target.limits import require_threads
+from qcompiler.target.processor import NATIVE, require_cpu
 
 
 @dataclass(frozen=True)
@@ -19,19 +20,23 @@ class Cpu(Target):
     Attributes:
         engines: Names of targets, of which the first is the yardstick.
         threads: Threads inside one kernel; None leaves the choice to the engine.
+        cpu: What engines may rely on: `native`, `vnni`, `avx2` or `portable`.
 
     Raises:
-        ConfigurationError: No engines, one twice, or a number of threads that makes no sense.
+        ConfigurationError: No engines, one twice, an unknown `cpu`, or a number of threads that
+            makes no sense.
     """
 
     engines: tuple[str, ...] = ("onnxruntime", "openvino", "fbgemm", "onednn")
     threads: int | None = None
+    cpu: str = NATIVE
 
     name: ClassVar[str] = "cpu"
     packages: ClassVar[tuple[str, ...]] = ("onnxruntime",)
 
     def __post_init__(self) -> None:
         require_threads(self.name, self.threads)
+        require_cpu(self.name, self.cpu)
         if not self.engines or len(set(self.engines)) < len(self.engines):
             raise ConfigurationError(
                 f"cpu cannot try the engines {list(self.engines)}", fix="name each of them once"

@@ -9,9 +9,11 @@ from typing import ClassVar
 from qcompiler.backends.onnxruntime.artifact import OrtArtifact
 from qcompiler.backends.onnxruntime.capabilities import TABLE
 from qcompiler.backends.onnxruntime.costs import measure_conversions
+from qcompiler.decisions.saturating import warn_of_saturation, without_saturation
 from qcompiler.execution.stamp import is_onnx, options_for, restored_program
 from qcompiler.ir.program import Program
-from qcompiler.target.capability import CapabilityTable
+from qcompiler.ir.regions import Region
+from qcompiler.target.capability import CapabilityTable, Implementation
 from qcompiler.target.contract import (
     PROFILE_THREADS,
     STATIC_PLACEMENT,
@@ -20,6 +22,7 @@ from qcompiler.target.contract import (
     Target,
 )
 from qcompiler.target.limits import require_threads
+from qcompiler.target.processor import NATIVE, has_dot_products, require_cpu
 
 
 @dataclass(frozen=True)
@@ -27,13 +30,16 @@ class OnnxRuntime(Target):
     """ONNX Runtime on CPU: u8 activations, s8 weights, int32 biases; dynamic, weight-only products.
 
     Attributes:
+        cpu: `native` (this machine), `vnni`, `avx2` or `portable` (any x86). Without VNNI, layers
+            whose weights could saturate int16 sums get 7-bit weights, the others keep 8.
         threads: Threads inside one kernel; None leaves the choice to ONNX Runtime.
 
     Raises:
-        ConfigurationError: A number of threads that makes no sense.
+        ConfigurationError: An unknown `cpu`, or a number of threads that makes no sense.
     """
 
     threads: int | None = None
+    cpu: str = NATIVE
 
     name: ClassVar[str] = "onnxruntime"
     packages: ClassVar[tuple[str, ...]] = ("onnxruntime",)
@@ -44,10 +50,18 @@ class OnnxRuntime(Target):
 
     def __post_init__(self) -> None:
         require_threads(self.name, self.threads)
+        require_cpu(self.name, self.cpu)
 
     @property
     def capabilities(self) -> CapabilityTable:
         return TABLE
+
+    def implementations(self, region: Region) -> tuple[Implementation, ...]:
+        """Legal forms; without VNNI, weights get 7 bits where 8 could saturate."""
+        forms = super().implementations(region)
+        if has_dot_products(self.cpu):
+            return forms
+        return without_saturation(region, forms)
 
     def conversion_cost(self) -> ConversionCost:
         return measure_conversions(self.threads or PROFILE_THREADS)
@@ -61,6 +75,7 @@ class OnnxRuntime(Target):
         """Opens the ONNX file as it is; a torch source's is called as its module was."""
         program, stamp = restored_program(path)
         target = cls(**options_for(cls, stamp))
+        warn_of_saturation(program, target.cpu)
         return Restored(target, program, target.lower(program))
 
     def lower(self, program: Program) -> OrtArtifact:

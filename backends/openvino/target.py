@@ -9,13 +9,16 @@ from typing import ClassVar
 from qcompiler.backends.openvino.artifact import OpenVinoArtifact
 from qcompiler.backends.openvino.capabilities import TABLE
 from qcompiler.backends.openvino.edges import measure_edges
+from qcompiler.decisions.saturating import warn_of_saturation, without_saturation
 from qcompiler.execution.openvino.faults import findings
 from qcompiler.execution.stamp import options_for, restored_program
 from qcompiler.ir.diagnostics import Diagnostic
 from qcompiler.ir.program import Program
-from qcompiler.target.capability import CapabilityTable
+from qcompiler.ir.regions import Region
+from qcompiler.target.capability import CapabilityTable, Implementation
 from qcompiler.target.contract import PROFILE_THREADS, ConversionCost, Restored, Target
 from qcompiler.target.limits import require_threads
+from qcompiler.target.processor import NATIVE, has_dot_products, require_cpu
 
 
 @dataclass(frozen=True)
@@ -23,13 +26,16 @@ class OpenVino(Target):
     """OpenVINO on CPU: u8 activations, s8 weights per channel, float biases.
 
     Attributes:
+        cpu: `native` (this machine), `vnni`, `avx2` or `portable` (any x86). Without VNNI, layers
+            whose weights could saturate int16 sums get 7-bit weights, the others keep 8.
         threads: Threads of one inference; None leaves the choice to OpenVINO.
 
     Raises:
-        ConfigurationError: A number of threads that makes no sense.
+        ConfigurationError: An unknown `cpu`, or a number of threads that makes no sense.
     """
 
     threads: int | None = None
+    cpu: str = NATIVE
 
     name: ClassVar[str] = "openvino"
     packages: ClassVar[tuple[str, ...]] = ("openvino",)
@@ -39,10 +45,18 @@ class OpenVino(Target):
 
     def __post_init__(self) -> None:
         require_threads(self.name, self.threads)
+        require_cpu(self.name, self.cpu)
 
     @property
     def capabilities(self) -> CapabilityTable:
         return TABLE
+
+    def implementations(self, region: Region) -> tuple[Implementation, ...]:
+        """Legal forms; without VNNI, weights get 7 bits where 8 could saturate."""
+        forms = super().implementations(region)
+        if has_dot_products(self.cpu, onednn=True):
+            return forms
+        return without_saturation(region, forms)
 
     def conversion_cost(self) -> ConversionCost:
         return measure_edges(self.threads or PROFILE_THREADS)
@@ -60,6 +74,7 @@ class OpenVino(Target):
         """
         program, stamp = restored_program(path)
         target = cls(**options_for(cls, stamp))
+        warn_of_saturation(program, target.cpu, onednn=True)
         return Restored(target, program, target.lower(program))
 
     def lower(self, program: Program) -> OpenVinoArtifact:

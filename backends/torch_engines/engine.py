@@ -20,7 +20,6 @@ from qcompiler.backends.torch_engines.faults import FAULTS, Fault, Site, objecti
 from qcompiler.backends.torch_engines.recurrent_weights import quantize_recurrent
 from qcompiler.backends.torch_engines.tables import table_objection
 from qcompiler.decisions.roundings import nearest
-from qcompiler.errors import ConfigurationError
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.origin import source_line
 from qcompiler.ir.program import Program
@@ -41,12 +40,12 @@ from qcompiler.target.contract import (
 )
 from qcompiler.target.limits import require_threads
 from qcompiler.target.placement import lowered_regions
+from qcompiler.target.processor import NATIVE, VNNI, require_cpu
 
 if TYPE_CHECKING:
     from qcompiler.backends.torch_engines.artifact import TorchArtifact
     from qcompiler.backends.torch_engines.kernels.island import Setting
 
-CPUS = ("portable", "vnni", "native")
 _KINDS = {"Conv": "conv", "ConvTranspose": "conv_transpose", "Gemm": "linear", "MatMul": "linear"}
 
 
@@ -55,7 +54,7 @@ class TorchEngine(Target):
     """One of torch's quantized engines.
 
     Attributes:
-        cpu: `native` (this machine), `vnni`, or `portable`: any x86 CPU. Without VNNI, layers
+        cpu: `native` (this machine), `vnni`, `avx2` or `portable` (any x86). Without VNNI, layers
             whose weights could saturate int16 sums get 7-bit weights, the others keep 8.
         threads: Threads inside one kernel; None leaves torch's setting.
         normalization: Also quantize softmax and normalisation layers.
@@ -64,7 +63,7 @@ class TorchEngine(Target):
         ConfigurationError: An unknown `cpu`, or a number of threads that makes no sense.
     """
 
-    cpu: str = "native"
+    cpu: str = NATIVE
     threads: int | None = None
     normalization: bool = False
 
@@ -74,8 +73,7 @@ class TorchEngine(Target):
     faults: ClassVar[tuple[Fault, ...]] = FAULTS
 
     def __post_init__(self) -> None:
-        if self.cpu not in CPUS:
-            raise ConfigurationError(f"cpu={self.cpu!r} is not one of {', '.join(CPUS)}")
+        require_cpu(self.name, self.cpu)
         require_threads(self.name, self.threads)
 
     @property
@@ -85,8 +83,8 @@ class TorchEngine(Target):
     @property
     def vnni(self) -> bool:
         """Whether kernels may rely on 8-bit dot products."""
-        if self.cpu != "native":
-            return self.cpu == "vnni"
+        if self.cpu != NATIVE:
+            return self.cpu == VNNI
         from qcompiler.backends.torch_engines.adapter import has_vnni
 
         return has_vnni()
