@@ -39,6 +39,9 @@ class UseRanges(Pass):
     def price(self, samples: int) -> str:
         return "no run over the data"
 
+    def runs(self, samples: int) -> float:
+        return 0.0
+
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
         changed = 0
         for name, seen in program.observations.items():

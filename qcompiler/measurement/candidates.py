@@ -16,7 +16,8 @@ from qcompiler.measurement.evaluation import plan_losses, unshippable
 from qcompiler.measurement.judge import Judge, Judgement
 from qcompiler.measurement.pace import Pace
 from qcompiler.measurement.placing import place
-from qcompiler.measurement.variants import Tried, Variant, keep_if_better
+from qcompiler.measurement.trying import Allowance, Tried, keep_if_better
+from qcompiler.measurement.variants import Variant
 from qcompiler.pipeline.pipeline import PipelineReport
 from qcompiler.target.contract import Artifact, CostSample, Target
 
@@ -85,6 +86,7 @@ class Workshop:
         fitting: Samples that variants are fitted to; the judge's own if there are no others.
         executor: Workers that measure losses of several plans at once; None measures here.
         pace: The machine's speed, which profiles are scaled by.
+        allowance: What trying variants on a candidate may cost.
     """
 
     program: Program
@@ -95,6 +97,7 @@ class Workshop:
     fitting: Sequence[Feed] = ()
     executor: Executor | None = None
     pace: Pace | None = None
+    allowance: Allowance = field(default_factory=Allowance)
     _built: dict[_Key, Candidate] = field(default_factory=dict)
     _foreseen: dict[_Key, float] = field(default_factory=dict)
     _refused: dict[_Key, str] = field(default_factory=dict)
@@ -215,7 +218,7 @@ class Workshop:
         if self.judge is None or not candidate.loss or not candidate.quantized:
             return candidate
         best, tried = keep_if_better(
-            candidate, candidate.loss, self.variants, self._attempt, len(self.samples)
+            candidate, candidate.loss, self.variants, self._attempt, self.allowance
         )
         best.tried = tuple(tried)
         return best

@@ -7,6 +7,7 @@ outputs with wider bounds count less: times the strictest bound over their own.
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 from qcompiler.ir.signature import Feed
 from qcompiler.measurement.loss import Outputs, output_losses, weighed
 from qcompiler.measurement.slices import OutputSlices, plain_slices
-from qcompiler.outputs.asked import AGREEMENT, COSINE, DEFAULT_NSR
+from qcompiler.outputs.asked import AGREEMENT, COSINE, DEFAULT_NSR, FUNCTION
 from qcompiler.outputs.tolerance import Tolerance, Verdict
 
 Run = Callable[[Feed], Sequence[Any]]
@@ -57,7 +58,10 @@ class Judge:
         reference: Outputs of float for them.
         slices: How every output is judged.
         tolerances: How much every output may lose, and why; none in a worker.
+        margins: The same, with what predicts flips, over `more` samples too: decisions are counted
+            on the judge's own, and the more margins are known the better.
         limit: Most loss that is allowed.
+        run_seconds: What one sample took in float.
     """
 
     def __init__(
@@ -66,14 +70,22 @@ class Judge:
         float_run: Run,
         slicing: Slicing | None = None,
         tolerating: Tolerating | None = None,
+        more: Sequence[Feed] = (),
     ) -> None:
-        self.feeds = list(feeds)
+        self.feeds, self._more = list(feeds), list(more)
+        started = time.perf_counter()
         self.reference = [list(float_run(feed)) for feed in self.feeds]
+        self.run_seconds = (time.perf_counter() - started) / max(len(self.feeds), 1)
         self._plain = (
             plain_slices(self.reference) if slicing is None else slicing(feeds, self.reference)
         )
+        self._rest: list[list[Any]] = []
         found = () if tolerating is None else tuple(tolerating(self.reference, self._plain))
-        self._take(found)
+        wide = found
+        if self._more and any(each.decides for each in found) and tolerating is not None:
+            self._rest = [list(float_run(feed)) for feed in self._more]
+            wide = tuple(tolerating([*self.reference, *self._rest], self._plain))
+        self._take(found, wide)
 
     def loss(self, run: Run) -> float:
         """Loss of a candidate over all samples."""
@@ -97,19 +109,26 @@ class Judge:
         """A judge whose bounds rest on the noise that a candidate shows."""
         if not any(each.decides for each in self.tolerances):
             return self
-        measured = self._measured(run)
-        losses = output_losses(self.reference, measured, self.slices)
+        here = self._measured(run)
+        near = _after(self.tolerances, self.reference, here)
+        wide = near
+        if self.margins is not self.tolerances:
+            rest = [list(run(feed)) for feed in self._more]
+            wide = _after(self.margins, [*self.reference, *self._rest], [*here, *rest])
         changed = copy.copy(self)
-        changed._take(
-            tuple(
-                tolerance.after(self._columns(position, measured)[1], losses[position])
-                for position, tolerance in enumerate(self.tolerances)
-            )
-        )
+        changed._take(near, wide)
         return changed
 
-    def _take(self, tolerances: tuple[Tolerance, ...]) -> None:
-        self.tolerances = tolerances
+    @property
+    def has_functions(self) -> bool:
+        """Whether a function of the user's judges an output, of which noise says nothing."""
+        return any(each.loss == FUNCTION for each in self.tolerances)
+
+    def _take(self, near: tuple[Tolerance, ...], wide: tuple[Tolerance, ...]) -> None:
+        """Takes over tolerances, with the bounds that rest on more samples."""
+        pairs = zip(near, wide, strict=True)
+        tolerances = tuple(replace(each, bound=other.bound) for each, other in pairs)
+        self.tolerances, self.margins = tolerances, tolerances if wide is near else wide
         bounds = [each.bound for each in tolerances]
         if not bounds or min(bounds) == max(bounds):
             self.limit = bounds[0] if bounds else DEFAULT_NSR
@@ -139,12 +158,25 @@ class Judge:
 
     def __getstate__(self) -> dict[str, Any]:
         """Without tolerances, which may hold functions of the user's: workers measure losses."""
-        return {**self.__dict__, "tolerances": ()}
+        return {**self.__dict__, "tolerances": (), "margins": (), "_more": [], "_rest": []}
+
+
+def _after(
+    tolerances: Sequence[Tolerance], reference: Sequence[Outputs], measured: Sequence[Outputs]
+) -> tuple[Tolerance, ...]:
+    """Tolerances with the noise that these outputs show."""
+    losses = output_losses(reference, measured)
+    return tuple(
+        tolerance.after([_plain_array(outputs[position]) for outputs in measured], losses[position])
+        for position, tolerance in enumerate(tolerances)
+    )
 
 
 def _judged_as(slices: OutputSlices, weight: float, tolerance: Tolerance | None) -> OutputSlices:
     if tolerance is None:
         return slices
+    if tolerance.decides:  # classes of different size are one decision
+        slices = OutputSlices((False,), (None,) * len(slices.groups))
     if tolerance.loss == AGREEMENT and tolerance.asked is not None:
         slices = OutputSlices((True,), (None,) * len(slices.groups))
     return replace(slices, weight=weight, unit=tolerance.loss == COSINE)

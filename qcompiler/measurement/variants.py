@@ -7,25 +7,21 @@ that change the placement are tried on every candidate that may be returned.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import TypeVar
 
 from qcompiler.config import Recipe
 from qcompiler.errors import ConfigurationError, RegistryError
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
-from qcompiler.measurement.loss import sqnr_db
 from qcompiler.pipeline import registry
 from qcompiler.pipeline.contract import Pass, PassContext, Stage
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.quantization.chosen import given, is_users, statistics_of
 from qcompiler.quantization.qspace import U8_AFFINE
 from qcompiler.target.contract import Target
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -65,54 +61,28 @@ class Variant:
         return stage
 
 
-@dataclass(frozen=True)
-class Tried:
-    """What trying a variant came to.
-
-    Attributes:
-        variant: Its text.
-        before: Noise-to-signal ratio without it.
-        after: With it; None where it failed.
-        kept: Whether it was kept.
-        note: What it cost, or why it failed.
-        unit: `noise`, or `s` where seconds were compared.
-    """
-
-    variant: str
-    before: float
-    after: float | None
-    kept: bool
-    note: str = ""
-    unit: str = "noise"
-
-    @property
-    def told(self) -> str:
-        """The outcome in a line."""
-        if self.after is None:
-            return f"{self.variant}: failed, {self.note}"
-        outcome = "kept" if self.kept else "not kept"
-        if self.unit == "s":
-            change = f"{1e3 * self.before:.3g} ms → {1e3 * self.after:.3g} ms"
-            return f"{self.variant}: {outcome}, {change} ({self.note})"
-        change = f"{sqnr_db(self.before):.1f} dB → {sqnr_db(self.after):.1f} dB"
-        return f"{self.variant}: {outcome}, {change} ({self.note})"
-
-
 def variants_of(
     recipe: Recipe, name: str, given: Sequence[str] | None = None
 ) -> tuple[Variant, ...]:
     """The variants of a recipe, registered passes that name it included; or those given.
 
+    In the order of their stages: what rewrites the float program is calibrated anew, so ranges are
+    chosen behind it, and the placement rests on both.
+
     Raises:
         ConfigurationError: One that was given is no accuracy pass.
     """
-    if isinstance(given, str):
-        return (Variant(given),)
     if given is not None:
-        return tuple(Variant(text) for text in given)
+        texts = [given] if isinstance(given, str) else given
+        return _by_stage([Variant(text) for text in texts])
     listed = [Variant(text) for text in recipe.variants]
     known = {each.accuracy.name for each in listed}
-    return (*listed, *(each for each in _registered(name) if each.accuracy.name not in known))
+    return _by_stage([*listed, *(e for e in _registered(name) if e.accuracy.name not in known)])
+
+
+def _by_stage(variants: Sequence[Variant]) -> tuple[Variant, ...]:
+    stages = list(Stage)
+    return tuple(sorted(variants, key=lambda each: stages.index(each.stage)))
 
 
 def _registered(recipe: str) -> list[Variant]:
@@ -187,39 +157,3 @@ def ask(program: Program, target: Target, variants: Sequence[Variant]) -> None:
     for variant in variants:
         for request in variant.accuracy.requests(program, target):
             program.requests[request] = None
-
-
-def keep_if_better(
-    start: T,
-    loss: float,
-    variants: Sequence[Variant],
-    attempt: Callable[[T, Variant], tuple[T, float]],
-    samples: int,
-    over: Callable[[], bool] = lambda: False,
-) -> tuple[T, list[Tried]]:
-    """Tries variants one after the other, each on what the ones before left.
-
-    Args:
-        start: What is to be improved.
-        loss: Its noise-to-signal ratio.
-        variants: In the order they are tried.
-        attempt: Builds one with a variant; gives it with its loss. Whatever it raises, the variant
-            is none.
-        samples: How many samples a variant may fit to, for its price.
-        over: Whether the time is up.
-    """
-    best, tried = start, []
-    for variant in variants:
-        if over() or loss <= 0:
-            break
-        price = variant.accuracy.price(samples)
-        try:
-            found, after = attempt(best, variant)
-        except Exception as error:  # noqa: BLE001 - engines raise what they like; it is reported
-            tried.append(Tried(variant.text, loss, None, False, str(error).splitlines()[0]))
-            continue
-        kept = after < loss
-        tried.append(Tried(variant.text, loss, after, kept, price))
-        if kept:
-            best, loss = found, after
-    return best, tried

@@ -13,7 +13,7 @@ from qcompiler.ir.origin import module_path, source_line
 from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.regions import Region
 from qcompiler.measurement.candidates import Candidate
-from qcompiler.measurement.variants import Tried
+from qcompiler.measurement.trying import Tried
 from qcompiler.pipeline.pipeline import PipelineReport
 from qcompiler.report.rows import EngineRow, FrontierRow, PassRow, RegionRow, VariantRow
 from qcompiler.search.goal import EngineResult
@@ -101,7 +101,15 @@ def variant_rows(tried: Iterable[Tried]) -> tuple[VariantRow, ...]:
     """Rows of variants that were tried, in order."""
     return tuple(
         VariantRow(
-            each.variant, each.before, each.after, each.kept, each.note, each.told, each.unit
+            each.variant,
+            each.before,
+            each.after,
+            each.kept,
+            each.note,
+            each.told,
+            each.seconds,
+            each.price,
+            each.unit,
         )
         for each in tried
     )

@@ -33,7 +33,7 @@ def tolerances_of(
     kinds: Sequence[OutputKind],
     asked: Sequence[OutputLoss | None],
     reference: Sequence[Sequence[Any]],
-    divided: Sequence[bool],
+    parts: Sequence[Sequence[bool]],
 ) -> list[Tolerance]:
     """One for every output.
 
@@ -42,7 +42,8 @@ def tolerances_of(
         kinds: What they are for.
         asked: What the user asked of each.
         reference: Outputs of float per sample.
-        divided: Whether parts of an output are judged apart, so that it is no single decision.
+        parts: Of every output, for each part that is judged apart whether it holds labels. Classes
+            of different size are parts too, but one decision.
 
     Raises:
         ConfigurationError: The loss that was asked for does not fit the output.
@@ -52,15 +53,15 @@ def tolerances_of(
         samples = [outputs[position] for outputs in reference]
         wanted = asked[position]
         if wanted is None:
-            found.append(_found(name, kind, samples, divided[position]))
+            found.append(_found(name, kind, samples, parts[position]))
         else:
             found.append(_wanted(name, kind, wanted, samples))
     return found
 
 
-def _found(name: str, kind: OutputKind, samples: Sequence[Any], divided: bool) -> Tolerance:
-    reason = f"{kind.purpose.value}: {kind.reason}"
-    if kind.decides and not divided:
+def _found(name: str, kind: OutputKind, samples: Sequence[Any], parts: Sequence[bool]) -> Tolerance:
+    reason, divided = f"{kind.purpose.value}: {kind.reason}", len(parts) > 1
+    if kind.decides and not any(parts):
         loss = SIGMOID if kind.purpose is Purpose.YES_NO else "top1"
         return _deciding(Tolerance(name, loss, kind, reason, DEFAULT_NSR), samples)
     if divided:

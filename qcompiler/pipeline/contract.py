@@ -141,6 +141,14 @@ class Pass(ABC):
         """What an accuracy pass costs with this many samples, in words, before it runs."""
         return f"{samples} samples"
 
+    def runs(self, samples: int) -> float:
+        """The same in time: as long as so many float runs of one sample take.
+
+        Besides it, a candidate with the pass is built and judged. A variant that would take longer
+        than what is left of the budget is not begun.
+        """
+        return float(samples)
+
     def run(self, program: Program, context: PassContext) -> PassReport:
         """Rewrites the program in place and reports what was done."""
         rewriter = Rewriter(program)

@@ -117,10 +117,12 @@ class VariantRow:
     Attributes:
         name: As in a pipeline text.
         before: Noise-to-signal ratio of the outputs without it, or seconds.
-        after: With it; None where it failed.
+        after: With it; None where it failed or was not begun.
         kept: Whether it was kept.
-        note: What it cost, or why it failed.
+        note: What it cost in words, why it failed, or why it was not begun.
         told: The outcome in a line.
+        seconds: What it took; 0 where it was not begun.
+        price: Seconds that it was said to take before it began.
         unit: `noise`, or `s` where seconds were compared.
     """
 
@@ -130,6 +132,8 @@ class VariantRow:
     kept: bool
     note: str = ""
     told: str = ""
+    seconds: float = 0.0
+    price: float = 0.0
     unit: str = "noise"
 
 

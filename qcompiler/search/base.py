@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from qcompiler.choices.cost import uniform_trials
 from qcompiler.decisions.forms import Options, region_options
+from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.measurement.candidates import Candidate, Workshop
 from qcompiler.measurement.judge import Judge
-from qcompiler.measurement.variants import Tried, Variant, keep_if_better, with_base
-from qcompiler.pipeline.contract import Progress, Stage, step
+from qcompiler.measurement.trying import FAR, Allowance, Tried, keep_if_better
+from qcompiler.measurement.variants import Variant, with_base
+from qcompiler.pipeline.contract import Progress, Silent, Stage, step
+from qcompiler.search.asked import asked_plan
 from qcompiler.search.goal import Goal, Samples
-from qcompiler.target.contract import Target
+from qcompiler.search.state import Clock
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,50 +26,106 @@ class Base:
     """What candidates are made of.
 
     Attributes:
-        program: Canonical and calibrated.
-        options: Legal forms of its regions.
-        variants: What it was made with.
+        workshop: Builds candidates of the program with its variants; the one that variants were
+            tried on is built.
+        variants: What the program was made with.
         tried: What trying variants came to.
+        build_seconds: What building and judging a candidate took; 0 if none was.
     """
 
-    program: Program
-    options: Sequence[Options]
+    workshop: Workshop
     variants: tuple[Variant, ...] = ()
     tried: tuple[Tried, ...] = ()
+    build_seconds: float = 0.0
 
-    def followed_by(self, other: Base) -> Base:
-        """The other one, which was made from this one."""
-        return replace(
-            other,
-            variants=(*self.variants, *other.variants),
-            tried=(*self.tried, *other.tried),
-        )
+    @property
+    def program(self) -> Program:
+        """Canonical and calibrated."""
+        return self.workshop.program
+
+    @property
+    def options(self) -> Sequence[Options]:
+        """Legal forms of its regions."""
+        return self.workshop.options
 
     @property
     def log(self) -> tuple[str, ...]:
         """What was tried, a line each."""
         return tuple(each.told for each in self.tried)
 
+    def to_refine(self, allowance: Allowance, clock: Clock) -> Allowance:
+        """What variants of the placement may cost, of candidates that may be returned."""
+        judge = self.workshop.judge
+        return replace(
+            allowance,
+            left=clock.left_to_refine,
+            build_seconds=self.build_seconds,
+            enough=allowance.enough * (0.0 if judge is None else judge.limit),
+        )
 
-def everything(workshop: Workshop) -> Candidate | None:
-    """The plan that quantizes every region, built; None where there is none or it fails."""
-    trials = uniform_trials(workshop.options)
-    if not trials or not workshop.program.observations:
-        return None
-    try:
-        return workshop.build(workshop.plan(trials[0]))
-    except Exception:  # noqa: BLE001 - the search tries other plans and logs why this one fails
-        return None
+
+def allowance_of(
+    clock: Clock, judge: Judge | None, samples: Samples, goal: Goal, searching: bool
+) -> Allowance:
+    """What variants of the base may cost: half of the time where a search follows.
+
+    Where decisions or noise are all that counts, a search gains nothing by less loss than a part
+    of what is allowed; a plan that was asked for is made as accurate as it gets. `enough` is a
+    share of the limit here, which follows from the first candidate.
+    """
+    scored = goal.evaluate is not None or judge is None or judge.has_functions
+    return Allowance(
+        clock.left_before_search if searching else clock.left,
+        len(samples.fitting or samples.feeds),
+        0.0 if judge is None else judge.run_seconds,
+        enough=FAR if searching and not scored else 0.0,
+    )
 
 
-def informed(judge: Judge, first: Candidate | None) -> Judge:
-    """The judge, its bounds derived from the noise that a candidate shows, if that runs."""
-    if first is None:
-        return judge
-    try:
-        return judge.after(first.artifact.run)
-    except Exception:  # noqa: BLE001 - as above
-        return judge
+@dataclass(eq=False)
+class Yardstick:
+    """What variants of a base are tried on: one plan, of every region or as asked.
+
+    Attributes:
+        goal: What is asked for.
+        searching: Whether a search follows, which starts with every region quantized.
+        seconds: What building and judging took the first time.
+    """
+
+    goal: Goal
+    searching: bool
+    seconds: float = 0.0
+
+    def plan(self, workshop: Workshop) -> Plan | None:
+        """The plan; None where a search finds no region to quantize."""
+        if not self.searching:
+            return asked_plan(workshop, self.goal)
+        trials = uniform_trials(workshop.options)
+        return workshop.plan(trials[0]) if trials else None
+
+    def built(self, workshop: Workshop) -> Candidate | None:
+        """It, built and judged; None where there is none or it fails."""
+        started = time.monotonic()
+        try:
+            plan = self.plan(workshop)
+            if plan is None or workshop.judge is None:
+                return None
+            found = workshop.build(plan)
+            workshop.judge = workshop.judge.after(found.artifact.run)
+            workshop.judgement(found)
+        except Exception:  # noqa: BLE001 - whoever builds it for good says why it fails
+            return None
+        self.seconds = time.monotonic() - started
+        return found
+
+    def loss(self, workshop: Workshop) -> float:
+        """Its loss in another base."""
+        plan = self.plan(workshop)
+        assert plan is not None
+        found = workshop.build(plan)
+        loss = workshop.judgement(found).loss
+        found.artifact.release()
+        return loss
 
 
 def kept_feeds(samples: Samples) -> list[Feed]:
@@ -73,61 +133,70 @@ def kept_feeds(samples: Samples) -> list[Feed]:
     return list({id(each): each for each in (*samples.fitting, *samples.feeds)}.values())
 
 
-def extended(base: Base, target: Target, variant: Variant, samples: Samples, goal: Goal) -> Base:
+def extended(base: Base, variant: Variant, samples: Samples, goal: Goal) -> Base:
     """The base with one more variant of the float program or of ranges.
 
     Raises:
         QCompilerError: See `with_base`.
     """
-    feeds = kept_feeds(samples)
+    target, feeds = base.workshop.target, kept_feeds(samples)
     changed = with_base(
         base.program, target, variant, feeds, goal.variants, samples.fitting, goal.overrides
     )
     forms = region_options(changed, target, target.regions(changed), goal.overrides)
-    return Base(changed, forms, (*base.variants, variant))
+    made = Workshop(changed, target, forms, base.workshop.judge)
+    return replace(base, workshop=made, variants=(*base.variants, variant))
 
 
 def chosen_base(
-    program: Program,
-    target: Target,
-    options: Sequence[Options],
-    judge: Judge | None,
+    start: Base,
     samples: Samples,
     goal: Goal,
-    progress: Progress,
-    first: Candidate | None = None,
+    *,
+    searching: bool = True,
+    allowance: Allowance | None = None,
+    progress: Progress | None = None,
 ) -> Base:
-    """Tries variants of the float program and of ranges on the plan that quantizes every region.
+    """Tries variants of the float program and of ranges, on the plan that a `Yardstick` says.
 
-    A plan that names its variants gets just those. `first` is that plan without variants.
+    The workshop's judge takes its bounds from the noise of that plan. A plan that names its
+    variants gets just those.
+
+    Args:
+        start: The program without them.
+        samples: What is fitted to, and judged on.
+        goal: What is asked for.
+        searching: Whether a search follows.
+        allowance: What variants may cost; anything if absent.
+        progress: Told of every variant.
     """
-    start = Base(program, options)
+    workshop = start.workshop
     wanted = [each for each in goal.variants if each.stage is not Stage.PLACED]
     if goal.scheme.observer is not None:  # the user chose the ranges
         wanted = [each for each in wanted if each.stage is not Stage.RANGES]
+    yardstick = Yardstick(goal, searching)
     if goal.plan is not None and goal.plan.variants is not None:
         for variant in wanted:
-            start = extended(start, target, variant, samples, goal)
+            start = extended(start, variant, samples, goal)
+        yardstick.built(start.workshop)
         return start
     wanted = [each for each in wanted if each.accuracy.gains == "loss"]
-    trials = uniform_trials(options)
-    if judge is None or not wanted or not trials or not program.observations:
+    first = yardstick.built(workshop)
+    start = replace(start, build_seconds=yardstick.seconds)
+    if first is None or workshop.judge is None or first.loss is None:
         return start
-    measured = judge
-
-    def loss(base: Base) -> float:
-        workshop = Workshop(base.program, target, base.options)
-        return measured.loss(workshop.build(workshop.plan(trials[0])).artifact.run)
+    first.artifact.release()
+    if not wanted or not workshop.program.observations:
+        return start
+    spent = replace(allowance or Allowance(), build_seconds=yardstick.seconds)
+    spent.enough *= workshop.judge.limit
+    told = progress or Silent()
 
     def attempt(base: Base, variant: Variant) -> tuple[Base, float]:
-        progress.advance(1, variant.text)
-        found = extended(base, target, variant, samples, goal)
-        return found, loss(found)
+        told.advance(1, variant.text)
+        found = extended(base, variant, samples, goal)
+        return found, yardstick.loss(found.workshop)
 
-    first = first or everything(Workshop(program, target, options))
-    if first is None:
-        return start  # the search tries other plans, and logs why this one fails
-    before = measured.loss(first.artifact.run)
-    with step(progress, "try variants", len(wanted)):
-        best, tried = keep_if_better(start, before, wanted, attempt, len(kept_feeds(samples)))
-    return replace(best, tried=tuple(tried))
+    with step(told, "try variants", len(wanted)):
+        best, tried = keep_if_better(start, first.loss, wanted, attempt, spent)
+    return replace(best, tried=(*start.tried, *tried))

@@ -19,7 +19,8 @@ from qcompiler.ir.signature import Feed
 from qcompiler.measurement.candidates import Candidate
 from qcompiler.measurement.scoring import Evaluate
 from qcompiler.measurement.slices import OutputSlices
-from qcompiler.measurement.variants import Tried, Variant
+from qcompiler.measurement.trying import Tried
+from qcompiler.measurement.variants import Variant
 from qcompiler.outputs.analysis import output_kinds
 from qcompiler.outputs.asked import (
     Asked,
@@ -50,6 +51,12 @@ class Samples:
     feeds: tuple[Feed, ...]
     seen: int
     fitting: tuple[Feed, ...] = ()
+
+    @property
+    def apart(self) -> tuple[Feed, ...]:
+        """Feeds to fit to that nothing is judged on."""
+        judged = {id(each) for each in self.feeds}
+        return tuple(each for each in self.fitting if id(each) not in judged)
 
 
 @dataclass(frozen=True)
@@ -135,8 +142,8 @@ class Goal:
         """
         names = source.signature.output_names
         kinds = output_kinds(source, reference)
-        divided = [len(each.labels) > 1 for each in slices]
-        found = tolerances_of(names, kinds, self.asked(names), reference, divided)
+        parts = [each.labels for each in slices]
+        found = tolerances_of(names, kinds, self.asked(names), reference, parts)
         if self.evaluate is None:
             return found
         return [replace(each, bound=LOOSE_NSR, reason=_SCORED) for each in found]

@@ -18,7 +18,8 @@ from qcompiler.execution.timing import Latency
 from qcompiler.ir.signature import Feed
 from qcompiler.measurement.candidates import Candidate, Workshop, failure
 from qcompiler.measurement.judge import Judge
-from qcompiler.measurement.variants import Tried, Variant
+from qcompiler.measurement.trying import Tried
+from qcompiler.measurement.variants import Variant
 from qcompiler.pipeline.contract import PassContext, Progress, step
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.search.base import Base, extended
@@ -82,20 +83,20 @@ def _attempt(
     """The base to go on with, and what came of the rewrite."""
     searching = goal.scheme.is_auto and goal.plan is None
     try:
-        found = extended(base, target, variant, samples, goal)
+        found = extended(base, variant, samples, goal)
         if _pinned(base) - _pinned(found):
             return base, Tried(
-                variant.text, 0.0, None, False, "overrides name what it replaces", "s"
+                variant.text, 0.0, None, False, "overrides name what it replaces", unit="s"
             )
         before = _forms(base, target, samples.feeds[:1], searching)
         after = _forms(found, target, samples.feeds[:1], searching)
         seconds, gained = _compared(before, after, samples.feeds, _SHARE * effort.timing)
     except Exception as error:  # noqa: BLE001 - engines raise what they like; it is reported
-        return base, Tried(variant.text, 0.0, None, False, failure(error), "s")
+        return base, Tried(variant.text, 0.0, None, False, failure(error), unit="s")
     too_lossy = gained.faster and _loses(judge, before, after)
     note = "loses more" if too_lossy else gained.evidence
     kept = gained.faster and not too_lossy
-    told = Tried(variant.text, seconds, gained.seconds, kept, note, "s")
+    told = Tried(variant.text, seconds, gained.seconds, kept, note, unit="s")
     return (found if kept else base), told
 
 

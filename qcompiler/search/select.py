@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -28,14 +27,14 @@ from qcompiler.outputs.asked import DEFAULT_NSR
 from qcompiler.pipeline.contract import Progress, Stage, step
 from qcompiler.quantization.qspace import QParams
 from qcompiler.search.asked import asked_plan, built, over_bound, over_score
-from qcompiler.search.base import Base, chosen_base, everything, informed
+from qcompiler.search.base import Base, allowance_of, chosen_base
 from qcompiler.search.cache import CostCache
 from qcompiler.search.explain import explained
 from qcompiler.search.goal import DEFAULT_SCORE_LOSS, Goal, Samples, Selection
 from qcompiler.search.loop import Search
 from qcompiler.search.proof import PROFILE_FEEDS, REWRITTEN, Proof, choose, cross_checked
 from qcompiler.search.rewrites import faster_base
-from qcompiler.search.state import Limits
+from qcompiler.search.state import Clock, Limits
 from qcompiler.target.contract import Artifact, Target
 
 __all__ = [
@@ -64,41 +63,52 @@ def select(
     """Builds what the goal asks for; with the scheme `auto`, searches and proves it by timing."""
     options = region_options(program, target, target.regions(program), goal.overrides)
     baseline = baseline or target.lower(source)
-    judge = None
-    if target.evidence.judged and samples.feeds:
-        slicing = partial(output_slices, source)
-        judge = Judge(samples.feeds, baseline.run, slicing, partial(goal.tolerances, source))
+    judge = _judge(source, target, baseline, samples, goal)
     priced = target.evidence.priced
     searching = goal.plan is None and goal.scheme.is_auto and priced and judge is not None
-    base, interrupted = Base(program, options), False
+    clock = Clock.of(goal.budget, effort.seconds)
+    base, interrupted = Base(Workshop(program, target, options, judge)), False
+    allowance = allowance_of(clock, judge, samples, goal, searching)
     try:
         base = faster_base(base, target, judge, samples, goal, effort, progress)
-        program, options = base.program, list(base.options)
-        first = everything(Workshop(program, target, options)) if judge is not None else None
-        if judge is not None:
-            judge = informed(judge, first)
-        base = base.followed_by(
-            chosen_base(program, target, options, judge, samples, goal, progress, first)
+        program = base.program
+        base = chosen_base(
+            base, samples, goal, searching=searching, allowance=allowance, progress=progress
         )
     except KeyboardInterrupt:
         if not searching:
             raise
         interrupted = True
-    workshop = Workshop(
-        base.program,
-        target,
-        base.options,
-        judge,
-        variants=[each for each in goal.variants if each.stage is Stage.PLACED],
-        fitting=samples.fitting,
-        executor=executor,
-        pace=_pace(source, target, samples) if target.evidence.timed else None,
-    )
+    placed = [each for each in goal.variants if each.stage is Stage.PLACED]
+    workshop = base.workshop
+    workshop.variants, workshop.fitting, workshop.executor = placed, samples.fitting, executor
+    workshop.pace = _pace(source, target, samples) if target.evidence.timed else None
+    workshop.allowance = base.to_refine(allowance, clock)
     chooser = _Chooser(
-        source, baseline, workshop, base, samples, goal, effort, progress, executor, interrupted
+        source,
+        baseline,
+        workshop,
+        base,
+        samples,
+        goal,
+        effort,
+        progress,
+        executor,
+        clock,
+        interrupted,
     )
     found = chooser.search() if searching else chooser.fixed()
     return replace(found, observed=program.observations)
+
+
+def _judge(
+    source: Program, target: Target, baseline: Artifact, samples: Samples, goal: Goal
+) -> Judge | None:
+    """Who judges candidates; None where they do not run or there is nothing to run."""
+    if not (target.evidence.judged and samples.feeds):
+        return None
+    slicing, judging = partial(output_slices, source), partial(goal.tolerances, source)
+    return Judge(samples.feeds, baseline.run, slicing, judging, samples.apart)
 
 
 def _pace(source: Program, target: Target, samples: Samples) -> Pace:
@@ -123,6 +133,7 @@ class _Chooser:
     effort: Recipe
     progress: Progress
     executor: Executor | None
+    clock: Clock
     interrupted: bool = False
     _float_score: float | None = None
 
@@ -159,17 +170,16 @@ class _Chooser:
         After an interruption nothing is built, scored or refined: the best so far is returned
         within about a second.
         """
-        budget = self.effort.seconds if self.goal.budget is None else self.goal.budget
         options = self.workshop.options
         elements = elements_per_run(self.workshop.program, options, self.samples.seen)
         costs = CostModel(elements, self.workshop.target.conversion_cost())
         limits = Limits(
             self._limit,
-            time.monotonic() + budget,
+            self.clock.deadline,
             self.effort.rounds,
             self.effort.probes,
             refine_above=0.0 if self.goal.evaluate else self._limit,
-            strict=self.goal.budget is not None,
+            strict=self.clock.strict,
         )
         search = Search(
             self.workshop,
@@ -327,7 +337,7 @@ class _Chooser:
             candidate=candidate,
             tried=(*self.base.tried, *(candidate.tried if candidate else ())),
             interrupted=self.interrupted,
-            tolerances=() if self.workshop.judge is None else self.workshop.judge.tolerances,
+            tolerances=() if self.workshop.judge is None else self.workshop.judge.margins,
         )
 
     def _scores(self, candidate: Candidate | None) -> tuple[float, float] | None:

@@ -11,6 +11,44 @@ from qcompiler.measurement.candidates import Candidate
 
 
 @dataclass(frozen=True)
+class Clock:
+    """The budget of variants and search together.
+
+    Attributes:
+        deadline: `time.monotonic()` value at which it ends.
+        strict: Whether the user gave it.
+        seconds: All of it.
+    """
+
+    deadline: float
+    strict: bool
+    seconds: float
+
+    @classmethod
+    def of(cls, budget: float | None, usual: float) -> Clock:
+        """One that starts now: the user's budget, or the recipe's usual one."""
+        seconds = usual if budget is None else float(budget)
+        return cls(time.monotonic() + seconds, budget is not None, seconds)
+
+    def left(self) -> float:
+        """Seconds until the end, never negative."""
+        return max(self.deadline - time.monotonic(), 0.0)
+
+    def left_before_search(self) -> float:
+        """What may be spent before a search begins."""
+        return self.left() - (1 - _BEFORE) * self.seconds
+
+    def left_to_refine(self) -> float:
+        """What may be spent on the candidates that a search ends with."""
+        return self.left() if self.strict else max(self.left(), _AFTER * self.seconds)
+
+
+_BEFORE, _AFTER = 0.5, 0.25
+"""Shares of a budget: what variants of the base may take, and those of a result that a search which
+used up a soft budget ends with."""
+
+
+@dataclass(frozen=True)
 class Limits:
     """How far the search goes.
 

@@ -17,9 +17,11 @@ from qcompiler.errors import ConfigurationError
 from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.text import from_text
-from qcompiler.measurement.variants import Variant, keep_if_better, variants_of
+from qcompiler.measurement.trying import Allowance, keep_if_better
+from qcompiler.measurement.variants import Variant, variants_of
 from qcompiler.pipeline import registry
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext, Stage
+from qcompiler.report.rows import VariantRow
 
 TEXT = "g (float[2,8] x) => (float[2,4] y) <float[8,4] w> { [it] y = MatMul(x, w) }"
 
@@ -49,6 +51,23 @@ class _Shifted(Pass):
 
 
 @dataclasses.dataclass(frozen=True)
+class _Costly(Pass):
+    """Says that it takes long."""
+
+    name: ClassVar[str] = "toy-costly"
+    stage: ClassVar[Stage] = Stage.PLACED
+
+    def price(self, samples: int) -> str:
+        return "a thousand runs"
+
+    def runs(self, samples: int) -> float:
+        return 1000.0
+
+    def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
+        return Outcome()
+
+
+@dataclasses.dataclass(frozen=True)
 class _Doubled(Pass):
     """Doubles a weight in the float program and says nothing of it: not the same function."""
 
@@ -67,10 +86,10 @@ class _Doubled(Pass):
 
 @pytest.fixture(autouse=True)
 def _toys() -> Iterator[None]:
-    for toy in (_Shifted, _Doubled):
+    for toy in (_Shifted, _Doubled, _Costly):
         registry.register_pass(toy)
     yield
-    for toy in (_Shifted, _Doubled):
+    for toy in (_Shifted, _Doubled, _Costly):
         registry.PASSES.forget(toy.name)
 
 
@@ -111,12 +130,77 @@ def test_only_what_lowers_the_loss_is_kept() -> None:
         Variant(text) for text in ("correct-bias", "use-ranges", "toy-doubled", "toy-shifted")
     ]
     start: tuple[str, ...] = ()
-    best, tried = keep_if_better(start, 1.0, variants, attempt, 4)
+    best, tried = keep_if_better(start, 1.0, variants, attempt, Allowance(samples=4))
     assert best == ("correct-bias", "toy-shifted")
     assert [(each.after, each.kept) for each in tried] == [
         (0.5, True), (0.7, False), (None, False), (0.25, True),
     ]  # fmt: skip
-    assert keep_if_better(start, 1.0, variants, attempt, 4, lambda: True) == (start, [])
+    assert all(each.begun for each in tried)
+    assert tried[2].told == "toy-doubled: failed, an engine"
+
+
+def never(state: int, variant: Variant) -> tuple[int, float]:
+    raise AssertionError("it was begun")
+
+
+def test_a_variant_that_costs_more_than_is_left_is_not_begun() -> None:
+    """toy-costly takes as long as 1000 runs of 10 ms, and 2 s to build: 12 s of 11."""
+    allowance = Allowance(lambda: 11.0, samples=4, run_seconds=0.01, build_seconds=2.0)
+    variants = [Variant("toy-costly"), Variant("correct-bias")]
+
+    def attempt(state: int, variant: Variant) -> tuple[int, float]:
+        assert variant.text == "correct-bias"
+        return state + 1, 0.5
+
+    best, (costly, cheap) = keep_if_better(0, 1.0, variants, attempt, allowance)
+    assert (best, costly.begun, costly.price, cheap.kept) == (1, False, 12.0, True)
+    assert costly.told == "toy-costly: not begun, about 12 s: a thousand runs, and 11 s are left"
+    allowance.left = lambda: 13.0
+    variants = variants[:1]
+    assert keep_if_better(0, 1.0, variants, lambda s, v: (s, 2.0), allowance)[1][0].begun
+
+
+def test_a_price_has_the_runs_that_ranges_are_taken_anew_with() -> None:
+    """toy-doubled rewrites the float program: 4 runs of its own, 8 samples observed at 4 runs."""
+    allowance = Allowance(samples=4, run_seconds=0.5, build_seconds=1.0)
+    assert allowance.price(Variant("toy-doubled")).seconds == 0.5 * (4 + 4 * 8) + 1
+    assert allowance.price(Variant("toy-shifted")).seconds == 0.5 * 4 + 1
+    assert allowance.price(Variant("use-ranges{method=minmax}")).seconds == 1
+
+
+def test_nothing_is_begun_where_nothing_can_be_gained() -> None:
+    variants = [Variant("correct-bias")]
+    found = keep_if_better(0, 0.0005, variants, never, Allowance(enough=0.001))[1][0]
+    assert found.told == "correct-bias: not begun, 33.0 dB are far within the bound"
+    assert "nothing is lost" in keep_if_better(0, 0.0, variants, never, Allowance())[1][0].told
+
+
+def test_variants_are_tried_in_the_order_of_their_stages() -> None:
+    given = ["correct-bias", "use-ranges{method=minmax}", "toy-doubled", "toy-shifted"]
+    found = [each.text for each in variants_of(RECIPES["best"], "best", given)]
+    assert found == ["toy-doubled", "use-ranges{method=minmax}", "correct-bias", "toy-shifted"]
+    for name, recipe in RECIPES.items():
+        listed = tuple(each.text for each in variants_of(recipe, name, recipe.variants))
+        assert listed == recipe.variants, name
+
+
+def test_a_budget_holds_for_variants() -> None:
+    """What a variant would cost is told, with what it took; nothing is begun past the budget."""
+    program = from_text(TEXT)
+
+    def tried(budget: float) -> VariantRow:
+        compiled = qc.compile(
+            program, calibration=feeds(), scheme="int8", variants=["correct-bias"], budget=budget
+        )
+        return compiled.report.variants[0]
+
+    none, some = tried(0), tried(60)
+    assert (none.after, none.seconds, none.kept) == (None, 0.0, False)
+    assert "not begun" in none.told
+    assert some.after is not None
+    assert some.seconds > 0
+    assert some.price > 0
+    assert "foreseen" in some.told
 
 
 @pytest.mark.parametrize("text", ["toy-shifted", "toy-doubled"])

@@ -82,7 +82,7 @@ def test_tokens_and_tags_are_no_ctc(rng: np.random.Generator) -> None:
 
 def test_symbols_that_move_by_a_frame_are_no_flips(rng: np.random.Generator) -> None:
     logits = spiky(rng)
-    found = tolerances_of(["y"], [KIND], [None], [[logits]], [False])[0]
+    found = tolerances_of(["y"], [KIND], [None], [[logits]], [(False,)])[0]
     assert found.loss == "text"
     moved = found.judged([logits], [np.roll(logits, 1, axis=1)])
     assert moved is not None
@@ -99,7 +99,7 @@ def test_noise_that_was_seen_is_decoded(rng: np.random.Generator) -> None:
     noisy = logits + 1.5 * rng.standard_normal(logits.shape).astype(np.float32)
     ratio = float(np.square(noisy - logits).sum() / np.square(logits).sum())
     assert ratio < 0.25
-    start = tolerances_of(["y"], [KIND], [None], [[logits]], [False])[0]
+    start = tolerances_of(["y"], [KIND], [None], [[logits]], [(False,)])[0]
     found = start.after([noisy], ratio)
     counted, flips = start.judged([logits], [noisy]), found.predicted(ratio)
     assert counted is not None
@@ -113,5 +113,5 @@ def test_probabilities_of_zero_are_read(rng: np.random.Generator) -> None:
     logits = spiky(rng)
     zeros = np.where(logits == logits.max(-1, keepdims=True), 1, 0).astype(np.float32)
     kind = OutputKind(Purpose.CLASSES, "", Scale.PROBABILITIES)
-    found = tolerances_of(["y"], [kind], [None], [[zeros]], [False])[0]
+    found = tolerances_of(["y"], [kind], [None], [[zeros]], [(False,)])[0]
     assert 0 < found.bound <= 0.1

@@ -23,7 +23,7 @@ PROBABILITIES = OutputKind(Purpose.CLASSES, "made so", Scale.PROBABILITIES)
 
 
 def tolerance(kind: OutputKind, samples: list[Array], asked: OutputLoss | None = None) -> Tolerance:
-    return tolerances_of(["y"], [kind], [asked], [[each] for each in samples], [False])[0]
+    return tolerances_of(["y"], [kind], [asked], [[each] for each in samples], [(False,)])[0]
 
 
 def with_margins(margins: Array, classes: int = 10) -> Array:

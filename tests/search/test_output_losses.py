@@ -147,3 +147,40 @@ def test_with_a_score_flips_are_counted_and_do_not_decide(program: Any) -> None:
 
 def test_a_goal_without_anything_asked_lets_the_analysis_decide() -> None:
     assert Goal(SCHEMES["auto"]).asked(["a", "b"]) == [None, None]
+
+
+def test_bounds_rest_on_margins_of_more_samples_and_flips_are_counted_on_the_judges(
+    program: Any,
+) -> None:
+    """Sixteen rows a feed: four feeds judge, four more give margins."""
+    compiled = qc.compile(program, calibration=feeds(), scheme="int8")
+    row = compiled.report.outputs[0]
+    assert row.decisions == 64
+    judge = Judge(
+        feeds()[0::2],
+        lambda feed: [compiled.run(feed)[0]],
+        None,
+        lambda reference, slices: [
+            Tolerance(f"{len(reference)}", "sqnr", OutputKind(Purpose.VALUES, ""), "", 0.1)
+        ],
+        feeds()[1::2],
+    )
+    assert judge.tolerances[0].output == "4"
+    assert judge.margins[0].output == "4"  # nothing decides, so nothing more is looked at
+
+
+def test_classes_of_different_size_are_one_decision() -> None:
+    """A bias over powers of ten makes parts of an output; behind a Softmax they are classes."""
+    text = """
+        g (float[16,8] x) => (float[16,12] y) <float[8,12] w, float[12] b> {
+           [it] product = MatMul(x, w)
+           [bi] biased = Add(product, b)
+           [sm] y = Softmax<axis=-1>(biased)
+        }
+    """
+    bias = np.linspace(-6, 3, 12).astype(np.float32)
+    bias[::3] = 0.001
+    weight = np.random.default_rng(1).standard_normal((8, 12)).astype(np.float32)
+    program = from_text(text, {"w": weight, "b": bias})
+    row = qc.compile(program, calibration=feeds(1.0), scheme="int8").report.outputs[0]
+    assert (row.loss, row.decisions) == ("top1", 64)

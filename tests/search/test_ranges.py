@@ -12,14 +12,15 @@ from qcompiler.errors import ConfigurationError
 from qcompiler.ir.plan import Choice, Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.text import from_text
+from qcompiler.measurement.candidates import Workshop
 from qcompiler.measurement.judge import Judge
 from qcompiler.measurement.placing import place
 from qcompiler.measurement.variants import Variant
-from qcompiler.pipeline.contract import PassContext, Silent
+from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.quantization.observers import make_observer, reinterpreted
 from qcompiler.quantization.qspace import U8_AFFINE
-from qcompiler.search.base import chosen_base
+from qcompiler.search.base import Base, chosen_base
 from qcompiler.search.goal import Goal, Samples
 
 TEXT = """g (float[N,4,8,8] x) => (float[N,4,8,8] y) <float[4,4,1,1] w>
@@ -64,7 +65,7 @@ def test_the_method_that_loses_least_is_taken(outlier: float) -> None:
         losses[method] = loss(variant, judge)
     goal = Goal(SCHEMES["auto"], variants=(Variant("use-ranges{method=minmax}"),))
     kept = Samples(tuple(samples), len(samples), tuple(samples))
-    base = chosen_base(program, TARGET, options(program), judge, kept, goal, Silent())
+    base = chosen_base(Base(Workshop(program, TARGET, options(program), judge)), kept, goal)
     (tried,) = base.tried
     assert (tried.before, tried.after) == (losses["mse"], losses["minmax"])
     assert tried.kept == bool(base.variants) == (losses["minmax"] < losses["mse"])

@@ -1,0 +1,168 @@
+"""Trying variants: each is priced first, begun only if there is time, and kept only if it helps."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from qcompiler.measurement.loss import sqnr_db
+from qcompiler.measurement.variants import Variant
+from qcompiler.pipeline.contract import Stage
+
+T = TypeVar("T")
+
+FAR = 0.1
+"""Share of the loss allowed below which a search gains nothing by less of it (10 dB)."""
+_OBSERVING = 4.0
+"""Time of a run with every value observed, in float runs."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """What trying a variant will cost, told before it runs.
+
+    Attributes:
+        seconds: Estimate, of the pass itself and of building and judging a candidate with it.
+        text: What has to be done, in words.
+    """
+
+    seconds: float
+    text: str
+
+    def __str__(self) -> str:
+        return f"about {_seconds(self.seconds)}: {self.text}"
+
+
+@dataclass
+class Allowance:
+    """What variants may cost.
+
+    Attributes:
+        left: Seconds that are left for them, now.
+        samples: How many samples a variant may fit to.
+        run_seconds: Time of float for one sample.
+        build_seconds: Time of building and judging a candidate.
+        enough: Loss from which on nothing more is gained; 0 tries to the end.
+    """
+
+    left: Callable[[], float] = lambda: math.inf
+    samples: int = 0
+    run_seconds: float = 0.0
+    build_seconds: float = 0.0
+    enough: float = 0.0
+
+    def price(self, variant: Variant) -> Price:
+        """What a variant will cost."""
+        runs = variant.accuracy.runs(self.samples)
+        if variant.stage is Stage.FLOAT:  # its ranges are taken anew, on what is judged on too
+            runs += _OBSERVING * 2 * self.samples
+        own = runs * self.run_seconds
+        return Price(own + self.build_seconds, variant.accuracy.price(self.samples))
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What trying a variant came to.
+
+    Attributes:
+        variant: Its text.
+        before: Loss without it.
+        after: With it; None where it failed or was not begun.
+        kept: Whether it was kept.
+        note: Why it failed or was not begun; else what it cost, in words.
+        seconds: What it took; 0 where it was not begun.
+        price: What it was said to take, in seconds.
+        unit: `noise`, or `s` where seconds were compared.
+    """
+
+    variant: str
+    before: float
+    after: float | None
+    kept: bool
+    note: str = ""
+    seconds: float = 0.0
+    price: float = 0.0
+    unit: str = "noise"
+
+    @property
+    def begun(self) -> bool:
+        """Whether it was tried at all."""
+        return self.after is not None or self.seconds > 0 or self.unit == "s"
+
+    @property
+    def told(self) -> str:
+        """The outcome in a line."""
+        if not self.begun:
+            return f"{self.variant}: not begun, {self.note}"
+        if self.after is None:
+            return f"{self.variant}: failed, {self.note}"
+        outcome = "kept" if self.kept else "not kept"
+        if self.unit == "s":
+            change = f"{1e3 * self.before:.3g} ms → {1e3 * self.after:.3g} ms"
+            return f"{self.variant}: {outcome}, {change} ({self.note})"
+        change = f"{sqnr_db(self.before):.1f} dB → {sqnr_db(self.after):.1f} dB"
+        spent = f"{_seconds(self.seconds)}, {_seconds(self.price)} foreseen"
+        return f"{self.variant}: {outcome}, {change} ({spent}; {self.note})"
+
+
+def keep_if_better(
+    start: T,
+    loss: float,
+    variants: Sequence[Variant],
+    attempt: Callable[[T, Variant], tuple[T, float]],
+    allowance: Allowance,
+) -> tuple[T, list[Tried]]:
+    """Tries variants one after the other, each on what the ones before left.
+
+    One whose price is more than what is left is not begun, and that is said; so it is where nothing
+    can be gained.
+
+    Args:
+        start: What is to be improved.
+        loss: Its loss on samples that no variant is fitted to.
+        variants: In the order they are tried.
+        attempt: Builds one with a variant; gives it with its loss on the same samples. Whatever it
+            raises, the variant is none.
+        allowance: What they may cost.
+    """
+    best, tried = start, []
+    for variant in variants:
+        refusal, price = _refusal(loss, variant, allowance)
+        if refusal:
+            tried.append(Tried(variant.text, loss, None, False, refusal, price=price.seconds))
+            continue
+        started = time.monotonic()
+        try:
+            found, after = attempt(best, variant)
+        except Exception as error:  # noqa: BLE001 - engines raise what they like; it is reported
+            why = (str(error).splitlines() or [type(error).__name__])[0]
+            spent = max(time.monotonic() - started, 1e-9)
+            tried.append(Tried(variant.text, loss, None, False, why, spent, price.seconds))
+            continue
+        spent = time.monotonic() - started
+        kept = after < loss
+        note = price.text
+        tried.append(Tried(variant.text, loss, after, kept, note, spent, price.seconds))
+        if kept:
+            best, loss = found, after
+    return best, tried
+
+
+def _refusal(loss: float, variant: Variant, allowance: Allowance) -> tuple[str, Price]:
+    """Why a variant is not begun, empty if it is; and its price."""
+    price, left = allowance.price(variant), allowance.left()
+    if loss <= allowance.enough:
+        told = (
+            "nothing is lost" if loss <= 0 else f"{sqnr_db(loss):.1f} dB are far within the bound"
+        )
+        return told, price
+    if price.seconds > left:
+        return f"{price}, and {_seconds(max(left, 0.0))} are left", price
+    return "", price
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
