@@ -88,7 +88,7 @@ def drop_idle(program: Program, rewriter: Rewriter, made: Collection[str]) -> in
     return left
 
 
-def _is_free(value: ir.Value, found: Scales) -> bool:
+def is_free(value: ir.Value, found: Scales) -> bool:
     """Whether any channel of the value has a scale that can be chosen already."""
     known = found.maps.get(value)
     return known is not None and bool(np.any(found.freedom.component[known.slots]))
@@ -96,7 +96,7 @@ def _is_free(value: ir.Value, found: Scales) -> bool:
 
 def _recurrent(node: ir.Node, found: Scales) -> _Place | None:
     data, weight = node.inputs[0], own_constant(node, 1)
-    if data is None or weight is None or rank(data) != 3 or _is_free(data, found):
+    if data is None or weight is None or rank(data) != 3 or is_free(data, found):
         return None
     return _Place(data, 2, weight.shape[2], (Usage(node, 0),))
 
@@ -104,7 +104,7 @@ def _recurrent(node: ir.Node, found: Scales) -> _Place | None:
 def _products(value: ir.Value, found: Scales, wide: int) -> _Place | None:
     """Matrix products with stored weights that read the value."""
     dims = rank(value)
-    if dims is None or dims < 2 or not is_float(value) or _is_free(value, found):
+    if dims is None or dims < 2 or not is_float(value) or is_free(value, found):
         return None
     size = channels(value, -1)
     readings = [use for use in uses(value) if _is_product(use, value)]

@@ -26,7 +26,7 @@ from qcompiler.passes.equalization.sites import Observable, Site
 Array = npt.NDArray[Any]
 
 STRENGTHS = tuple(np.linspace(0.0, 1.0, 11).tolist())
-_WORTH = 0.8
+_WORTH = 0.6
 """Noise has to fall below this share: a smaller gain is not worth what clips on unseen data."""
 HEADROOM = 1.25
 """How much wider than seen a channel is taken to be: where all channels just reach the end of the
