@@ -231,6 +231,8 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             variants=(
                 "equalize-layers",
                 "smooth-activations",
+                "split-channels",
+                "absorb-high-bias",
                 "use-ranges{method=minmax}",
                 "choose-ranges{elements=3e10,looks=2000}",
                 "correct-bias",
