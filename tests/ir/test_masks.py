@@ -88,3 +88,10 @@ def test_a_bias_and_a_second_product_are_no_masks() -> None:
 
 def test_without_a_softmax_there_is_no_mask() -> None:
     assert masked(SPELLINGS["added"], -1e9, "p = Relu(s)") == set()
+
+
+@pytest.mark.parametrize("op", ["ReduceMax", "ReduceMin", "ReduceLogSumExp"])
+def test_a_mask_in_front_of_an_extreme_is_seen_by_its_size(op: str) -> None:
+    pooled = f"p = {op}<keepdims=0>(s, axis)"
+    assert {"s", "b"} <= masked(SPELLINGS["added"], -1e9, pooled)
+    assert masked("s = Add(a, m)", -1e9, pooled) == set()  # a sum of two signals
