@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from qcompiler.config import Scheme
     from qcompiler.config_file import read_config
     from qcompiler.decisions.overrides import Override
+    from qcompiler.distill import distill
     from qcompiler.frontends import load
     from qcompiler.ir.plan import Plan
     from qcompiler.ir.program import Program
@@ -66,6 +67,7 @@ __all__ = [
     "cat",
     "compare",
     "compile",
+    "distill",
     "errors",
     "keep_float",
     "lint",
@@ -87,6 +89,7 @@ _HOMES = {
     "DeQuantStub": "points",
     "FloatModule": "points",
     "QuantStub": "points",
+    "distill": "distill",
     "keep_float": "points",
     "Override": "decisions.overrides",
     "Pass": "pipeline.contract",

@@ -23,7 +23,8 @@ LAYERS = (
     "frontends", "target", "decisions", "config", "config_file", "execution", "qtensor", "lowering",
     "pipeline", "calibration", "outputs", "measurement", "choices", "search", "report",
     "passes", "backends", "outcome", "debug", "compiled", "compile", "lint", "compare", "why",
-    "qat", "points", "console", "arguments", "command_options", "command_files", "cli", "__main__",
+    "qat", "distill", "points", "console", "arguments", "command_options", "command_files", "cli",
+    "__main__",
 )  # fmt: skip
 TYPE_ONLY_UPWARD = {
     ("qcompiler.errors", "qcompiler.ir.diagnostics"),
@@ -38,6 +39,7 @@ TORCH_AT_TOP = (
     "qcompiler.lowering.torch_fx.*",
     "qcompiler.lowering.qat.*",
     "qcompiler.qat",
+    "qcompiler.distill",
     "qcompiler.points",
     "qcompiler.backends.torch*",
     "qcompiler.backends.executorch.delegation",

@@ -91,7 +91,7 @@ def _values(program: Program) -> dict[str, ir.Value]:
 
 def _store(value: ir.Value, array: Array) -> None:
     assert value.dtype is not None
-    kept = np.ascontiguousarray(array.astype(value.dtype.numpy()))
+    kept = np.array(array, value.dtype.numpy(), order="C")  # which leaves a scalar one
     value.const_value = ir.Tensor(kept, name=value.name)
 
 

@@ -119,6 +119,27 @@ def test_stored_weights_keep_their_grids(
     assert np.abs(other - ours).max() > 0.05 or scheme == "int8-weights"
 
 
+def test_constants_keep_their_shapes(images: list[Tensor]) -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(64, 8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            found: Tensor = torch.sqrt(torch.abs(self.layer(x.flatten(1))) + 0.37) * 1.7
+            return found
+
+    module = qc.prepare_qat(Scaled(), calibration=images).eval()
+    kept, held = (
+        {name: each.const_value.shape for name, each in program.graph.initializers.items()
+         if each.const_value is not None}
+        for program in (module.record.program, trained_program(module))
+    )  # fmt: skip
+    assert kept == held
+    assert [] in [list(shape) for shape in held.values()]
+    assert np.mean(_steps(module, qc.compile(module), images[0])) < 0.1
+
+
 def test_readers_of_one_weight_may_have_grids_of_their_own(images: list[Tensor]) -> None:
     class Shared(nn.Module):
         def __init__(self) -> None:
