@@ -163,6 +163,20 @@ def _dropouts(source: Program, program: Program) -> tuple[dict[str, float], tupl
     return found, notes
 
 
+def _other_dropouts(model: object) -> tuple[str, ...]:
+    """Said of modules that drop whole channels, or to another value than 0."""
+    parts = model.named_modules() if isinstance(model, torch.nn.Module) else ()
+    kinds = (
+        torch.nn.Dropout1d, torch.nn.Dropout2d, torch.nn.Dropout3d,
+        torch.nn.AlphaDropout, torch.nn.FeatureAlphaDropout,
+    )  # fmt: skip
+    return tuple(
+        f"'{path}' does not drop in training: {type(part).__name__} is not kept"
+        for path, part in parts
+        if isinstance(part, kinds)
+    )
+
+
 def _calibrate(
     program: Program,
     target: Target,
@@ -241,7 +255,8 @@ def _built(
     }
     record = QatRecord(
         _bare(program), plan, scheme, state.constants, state.stored, values,
-        own=frozenset(), unread=frozenset(), notes=(*rewritten.notes, *floating),
+        own=frozenset(), unread=frozenset(),
+        notes=(*rewritten.notes, *floating, *_other_dropouts(model)),
     )  # fmt: skip
     module = QatModule(built, _with_names(record, model, state))
     _add_unread(module, model, state, again)
@@ -300,15 +315,26 @@ def _place(module: torch.nn.Module, name: str, held: Any) -> None:
 
 
 def _with_fixed_grids(program: Program, placement: Placement) -> tuple[Placement, tuple[str, ...]]:
-    """The placement without forms that have no grid of their own, which train in float."""
+    """The placement without forms that have no even grid of their own, which train in float.
+
+    Raises:
+        ConfigurationError: There are no others.
+    """
     nodes = {node.name or "": node for node in all_nodes(program.model)}
     kept, notes = {}, []
     for key, each in placement.regions.items():
         recurrent = is_op(nodes[each.nodes[0]], *_RECURRENT)
-        if each.form.kernel is Kernel.DYNAMIC or recurrent:
+        table = each.form.weight is not None and each.form.weight.is_table
+        if each.form.kernel is Kernel.DYNAMIC or recurrent or table:
             notes.append(f"'{key}' runs as {each.form.precision} and trains in float")
         else:
             kept[key] = each
+    if not kept:
+        raise ConfigurationError(
+            "no region has a grid that can be trained",
+            why="; ".join(notes),
+            fix="take another scheme: scales of each call and tables of levels are not trained",
+        )
     return replace(placement, regions=kept), tuple(notes)
 
 

@@ -89,6 +89,12 @@ def test_dropout_drops_in_training_only(prepared: QatModule, images: list[Tensor
     assert torch.equal(prepared(images[0]), prepared(images[0]))
 
 
+def test_dropout_of_channels_is_told(images: list[Tensor]) -> None:
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Dropout2d(0.5), nn.Flatten(), nn.Linear(144, 5))
+    notes = qc.prepare_qat(net.eval(), calibration=images).record.notes
+    assert any("Dropout2d is not kept" in each for each in notes)
+
+
 def test_a_state_dict_goes_on_where_it_stopped(
     prepared: QatModule, small_net: nn.Module, images: list[Tensor]
 ) -> None:
@@ -203,6 +209,8 @@ def test_what_cannot_be_prepared_says_why(small_net: nn.Module, images: list[Ten
         qc.prepare_qat(small_net, calibration=images, batch_norm="dead")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="no region of this model can run"):
         qc.prepare_qat(small_net, calibration=images, scheme="float32")
+    with pytest.raises(ConfigurationError, match="no region has a grid that can be trained"):
+        qc.prepare_qat(small_net, calibration=images, scheme="codebook4-weights")
 
 
 def test_outputs_are_near_the_sources(
