@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import onnx_ir as ir
 
+from qcompiler.decisions.absorbed import SOURCE, TRAINED
 from qcompiler.decisions.binding import Placed, bound_regions, decided
 from qcompiler.decisions.placement import Placement, RegionPlacement
-from qcompiler.decisions.roundings import SOURCE, Rounding
+from qcompiler.decisions.roundings import Rounding
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.blocks import Block, find_blocks
 from qcompiler.ir.program import Program, Property
@@ -127,11 +128,14 @@ def _weights(program: Program, bits: int) -> Mapping[str, Placed]:
     found = {}
     for each in placed:
         rounding, value = each.decided.rounding, _stored(each)
-        if rounding is None or value is None or readers[value] > 1 or rounding.how == SOURCE:
+        if rounding is None or value is None or readers[value] > 1:
             continue
+        if rounding.how in (SOURCE, TRAINED):
+            continue  # whoever made the model chose them
         space = rounding.params.space
         whole = each.region.anchor.graph is program.graph and bool(each.region.activations)
-        plain = stored_array(value) is not None and not space.is_float
+        even = not space.is_float and not space.is_table
+        plain = even and stored_array(value) is not None
         if whole and plain and space.storage_bits <= bits:
             found[each.region.key] = each
     return found
