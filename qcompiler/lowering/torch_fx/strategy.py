@@ -107,8 +107,8 @@ class Strategy(Protocol):
         return given
 
 
-StrategyFor: TypeAlias = Callable[[ir.Graph | ir.GraphView], Strategy]
-"""The strategy of a graph or body."""
+StrategyFor: TypeAlias = Callable[[Any], Strategy]
+"""The strategy of a graph, of a stretch of one, or of a body: `ir.Graph` or `ir.GraphView`."""
 
 
 class FloatCalls(Strategy):
