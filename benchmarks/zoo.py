@@ -2,12 +2,13 @@
 
     python -m benchmarks.zoo --zoo FOLDER [--target onnxruntime] [--recipe balanced] [NAMES...]
 
-Speed is the median of per-round ratios of one interleaved run: the model's own file in float
-against the compiled file as saved, with default session options and once more with one thread.
+Speed is a ratio of low quantiles of one interleaved run: the model's own file in float against the
+compiled file as saved, with default session options and once more with one thread; where the
+machine is busy, the ends of its interval.
 With `--max-loss L` the model's own metric on its labelled data is `evaluate`, as a user with
 labels would call it; without, no label is seen. Without `--zoo`, the models come from pinned PyPI
-packages. On other targets than ONNX Runtime, float is the model lowered as it is, and both run in
-this process.
+packages. On other targets than ONNX Runtime, float is the model lowered as it is (`cpu`, or
+`cpu{threads=1}`: on ONNX Runtime), and both run in this process.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import qcompiler as qc
 from benchmarks.models import Model, Run, from_packages, from_zoo
 from benchmarks.peers import PEERS
 from qcompiler.execution.timing import Latency, compare_latency
-from qcompiler.pipeline.registry import find_target
+from qcompiler.pipeline.targets import members_of, target_of
 
 
 def session(path: Path, threads: int = 0) -> ort.InferenceSession:
@@ -60,7 +61,8 @@ def measure(model: Model, given: argparse.Namespace, folder: Path) -> dict[str, 
         "summary": compiled.report.summary,
     }
     if given.target != "onnxruntime":
-        plain = find_target(given.target)().lower(qc.load(model.path))
+        engine = members_of(target_of(given.target, several=True)).targets[0]
+        plain = engine.lower(qc.load(model.path))
         return row | _scores({"float": plain.run, "qcompiler": compiled.run}, model)
     files = {"float": model.path, "qcompiler": compiled.save(folder / f"{model.name}.onnx")}
     if given.peers:
