@@ -18,6 +18,7 @@ from qcompiler.errors import ExportError
 from qcompiler.frontends.torch_arguments import Call
 from qcompiler.frontends.torch_batch import resized
 from qcompiler.frontends.torch_failures import capture_error
+from qcompiler.frontends.torch_packed import packing_padded
 from qcompiler.frontends.torch_sizes import breaks_at_one
 from qcompiler.frontends.torch_whole import kept_whole
 
@@ -112,7 +113,7 @@ def _export(module: torch.nn.Module, call: Call, shapes: Any) -> Exported:
     # torch.export marks symbolic dimensions on the tensors it is given, and heeds old marks: every
     # attempt gets tensor objects of its own, and the user's stay unmarked.
     args, kwargs = pytree.tree_map(_unmarked, (call.args, call.kwargs))
-    with symbolic_ones(), kept_whole():
+    with symbolic_ones(), packing_padded(), kept_whole():
         return torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
 
 
