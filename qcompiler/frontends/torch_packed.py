@@ -12,7 +12,6 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from unittest import mock
 
 import torch
 from onnxscript import opset21
@@ -103,15 +102,15 @@ class _Packed:
 def packing_padded() -> Iterator[None]:
     """Where packed sequences are padded ones."""
     mode = _Padded()
-    checks = [
-        mock.patch.object(kind, "check_forward_args", mode.checked(kind.check_forward_args))
-        for kind in (rnn.RNNBase, rnn.LSTM)
-    ]
-    with contextlib.ExitStack() as stack:
-        for each in checks:
-            stack.enter_context(each)
-        stack.enter_context(mode)
-        yield
+    own = {kind: kind.check_forward_args for kind in (rnn.RNNBase, rnn.LSTM)}
+    for kind, check in own.items():
+        kind.check_forward_args = mode.checked(check)  # type: ignore[method-assign]
+    try:
+        with mode:
+            yield
+    finally:
+        for kind, check in own.items():
+            kind.check_forward_args = check  # type: ignore[method-assign]
 
 
 class _Padded(TorchFunctionMode):
@@ -161,7 +160,7 @@ def _padded(
     packed: _Packed, data: Tensor, batch_first: bool, value: float, wanted: Any
 ) -> tuple[Tensor, Tensor]:
     """Rows as `pad_packed_sequence` gives them: as long as the longest sequence, or as asked."""
-    rows = data.unflatten(0, (packed.time, packed.batch))
+    rows = data.reshape(packed.time, packed.batch, -1)
     inside = torch.arange(packed.time)[:, None] < packed.lengths
     while inside.ndim < rows.ndim:
         inside = inside.unsqueeze(-1)
@@ -172,9 +171,10 @@ def _padded(
             fix="capture with a fixed number of steps (dynamic=False), or leave it out",
         )
     if wanted is packed.time or wanted == packed.time:
-        longest = packed.lengths.max().item()
-        torch._check(longest >= 0)
-        torch._check(longest <= packed.time)
+        longest: Any = packed.lengths.max().item()
+        check: Any = torch._check
+        check(longest >= 0)
+        check(longest <= packed.time)
         rows = rows.narrow(0, 0, longest)
     else:
         pads = [0, 0] * (rows.ndim - 1) + [0, wanted - packed.time]
@@ -203,7 +203,7 @@ def _run(
             fix="use nn.LSTM without proj_size, or padded sequences",
         )
     states = hidden if kind == "LSTM" else (hidden, hidden)
-    rows = data.unflatten(0, (packed.time, packed.batch))
+    rows = data.reshape(packed.time, packed.batch, -1)
     last: list[Tensor] = []
     memory: list[Tensor] = []
     for layer in range(layers):
