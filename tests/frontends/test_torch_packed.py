@@ -1,4 +1,4 @@
-"""Packed sequences: the module itself, run by torch on sequences of other lengths, is the oracle."""
+"""Packed sequences: the module itself, run by torch on other lengths, is the oracle."""
 
 from __future__ import annotations
 
