@@ -238,6 +238,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 "gptq{bits=4}",
                 "adaround{bits=4}",
                 "correct-bias",
+                "correct-bias{cascade=true}",
             ),
         ),
     }
