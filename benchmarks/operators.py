@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qcompiler.arguments import tables_of
+from qcompiler.cli.arguments import tables_of
 from qcompiler.report.operators import KEY, STARRED, markdown, operator_lines, overview_lines
 from qcompiler.target.capability import CapabilityTable
 

@@ -1,7 +1,8 @@
 """Train the embedded example again: ``python -m examples.train_digits`` (one minute, one core).
 
-Writes digits.onnx, digits.pt and data.npz into examples/digits/. The data is the copy of the UCI
-handwritten digits that scikit-learn ships (1797 images of 8x8 pixels), so nothing is downloaded.
+Writes digits.pt into examples/digits/, digits.onnx and digits.npz into qcompiler/demo/. The data is
+the copy of the UCI handwritten digits that scikit-learn ships (1797 images of 8x8 pixels), so
+nothing is downloaded.
 """
 
 from __future__ import annotations

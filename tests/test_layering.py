@@ -23,8 +23,7 @@ LAYERS = (
     "frontends", "target", "decisions", "config", "config_file", "execution", "qtensor", "lowering",
     "pipeline", "calibration", "outputs", "measurement", "choices", "search", "report",
     "passes", "backends", "outcome", "debug", "compiled", "compile", "lint", "compare", "why",
-    "qat", "distill", "points", "console", "arguments", "command_options", "command_files", "cli",
-    "__main__",
+    "qat", "distill", "points", "artifact_check", "bench", "demo", "cli", "__main__",
 )  # fmt: skip
 TYPE_ONLY_UPWARD = {
     ("qcompiler.errors", "qcompiler.ir.diagnostics"),
@@ -240,7 +239,7 @@ BAD = {
         "qcompiler.backends.openvino.bad",
         "def f():\n    from qcompiler.backends.tensorrt.gate import Gate",
     ),
-    "concrete target, as text": ("qcompiler.cli", "NAME = 'qcompiler.backends.fbgemm:Fbgemm'"),
+    "concrete target, as text": ("qcompiler.cli.app", "NAME = 'qcompiler.backends.fbgemm:Fbgemm'"),
     "torch at the top": ("qcompiler.ir.bad", "import torch"),
     "torch in try": ("qcompiler.ir.bad", "try:\n    import torch\nexcept ImportError:\n    x = 1"),
     "torch.ao": ("qcompiler.frontends.torch", "from torch.ao import quantization"),

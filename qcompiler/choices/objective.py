@@ -115,11 +115,11 @@ def footprint(options: Sequence[Options], elements: Mapping[str, float]) -> Foot
     size, energy = {}, {}
     for each in options:
         region = each.region
-        operations = _operations(region, elements)
+        count = operations(region, elements)
         for form in (None, *each.implementations):
             name = FLOAT if form is None else form.precision
             size[region.key, name] = _weight_bytes(region, form)
-            energy[region.key, name] = operations * _bits(form)
+            energy[region.key, name] = count * _bits(form)
     return Footprint(size, energy)
 
 
@@ -157,7 +157,7 @@ def _bits(form: Implementation | None) -> int:
     return max((space.storage_bits for space in spaces), default=_FLOAT_BITS)
 
 
-def _operations(region: Region, elements: Mapping[str, float]) -> float:
+def operations(region: Region, elements: Mapping[str, float]) -> float:
     """Multiply-accumulates: output elements times weight elements per output channel."""
     outputs = elements.get(region.output.name or "", 1.0)
     shape = _weight_shape(region)

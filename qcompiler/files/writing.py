@@ -53,6 +53,21 @@ def check_destination(path: Path) -> Path:
     return real
 
 
+def make_folder(path: Path) -> Path:
+    """A folder, made with those above it if it is not there.
+
+    Raises:
+        ArtifactError: It cannot be made, or what is there is no folder.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise ArtifactError(
+            f"cannot make the folder {path}", why=cause(error), fix="choose another path"
+        ) from error
+    return path
+
+
 def _check_folder(path: Path, folder: Path) -> None:
     if kind_of(folder) is not Kind.FOLDER:
         folder = path.parent if path.parent.resolve() == folder else folder

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from qcompiler.errors import InvalidProgramError
-from qcompiler.files.writing import write_text
+from qcompiler.files.writing import make_folder, write_text
 from qcompiler.ir.diagnostics import Severity
 from qcompiler.ir.program import Program
 from qcompiler.ir.text import to_text
@@ -79,17 +79,25 @@ class Timing(Watcher):
 class IRDump(Watcher):
     """Writes the IR as text after every pass that modified it: `003-fuse-conv-bn.txt`.
 
+    What the first pass is given is `000-start.txt`.
+
     Attributes:
         folder: Made if it does not exist.
     """
 
     folder: Path
 
+    def before(self, each: Pass, program: Program, number: int) -> None:
+        if number == 1:
+            self._write("000-start", program)
+
     def after(self, each: Pass, program: Program, number: int, report: PassReport) -> None:
         if report.modified:
             name = re.sub(r"[^\w.-]+", "-", each.name)
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_text(self.folder / f"{number:03d}-{name}.txt", to_text(program))
+            self._write(f"{number:03d}-{name}", program)
+
+    def _write(self, stem: str, program: Program) -> None:
+        write_text(make_folder(self.folder) / f"{stem}.txt", to_text(program))
 
 
 @dataclass

@@ -2,49 +2,125 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import onnx_ir as ir
+
+from qcompiler.choices.objective import operations
+from qcompiler.config import Scheme
 from qcompiler.ir.origin import module_path
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.ir.walk import all_nodes
 from qcompiler.printable import one_line
+from qcompiler.report.numbers import show_bytes
 from qcompiler.target.contract import Target
 
+_INT8 = Scheme("int8")
 
-def facts(program: Program, target: Target) -> dict[str, Any]:
-    """What a program is made of, ready for JSON: interface, op counts, regions, warnings."""
+
+def facts(program: Program, target: Target, others: Sequence[Target] = ()) -> dict[str, Any]:
+    """What a program is made of, ready for JSON.
+
+    Interface, op counts, bytes of weights, multiply-accumulates of a run, regions, warnings, and
+    how many of each target's regions `int8` would quantize.
+
+    Args:
+        program: What the front end made of a model.
+        target: Whose regions are shown with the forms they may take.
+        others: Targets that are counted.
+    """
     ops = Counter(node.op_type for node in all_nodes(program.model))
+    regions = [_region_facts(target, region) for region in target.regions(program)]
     return {
         "source": program.provenance.source,
         "inputs": [str(spec) for spec in program.signature.inputs],
         "outputs": [str(spec) for spec in program.signature.outputs],
         "ops": dict(ops.most_common()),
-        "regions": [_region_facts(target, region) for region in target.regions(program)],
+        "weight_bytes": _weight_bytes(program),
+        "macs": sum(each["macs"] for each in regions),
+        "macs_open_sizes": _open_sizes(program),
+        "target": target.name,
+        "regions": regions,
+        "targets": {each.name: _counted(program, each) for each in others},
         "warnings": list(program.provenance.warnings),
     }
 
 
+def _weight_bytes(program: Program) -> int:
+    stored = program.graph.initializers.values()
+    return sum(each.const_value.nbytes for each in stored if each.const_value is not None)
+
+
+def _open_sizes(program: Program) -> list[str]:
+    """Symbols of inputs, each of which counts as 1 in multiply-accumulates."""
+    shapes = [spec.shape or () for spec in program.signature.inputs]
+    return sorted({dim or "?" for shape in shapes for dim in shape if not isinstance(dim, int)})
+
+
 def _region_facts(target: Target, region: Region) -> dict[str, Any]:
+    elements = {region.output.name or "": _elements(region.output)}
+    forms = target.implementations(region)
     return {
         "name": region.key,
         "ops": "+".join(node.op_type for node in region.nodes),
         "module": module_path(region.anchor),
-        "precisions": [each.precision for each in target.implementations(region)],
+        "macs": round(operations(region, elements)) if region.weight is not None else 0,
+        "precisions": [each.precision for each in forms],
+        "searched": [each.precision for each in forms if each.searched],
         "objections": [each.message for each in target.objections(region)],
     }
 
 
-def show_facts(found: dict[str, Any]) -> str:
+def _elements(value: ir.Value) -> float:
+    """Elements with open sizes counted as 1; 0 where the rank is unknown."""
+    if value.shape is None:
+        return 0.0
+    return float(math.prod(dim if isinstance(dim, int) else 1 for dim in value.shape.dims))
+
+
+def _counted(program: Program, target: Target) -> dict[str, Any]:
+    """How many regions `int8` would quantize, and how often which constraint is against it."""
+    regions = target.regions(program)
+    against = Counter[str]()
+    quantized = 0
+    for region in regions:
+        if _INT8.choose(target.implementations(region)) is not None:
+            quantized += 1
+        else:
+            against.update({each.message: 1 for each in target.objections(region)})
+    return {"regions": len(regions), "int8": quantized, "against": dict(against.most_common())}
+
+
+def show_facts(found: Mapping[str, Any]) -> str:
     """The facts as lines; each region with the forms it may take, or why it has to stay float."""
     lines = [found["source"]]
     lines += [f"  in  {spec}" for spec in found["inputs"]]
     lines += [f"  out {spec}" for spec in found["outputs"]]
     lines.append("ops: " + ", ".join(f"{count} {op}" for op, count in found["ops"].items()))
-    lines.append(f"regions: {len(found['regions'])}")
+    lines.append(f"weights: {show_bytes(found['weight_bytes'])}")
+    at = f", {', '.join(found['macs_open_sizes'])} at 1" if found["macs_open_sizes"] else ""
+    lines.append(f"multiply-accumulates: {found['macs']:,}{at}")
+    lines.append(f"regions on {found['target']}: {len(found['regions'])}")
     for each in found["regions"]:
-        forms = ", ".join(each["precisions"]) or "; ".join(each["objections"]) or "float only"
-        lines.append(f"  {each['module'] or each['name']}  {each['ops']}  {forms}")
+        lines.append(f"  {each['module'] or each['name']}  {each['ops']}  {_forms(each)}")
+    if found["targets"]:
+        lines.append("regions that int8 quantizes:")
+    for name, each in found["targets"].items():
+        reason = next(iter(each["against"]), "")
+        told = f"; mostly because {reason}" if reason else ""
+        lines.append(f"  {name}  {each['int8']} of {each['regions']}{told}")
     lines += [f"warning: {line}" for line in found["warnings"]]
     return "\n".join(map(one_line, lines)) + "\n"
+
+
+def _forms(region: Mapping[str, Any]) -> str:
+    """The forms that `auto` tries, and how many more there are when they are asked for by name."""
+    shown = ", ".join(region["searched"])
+    more = len(region["precisions"]) - len(region["searched"])
+    if more:
+        shown += f"{' ' if shown else ''}(+{more} on request)"
+    return shown or "; ".join(region["objections"]) or "float only"

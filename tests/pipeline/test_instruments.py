@@ -63,7 +63,8 @@ def test_timing_and_statistics_see_inner_passes(program: Program) -> None:
 def test_dump_writes_text_of_modifying_passes_only(program: Program, tmp_path: Path) -> None:
     Pipeline(_PASSES, (IRDump(tmp_path / "ir"),)).run(program)
     files = sorted((tmp_path / "ir").iterdir())
-    assert [file.name[:3] for file in files] == ["001", "002", "003", "005"]
+    assert [file.name[:3] for file in files] == ["000", "001", "002", "003", "005"]
+    assert files.pop(0).name == "000-start.txt"
     assert "Neg" not in files[0].read_text()
     assert "Identity" in files[0].read_text()
     assert "Identity" not in files[2].read_text()

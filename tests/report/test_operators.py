@@ -93,7 +93,7 @@ def test_engines_need_not_be_installed() -> None:
     """Tables are data: no engine is imported for them."""
     code = (
         "import sys\n"
-        "from qcompiler.arguments import tables_of\n"
+        "from qcompiler.cli.arguments import tables_of\n"
         "from qcompiler.report.operators import operator_support\n"
         "rows = {name: len(operator_support(t)) for name, t in tables_of(None).items()}\n"
         "engines = {'torch', 'openvino', 'executorch', 'tensorrt_rtx'}\n"

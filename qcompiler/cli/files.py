@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qcompiler.console import complain
+from qcompiler.cli.console import complain
 from qcompiler.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -156,6 +156,18 @@ def size_of(written: str | None) -> tuple[int, int] | None:
     return int(parts[0]), int(parts[-1])
 
 
+def images_of(
+    size: str | None, layout: str | None, mean: str | None, std: str | None, scale: float | None
+) -> Preprocessing:
+    """How images are read, from what was written.
+
+    Raises:
+        ConfigurationError: Something that cannot be read, or makes no sense.
+    """
+    means, stds = numbers_of(mean, "--mean"), numbers_of(std, "--std")
+    return Preprocessing(size_of(size), layout, means, stds, scale)
+
+
 def target_with(written: str, threads: int | None, *, several: bool = False) -> Target:
     """The target, with its option `threads` set if that is given.
 
@@ -184,6 +196,11 @@ def tables_of(written: str | None) -> dict[str, CapabilityTable]:
     """
     names = engines() if written is None else [written]
     return {name: target_of(name).capabilities for name in names}
+
+
+def all_targets() -> tuple[Target, ...]:
+    """Every registered engine with its default options, installed or not."""
+    return tuple(map(target_of, engines()))
 
 
 def overrides_of(written: Sequence[str]) -> dict[str, str]:

@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 
 from qcompiler.calibration.feed_files import FeedFiles
 from qcompiler.cli import app
-from qcompiler.console import with_debug_first
+from qcompiler.cli.console import with_debug_first
 from qcompiler.errors import (
     CalibrationError,
     ConfigurationError,
@@ -104,6 +104,8 @@ def test_compile_passes_every_option_on(library: _Library, tmp_path: Path) -> No
         "variants": None,
         "dynamic": None,
         "evaluate": None,
+        "loss": None,
+        "ranges": {},
         "progress": True,
     }
     assert files["out.onnx"].read_bytes() == b"artifact"
@@ -251,7 +253,10 @@ def test_run_pipeline_writes_an_equal_model(digits_path: Path, tmp_path: Path) -
     expected, got = _reference(digits_path, feed), _reference(out, feed)
     # Float reassociation only: a few hundred additions at 2**-24 each.
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
-    assert sorted(file.name for file in dump.iterdir())[:1] == ["001-canonicalize.txt"]
+    assert sorted(file.name for file in dump.iterdir())[:2] == [
+        "000-start.txt",
+        "001-canonicalize.txt",
+    ]
 
 
 def test_unwritable_output_leaves_nothing(digits_path: Path, tmp_path: Path) -> None:

@@ -1,0 +1,97 @@
+"""A saved artifact checked again: its stamp, the digest of its plan, its kernels, its integers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qcompiler.compiled import Compiled, load_compiled
+from qcompiler.execution.verification import Verification
+from qcompiler.ir.plan import FLOAT
+
+
+@dataclass(frozen=True)
+class ArtifactCheck:
+    """What was found in an artifact.
+
+    Attributes:
+        target: Name of the target that it was written for.
+        planned: Quantized regions of its plan; 0 where it holds no plan.
+        integer: Of these, how many the engine of this machine runs in integers.
+        simulated: How many it computes in float, as their form says.
+        missed: Planned regions that it runs in float against the plan, with the reason.
+        problems: What is wrong.
+        compared: The comparison with the integer reference; None without samples.
+        notes: What was not checked, and why.
+    """
+
+    target: str
+    planned: int
+    integer: int
+    simulated: int
+    missed: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+    compared: Verification | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether all that was checked is as it was saved."""
+        return not (self.missed or self.problems) and (self.compared is None or self.compared.ok)
+
+    def text(self) -> str:
+        """The outcome, then a line for each finding."""
+        lines = [f"{'ok' if self.ok else 'NOT OK'}: artifact for {self.target}"]
+        lines.append(
+            f"{self.planned} quantized regions, {self.integer} run in integers here"
+            + (f", {self.simulated} simulated" if self.simulated else "")
+        )
+        lines += [f"runs in float: {key}: {why}" for key, why in self.missed.items()]
+        lines += [f"problem: {each}" for each in self.problems]
+        if self.compared is not None:
+            lines.append(self.compared.text().rstrip())
+        lines += [f"note: {each}" for each in self.notes]
+        return "\n".join(lines)
+
+
+def check_artifact(
+    path: Path | str, feeds: Iterable[Any] | None = None, target: str | None = None
+) -> ArtifactCheck:
+    """Opens an artifact and checks it on the engine of this machine.
+
+    Args:
+        path: What `Compiled.save` wrote.
+        feeds: Samples to compare every region with the integer reference on; none by default.
+        target: Name of the target it was saved for; by default the file tells.
+
+    Raises:
+        ArtifactError: Not readable, or what its stamp says does not fit what it holds.
+        FeedError: A feed does not fit.
+    """
+    compiled = load_compiled(path, target)
+    planned = [key for key, each in compiled.plan.precisions.items() if each != FLOAT]
+    kernels = compiled.kernels
+    lost = [key for key in planned if key not in _regions(compiled)]
+    return ArtifactCheck(
+        compiled.target.name,
+        len(planned),
+        len(set(kernels.integer) & set(planned)),
+        len(kernels.simulated),
+        dict(kernels.missed),
+        tuple(f"the plan names '{key}', which the file does not hold" for key in lost),
+        None if feeds is None else compiled.verify(feeds),
+        tuple(_notes(compiled, feeds is not None)),
+    )
+
+
+def _regions(compiled: Compiled) -> set[str]:
+    return {row.region for row in compiled.report.regions}
+
+
+def _notes(compiled: Compiled, compared: bool) -> list[str]:
+    notes = [] if compiled.plan.choices else ["the file holds no plan to compare kernels with"]
+    if not compared:
+        notes.append("integers were not compared with the reference: give data")
+    return notes

@@ -1,0 +1,159 @@
+"""`qcompiler bench`: models and artifacts timed beside each other, as they are deployed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx_ir as ir
+
+from qcompiler.compiled import Compiled, load_compiled
+from qcompiler.errors import ConfigurationError, FeedError
+from qcompiler.execution.feeds import normalize_feed
+from qcompiler.execution.session import OrtSession
+from qcompiler.execution.stamp import target_in
+from qcompiler.execution.timing import Latency, compare_latency
+from qcompiler.frontends.load import load
+from qcompiler.ir.signature import Feed, Signature, TensorSpec
+from qcompiler.measurement.source_check import reference_of
+
+Run = Callable[[Feed], object]
+_OWN = "onnxruntime"
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A model that was timed.
+
+    Attributes:
+        name: What was given.
+        engine: What ran it.
+        nbytes: Of its file; None where there is none.
+        latency: Time of a run, and relative to the first model.
+    """
+
+    name: str
+    engine: str
+    nbytes: int | None
+    latency: Latency
+
+
+@dataclass(frozen=True)
+class _Ready:
+    signature: Signature
+    run: Run
+    engine: str
+    nbytes: int | None
+
+
+def bench(
+    models: Mapping[str, Any],
+    feed: Any = None,
+    *,
+    seconds: float = 3.0,
+    threads: int | None = None,
+    batch: int = 1,
+) -> tuple[Timed, ...]:
+    """Times models in interleaved rounds on one feed; ratios refer to the first.
+
+    An ONNX file runs on ONNX Runtime unless it was compiled for another target, a torch module
+    eagerly in torch, what a target saved on that target's engine.
+
+    Args:
+        models: By name: a path, a `Compiled`, or anything that `load` takes.
+        feed: What all of them run; without, random numbers and zeros for integers.
+        seconds: For the whole comparison.
+        threads: Of ONNX Runtime and torch; the engine's default without.
+        batch: Size of open dimensions where no feed is given.
+
+    Raises:
+        ConfigurationError: Fewer than one model.
+        FeedError: The feed fits a model not, or none can be made up.
+    """
+    if not models:
+        raise ConfigurationError("there is nothing to time", fix="name a model")
+    if threads is not None:
+        _limit_torch(models.values(), threads)
+    ready = {name: _ready(model, feed, threads) for name, model in models.items()}
+    first = next(iter(ready.values())).signature
+    own = made_up(first, batch) if feed is None else normalize_feed(first, feed)
+    runs = {name: partial(each.run, _fitted(own, each.signature)) for name, each in ready.items()}
+    for run in runs.values():
+        run()
+    timed = compare_latency(runs, seconds)
+    return tuple(Timed(name, each.engine, each.nbytes, timed[name]) for name, each in ready.items())
+
+
+def made_up(signature: Signature, open_size: int = 1) -> Feed:
+    """A feed of normal numbers, of zeros for integers; open dimensions have one size.
+
+    Raises:
+        FeedError: An input without a known rank or type, or that is no tensor of numbers.
+    """
+    rng = np.random.default_rng(0)
+    return {spec.name: _array(spec, open_size, rng) for spec in signature.inputs}
+
+
+def _array(spec: TensorSpec, open_size: int, rng: np.random.Generator) -> npt.NDArray[Any]:
+    usable = spec.shape is not None and not spec.container
+    if not usable or spec.dtype is None or spec.dtype == ir.DataType.STRING:
+        raise FeedError(f"no values can be made up for the input {spec}", fix="give --data")
+    assert spec.shape is not None
+    shape = [each if isinstance(each, int) else open_size for each in spec.shape]
+    kind = spec.dtype.numpy()
+    if spec.dtype.is_floating_point():
+        return rng.standard_normal(shape).astype(kind)
+    return np.zeros(shape, kind)
+
+
+def _ready(model: Any, feed: Any, threads: int | None) -> _Ready:
+    if isinstance(model, Compiled):
+        return _of_compiled(model, None)
+    if isinstance(model, Path):
+        size = model.stat().st_size if model.is_file() else None
+        if model.suffix != ".onnx":
+            return _of_compiled(load_compiled(model), size)
+        program = load(model)
+        if _target_in(model) not in (None, _OWN):
+            return _of_compiled(load_compiled(model), size)
+        if not program.model.graph.inputs and not program.signature.inputs:
+            raise FeedError(f"{model} takes no inputs", fix="time a model that does")
+        session = OrtSession(model, threads=threads)
+        return _Ready(session.signature, session.run_checked, _OWN, size)
+    program = load(model, feed)
+    kind = "onnxruntime" if isinstance(model, onnx.ModelProto | ir.Model) else "torch, eager"
+    return _Ready(program.signature, reference_of(model, program).run, kind, None)
+
+
+def _of_compiled(compiled: Compiled, nbytes: int | None) -> _Ready:
+    size = compiled.artifact.nbytes if nbytes is None else nbytes
+    signature, run = compiled.program.signature, compiled.artifact.run
+    return _Ready(signature, run, compiled.target.name, size)
+
+
+def _target_in(path: Path) -> str | None:
+    with path.open("rb") as opened:
+        return target_in(path, opened.read(16))
+
+
+def _fitted(feed: Feed, signature: Signature) -> Feed:
+    """The feed under the names of another model, by position where they differ."""
+    names = signature.input_names
+    if set(names) == set(feed):
+        return normalize_feed(signature, feed)
+    if len(names) != len(feed):
+        raise FeedError(f"the models have {len(feed)} and {len(names)} inputs")
+    return normalize_feed(signature, dict(zip(names, feed.values(), strict=True)))
+
+
+def _limit_torch(models: Sequence[Any] | Any, threads: int) -> None:
+    if any(not isinstance(each, Path | Compiled) for each in models):
+        import torch
+
+        torch.set_num_threads(threads)

@@ -1,0 +1,80 @@
+"""`qcompiler bench`: models and artifacts timed beside each other."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qcompiler.cli import options
+from qcompiler.cli.app import app
+from qcompiler.cli.console import reported
+
+if TYPE_CHECKING:
+    from qcompiler.bench import Timed
+
+
+@app.command()
+def bench(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            help="ONNX files, artifacts, exported programs (.pt2), module:function.",
+            show_default=False,
+        ),
+    ],
+    data: options.CompareData = None,
+    batch: options.Batch = 1,
+    size: options.Size = None,
+    layout: options.Layout = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    scale: options.Scale = None,
+    seconds: Annotated[float, typer.Option(help="Of interleaved timing.")] = 3.0,
+    threads: Annotated[int | None, typer.Option(help="Of each engine.")] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Time models in interleaved rounds; without --data on made-up numbers."""
+    with reported():
+        from qcompiler.bench import bench as timed
+        from qcompiler.cli import arguments
+
+        named = {each: _opened(each) for each in models}
+        images = arguments.images_of(size, layout, mean, std, scale)
+        feed = None
+        if data:
+            feeds = arguments.data_of(data, next(iter(named.values())), batch, images)
+            feed = next(iter(feeds or []), None)
+        found = timed(named, feed, seconds=seconds, threads=threads, batch=batch)
+        rows = [{**asdict(each), "speed": each.latency.speed} for each in found]
+        typer.echo(json.dumps(rows, indent=2) if as_json else _table(found))
+
+
+def _opened(written: str) -> Any:
+    """The model of a function or of an exported program; any other file as its path."""
+    from pathlib import Path
+
+    from qcompiler.cli import arguments
+
+    if arguments.is_function(written) or written.endswith(".pt2"):
+        return arguments.model_of(written)
+    return Path(written)
+
+
+def _table(rows: tuple[Timed, ...]) -> str:
+    from qcompiler.printable import one_line
+    from qcompiler.report.numbers import show_bytes, show_seconds
+
+    head = ("model", "engine", "size", "time", "speed", "")
+    cells = [head]
+    for each in rows:
+        size = "" if each.nbytes is None else show_bytes(each.nbytes)
+        time = show_seconds(each.latency.seconds)
+        last = "" if each is rows[0] else each.latency.evidence
+        speed = "" if each is rows[0] else each.latency.speed
+        cells.append((one_line(each.name), each.engine, size, time, speed, last))
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    lines = ["  ".join(f"{cell:{n}}" for cell, n in zip(row, widths, strict=True)) for row in cells]
+    return "\n".join(line.rstrip() for line in lines)

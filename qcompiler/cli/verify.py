@@ -1,0 +1,42 @@
+"""`qcompiler verify`: a saved artifact, checked again on this machine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qcompiler.cli import options
+from qcompiler.cli.app import app
+from qcompiler.cli.console import reported
+
+
+@app.command()
+def verify(
+    artifact: Annotated[Path, typer.Argument(help="What compile wrote.", show_default=False)],
+    data: options.CompareData = None,
+    batch: options.Batch = 1,
+    size: options.Size = None,
+    layout: options.Layout = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    scale: options.Scale = None,
+    as_json: options.Json = False,
+) -> None:
+    """Check an artifact's stamp, plan and kernels here, with --data its integers as well."""
+    with reported():
+        from qcompiler.artifact_check import check_artifact
+        from qcompiler.cli import arguments
+        from qcompiler.compiled import load_compiled
+        from qcompiler.printable import printable
+
+        images = arguments.images_of(size, layout, mean, std, scale)
+        given = load_compiled(artifact) if data else None
+        feeds = arguments.data_of(data or [], given, batch, images)
+        found = check_artifact(artifact, feeds)
+        typer.echo(json.dumps(asdict(found), indent=2) if as_json else printable(found.text()))
+        if not found.ok:
+            raise typer.Exit(1)
