@@ -20,6 +20,7 @@ from qcompiler.passes.canonical import (
     layer_norm,
     padding,
     pooling,
+    recurrent,
 )
 from qcompiler.passes.canonical.duplicates import merge_duplicates
 from qcompiler.passes.canonical.long_axis import lay_down
@@ -50,6 +51,7 @@ SIMPLIFY: tuple[Rule, ...] = (
     gemm.gemm_bias,
     gemm.gemm_of_activations,
     pooling.no_dilations,
+    recurrent.recurrent_defaults,
 )
 """Rules that make the graph smaller or plainer; exact, but for the reciprocal (1.5 ulp)."""
 

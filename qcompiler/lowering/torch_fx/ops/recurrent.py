@@ -41,6 +41,8 @@ _ALPHA_BETA: dict[str, tuple[Activation, float, float]] = {
     "Affine": (lambda x, a, b: x * a + b, 1.0, 0.0),
 }
 """Activations that consume an element of `activation_beta`, too."""
+_NAMES = {name.lower(): name for name in (*_PLAIN, *_ALPHA, *_ALPHA_BETA)}
+"""As the specification spells them; ONNX Runtime takes any case (deep_cpu_lstm.cc)."""
 _DEFAULTS = {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh"), "RNN": ("Tanh",)}
 """Activations of one direction."""
 
@@ -60,14 +62,18 @@ class Options(TypedDict, total=False):
 def objection(node: ir.Node) -> str | None:
     """Why a recurrent node is not lowered, None if it is."""
     names = node.attributes.get_strings("activations", ())
-    unknown = set(names) - {*_PLAIN, *_ALPHA, *_ALPHA_BETA}
+    unknown = {name for name in names if name.lower() not in _NAMES}
     return f"the activations {', '.join(sorted(unknown))}" if unknown else None
+
+
+def _spelt(options: Options) -> tuple[str, ...]:
+    return tuple(_NAMES[name.lower()] for name in options.get("activations") or ())
 
 
 def _activations(op: str, directions: int, options: Options) -> list[list[Activation]]:
     """Per direction; alpha and beta go to the functions that have them, in order (ONNX LSTM)."""
     defaults = _DEFAULTS[op]
-    names = options.get("activations") or defaults * directions
+    names = _spelt(options) or defaults * directions
     alphas = iter(options.get("activation_alpha") or ())
     betas = iter(options.get("activation_beta") or ())
     made = [_activation(name, alphas, betas) for name in names]
@@ -115,7 +121,7 @@ def lstm(
     x, (h0, c0) = _time_first(options, x, h0, c0)
     states = [_state(given, x, r) for given in (h0, c0)]
     usual = _DEFAULTS["LSTM"] * w.shape[0]
-    plain = tuple(options.get("activations") or usual) == usual and "clip" not in options
+    plain = (_spelt(options) or usual) == usual and "clip" not in options
     if peephole is None and plain and lengths is None and not input_forget:
         return _batch_first(options, *_library_lstm(x, w, r, b, states, direction))  # type: ignore[return-value]
     functions = _activations("LSTM", w.shape[0], options)
