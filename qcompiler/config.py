@@ -64,8 +64,24 @@ channel and per group of those; powers of two (4 bits) and sums of two (6 bits),
 says other bits."""
 
 
-def _stored(numbers: str, block: int | None = None) -> tuple[Wanted, ...]:
-    return (Wanted(Kernel.WEIGHT_ONLY, weight=numbers, block=block),)
+def _stored(
+    numbers: str, block: int | None = None, symmetric: bool | None = None
+) -> tuple[Wanted, ...]:
+    return (Wanted(Kernel.WEIGHT_ONLY, weight=numbers, block=block, symmetric=symmetric),)
+
+
+STORED: Mapping[str, bool | None] = MappingProxyType(
+    {
+        "int8-weights": None,
+        "int8-weights-affine": False,
+        "int4-weights": None,
+        "int4-weights-affine": False,
+        "int3-weights": None,
+        "int3-weights-affine": False,
+        "int2-weights": None,
+    }
+)
+"""Weights in blocks, and whether zero points are fixed; None takes what a target offers first."""
 
 
 FEW_BITS = ("int4", "int3", "int2", "ternary")
@@ -94,12 +110,10 @@ PREFERENCES: Mapping[str, tuple[Wanted, ...]] = MappingProxyType(
         "fp8": (Wanted(Kernel.STATIC, activation="float8e4m3fn"),),
         "int8-dynamic": (Wanted(Kernel.DYNAMIC, weight="int8"),),
         **{
-            (name if size is None else blocked(name, size)): _stored(numbers, size)
-            for name, numbers in (
-                ("int8-weights", "int8"),
-                ("int4-weights", "int4"),
-                ("int2-weights", "int2"),
+            (name if size is None else blocked(name, size)): _stored(
+                name.partition("-")[0], size, symmetric
             )
+            for name, symmetric in STORED.items()
             for size in (None, *WEIGHT_BLOCKS)
         },
         "fp8-weights": _stored("float8e4m3fn"),

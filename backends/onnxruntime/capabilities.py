@@ -61,11 +61,16 @@ _WEIGHT = S8_SYMMETRIC_PER_CHANNEL
 _BLOCK = 32
 """ONNX Runtime's own default, and what a name without a size stands for."""
 _WEIGHT_TYPES = {
-    "int8-weights": (ir.DataType.INT8, WEIGHT_BLOCKS),
-    "int4-weights": (ir.DataType.INT4, WEIGHT_BLOCKS),
-    "int2-weights": (ir.DataType.UINT2, (32, 64, 128)),
+    "int8-weights": (ir.DataType.INT8, 8, WEIGHT_BLOCKS),
+    "int4-weights": (ir.DataType.INT4, 4, WEIGHT_BLOCKS),
+    "int3-weights": (ir.DataType.INT4, 3, WEIGHT_BLOCKS),
+    "int2-weights": (ir.DataType.UINT2, 2, (32, 64, 128)),
+    "int8-weights-affine": (ir.DataType.UINT8, 8, WEIGHT_BLOCKS),
+    "int4-weights-affine": (ir.DataType.UINT4, 4, WEIGHT_BLOCKS),
+    "int3-weights-affine": (ir.DataType.UINT4, 3, WEIGHT_BLOCKS),
 }
-"""Storage type and block sizes by form; with 2 bits, other sizes take 100 times as long."""
+"""Storage type, bits used and block sizes by form. Unsigned types have a zero point per block. With
+2 bits, other sizes take 100 times as long; the kernel takes no 3 bits, so these are stored in 4."""
 _SEARCHED = ("int8-weights-b128", "int4-weights", "int4-weights-b128")
 """What the search tries. Blocks of 128 are up to 1.4 times as fast as blocks of 32; at 8 bits they
 lose next to nothing, at 4 bits the smaller ones are the more accurate choice."""
@@ -78,11 +83,12 @@ def block_forms() -> Iterator[Implementation]:
     whatever the length of the axis (docs/onnxruntime.md). Two bits have a zero point per block:
     four levels around a fixed 0 would leave one side with a single one.
     """
-    for name, (dtype, known) in _WEIGHT_TYPES.items():
+    for name, (dtype, bits, known) in _WEIGHT_TYPES.items():
         sizes = {name: _BLOCK} | {blocked(name, size): size for size in known}
+        used = None if bits == dtype.bitwidth else bits
+        symmetric = dtype in (ir.DataType.INT8, ir.DataType.INT4)
         for precision, size in sizes.items():
-            symmetric = dtype is not ir.DataType.UINT2
-            space = QSpace(dtype, symmetric, Granularity.GROUP, size)
+            space = QSpace(dtype, symmetric, Granularity.GROUP, size, bits=used)
             searched = precision in _SEARCHED
             yield Implementation(
                 precision, kernel=Kernel.WEIGHT_ONLY, weight=space, searched=searched
@@ -153,8 +159,16 @@ _MOVERS = tuple(
     if (row.moves_data or op == "MaxPool")
     and op not in ("Concat", "Gather", "Identity", "Split", "Pad")
 )
+_IN_BLOCKS = tuple(
+    replace(form, searched=False)
+    for form in block_forms()
+    if form.weight is not None and form.weight.used_bits < 8
+)
+"""Tables of fewer bits, in blocks along their rows: smaller, and slower to look up."""
 _LOOK_UPS = OpCapability(
-    RegionPattern("Gather", tables=True), (MOVED, LOOKED), (FLOAT32, FIRST, ONE_OUTPUT, LOOKED_UP)
+    RegionPattern("Gather", tables=True),
+    (MOVED, LOOKED, *_IN_BLOCKS),
+    (FLOAT32, FIRST, ONE_OUTPUT, LOOKED_UP),
 )
 
 _RESIZE = OpCapability(RegionPattern("Resize"), (MOVED,), (FLOAT32, FIRST, COPIED))

@@ -10,6 +10,7 @@ from qcompiler.backends.onnxruntime.artifact import OrtArtifact
 from qcompiler.backends.onnxruntime.capabilities import TABLE
 from qcompiler.backends.onnxruntime.costs import measure_conversions
 from qcompiler.decisions.saturating import warn_of_saturation, without_saturation
+from qcompiler.errors import ConfigurationError
 from qcompiler.execution.stamp import is_onnx, options_for, restored_program
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
@@ -33,13 +34,16 @@ class OnnxRuntime(Target):
         cpu: `native` (this machine), `vnni`, `avx2` or `portable` (any x86). Without VNNI, layers
             whose weights could saturate int16 sums get 7-bit weights, the others keep 8.
         threads: Threads inside one kernel; None leaves the choice to ONNX Runtime.
+        accuracy_level: Of products with weights in blocks (MatMulNBits): 4 rounds activations to
+            int8 within each block, which is faster; 1 computes with them in float32.
 
     Raises:
-        ConfigurationError: An unknown `cpu`, or a number of threads that makes no sense.
+        ConfigurationError: An unknown `cpu` or level, or a number of threads that makes no sense.
     """
 
     threads: int | None = None
     cpu: str = NATIVE
+    accuracy_level: int = 4
 
     name: ClassVar[str] = "onnxruntime"
     packages: ClassVar[tuple[str, ...]] = ("onnxruntime",)
@@ -51,6 +55,11 @@ class OnnxRuntime(Target):
     def __post_init__(self) -> None:
         require_threads(self.name, self.threads)
         require_cpu(self.name, self.cpu)
+        if self.accuracy_level not in (1, 4):
+            raise ConfigurationError(
+                f"accuracy_level={self.accuracy_level!r} is none of ONNX Runtime's on a CPU",
+                fix="give 4 (int8 activations within each block) or 1 (float32)",
+            )
 
     @property
     def capabilities(self) -> CapabilityTable:

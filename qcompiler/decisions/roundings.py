@@ -165,6 +165,8 @@ def _axis(node: ir.Node, space: QSpace, rank: int) -> int | None:
 
 
 def reduction_axis(node: ir.Node, rank: int = 2) -> int:
-    """The axis of a MatMul or Gemm weight that is summed over."""
+    """The axis of a MatMul or Gemm weight that is summed over; of a table, that of its rows."""
+    if is_op(node, "Gather"):
+        return rank - 1
     turned = is_op(node, "Gemm") and node.attributes.get_int("transB", 0) == 1
     return rank - 1 if turned else rank - 2

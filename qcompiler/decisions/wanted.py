@@ -23,6 +23,7 @@ class Wanted:
         weight: `QSpace.numbers` of its weight; `UNWEIGHTED` takes forms that have none.
         block: Weights per scale.
         per: What has a scale of its own in the weight: the tensor or each channel.
+        symmetric: Whether the weight's zero points are fixed.
         precision: Its own name, for a form of one target that no scheme describes.
         around: Taken only for what surrounds regions that another row takes: a model or a target
             that has nothing but such forms does not have the scheme.
@@ -33,6 +34,7 @@ class Wanted:
     weight: str | None = None
     block: int | None = None
     per: Granularity | None = None
+    symmetric: bool | None = None
     precision: str | None = None
     around: bool = False
 
@@ -44,6 +46,7 @@ class Wanted:
             and self.weight in (None, _numbers(form.weight) or UNWEIGHTED)
             and self.block in (None, form.weight.group_size if form.weight else None)
             and self.per in (None, form.weight.granularity if form.weight else None)
+            and self.symmetric in (None, form.weight.symmetric if form.weight else None)
             and self.precision in (None, form.precision)
         )
 
@@ -77,9 +80,10 @@ def looked_up(wanted: Sequence[Wanted], forms: Iterable[Implementation]) -> Impl
     """
     offered = list(forms)
     for row in wanted:
-        for form in offered:
-            if form.weight is not None and form.weight.numbers in (row.weight, row.activation):
-                return form
+        kinds = (row.weight, row.activation)
+        alike = [each for each in offered if each.weight and each.weight.numbers in kinds]
+        if alike:
+            return next((form for form in alike if row.takes(form)), alike[0])
     return offered[0] if offered else None
 
 

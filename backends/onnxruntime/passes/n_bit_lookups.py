@@ -8,7 +8,7 @@ only what is looked up is unpacked, with the first element in the lowest bits.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
@@ -26,7 +26,7 @@ def tied_product(look_up: Placed, products: Sequence[Placed]) -> Placed | None:
     """The first product whose weight is the table that is looked up, either way round."""
     gather = look_up.region.anchor
     table = stored_array(gather.inputs[0])
-    if table is None or gather.inputs[1] is None or rank(gather.inputs[1]) is None:
+    if table is None:
         return None
     for each in products:
         weight = None if each.region.weight is None else stored_array(each.region.weight.value)
@@ -39,7 +39,7 @@ def tied_product(look_up: Placed, products: Sequence[Placed]) -> Placed | None:
 
 
 def look_up_bytes(
-    gather: ir.Node, stored: Sequence[ir.Value], space: QSpace, rewriter: Rewriter
+    gather: ir.Node, stored: Sequence[ir.Value], space: QSpace, width: int, rewriter: Rewriter
 ) -> None:
     """Rewrites Gather(E, ids) as (unpacked(Gather(bytes, ids)) - point) * Gather(scales, ids).
 
@@ -48,14 +48,16 @@ def look_up_bytes(
         stored: Bytes uint8 [V, blocks, bytes], scales float32 [V, blocks] and, where the middle is
             not the zero point, zero points uint8 [V, bytes].
         space: Of the elements.
+        width: D.
         rewriter: Of the program.
     """
-    table, ids, output = gather.inputs[0], gather.inputs[1], gather.outputs[0]
-    width, (_, blocks, size) = _dims(table)[1], _dims(stored[0])
+    ids, output = gather.inputs[1], gather.outputs[0]
+    _, blocks, size = _dims(stored[0])
     per_byte = 8 // space.storage_bits
     known = rank(ids)
-    assert known is not None
-    write = _Writer(gather, rewriter, known)
+    write = _Writer(gather, rewriter, 1 if known is None else known)
+    if known is None:
+        write.flatten()
     taken = [write.rows(each) for each in stored]
     elements = write.unpacked(taken[0], space.storage_bits, [blocks, size * per_byte])
     if len(taken) > 2:
@@ -68,6 +70,8 @@ def look_up_bytes(
     scaled = write.add("Mul", [centred, write.column(taken[1])], "blocks")
     held = blocks * size * per_byte
     result = write.cut(write.reshaped(scaled, [held]), held, width)
+    if known is None:
+        result = write.shaped_as(ids, result, width)
     result.shape = output.shape
     rewriter.replace_uses(output, result)
     rewriter.erase_dead(gather)
@@ -86,6 +90,10 @@ class _Writer:
     gather: ir.Node
     rewriter: Rewriter
     rank: int
+    ids: ir.Value | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ids = self.gather.inputs[1]
 
     def add(
         self,
@@ -105,13 +113,25 @@ class _Writer:
             dtype=dtype,
         ).outputs[0]
 
+    def flatten(self) -> None:
+        """Looks up a row of indices, for those of which not even the rank is known."""
+        flat = self.number(np.asarray([-1], np.int64), "flat")
+        self.ids = self.add("Reshape", [self.ids, flat], "ids", INT64)
+
+    def shaped_as(self, ids: ir.Value | None, rows: ir.Value, width: int) -> ir.Value:
+        """Rows [n, width] as [ids..., width]."""
+        dims = self.add("Shape", [ids], "dims", INT64)
+        last = self.number(np.asarray([width], np.int64), "width")
+        shape = self.add("Concat", [dims, last], "shape", INT64, axis=0)
+        return self.add("Reshape", [rows, shape], "shaped", FLOAT, allowzero=1)
+
     def number(self, array: object, part: str) -> ir.Value:
         stem = self.gather.outputs[0].name or "embedding"
         return self.rewriter.constant(np.asarray(array), f"{stem}_{part}")
 
     def rows(self, stored: ir.Value) -> ir.Value:
         dtype = stored.dtype or UINT8
-        return self.add("Gather", [stored, self.gather.inputs[1]], "rows", dtype, axis=0)
+        return self.add("Gather", [stored, self.ids], "rows", dtype, axis=0)
 
     def unpacked(self, packed: ir.Value, bits: int, last: Sequence[int]) -> ir.Value:
         """float32 [ids..., *last] of bytes with 8 / `bits` elements each."""

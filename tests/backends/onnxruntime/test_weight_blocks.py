@@ -17,7 +17,14 @@ from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.text import from_text
 
 Array = npt.NDArray[Any]
-TOP = {"int8-weights": 127, "int4-weights": 7}
+TOP = {"int8-weights": 127, "int4-weights": 7, "int3-weights": 3}
+LAST = {
+    "int8-weights-affine": 255,
+    "int4-weights-affine": 15,
+    "int3-weights-affine": 7,
+    "int2-weights": 3,
+}
+"""Highest integer of forms with a zero point in each block."""
 
 
 def in_blocks(weight: Array, size: int, top: int) -> Array:
@@ -30,21 +37,21 @@ def in_blocks(weight: Array, size: int, top: int) -> Array:
     return found
 
 
-def in_four_levels(weight: Array, size: int) -> Array:
-    """Each block of a column rounded to four steps from its lowest value (0 at most) on."""
+def in_levels(weight: Array, size: int, last: int) -> Array:
+    """Each block of a column rounded to `last` steps from its lowest value (0 at most) on."""
     found = np.empty_like(weight)
     for start in range(0, len(weight), size):
         block = weight[start : start + size]
         low, high = np.minimum(block.min(0), 0), np.maximum(block.max(0), 0)
-        step = ((high.astype(np.float64) - low) / 3).astype(np.float32)
+        step = ((high.astype(np.float64) - low) / last).astype(np.float32)
         zero = np.rint(-low / step.astype(np.float64))
-        found[start : start + size] = (np.clip(np.rint(block / step) + zero, 0, 3) - zero) * step
+        found[start : start + size] = (np.clip(np.rint(block / step) + zero, 0, last) - zero) * step
     return found
 
 
 def rounded(weight: Array, size: int, precision: str) -> Array:
-    if precision == "int2-weights":
-        return in_four_levels(weight, size)
+    if precision in LAST:
+        return in_levels(weight, size, LAST[precision])
     return in_blocks(weight, size, TOP[precision])
 
 
@@ -65,7 +72,8 @@ def program_of(weight: Array, call: str = "MatMul(x, w)") -> Any:
 
 
 CASES = [
-    *((precision, size) for precision in TOP for size in (None, *WEIGHT_BLOCKS)),
+    *((name, size) for name in TOP if "int3" not in name for size in (None, *WEIGHT_BLOCKS)),
+    *((name, size) for name in (*LAST, "int3-weights") if "int2" not in name for size in (16, 256)),
     *(("int2-weights", size) for size in (None, 32, 64, 128)),
 ]
 
