@@ -26,6 +26,7 @@ from qcompiler.decisions.roundings import remembered
 from qcompiler.errors import CalibrationError, ConfigurationError
 from qcompiler.frontends.load import Dynamic
 from qcompiler.frontends.torch_dropout import dropout_kept
+from qcompiler.ir.optraits import traits
 from qcompiler.ir.plan import FLOAT, Plan, plan_of
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.walk import all_nodes, constant, is_op, uses
@@ -38,6 +39,7 @@ from qcompiler.lowering.torch_fx.lowering import lower_graph
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.pipeline.targets import target_of
+from qcompiler.quantization.qspace import QParams
 from qcompiler.target.capability import Kernel
 from qcompiler.target.contract import Target
 
@@ -229,7 +231,7 @@ def _built(
 ) -> QatModule:
     program, placement = rewritten.program, rewritten.program.placement
     assert placement is not None
-    trained, floating = _with_fixed_grids(program, placement)
+    trained, floating = _with_fixed_grids(program, _joined(program, placement))
     sources: SourceTensors | None = None
     again: list[tuple[str, str]] = []
     if isinstance(model, torch.nn.Module | torch.export.ExportedProgram):
@@ -336,6 +338,37 @@ def _with_fixed_grids(program: Program, placement: Placement) -> tuple[Placement
             fix="take another scheme: scales of each call and tables of levels are not trained",
         )
     return replace(placement, regions=kept), tuple(notes)
+
+
+def _joined(program: Program, placement: Placement) -> Placement:
+    """The placement with one grid for values that an operator only moves.
+
+    They start from equal scales. Engines that run such an operator on integers as it is, without a
+    region of its own, rely on that; trained apart, they would drift.
+    """
+    same: dict[int, QParams] = {}
+    for node in all_nodes(program.model):
+        first = node.inputs[0] if node.inputs else None
+        if first is None or not traits(node).shares_scale or len(node.outputs) != 1:
+            continue
+        for (name, kind), params in placement.values.items():
+            before = placement.values.get((first.name or "", kind))
+            if name == node.outputs[0].name and before is not None and before.same_as(params):
+                same[id(params)] = same.get(id(before), before)
+
+    def one(params: QParams | None) -> QParams | None:
+        return params if params is None else same.get(id(params), params)
+
+    regions = {
+        key: replace(
+            each,
+            written=one(each.written),
+            activations=tuple(replace(read, params=one(read.params)) for read in each.activations),
+        )
+        for key, each in placement.regions.items()
+    }
+    values = {key: same.get(id(params), params) for key, params in placement.values.items()}
+    return replace(placement, regions=regions, values=values)
 
 
 def _fixed(program: Program, placement: Placement) -> frozenset[int]:

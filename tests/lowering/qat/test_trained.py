@@ -119,6 +119,16 @@ def test_stored_weights_keep_their_grids(
     assert np.abs(other - ours).max() > 0.05 or scheme == "int8-weights"
 
 
+def test_values_that_only_move_stay_on_one_grid(images: list[Tensor], trained: Train) -> None:
+    """ExecuTorch's table has no Flatten: the values before and behind it are two of its own."""
+    pytest.importorskip("executorch")
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3)).eval()
+    module = trained(qc.prepare_qat(net, "executorch", images), images)
+    assert len(set(module.record.values.values())) == len(module.record.values) - 1
+    compiled = qc.compile(module, "executorch", example_inputs=(images[0],))
+    assert _steps(module, compiled, images[0]).max() < 2.0
+
+
 def test_constants_keep_their_shapes(images: list[Tensor]) -> None:
     class Scaled(nn.Module):
         def __init__(self) -> None:
