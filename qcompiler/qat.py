@@ -16,21 +16,25 @@ import torch
 from qcompiler.calibration.keeper import Keeper
 from qcompiler.calibration.loading import loaded
 from qcompiler.config import FLOAT_PIPELINE, Scheme, scheme_of
-from qcompiler.decisions.binding import bound_regions
 from qcompiler.decisions.forms import Options, region_options
 from qcompiler.decisions.given_ranges import give_ranges
 from qcompiler.decisions.overrides import Overrides, by_hand
-from qcompiler.decisions.placement import Placement
 from qcompiler.decisions.resolve import resolve
 from qcompiler.decisions.roundings import remembered
 from qcompiler.errors import CalibrationError, ConfigurationError
 from qcompiler.frontends.load import Dynamic
 from qcompiler.frontends.torch_dropout import dropout_kept
-from qcompiler.ir.optraits import traits
 from qcompiler.ir.plan import FLOAT, Plan, plan_of
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.walk import all_nodes, constant, is_op, uses
 from qcompiler.lowering.qat.batch_norm import Fold, folds
+from qcompiler.lowering.qat.grids import (
+    fixed_grids,
+    joined,
+    passed_on,
+    set_floors,
+    trainable_grids,
+)
 from qcompiler.lowering.qat.module import QatModule, QatRecord
 from qcompiler.lowering.qat.source_names import SourceTensors, state_of
 from qcompiler.lowering.qat.strategy import QatState, QatStrategy
@@ -39,15 +43,12 @@ from qcompiler.lowering.torch_fx.lowering import lower_graph
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.pipeline.targets import target_of
-from qcompiler.quantization.qspace import QParams
-from qcompiler.target.capability import Kernel
 from qcompiler.target.contract import Target
 
 BatchNorm = Literal["live", "folded"]
 Steps = Literal["learned", "moving-average"]
 
 _FOLDING = "fuse-conv-bn"
-_RECURRENT = ("LSTM", "GRU", "RNN")
 
 
 def prepare_qat(
@@ -231,7 +232,7 @@ def _built(
 ) -> QatModule:
     program, placement = rewritten.program, rewritten.program.placement
     assert placement is not None
-    trained, floating = _with_fixed_grids(program, _joined(program, placement))
+    trained, floating = trainable_grids(program, joined(program, placement))
     sources: SourceTensors | None = None
     again: list[tuple[str, str]] = []
     if isinstance(model, torch.nn.Module | torch.export.ExportedProgram):
@@ -242,14 +243,14 @@ def _built(
         sources,
         rewritten.folds,
         rewritten.dropouts,
-        _passed_on(trained),
+        passed_on(trained),
         learned,
-        fixed=_fixed(program, trained),
+        fixed=fixed_grids(program, trained),
         of_values=frozenset(map(id, trained.values.values())),
     )
     check_ops(program.model)
     built = lower_graph(program.graph, lambda graph: QatStrategy(state)).built
-    _set_floors(program, state)
+    set_floors(program, state)
     values = {
         name: state.names[id(params)]
         for (name, _), params in trained.values.items()
@@ -314,100 +315,6 @@ def _place(module: torch.nn.Module, name: str, held: Any) -> None:
         module.register_parameter(leaf, held)
     else:
         module.register_buffer(leaf, held)
-
-
-def _with_fixed_grids(program: Program, placement: Placement) -> tuple[Placement, tuple[str, ...]]:
-    """The placement without forms that have no even grid of their own, which train in float.
-
-    Raises:
-        ConfigurationError: There are no others.
-    """
-    nodes = {node.name or "": node for node in all_nodes(program.model)}
-    kept, notes = {}, []
-    for key, each in placement.regions.items():
-        recurrent = is_op(nodes[each.nodes[0]], *_RECURRENT)
-        table = each.form.weight is not None and each.form.weight.is_table
-        if each.form.kernel is Kernel.DYNAMIC or recurrent or table:
-            notes.append(f"'{key}' runs as {each.form.precision} and trains in float")
-        else:
-            kept[key] = each
-    if not kept:
-        raise ConfigurationError(
-            "no region has a grid that can be trained",
-            why="; ".join(notes),
-            fix="take another scheme: scales of each call and tables of levels are not trained",
-        )
-    return replace(placement, regions=kept), tuple(notes)
-
-
-def _joined(program: Program, placement: Placement) -> Placement:
-    """The placement with one grid for values that an operator only moves.
-
-    They start from equal scales. Engines that run such an operator on integers as it is, without a
-    region of its own, rely on that; trained apart, they would drift.
-    """
-    same: dict[int, QParams] = {}
-    for node in all_nodes(program.model):
-        first = node.inputs[0] if node.inputs else None
-        if first is None or not traits(node).shares_scale or len(node.outputs) != 1:
-            continue
-        for (name, kind), params in placement.values.items():
-            before = placement.values.get((first.name or "", kind))
-            if name == node.outputs[0].name and before is not None and before.same_as(params):
-                same[id(params)] = same.get(id(before), before)
-
-    def one(params: QParams | None) -> QParams | None:
-        return params if params is None else same.get(id(params), params)
-
-    regions = {
-        key: replace(
-            each,
-            written=one(each.written),
-            activations=tuple(replace(read, params=one(read.params)) for read in each.activations),
-        )
-        for key, each in placement.regions.items()
-    }
-    values = {key: same.get(id(params), params) for key, params in placement.values.items()}
-    return replace(placement, regions=regions, values=values)
-
-
-def _fixed(program: Program, placement: Placement) -> frozenset[int]:
-    """Parameters of values that a kernel writes into a range of its own, or that overrides fix."""
-    regions = placement.regions.values()
-    found = {
-        id(each.written)
-        for each in regions
-        if each.written is not None and each.form.output_range is not None
-    }
-    if program.absorbed is not None and not program.absorbed.is_of_source:
-        given = program.absorbed.values
-        found |= {id(params) for (name, _), params in placement.values.items() if name in given}
-    return frozenset(found)
-
-
-def _passed_on(placement: Placement) -> frozenset[str]:
-    """Results of operators that only move values: they lie on the grid of the operands already."""
-    return frozenset(
-        each.output
-        for each in placement.regions.values()
-        if each.form.shares_scale
-        and each.written is not None
-        and each.activations
-        and not each.constants
-        and all(read.params is each.written for read in each.activations)
-    )
-
-
-def _set_floors(program: Program, state: QatState) -> None:
-    """Kernels that reach no scale below a multiple of their operand's."""
-    for placed in bound_regions(program):
-        finest, written = placed.form.finest, placed.decided.written
-        read = placed.decided.activations[0].params if placed.decided.activations else None
-        if finest is None or written is None or read is None:
-            continue
-        own, other = state.quantizers.get(id(written)), state.quantizers.get(id(read))
-        if own is not None and other is not None and own is not other:
-            own.floor = (other, finest(placed.region, 1.0))
 
 
 def _bare(program: Program) -> Program:
