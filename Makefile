@@ -9,11 +9,12 @@ WORKERS ?= 2
 PYTEST_ARGS ?=
 SPREAD = $(if $(filter 0,$(WORKERS)),,-n $(WORKERS) --dist loadfile)
 
-.PHONY: help demo test test-fast test-slow lint format types check clean install
+.PHONY: help demo docs test test-fast test-slow lint format types check clean install
 
 help:
 	@echo "make demo    compile the embedded model and compare it with float"
 	@echo "make test    the whole suite (SLOW=0 leaves the slow tests out)"
+	@echo "make docs    the documentation as a site, in build/site"
 	@echo "make check   lint, types and tests, as CI does"
 	@echo "make lint | format | types | clean"
 
@@ -48,6 +49,11 @@ format: $(STAMP)
 
 types: $(STAMP)
 	$(BIN)/mypy
+
+# The site loads nothing from elsewhere; a broken link or a page outside the menu is an error.
+docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 check: lint types test
 

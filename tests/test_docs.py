@@ -2,8 +2,9 @@
 
 A block whose info string says `no-run: REASON` is only compiled; one that says `needs: MODULE`
 runs where the extra with that module is installed, and where it is not, the test is skipped with
-the reason after the other blocks ran. Blocks see what a reader has at hand: the files of
-examples/digits as model.onnx and data.npz in the working folder, and the names `model` and `feeds`.
+the reason after the other blocks ran. Blocks see what a reader has at hand: what `qcompiler demo`
+writes, model.onnx and data.npz, in the working folder, and the names `model` and `feeds`. Lines of
+shell blocks that begin with `qcompiler` run as well, in order, one folder per file.
 """
 
 from __future__ import annotations
@@ -11,15 +12,18 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
-import shutil
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, ModuleType
 
 import pytest
+from typer.testing import CliRunner
 
-from examples.digits.data import DATA_FILE, ONNX_FILE, Batch
+from qcompiler.cli import app
+from qcompiler.demo.digits import Batch
+from qcompiler.demo.run import write_files
 
 ROOT = Path(__file__).resolve().parent.parent
 FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<body>.*?)^```\s*$", re.DOTALL | re.MULTILINE)
@@ -84,8 +88,7 @@ def reader(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits_feeds: list[dict[str, Batch]]
 ) -> dict[str, object]:
     """The namespace and working folder that a reader of the documents has."""
-    shutil.copy(ONNX_FILE, tmp_path / "model.onnx")
-    shutil.copy(DATA_FILE, tmp_path / "data.npz")
+    write_files(tmp_path)
     monkeypatch.chdir(tmp_path)
     module = ModuleType("reader_of_the_documents")  # classes look their own module up
     monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -107,6 +110,25 @@ def run_blocks(path: Path, found: list[Block], namespace: dict[str, object]) -> 
     absent = {f"line {b.line} needs {b.needs}, which is not installed" for b in found if b.absent}
     if absent:
         pytest.skip(f"{name_of(path)}: {'; '.join(sorted(absent))}")
+
+
+def commands(path: Path) -> list[list[str]]:
+    """The words of every `qcompiler` line in a shell block of a page."""
+    shells = [b for b in blocks(path.read_text(encoding="utf-8")) if b.language == "sh"]
+    lines = [line for block in shells for line in block.text.splitlines()]
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("qcompiler ")]
+
+
+@pytest.mark.parametrize("path", [p for p in documents() if commands(p)], ids=name_of)
+def test_commands_run(path: Path, reader: dict[str, object]) -> None:
+    for words in commands(path):
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, f"{shlex.join(words)}: {done.output} {done.exception!r}"
+
+
+def test_commands_are_found() -> None:
+    assert ["demo", "-o", "demo"] in commands(ROOT / "docs" / "install.md")
+    assert len(commands(ROOT / "docs" / "cli.md")) > 10
 
 
 @pytest.mark.parametrize("path", documents(), ids=name_of)

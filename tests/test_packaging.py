@@ -213,7 +213,7 @@ def present(requirements: list[str]) -> bool:
 def test_every_installed_distribution_is_pinned(config: dict[str, Any]) -> None:
     """What `make` installs, and the extras that `.ci/run` adds, where they are installed."""
     extras = config["project"]["optional-dependencies"]
-    added = {name for name in ("openvino", "tensorrt-check") if present(extras[name])}
+    added = {name for name in ("openvino", "tensorrt-check", "docs") if present(extras[name])}
     seen: dict[str, set[str]] = {}
     required("qcompiler", {"torch", "dask", "dev"} | added, seen)
     assert set(seen) - {"qcompiler"} - set(pins()) == set()
