@@ -12,7 +12,7 @@ import scipy.special
 from qcompiler.errors import ConfigurationError
 from qcompiler.outputs.asked import DEFAULT_NSR, OutputLoss, output_losses_of
 from qcompiler.outputs.kinds import OutputKind, Purpose, Scale
-from qcompiler.outputs.tolerance import CHEAP, FEW, MOST_RATIO, Tolerance
+from qcompiler.outputs.tolerance import CHEAP, FEW, MOST_RATIO, SHIFT, Tolerance
 from qcompiler.outputs.tolerances import tolerances_of
 
 Array = np.ndarray
@@ -90,6 +90,13 @@ def test_wide_margins_bear_more_noise_than_close_ones() -> None:
     wide = tolerance(CLASSES, [with_margins(np.linspace(12, 20, 400))])
     close = tolerance(CLASSES, [with_margins(np.linspace(0.5, 3, 400))])
     assert close.bound < DEFAULT_NSR < wide.bound <= MOST_RATIO
+
+
+def test_a_bound_that_nobody_asked_for_leaves_room_for_other_data() -> None:
+    logits = with_margins(RNG.exponential(2.0, 500))
+    found = tolerance(CLASSES, [logits])
+    assert not found.keeps(1.01 * SHIFT * found.bound)
+    assert found.keeps(0.99 * SHIFT * found.bound)
 
 
 def test_flips_between_classes_alike_cost_next_to_nothing() -> None:
