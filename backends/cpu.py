@@ -7,8 +7,9 @@ from typing import ClassVar
 
 from qcompiler.errors import ConfigurationError, LoweringError
 from qcompiler.ir.program import Program
+from qcompiler.target.artifact import Artifact
 from qcompiler.target.capability import CapabilityTable
-from qcompiler.target.contract import Artifact, Target
+from qcompiler.target.contract import Target
 from qcompiler.target.limits import require_threads
 from qcompiler.target.processor import NATIVE, require_cpu
 

@@ -30,7 +30,8 @@ from qcompiler.printable import one_line
 from qcompiler.report.report import Report
 from qcompiler.report.rows import FrontierRow
 from qcompiler.search.goal import Samples, Selection
-from qcompiler.target.contract import Artifact, KernelCount, Target
+from qcompiler.target.artifact import Artifact, KernelCount
+from qcompiler.target.contract import Target
 from qcompiler.target.placement import lowered_regions
 
 

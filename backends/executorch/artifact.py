@@ -23,8 +23,8 @@ from qcompiler.ir.origin import REGION_KEY
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.ir.signature import Feed
+from qcompiler.target.artifact import CostSample, KernelCount
 from qcompiler.target.capability import Kernel
-from qcompiler.target.contract import CostSample, KernelCount
 
 if TYPE_CHECKING:
     from qcompiler.backends.executorch.target import ExecuTorch

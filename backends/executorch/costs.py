@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from qcompiler.backends.executorch.layers import Layer
 from qcompiler.backends.executorch.runtime import OpTime
-from qcompiler.target.contract import CostSample
+from qcompiler.target.artifact import CostSample
 
 _CONVERSIONS = ("Convert", "Transpose", "Copy")
 """XNNPACK's kernels that change only type or layout."""

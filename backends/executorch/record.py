@@ -14,7 +14,7 @@ from qcompiler.errors import ArtifactError, LoweringError
 from qcompiler.files.writing import replace_file
 from qcompiler.ir.program import OWN_DOMAIN, Program, Provenance
 from qcompiler.ir.signature import Feed, Signature, TensorSpec
-from qcompiler.target.contract import Artifact, KernelCount
+from qcompiler.target.artifact import Artifact, KernelCount
 
 if TYPE_CHECKING:
     from qcompiler.backends.executorch.runtime import ExecuTorchSession

@@ -15,13 +15,8 @@ from qcompiler.execution.session import OrtSession
 from qcompiler.execution.stamp import stamped
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
-from qcompiler.target.contract import (
-    PROFILE_THREADS,
-    Artifact,
-    CostSample,
-    KernelCount,
-    Target,
-)
+from qcompiler.target.artifact import PROFILE_THREADS, Artifact, CostSample, KernelCount
+from qcompiler.target.contract import Target
 
 _PROFILE_SECONDS = 0.1
 """Least time to run a candidate for a profile."""

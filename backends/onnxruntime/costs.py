@@ -16,7 +16,7 @@ from qcompiler.execution.timing import fastest
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.ir.walk import all_nodes
-from qcompiler.target.contract import ConversionCost, CostSample
+from qcompiler.target.artifact import ConversionCost, CostSample
 
 _CONVERSIONS = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "ReorderInput", "ReorderOutput", "DynamicQuantizeLinear"}

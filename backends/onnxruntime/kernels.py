@@ -13,8 +13,9 @@ from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region, find_regions
 from qcompiler.ir.walk import all_nodes
+from qcompiler.target.artifact import KernelCount
 from qcompiler.target.capability import Kernel
-from qcompiler.target.contract import KernelCount, Target
+from qcompiler.target.contract import Target
 
 _INTEGER_OPS = frozenset(
     {

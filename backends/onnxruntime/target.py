@@ -14,14 +14,9 @@ from qcompiler.errors import ConfigurationError
 from qcompiler.execution.stamp import is_onnx, options_for, restored_program
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
+from qcompiler.target.artifact import PROFILE_THREADS, ConversionCost
 from qcompiler.target.capability import CapabilityTable, Implementation
-from qcompiler.target.contract import (
-    PROFILE_THREADS,
-    STATIC_PLACEMENT,
-    ConversionCost,
-    Restored,
-    Target,
-)
+from qcompiler.target.contract import STATIC_PLACEMENT, Restored, Target
 from qcompiler.target.limits import require_threads
 from qcompiler.target.processor import NATIVE, has_dot_products, require_cpu
 

@@ -16,7 +16,8 @@ from qcompiler.execution.saving import weight_bytes, write_onnx
 from qcompiler.execution.stamp import stamped
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
-from qcompiler.target.contract import Artifact, CostSample, KernelCount, Target
+from qcompiler.target.artifact import Artifact, CostSample, KernelCount
+from qcompiler.target.contract import Target
 
 _PROFILE_SECONDS = 0.1
 """Least time to run a candidate for a profile."""

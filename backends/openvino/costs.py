@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from qcompiler.execution.openvino.session import LayerTime
 from qcompiler.ir.regions import Region
-from qcompiler.target.contract import CostSample
+from qcompiler.target.artifact import CostSample
 
 _CONVERSIONS = frozenset({"FakeQuantize", "Convert", "Reorder"})
 """Layers that only change type or layout, unless they were made from a node of the model."""

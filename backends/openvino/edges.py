@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from qcompiler.execution.openvino.session import OpenVinoSession
 from qcompiler.ir.signature import signature_of
-from qcompiler.target.contract import ConversionCost
+from qcompiler.target.artifact import ConversionCost
 
 _CHANNELS = 64
 _SIZES = (16, 64)

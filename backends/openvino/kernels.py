@@ -10,7 +10,8 @@ from qcompiler.execution.openvino.session import RuntimeLayer
 from qcompiler.ir.optraits import LINEAR
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
-from qcompiler.target.contract import KernelCount, Target
+from qcompiler.target.artifact import KernelCount
+from qcompiler.target.contract import Target
 
 _INTEGER = frozenset({"u8", "i8"})
 _HEAVY = frozenset({"Convolution", "Deconvolution", "FullyConnected", "MatMul", "Subgraph"})

@@ -23,8 +23,8 @@ from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.ir.signature import Feed, arrays_of
 from qcompiler.ir.tail import with_tail
+from qcompiler.target.artifact import Artifact, CostSample, KernelCount
 from qcompiler.target.capability import Kernel
-from qcompiler.target.contract import Artifact, CostSample, KernelCount
 
 if TYPE_CHECKING:
     from qcompiler.backends.tensorrt.target import TensorRT

@@ -26,7 +26,8 @@ from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.ir.signature import Feed, plain_arrays
 from qcompiler.ir.walk import is_constant, is_op, uses
-from qcompiler.target.contract import ConversionCost, CostSample, Target
+from qcompiler.target.artifact import ConversionCost, CostSample
+from qcompiler.target.contract import Target
 from qcompiler.target.placement import lowered_regions
 
 LAUNCH_SECONDS = 3e-6

@@ -26,8 +26,9 @@ from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.ir.tail import without_tail
+from qcompiler.target.artifact import ConversionCost
 from qcompiler.target.capability import CapabilityTable, Implementation, Kernel
-from qcompiler.target.contract import ConversionCost, Restored, Target
+from qcompiler.target.contract import Restored, Target
 from qcompiler.target.evidence import Evidence, stand_in
 from qcompiler.target.explicit_qdq import deconvolution
 from qcompiler.target.limits import require_whole

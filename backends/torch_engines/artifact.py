@@ -23,7 +23,7 @@ from qcompiler.execution.packing import pack
 from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.signature import Array, Feed, Signature
 from qcompiler.lowering.torch_fx.element_types import array_from, tensor_of
-from qcompiler.target.contract import PROFILE_THREADS, Artifact, CostSample, KernelCount
+from qcompiler.target.artifact import PROFILE_THREADS, Artifact, CostSample, KernelCount
 
 _PROFILE_SECONDS = 0.1
 """Least time to run a candidate for a profile."""

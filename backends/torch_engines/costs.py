@@ -8,7 +8,7 @@ from functools import cache, partial
 import torch
 
 from qcompiler.execution.timing import fastest
-from qcompiler.target.contract import ConversionCost
+from qcompiler.target.artifact import ConversionCost
 
 _SIZES = ((1, 16, 16, 16), (1, 64, 64, 64))
 _KERNEL_SECONDS = 3e-6

@@ -16,7 +16,7 @@ from qcompiler.backends.torch_engines.artifact import TorchArtifact
 from qcompiler.execution.timing import compare_latency
 from qcompiler.frontends.torch_calls import Convention
 from qcompiler.ir.signature import Array, Feed
-from qcompiler.target.contract import Artifact, CostSample, KernelCount
+from qcompiler.target.artifact import Artifact, CostSample, KernelCount
 
 _SECONDS = 0.4
 

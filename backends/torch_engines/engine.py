@@ -29,15 +29,9 @@ from qcompiler.ir.walk import constant
 from qcompiler.lowering.torch_fx.constants import weight_of
 from qcompiler.quantization.qspace import QSpace
 from qcompiler.target.arithmetic import Arithmetic
+from qcompiler.target.artifact import PROFILE_THREADS, Artifact, ConversionCost
 from qcompiler.target.capability import CapabilityTable, Implementation
-from qcompiler.target.contract import (
-    PROFILE_THREADS,
-    STATIC_PLACEMENT,
-    Artifact,
-    ConversionCost,
-    Restored,
-    Target,
-)
+from qcompiler.target.contract import STATIC_PLACEMENT, Restored, Target
 from qcompiler.target.limits import require_threads
 from qcompiler.target.placement import lowered_regions
 from qcompiler.target.processor import NATIVE, VNNI, require_cpu

@@ -15,7 +15,7 @@ from qcompiler.backends.torch_engines.kernels.island import Setting
 from qcompiler.backends.torch_engines.strategy import EngineStrategy, Record
 from qcompiler.lowering.torch_fx.checks import check_ops
 from qcompiler.lowering.torch_fx.lowering import GraphLowering, lower_graph
-from qcompiler.target.contract import KernelCount
+from qcompiler.target.artifact import KernelCount
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from qcompiler.decisions.forms import Options
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.program import Program
 from qcompiler.measurement.candidates import Candidate
-from qcompiler.target.contract import ConversionCost, CostSample
+from qcompiler.target.artifact import ConversionCost, CostSample
 
 Offers = Sequence[tuple[str, str]]
 """Choices: (region key, precision)."""

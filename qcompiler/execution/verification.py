@@ -24,7 +24,8 @@ from qcompiler.ir.walk import all_nodes, is_op
 from qcompiler.markup import MOST_ROWS, block
 from qcompiler.printable import one_line
 from qcompiler.target.arithmetic import Arithmetic, Tolerance
-from qcompiler.target.contract import Artifact, KernelCount, Target
+from qcompiler.target.artifact import Artifact, KernelCount
+from qcompiler.target.contract import Target
 from qcompiler.target.placement import lowered_regions
 
 

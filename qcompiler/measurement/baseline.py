@@ -10,7 +10,8 @@ from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.measurement.loss import sqnr_db
-from qcompiler.target.contract import Artifact, Target
+from qcompiler.target.artifact import Artifact
+from qcompiler.target.contract import Target
 
 
 @dataclass(frozen=True, eq=False)

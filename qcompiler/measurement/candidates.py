@@ -19,7 +19,8 @@ from qcompiler.measurement.placing import place
 from qcompiler.measurement.trying import Allowance, Tried, keep_if_better
 from qcompiler.measurement.variants import Variant
 from qcompiler.pipeline.pipeline import PipelineReport
-from qcompiler.target.contract import Artifact, CostSample, Target
+from qcompiler.target.artifact import Artifact, CostSample
+from qcompiler.target.contract import Target
 
 _Key = tuple[tuple[tuple[str, str], ...], tuple[Variant, ...]]
 

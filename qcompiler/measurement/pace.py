@@ -13,7 +13,7 @@ from functools import partial
 
 from qcompiler.execution.timing import fastest
 from qcompiler.ir.signature import Feed
-from qcompiler.target.contract import Artifact
+from qcompiler.target.artifact import Artifact
 
 _REPEATS = 3
 _FEEDS = 2

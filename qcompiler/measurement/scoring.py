@@ -10,7 +10,7 @@ from typing import Any, SupportsFloat
 from qcompiler.errors import ConfigurationError
 from qcompiler.execution.feeds import normalize_feed
 from qcompiler.ir.signature import Signature
-from qcompiler.target.contract import Artifact
+from qcompiler.target.artifact import Artifact
 
 Evaluate = Callable[[Callable[[Any], Any]], SupportsFloat]
 """Called with `run`; returns a score, higher is better.

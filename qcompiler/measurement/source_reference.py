@@ -12,7 +12,8 @@ from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.measurement.source_check import Run, SourceCheck, reference_of, with_other_batch
-from qcompiler.target.contract import Artifact, Target
+from qcompiler.target.artifact import Artifact
+from qcompiler.target.contract import Target
 
 
 def source_check_of(

@@ -32,7 +32,7 @@ from qcompiler.outputs.asked import (
 from qcompiler.outputs.tolerance import LOOSE_NSR, Tolerance
 from qcompiler.outputs.tolerances import tolerances_of
 from qcompiler.quantization.observers import Observer
-from qcompiler.target.contract import Artifact
+from qcompiler.target.artifact import Artifact
 
 DEFAULT_SCORE_LOSS = 0.01
 _SCORED = "the score of `evaluate` decides"

@@ -16,7 +16,8 @@ from qcompiler.measurement.source_reference import runner_of, source_check_of
 from qcompiler.pipeline.contract import Progress, Silent
 from qcompiler.search.goal import Goal, Samples, Selection
 from qcompiler.search.select import select
-from qcompiler.target.contract import Artifact, Target
+from qcompiler.target.artifact import Artifact
+from qcompiler.target.contract import Target
 
 
 @dataclass(frozen=True, eq=False)

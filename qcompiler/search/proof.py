@@ -12,7 +12,7 @@ from qcompiler.choices.objective import ENERGY, LATENCY, SIZE, Footprint, Object
 from qcompiler.execution.timing import Latency, compare_latency
 from qcompiler.ir.signature import Feed
 from qcompiler.measurement.candidates import Candidate, Workshop
-from qcompiler.target.contract import Artifact
+from qcompiler.target.artifact import Artifact
 
 REWRITTEN = "rewritten float"
 """Name of the contender that is float after the float rewrites."""

@@ -25,7 +25,8 @@ from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.search.base import Base, extended
 from qcompiler.search.goal import Goal, Samples
 from qcompiler.search.proof import timed_beside
-from qcompiler.target.contract import Artifact, CostSample, Target
+from qcompiler.target.artifact import Artifact, CostSample
+from qcompiler.target.contract import Target
 
 _SHARE = 0.3
 """Of the seconds of the final timing, for each of the two timings of a rewrite."""

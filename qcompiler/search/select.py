@@ -35,7 +35,8 @@ from qcompiler.search.loop import Search
 from qcompiler.search.proof import PROFILE_FEEDS, REWRITTEN, Proof, choose, cross_checked
 from qcompiler.search.rewrites import faster_base
 from qcompiler.search.state import Clock, Limits
-from qcompiler.target.contract import Artifact, Target
+from qcompiler.target.artifact import Artifact
+from qcompiler.target.contract import Target
 
 __all__ = [
     "DEFAULT_NSR",

@@ -11,7 +11,8 @@ from qcompiler.measurement.baseline import Baseline
 from qcompiler.measurement.candidates import Workshop, failure
 from qcompiler.search.job import Job
 from qcompiler.search.proof import timed_beside
-from qcompiler.target.contract import Artifact, Target
+from qcompiler.target.artifact import Artifact
+from qcompiler.target.contract import Target
 
 _SHARE = 0.5
 """Of the seconds of the final timing."""

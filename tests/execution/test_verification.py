@@ -18,7 +18,7 @@ from qcompiler.errors import VerificationError
 from qcompiler.execution.verification import Verification, verify_artifact
 from qcompiler.ir.signature import Feed
 from qcompiler.ir.text import from_text
-from qcompiler.target.contract import Artifact, KernelCount
+from qcompiler.target.artifact import Artifact, KernelCount
 
 Array = npt.NDArray[Any]
 

@@ -12,7 +12,7 @@ from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.frontends import load
 from qcompiler.ir.signature import Feed
 from qcompiler.measurement.pace import Pace
-from qcompiler.target.contract import CostSample
+from qcompiler.target.artifact import CostSample
 
 
 def test_a_machine_at_half_speed_halves_what_is_measured(

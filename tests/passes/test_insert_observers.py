@@ -17,8 +17,9 @@ from qcompiler.ir.verifier import verify
 from qcompiler.passes.insert_observers import InsertObservers
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.quantization.qspace import S8_SYMMETRIC_PER_CHANNEL, U8_AFFINE
+from qcompiler.target.artifact import Artifact
 from qcompiler.target.capability import CapabilityTable, Constraint, Implementation, OpCapability
-from qcompiler.target.contract import Artifact, Target
+from qcompiler.target.contract import Target
 
 HEAD = '<ir_version: 10, opset_import: ["" : 21]>\n'
 INT8 = Implementation("int8", activation=U8_AFFINE, weight=S8_SYMMETRIC_PER_CHANNEL)

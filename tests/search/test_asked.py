@@ -17,7 +17,7 @@ from qcompiler.errors import ConfigurationError, LossError, LoweringError
 from qcompiler.ir.plan import FLOAT, Choice, Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
-from qcompiler.target.contract import Artifact, KernelCount
+from qcompiler.target.artifact import Artifact, KernelCount
 
 Compile = Callable[..., qc.Compiled]
 

@@ -26,7 +26,8 @@ from qcompiler.ir.text import from_text
 from qcompiler.measurement.pace import Pace
 from qcompiler.report.report import Report
 from qcompiler.report.rows import EngineRow
-from qcompiler.target.contract import CostSample, Target
+from qcompiler.target.artifact import CostSample
+from qcompiler.target.contract import Target
 
 pytest.importorskip("openvino")
 PAIR = "cpu{engines=[onnxruntime,openvino]}"

@@ -13,7 +13,7 @@ from qcompiler.ir.program import Program
 from qcompiler.measurement.candidates import Candidate
 from qcompiler.pipeline.pipeline import PipelineReport
 from qcompiler.search.proof import REWRITTEN, choose, cross_checked
-from qcompiler.target.contract import Artifact
+from qcompiler.target.artifact import Artifact
 
 FASTEST = Objective.of("latency")
 PRINTS = Footprint({}, {("conv", FLOAT): 1.0})

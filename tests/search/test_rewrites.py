@@ -19,7 +19,7 @@ from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.ir.text import from_text
 from qcompiler.measurement.pace import Pace
-from qcompiler.target.contract import CostSample
+from qcompiler.target.artifact import CostSample
 
 UP = "convolve-transposed"
 NET = """net (float[N,3,8,8] x) => (float[N,4,16,16] y)

@@ -41,7 +41,7 @@ from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.search.loop import Search
 from qcompiler.search.state import Limits, SearchState
-from qcompiler.target.contract import CostSample
+from qcompiler.target.artifact import CostSample
 
 
 @dataclass(frozen=True, eq=False)

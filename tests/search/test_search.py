@@ -26,7 +26,7 @@ from qcompiler.ir.signature import Feed
 from qcompiler.measurement.gate import VALUE, WEIGHT, Gate
 from qcompiler.measurement.pace import Pace
 from qcompiler.measurement.probing import Prober
-from qcompiler.target.contract import CostSample
+from qcompiler.target.artifact import CostSample
 
 Run = Callable[[Feed], Sequence[Any]]
 

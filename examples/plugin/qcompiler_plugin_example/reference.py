@@ -16,8 +16,9 @@ from qcompiler.execution.saving import weight_bytes, write_onnx
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.ir.walk import all_nodes
+from qcompiler.target.artifact import Artifact, KernelCount
 from qcompiler.target.capability import CapabilityTable
-from qcompiler.target.contract import Artifact, KernelCount, Target
+from qcompiler.target.contract import Target
 
 
 @dataclass(frozen=True)

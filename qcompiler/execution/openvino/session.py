@@ -18,7 +18,7 @@ from qcompiler.execution.openvino.float_faults import wide
 from qcompiler.execution.session import OrtSession
 from qcompiler.files.scratch import scratch_folder
 from qcompiler.ir.signature import Feed, Signature
-from qcompiler.target.contract import PROFILE_THREADS
+from qcompiler.target.artifact import PROFILE_THREADS
 
 Array = npt.NDArray[Any]
 Shapes = dict[str, tuple[int, ...]]
