@@ -196,6 +196,8 @@ class Recipe:
         share: If set, the search takes at most this multiple of the time that loading and
             calibrating took, but at least a second, and not more than `seconds`.
         timing: Seconds of interleaved timing that prove the result.
+        trying: Share of `seconds` that variants of the float program and of ranges may take
+            together; one that would take longer than what is left of it is not begun.
         variants: Accuracy passes that are tried, in this order, and kept where the loss is lower;
             registered passes that name the recipe come behind them.
     """
@@ -207,6 +209,7 @@ class Recipe:
     seconds: float
     timing: float
     share: float | None = None
+    trying: float = 0.5
     variants: tuple[str, ...] = ()
 
     def search_seconds(self, elapsed: float) -> float:

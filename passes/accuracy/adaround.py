@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from qcompiler.lowering.torch_fx.block_run import BlockRun
     from qcompiler.lowering.torch_fx.rounding_fit import Fit, Samples
 
+_IN_TORCH, _FORTH_AND_BACK = 2.0, 3.0
+"""How much longer a run takes in torch than on the engine, and an update than a run."""
+
 
 @dataclass(frozen=True)
 class AdaRound(Pass):
@@ -81,6 +84,9 @@ class AdaRound(Pass):
             f"{self.steps} updates of every block with {self.batch} of {samples} samples, "
             f"at most {self.seconds:g} s"
         )
+
+    def runs(self, samples: int, program: Program | None) -> float:
+        return _IN_TORCH * (_FORTH_AND_BACK * self.steps * self.batch + 4.0 * samples)
 
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
         found = _weights(program, self.bits) if context.samples else {}

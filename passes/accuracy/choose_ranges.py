@@ -13,23 +13,25 @@ few samples extremes are read as those of four times as many (`RowExtremes.beyon
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 from qcompiler.choices.cost import uniform_trials
-from qcompiler.choices.descent import Choice, Descent, Margin
+from qcompiler.choices.descent import Choice, Descent
 from qcompiler.decisions.forms import region_options
 from qcompiler.decisions.placement import Placement
 from qcompiler.decisions.resolve import resolve
 from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.rewriter import Rewriter
+from qcompiler.measurement.gain import Look, Margin
 from qcompiler.measurement.parts import output_slices
 from qcompiler.measurement.range_model import range_model
-from qcompiler.measurement.range_probing import Look, RangeProber, Ranges
-from qcompiler.measurement.scored import few, referred, scored_program, stressed, unclipped
+from qcompiler.measurement.range_probing import RangeProber, Ranges
+from qcompiler.measurement.scored import MOST, few, referred, scored_program, stressed, unclipped
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext, Stage
 from qcompiler.quantization.chosen import Chosen, Given, histogram_of, is_users
 from qcompiler.quantization.observer import Observer
@@ -39,6 +41,11 @@ from qcompiler.quantization.qspace import QParams, Range
 FEW = 64
 """Samples below which extremes are read as those of more."""
 _TIMES = 4.0
+_LOOKS, _LEAST_SAMPLES = 24, 4
+"""Fewest looks, and fewest samples that are looked at."""
+_ROUNDING, _LOOKS_OF_A_VALUE = 2.5, 2
+"""How much longer a run takes with every region rounded than in float, and how many looks are usual
+of a value."""
 _SAME = 0.02
 """Ranges whose scales differ by less are one alternative."""
 METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType(
@@ -71,10 +78,25 @@ class ChooseRanges(Pass):
     stage: ClassVar[Stage] = Stage.RANGES
 
     looks: int = 240
-    elements: float = 3e9
+    elements: float = 1e9
 
     def price(self, samples: int) -> str:
         return f"at most {self.looks} runs of a float model over {samples} samples"
+
+    def runs(self, samples: int, program: Program | None) -> float:
+        if program is None:
+            return float(self.looks * samples)
+        most, count = self._effort(program, samples)
+        values = sum(histogram_of(seen) is not None for seen in program.observations.values())
+        looks = min(most, len(METHODS) + _LOOKS_OF_A_VALUE * values)  # most move nothing
+        return _ROUNDING * looks * (count + -(-count // 2)) / (os.cpu_count() or 1)
+
+    def _effort(self, program: Program, samples: int) -> tuple[int, int]:
+        """How many looks at how many samples `elements` pay for; fewer samples before few looks."""
+        one = _elements(program, 1)
+        count = min(samples, MOST, max(_LEAST_SAMPLES, int(self.elements / (one * _LOOKS * 1.5))))
+        looks = int(self.elements / (one * (count + -(-count // 2))))
+        return min(self.looks, max(_LOOKS, looks)), count
 
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
         readings = _readings(program.observations)
@@ -93,10 +115,10 @@ class ChooseRanges(Pass):
             tuple(w if k else r for w, r, k in zip(widest, each, kept, strict=True))
             for each in ranges
         ]
-        samples = few(context.samples)
+        limit, count = self._effort(program, len(context.samples))
+        samples = few(context.samples, count)
         feeds, reference = referred(scored, [*samples, *stressed(samples[::2])])
         slices = output_slices(scored, feeds, reference)
-        limit = min(self.looks, max(24, int(self.elements / _elements(program, len(feeds)))))
         with RangeProber(model, feeds, reference, slices, context.executor) as prober:
             choice, found = _searched(ranges, prober, limit)
         choice = tuple(0 if k else number for k, number in zip(kept, choice, strict=True))

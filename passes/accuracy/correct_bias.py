@@ -61,8 +61,8 @@ class CorrectBias(Pass):
             return f"block by block, about three runs over {samples} samples"
         return f"one float run over {samples} samples, every quantized product twice"
 
-    def runs(self, samples: int) -> float:
-        return 3.0 * samples
+    def runs(self, samples: int, program: Program | None) -> float:
+        return (8.0 if self.cascade else 3.0) * samples
 
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
         if not context.samples:

@@ -39,7 +39,7 @@ class UseRanges(Pass):
     def price(self, samples: int) -> str:
         return "no run over the data"
 
-    def runs(self, samples: int) -> float:
+    def runs(self, samples: int, program: Program | None) -> float:
         return 0.0
 
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:

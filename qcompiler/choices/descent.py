@@ -12,54 +12,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from qcompiler.measurement.range_probing import Look
+from qcompiler.measurement.gain import Look, Margin
 
 Choice = tuple[int, ...]
 """Number of the alternative of every item."""
 
 
 Measure = Callable[[Sequence[Choice]], Sequence[Look]]
-
-
-@dataclass(frozen=True)
-class Margin:
-    """When a change counts as better: the rule that keeps a few samples from deciding by chance.
-
-    A change is judged by the logarithms of the losses of every sample, so that no single one
-    decides: Student's paired test, one-sided. The loss over all samples must not rise.
-
-    Attributes:
-        share: Share of the loss that it has to save on average.
-        deviations: How many standard errors the mean gain has to lie above 0 (of many samples).
-    """
-
-    share: float = 0.01
-    deviations: float = 1.0
-
-    def better(self, found: Look, best: Look) -> bool:
-        """Whether `found` is better than `best` beyond what chance does."""
-        if not found.loss <= best.loss or not math.isfinite(found.loss):
-            return False
-        if not math.isfinite(best.loss):
-            return True
-        gains = [_log(b) - _log(a) for a, b in zip(found.each, best.each, strict=True)]
-        count = len(gains)
-        mean = sum(gains) / count
-        if mean <= -math.log(1 - self.share):
-            return False
-        if count < 2:
-            return False
-        error = math.sqrt(sum((gain - mean) ** 2 for gain in gains) / (count - 1) / count)
-        # Student's quantile for n - 1 degrees of freedom, within 5 % from three samples on.
-        return mean >= self.deviations * (1 + 1.5 / (count - 1)) * error
-
-
-_SMALLEST = 1e-12
-"""Losses below are no better than this one: the rounding of float."""
-
-
-def _log(loss: float) -> float:
-    return math.log(max(loss, _SMALLEST))
 
 
 @dataclass(eq=False)
@@ -77,7 +36,7 @@ class Descent:
     alternatives: Sequence[Sequence[int]]
     measure: Measure
     limit: int
-    margin: Margin = Margin()
+    margin: Margin = field(default_factory=Margin)
     looks: int = 0
     _pending: list[tuple[float, tuple[int, ...]]] = field(default_factory=list)
 

@@ -218,20 +218,18 @@ class Workshop:
     def _improved(self, candidate: Candidate) -> Candidate:
         if self.judge is None or not candidate.loss or not candidate.quantized:
             return candidate
-        best, tried = keep_if_better(
-            candidate, candidate.loss, self.variants, self._attempt, self.allowance
-        )
+        known = self.judgement(candidate)
+        best, tried = keep_if_better(candidate, known, self.variants, self._attempt, self.allowance)
         best.tried = tuple(tried)
         return best
 
-    def _attempt(self, candidate: Candidate, variant: Variant) -> tuple[Candidate, float]:
-        assert self.judge is not None
+    def _attempt(self, candidate: Candidate, variant: Variant) -> tuple[Candidate, Judgement]:
         found = self.build(candidate.plan, (*candidate.variants, variant))
-        loss = self.judgement(found).loss
+        judged = self.judgement(found)
         found.seconds, found.sample = candidate.seconds, candidate.sample
         found.predicted = candidate.predicted
         found.artifact.release()
-        return found, loss
+        return found, judged
 
 
 def failure(error: Exception) -> str:

@@ -7,14 +7,16 @@ outputs with wider bounds count less: times the strictest bound over their own.
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from qcompiler.ir.signature import Feed
+from qcompiler.measurement.gain import Look, look
 from qcompiler.measurement.loss import Outputs, output_losses, weighed
 from qcompiler.measurement.slices import OutputSlices, plain_slices
 from qcompiler.outputs.asked import AGREEMENT, COSINE, DEFAULT_NSR, FUNCTION
@@ -38,11 +40,14 @@ class Judgement:
         loss: The worst of its outputs, by weight: what the judge's limit bounds.
         losses: Of every output, in its own noise-to-signal ratio.
         verdicts: What is kept of the decisions of every output; None where nothing decides.
+        compared: What variants are compared by, sample by sample: the loss, of classes by their
+            logits (`Tolerance.comparable`).
     """
 
     loss: float
     losses: tuple[float, ...]
     verdicts: tuple[Verdict | None, ...] = ()
+    compared: Look = field(default_factory=lambda: Look(math.inf))
 
     @property
     def good(self) -> bool:
@@ -103,7 +108,7 @@ class Judge:
             tolerance.judged(*self._columns(position, measured))
             for position, tolerance in enumerate(self.tolerances)
         ]
-        return replace(found, verdicts=tuple(verdicts))
+        return replace(found, verdicts=tuple(verdicts), compared=self._compared(measured))
 
     def after(self, run: Run) -> Judge:
         """A judge whose bounds rest on the noise that a candidate shows."""
@@ -141,6 +146,21 @@ class Judge:
             _judged_as(each, weight, tolerances[i] if tolerances else None)
             for i, (each, weight) in enumerate(zip(self._plain, weights, strict=True))
         ]
+
+    def _compared(self, measured: Sequence[Outputs]) -> Look:
+        """What is lost sample by sample, in logits where they tell more than probabilities."""
+        wanted, got = ([list(each) for each in outputs] for outputs in (self.reference, measured))
+        slices = list(self.slices)
+        for position, tolerance in enumerate(self.tolerances):
+            mine, theirs = self._columns(position, measured)
+            plain, noisy = tolerance.comparable(mine), tolerance.comparable(theirs)
+            if plain is None or noisy is None:
+                continue
+            for i, pair in enumerate(zip(plain, noisy, strict=True)):
+                wanted[i][position], got[i][position] = pair
+            weight = slices[position].weight * tolerance.per_logit
+            slices[position] = OutputSlices((False,), (None,) * len(mine), weight)
+        return look(wanted, got, slices)
 
     def _judgement(self, measured: Sequence[Outputs]) -> Judgement:
         losses = output_losses(self.reference, measured, self.slices)

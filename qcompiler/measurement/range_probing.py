@@ -16,7 +16,7 @@ from qcompiler.execution.packing import PackedModel
 from qcompiler.execution.session import OrtSession
 from qcompiler.execution.shipping import Crew, Shipment
 from qcompiler.ir.signature import Feed
-from qcompiler.measurement.loss import noise_to_signal
+from qcompiler.measurement.gain import Look, look
 from qcompiler.measurement.range_model import SCALES, ZEROS, RangeModel, scales_and_zeros
 from qcompiler.measurement.slices import OutputSlices
 from qcompiler.quantization.qspace import QParams
@@ -24,19 +24,6 @@ from qcompiler.quantization.qspace import QParams
 Ranges = tuple[QParams, ...]
 """Parameters of every group."""
 _Inputs = tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]
-
-
-@dataclass(frozen=True)
-class Look:
-    """What one choice of ranges loses.
-
-    Attributes:
-        loss: Noise-to-signal ratio over all samples.
-        each: The same by sample.
-    """
-
-    loss: float
-    each: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,15 +47,7 @@ class _Runner:
             found = [self._session.run_checked({**feed, **extra}) for feed in payload.feeds]
         except LoweringError:
             return Look(math.inf, (math.inf,) * len(payload.feeds))
-        each = [
-            noise_to_signal([wanted], [got], [_of_sample(s, i) for s in payload.slices])
-            for i, (wanted, got) in enumerate(zip(payload.reference, found, strict=True))
-        ]
-        return Look(noise_to_signal(payload.reference, found, payload.slices), tuple(each))
-
-
-def _of_sample(slices: OutputSlices, index: int) -> OutputSlices:
-    return OutputSlices(slices.labels, (slices.groups[index],))
+        return look(payload.reference, found, payload.slices)
 
 
 def _probe(shipment: Shipment[_Payload], inputs: _Inputs) -> Look:

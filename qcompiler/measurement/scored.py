@@ -15,7 +15,7 @@ from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.ir.walk import all_nodes, is_op
 
-_MOST = 12
+MOST = 12
 """Samples that choices are fitted to, besides half as many stressed ones."""
 _STRESS = 1.25
 """Factor on the inputs of stressed samples."""
@@ -31,9 +31,9 @@ def stressed(feeds: Sequence[Feed]) -> list[Feed]:
     return [{name: _larger(array) for name, array in feed.items()} for feed in feeds]
 
 
-def few(feeds: Sequence[Feed]) -> list[Feed]:
+def few(feeds: Sequence[Feed], most: int = MOST) -> list[Feed]:
     """As many of the feeds as choices are fitted to, evenly spread."""
-    count = min(len(feeds), _MOST)
+    count = min(len(feeds), most)
     return [feeds[i * len(feeds) // count] for i in range(count)]
 
 

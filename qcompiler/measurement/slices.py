@@ -47,6 +47,10 @@ class OutputSlices:
     weight: float = 1.0
     unit: bool = False
 
+    def of(self, sample: int) -> OutputSlices:
+        """The same for one sample only."""
+        return replace(self, groups=self.groups[sample : sample + 1])
+
     def first(self, samples: int) -> OutputSlices:
         """The same for the first samples only."""
         return replace(self, groups=self.groups[:samples])

@@ -109,6 +109,8 @@ def with_base(
 ) -> Program:
     """A copy of a calibrated program with a variant of the float or the ranges stage.
 
+    The program itself where the variant changes nothing: neither the graph nor a range.
+
     Args:
         program: Calibrated; not changed.
         target: For the observers.
@@ -124,7 +126,9 @@ def with_base(
     copy = program.clone()
     options = {"overrides": dict(overrides)}
     context = PassContext(target, samples=fitting or calibration, options=options)
-    Pipeline.parse(variant.text).run(copy, context)
+    modified = Pipeline.parse(variant.text).run(copy, context).modified
+    if not modified and copy.observations == program.observations:
+        return program
     if variant.stage is Stage.FLOAT:
         seen = next(iter(program.observations.values()), None)
         method = "minmax" if seen is None else statistics_of(seen).name

@@ -19,7 +19,7 @@ import numpy as np
 from qcompiler.outputs.asked import AGREEMENT, DEFAULT_NSR, FUNCTION, OutputLoss
 from qcompiler.outputs.decisions import Array, logits_of
 from qcompiler.outputs.flips import Flips, largest_ratio, more_than_chance
-from qcompiler.outputs.kinds import OutputKind, Scale
+from qcompiler.outputs.kinds import OutputKind, Purpose, Scale
 from qcompiler.outputs.noise import LogitNoise, noise_of
 from qcompiler.outputs.reading import Reading, worst
 
@@ -93,6 +93,23 @@ class Tolerance:
     def decides(self) -> bool:
         """Whether real flips can be counted."""
         return bool(self.readings)
+
+    @property
+    def per_logit(self) -> float:
+        """The ratio of the output at which noise is as large as the signal in logits."""
+        return 1.0 if self.noise is None else self.noise.ratio_of(1.0)
+
+    def comparable(self, outputs: Sequence[Any]) -> list[Array] | None:
+        """Centred logits, per sample, where outputs are probabilities of classes; else None.
+
+        Probabilities near 0 and 1 have next to no noise: over a few samples, the loss of a
+        classifier is that of the one or two which it is unsure of, and tells variants by luck.
+        """
+        certain = self.kind.scale is Scale.PROBABILITIES and self.kind.purpose is Purpose.CLASSES
+        if not certain or self.noise is None or not _arrays(outputs):
+            return None
+        rows = [logits_of(self.kind, [each]) for each in outputs]
+        return [each - each.mean(1, keepdims=True) for each in rows]
 
     def predicted(self, ratio: float) -> Flips | None:
         """Flips at a noise-to-signal ratio; None where nothing decides."""

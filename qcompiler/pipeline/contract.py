@@ -141,8 +141,11 @@ class Pass(ABC):
         """What an accuracy pass costs with this many samples, in words, before it runs."""
         return f"{samples} samples"
 
-    def runs(self, samples: int) -> float:
+    def runs(self, samples: int, program: Program | None) -> float:
         """The same in time: as long as so many float runs of one sample take.
+
+        `program` is the calibrated one, where it is known. What needs no run counts as the runs
+        that take as long.
 
         Besides it, a candidate with the pass is built and judged. A variant that would take longer
         than what is left of the budget is not begun.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.measurement.candidates import Candidate, Workshop
-from qcompiler.measurement.judge import Judge
+from qcompiler.measurement.judge import Judge, Judgement
 from qcompiler.measurement.trying import FAR, Allowance, Tried, keep_if_better
 from qcompiler.measurement.variants import Variant, with_base
 from qcompiler.pipeline.contract import Progress, Silent, Stage, step
@@ -61,13 +62,15 @@ class Base:
             left=clock.left_to_refine,
             build_seconds=self.build_seconds,
             enough=allowance.enough * (0.0 if judge is None else judge.limit),
+            limit=math.inf if judge is None else judge.limit,
+            program=self.program,
         )
 
 
 def allowance_of(
     clock: Clock, judge: Judge | None, samples: Samples, goal: Goal, searching: bool
 ) -> Allowance:
-    """What variants of the base may cost: half of the time where a search follows.
+    """What variants of the base may cost: the recipe's share, half of it where a search follows.
 
     Where decisions or noise are all that counts, a search gains nothing by less loss than a part
     of what is allowed; a plan that was asked for is made as accurate as it gets. `enough` is a
@@ -75,7 +78,7 @@ def allowance_of(
     """
     scored = goal.evaluate is not None or judge is None or judge.has_functions
     return Allowance(
-        clock.left_before_search if searching else clock.left,
+        clock.left_to_try(searching),
         len(samples.fitting or samples.feeds),
         0.0 if judge is None else judge.run_seconds,
         enough=FAR if searching and not scored else 0.0,
@@ -118,14 +121,14 @@ class Yardstick:
         self.seconds = time.monotonic() - started
         return found
 
-    def loss(self, workshop: Workshop) -> float:
-        """Its loss in another base."""
+    def judged(self, workshop: Workshop) -> Judgement:
+        """What it loses in another base."""
         plan = self.plan(workshop)
         assert plan is not None
         found = workshop.build(plan)
-        loss = workshop.judgement(found).loss
+        judged = workshop.judgement(found)
         found.artifact.release()
-        return loss
+        return judged
 
 
 def kept_feeds(samples: Samples) -> list[Feed]:
@@ -133,8 +136,8 @@ def kept_feeds(samples: Samples) -> list[Feed]:
     return list({id(each): each for each in (*samples.fitting, *samples.feeds)}.values())
 
 
-def extended(base: Base, variant: Variant, samples: Samples, goal: Goal) -> Base:
-    """The base with one more variant of the float program or of ranges.
+def extended(base: Base, variant: Variant, samples: Samples, goal: Goal) -> Base | None:
+    """The base with one more variant of the float program or of ranges; None if it changes nothing.
 
     Raises:
         QCompilerError: See `with_base`.
@@ -143,9 +146,16 @@ def extended(base: Base, variant: Variant, samples: Samples, goal: Goal) -> Base
     changed = with_base(
         base.program, target, variant, feeds, goal.variants, samples.fitting, goal.overrides
     )
+    if changed is base.program:
+        return None
     forms = region_options(changed, target, target.regions(changed), goal.overrides)
     made = Workshop(changed, target, forms, base.workshop.judge)
     return replace(base, workshop=made, variants=(*base.variants, variant))
+
+
+def named(base: Base, variant: Variant) -> Base:
+    """The base where a variant changes nothing, under its name: a plan is told as it was given."""
+    return replace(base, variants=(*base.variants, variant))
 
 
 def chosen_base(
@@ -177,26 +187,27 @@ def chosen_base(
     yardstick = Yardstick(goal, searching)
     if goal.plan is not None and goal.plan.variants is not None:
         for variant in wanted:
-            start = extended(start, variant, samples, goal)
+            start = extended(start, variant, samples, goal) or named(start, variant)
         yardstick.built(start.workshop)
         return start
     wanted = [each for each in wanted if each.accuracy.gains == "loss"]
     first = yardstick.built(workshop)
     start = replace(start, build_seconds=yardstick.seconds)
-    if first is None or workshop.judge is None or first.loss is None:
+    if first is None or workshop.judge is None or first.judgement is None:
         return start
     first.artifact.release()
     if not wanted or not workshop.program.observations:
         return start
     spent = replace(allowance or Allowance(), build_seconds=yardstick.seconds)
     spent.enough *= workshop.judge.limit
+    spent.limit, spent.program = workshop.judge.limit, workshop.program
     told = progress or Silent()
 
-    def attempt(base: Base, variant: Variant) -> tuple[Base, float]:
+    def attempt(base: Base, variant: Variant) -> tuple[Base, Judgement] | None:
         told.advance(1, variant.text)
         found = extended(base, variant, samples, goal)
-        return found, yardstick.loss(found.workshop)
+        return None if found is None else (found, yardstick.judged(found.workshop))
 
     with step(told, "try variants", len(wanted)):
-        best, tried = keep_if_better(start, first.loss, wanted, attempt, spent)
+        best, tried = keep_if_better(start, first.judgement, wanted, attempt, spent)
     return replace(best, tried=(*start.tried, *tried))

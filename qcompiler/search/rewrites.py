@@ -18,7 +18,7 @@ from qcompiler.execution.timing import Latency
 from qcompiler.ir.signature import Feed
 from qcompiler.measurement.candidates import Candidate, Workshop, failure
 from qcompiler.measurement.judge import Judge
-from qcompiler.measurement.trying import Tried
+from qcompiler.measurement.trying import IDLE, Tried
 from qcompiler.measurement.variants import Variant
 from qcompiler.pipeline.contract import PassContext, Progress, step
 from qcompiler.pipeline.pipeline import Pipeline
@@ -85,6 +85,8 @@ def _attempt(
     searching = goal.scheme.is_auto and goal.plan is None
     try:
         found = extended(base, variant, samples, goal)
+        if found is None:
+            return base, Tried(variant.text, 0.0, None, False, IDLE, unit="s")
         if _pinned(base) - _pinned(found):
             return base, Tried(
                 variant.text, 0.0, None, False, "overrides name what it replaces", unit="s"

@@ -23,6 +23,7 @@ from qcompiler.measurement.loss import sqnr_db
 from qcompiler.measurement.pace import Pace
 from qcompiler.measurement.parts import output_slices
 from qcompiler.measurement.scoring import Scorer
+from qcompiler.measurement.trying import Allowance
 from qcompiler.outputs.asked import DEFAULT_NSR
 from qcompiler.pipeline.contract import Progress, Stage, step
 from qcompiler.quantization.qspace import QParams
@@ -67,12 +68,13 @@ def select(
     judge = _judge(source, target, baseline, samples, goal)
     priced = target.evidence.priced
     searching = goal.plan is None and goal.scheme.is_auto and priced and judge is not None
-    clock = Clock.of(goal.budget, effort.seconds)
+    clock = Clock.of(goal.budget, effort.seconds, effort.trying)
     base, interrupted = Base(Workshop(program, target, options, judge)), False
-    allowance = allowance_of(clock, judge, samples, goal, searching)
+    allowance = Allowance()
     try:
         base = faster_base(base, target, judge, samples, goal, effort, progress)
         program = base.program
+        allowance = allowance_of(clock, judge, samples, goal, searching)
         base = chosen_base(
             base, samples, goal, searching=searching, allowance=allowance, progress=progress
         )

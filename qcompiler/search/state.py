@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from qcompiler.choices.prediction import LossModel
@@ -18,17 +19,19 @@ class Clock:
         deadline: `time.monotonic()` value at which it ends.
         strict: Whether the user gave it.
         seconds: All of it.
+        share: Share of a soft budget that variants of the base may take.
     """
 
     deadline: float
     strict: bool
     seconds: float
+    share: float = 1.0
 
     @classmethod
-    def of(cls, budget: float | None, usual: float) -> Clock:
+    def of(cls, budget: float | None, usual: float, share: float = 1.0) -> Clock:
         """One that starts now: the user's budget, or the recipe's usual one."""
         seconds = usual if budget is None else float(budget)
-        return cls(time.monotonic() + seconds, budget is not None, seconds)
+        return cls(time.monotonic() + seconds, budget is not None, seconds, share)
 
     def left(self) -> float:
         """Seconds until the end, never negative."""
@@ -37,6 +40,14 @@ class Clock:
     def left_before_search(self) -> float:
         """What may be spent before a search begins."""
         return self.left() - (1 - _BEFORE) * self.seconds
+
+    def left_to_try(self, searching: bool) -> Callable[[], float]:
+        """What variants of the base may take, from now on."""
+        whole = self.left_before_search if searching else self.left
+        if self.strict:
+            return whole
+        end = time.monotonic() + self.share * self.seconds
+        return lambda: min(whole(), end - time.monotonic())
 
     def left_to_refine(self) -> float:
         """What may be spent on the candidates that a search ends with."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from qcompiler.choices.descent import Choice, Descent, Margin
-from qcompiler.measurement.range_probing import Look
+from qcompiler.choices.descent import Choice, Descent
+from qcompiler.measurement.gain import Look, Margin
 
 ITEMS, METHODS, SAMPLES = 64, 3, 8
 

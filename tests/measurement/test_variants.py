@@ -17,10 +17,15 @@ from qcompiler.errors import ConfigurationError
 from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.text import from_text
-from qcompiler.measurement.trying import Allowance, keep_if_better
-from qcompiler.measurement.variants import Variant, variants_of
+from qcompiler.measurement.gain import Look
+from qcompiler.measurement.judge import Judgement
+from qcompiler.measurement.trying import Allowance, helps, keep_if_better
+from qcompiler.measurement.variants import Variant, variants_of, with_base
+from qcompiler.outputs.tolerance import Verdict
 from qcompiler.pipeline import registry
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext, Stage
+from qcompiler.pipeline.pipeline import Pipeline
+from qcompiler.pipeline.targets import target_of
 from qcompiler.report.rows import VariantRow
 
 TEXT = "g (float[2,8] x) => (float[2,4] y) <float[8,4] w> { [it] y = MatMul(x, w) }"
@@ -60,7 +65,7 @@ class _Costly(Pass):
     def price(self, samples: int) -> str:
         return "a thousand runs"
 
-    def runs(self, samples: int) -> float:
+    def runs(self, samples: int, program: Program | None) -> float:
         return 1000.0
 
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
@@ -96,6 +101,19 @@ def _toys() -> Iterator[None]:
 find = registry.find_pass
 
 
+def calibrated() -> Program:
+    program = from_text(TEXT)
+    context = PassContext(target_of("onnxruntime"), feeds())
+    Pipeline.parse("canonicalize,insert-observers{method=mse},calibrate").run(program, context)
+    return program
+
+
+def lost(*each: float) -> Judgement:
+    """What a candidate loses, sample by sample."""
+    loss = sum(each) / len(each)
+    return Judgement(loss, (loss,), compared=Look(loss, each))
+
+
 def test_a_registered_pass_takes_part_in_the_recipes_that_it_names() -> None:
     texts = [each.text for each in variants_of(RECIPES["best"], "best")]
     listed = RECIPES["best"].variants
@@ -121,16 +139,16 @@ def test_what_is_no_accuracy_pass_is_refused(text: str) -> None:
 def test_only_what_lowers_the_loss_is_kept() -> None:
     losses = {"correct-bias": 0.5, "use-ranges": 0.7, "toy-shifted": 0.25}
 
-    def attempt(state: tuple[str, ...], variant: Variant) -> tuple[tuple[str, ...], float]:
+    def attempt(state: tuple[str, ...], variant: Variant) -> tuple[tuple[str, ...], Judgement]:
         if variant.text == "toy-doubled":
             raise RuntimeError("an engine")
-        return (*state, variant.text), losses[variant.text]
+        return (*state, variant.text), lost(losses[variant.text])
 
     variants = [
         Variant(text) for text in ("correct-bias", "use-ranges", "toy-doubled", "toy-shifted")
     ]
     start: tuple[str, ...] = ()
-    best, tried = keep_if_better(start, 1.0, variants, attempt, Allowance(samples=4))
+    best, tried = keep_if_better(start, lost(1.0), variants, attempt, Allowance(samples=4))
     assert best == ("correct-bias", "toy-shifted")
     assert [(each.after, each.kept) for each in tried] == [
         (0.5, True), (0.7, False), (None, False), (0.25, True),
@@ -139,7 +157,7 @@ def test_only_what_lowers_the_loss_is_kept() -> None:
     assert tried[2].told == "toy-doubled: failed, an engine"
 
 
-def never(state: int, variant: Variant) -> tuple[int, float]:
+def never(state: int, variant: Variant) -> tuple[int, Judgement]:
     raise AssertionError("it was begun")
 
 
@@ -148,16 +166,18 @@ def test_a_variant_that_costs_more_than_is_left_is_not_begun() -> None:
     allowance = Allowance(lambda: 11.0, samples=4, run_seconds=0.01, build_seconds=2.0)
     variants = [Variant("toy-costly"), Variant("correct-bias")]
 
-    def attempt(state: int, variant: Variant) -> tuple[int, float]:
+    def attempt(state: int, variant: Variant) -> tuple[int, Judgement]:
         assert variant.text == "correct-bias"
-        return state + 1, 0.5
+        return state + 1, lost(0.5)
 
-    best, (costly, cheap) = keep_if_better(0, 1.0, variants, attempt, allowance)
+    best, (costly, cheap) = keep_if_better(0, lost(1.0), variants, attempt, allowance)
     assert (best, costly.begun, costly.price, cheap.kept) == (1, False, 12.0, True)
     assert costly.told == "toy-costly: not begun, about 12 s: a thousand runs, and 11 s are left"
     allowance.left = lambda: 13.0
     variants = variants[:1]
-    assert keep_if_better(0, 1.0, variants, lambda s, v: (s, 2.0), allowance)[1][0].begun
+    assert keep_if_better(0, lost(1.0), variants, lambda s, v: (s, lost(2.0)), allowance)[1][
+        0
+    ].begun
 
 
 def test_a_price_has_the_runs_that_ranges_are_taken_anew_with() -> None:
@@ -170,9 +190,47 @@ def test_a_price_has_the_runs_that_ranges_are_taken_anew_with() -> None:
 
 def test_nothing_is_begun_where_nothing_can_be_gained() -> None:
     variants = [Variant("correct-bias")]
-    found = keep_if_better(0, 0.0005, variants, never, Allowance(enough=0.001))[1][0]
+    found = keep_if_better(0, lost(0.0005), variants, never, Allowance(enough=0.001))[1][0]
     assert found.told == "correct-bias: not begun, 33.0 dB are far within the bound"
-    assert "nothing is lost" in keep_if_better(0, 0.0, variants, never, Allowance())[1][0].told
+    assert (
+        "nothing is lost" in keep_if_better(0, lost(0.0), variants, never, Allowance())[1][0].told
+    )
+
+
+def test_a_variant_has_to_help_by_more_than_chance_does() -> None:
+    """0.3 dB on average over the samples, and 1 dB of what rewrites the float program."""
+    before = lost(*(1.0,) * 8)
+    for db, stages in (
+        (0.2, ()),
+        (0.5, (Stage.RANGES, Stage.PLACED)),
+        (1.2, (Stage.FLOAT, Stage.RANGES, Stage.PLACED)),
+    ):
+        found = lost(*(10 ** (-db / 10),) * 8)
+        assert tuple(stage for stage in Stage if helps(found, before, stage)) == stages, db
+    lucky = lost(0.1, *(1.0,) * 7)  # 1.25 dB on average, all of one sample
+    assert not helps(lucky, before, Stage.PLACED)
+
+
+def test_what_is_within_the_limit_stays_so() -> None:
+    before, found = lost(*(0.5,) * 8), lost(*(0.25,) * 8)
+    assert helps(found, before, Stage.PLACED, limit=0.6)
+    broken = dataclasses.replace(found, loss=0.7)  # smaller in logits, and larger in the output
+    assert not helps(broken, before, Stage.PLACED, limit=0.6)
+    assert helps(broken, dataclasses.replace(before, loss=0.8), Stage.PLACED, limit=0.6)
+    flipped = Verdict(3, 10, 0.3, 0.3, good=False)
+    worse = dataclasses.replace(found, verdicts=(flipped,))
+    assert not helps(worse, before, Stage.PLACED)
+    assert helps(worse, dataclasses.replace(before, verdicts=(flipped,)), Stage.PLACED)
+
+
+def test_a_variant_that_changes_nothing_is_not_built() -> None:
+    program = calibrated()
+    idle = with_base(program, target_of("onnxruntime"), Variant("convolve-transposed"), feeds())
+    assert idle is program
+    moved = with_base(program, target_of("onnxruntime"), Variant("toy-doubled"), feeds())
+    assert moved is not program
+    found = keep_if_better(0, lost(1.0), [Variant("correct-bias")], lambda s, v: None, Allowance())
+    assert found[1][0].told == "correct-bias: not kept, it changes nothing here"
 
 
 def test_variants_are_tried_in_the_order_of_their_stages() -> None:
