@@ -35,10 +35,10 @@ import onnxruntime as ort
 
 from benchmarks.backend_suite import CLASSES
 from benchmarks.isolation import in_workers
-from benchmarks.random_nets import Net, net
 from qcompiler.compile import compile as compile_
 from qcompiler.errors import LegalityError, PassFailedError, QCompilerError
 from qcompiler.outputs.asked import DEFAULT_NSR
+from qcompiler.testing.random_nets import Net, net
 
 TARGETS = ("onnxruntime", "openvino", "fbgemm", "onednn", "x86", "qnnpack")
 SCHEMES = ("int8", "auto")

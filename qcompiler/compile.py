@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.ir.verifier import require_valid
 from qcompiler.measurement.data_check import data_findings
+from qcompiler.measurement.pass_check import check_passes
 from qcompiler.measurement.scoring import Evaluate
 from qcompiler.measurement.variants import Variant, ask, variants_of
 from qcompiler.outputs.asked import Asked, MaxLoss, output_losses_of
@@ -136,12 +138,11 @@ def compile(  # noqa: A001 - the project's one verb
     model, source = front_of(model, source, members.targets[0])
     if evaluate is None:  # an unknown output is told before calibration
         output_losses_of(loss, max_loss, source.signature.output_names)
-    program = source.clone()
-    context = PassContext(members.targets[0], None, reporter, executor, single)
+    program, targets = source.clone(), members.targets
+    context = PassContext(targets[0], None, reporter, executor, single)
     reports = [_pipeline(pipeline).run(program, context)]
     require_valid(program, "after the float passes")
     plain = program.clone() if program.absorbed is not None or hand.params else program
-    targets = members.targets
     islands = any(_has_static_islands(each, hand, plan) for each in targets)
     given = variants if plan is None or plan.variants is None else plan.variants
     tried = variants_of(effort, recipe, given)
@@ -154,13 +155,28 @@ def compile(  # noqa: A001 - the project's one verb
         goal = Goal(asked, evaluate, max_loss, objective, budget, rules, plan, tried, loss)
         examples = kept.feeds or _examples(source, example_inputs)
         job = Job(model, source, program, plain, kept, examples, goal, limited, reporter, executor)
+        _check_own_passes(pipeline, job, targets[0], single)
         chosen, selection = chosen_engine(job, members)
-    found = tuple(data_findings(source, (*kept.feeds, *kept.fitting)))
+    found = data_findings(source, (*kept.feeds, *kept.fitting))
     selection = replace(selection, diagnostics=(*selection.diagnostics, *found))
     seconds = time.perf_counter() - started
     verify = effort is not RECIPES["fast"] and not selection.interrupted
     with step(reporter, "verify"):
         return Compiled.assemble(source, chosen, selection, reports, seconds, kept, verify)
+
+
+def _check_own_passes(
+    pipeline: Pipeline | str | None, job: Job, target: Target, options: dict[str, Any]
+) -> None:
+    """Compares what the user's passes made with the model, before anything is searched.
+
+    Raises:
+        PassFailedError: They changed what it computes.
+    """
+    if pipeline is None:
+        return
+    passes, fresh = _pipeline(pipeline), partial(PassContext, target, options=options)
+    check_passes(passes, job.model, job.source, job.program, target, job.examples, fresh)
 
 
 def _for_single_passes(checkpoint: object) -> dict[str, Any]:

@@ -23,7 +23,7 @@ LAYERS = (
     "frontends", "target", "decisions", "config", "config_file", "execution", "qtensor", "lowering",
     "pipeline", "calibration", "outputs", "measurement", "choices", "search", "report",
     "passes", "backends", "outcome", "debug", "compiled", "compile", "lint", "compare", "why",
-    "qat", "distill", "points", "artifact_check", "bench", "demo", "cli", "__main__",
+    "qat", "distill", "points", "artifact_check", "bench", "testing", "demo", "cli", "__main__",
 )  # fmt: skip
 TYPE_ONLY_UPWARD = {
     ("qcompiler.errors", "qcompiler.ir.diagnostics"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from qcompiler.errors import PassFailedError
 from qcompiler.ir.diagnostics import Diagnostic
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.requests import Request
@@ -153,9 +154,19 @@ class Pass(ABC):
         return float(samples)
 
     def run(self, program: Program, context: PassContext) -> PassReport:
-        """Rewrites the program in place and reports what was done."""
+        """Rewrites the program in place and reports what was done.
+
+        Raises:
+            PassFailedError: `apply` returned something else than an Outcome.
+        """
         rewriter = Rewriter(program)
-        outcome = self.apply(program, rewriter, context)
+        outcome: object = self.apply(program, rewriter, context)
+        if not isinstance(outcome, Outcome):
+            raise PassFailedError(
+                f"`apply` of pass '{self.name}' returned {type(outcome).__name__}",
+                where=f"{type(self).__module__}.{type(self).__qualname__}",
+                fix="end it with `return Outcome()`",
+            )
         return PassReport(self.name, rewriter.counts, outcome.diagnostics, outcome.details)
 
     @abstractmethod

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
+from itertools import chain
 from typing import Any
 
 from qcompiler.errors import InvalidProgramError, PassFailedError, PipelineError, QCompilerError
@@ -91,8 +92,14 @@ class Pipeline:
 
     @classmethod
     def of(cls, *passes: Any, instruments: Iterable[Instrument] = ()) -> Pipeline:
-        """A pipeline of passes or anything `as_pass` takes."""
-        return cls(tuple(as_pass(each) for each in passes), tuple(instruments))
+        """A pipeline of passes, of anything `as_pass` takes, and of pipelines.
+
+        Of those, passes and instruments are taken, in order.
+        """
+        inner = [each for each in passes if isinstance(each, Pipeline)]
+        flat = (each.passes if isinstance(each, Pipeline) else (as_pass(each),) for each in passes)
+        told = (*instruments, *chain.from_iterable(each.instruments for each in inner))
+        return cls(tuple(chain.from_iterable(flat)), told)
 
     @classmethod
     def parse(cls, written: str, instruments: Iterable[Instrument] = ()) -> Pipeline:

@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks import random_graphs
 from benchmarks.random_graphs import Outcome, judge, judge_all, peer_sqnr, plan, sqnr, table
-from benchmarks.random_nets import Net, net
 from qcompiler.execution.openvino.session import available
+from qcompiler.testing.random_nets import Net, net
 
 ENGINES = ("onnxruntime", "fbgemm", *(["openvino"] if available() else []))
 

@@ -18,7 +18,7 @@ from qcompiler.errors import ArtifactError, ConfigurationError, FeedError, Lower
 from qcompiler.execution.session import OrtSession
 from qcompiler.ir.text import from_text
 from qcompiler.target.contract import Target
-from tests.backends.contract import NETWORK, TargetContract, images
+from qcompiler.testing.target_contract import NETWORK, TargetContract, images
 
 needs_executorch = pytest.mark.skipif(
     not available(), reason="executorch is not installed: see docs/executorch.md"

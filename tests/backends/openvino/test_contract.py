@@ -12,7 +12,7 @@ import pytest
 
 from qcompiler.backends.openvino.target import OpenVino
 from qcompiler.execution.openvino.session import available
-from tests.backends.contract import TargetContract
+from qcompiler.testing.target_contract import TargetContract
 
 Array = npt.NDArray[Any]
 pytestmark = pytest.mark.skipif(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from qcompiler.backends.tensorrt.target import TensorRT
-from tests.backends.contract import TargetContract
+from qcompiler.testing.target_contract import TargetContract
 
 Array = npt.NDArray[Any]
 

@@ -13,7 +13,7 @@ from qcompiler.backends.fbgemm import Fbgemm
 from qcompiler.backends.onednn import Onednn
 from qcompiler.backends.qnnpack import Qnnpack
 from qcompiler.backends.x86 import X86
-from tests.backends.contract import TargetContract
+from qcompiler.testing.target_contract import TargetContract
 
 Array = npt.NDArray[Any]
 

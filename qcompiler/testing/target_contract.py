@@ -12,7 +12,7 @@ import onnx_ir as ir
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-import qcompiler as qc
+from qcompiler.compile import compile as compile_model
 from qcompiler.compiled import Compiled
 from qcompiler.errors import ArtifactError, FeedError
 from qcompiler.ir.plan import FLOAT, Choice, Plan
@@ -80,7 +80,7 @@ class TargetContract:
     def build(self, source: Program, plan: Plan | None = None) -> Compiled:
         """Compiles with everything in 8 bits, or under the plan."""
         feeds = [{"x": images(4, seed)} for seed in range(4)]
-        return qc.compile(
+        return compile_model(
             source, self.target, feeds, scheme="int8", plan=plan, recipe="fast", progress=False
         )
 

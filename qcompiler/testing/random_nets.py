@@ -15,8 +15,8 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks.random_builder import Builder, Layer, Shape
-from benchmarks.random_layers import LAYERS
+from qcompiler.testing.random_builder import Builder, Layer, Shape
+from qcompiler.testing.random_layers import LAYERS
 
 Array = npt.NDArray[Any]
 

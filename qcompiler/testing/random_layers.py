@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper
 
-from benchmarks.random_builder import Builder, Layer
+from qcompiler.testing.random_builder import Builder, Layer
 
 _ROOM = 4000
 """Elements of one sample beyond which nothing grows."""
