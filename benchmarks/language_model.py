@@ -153,7 +153,9 @@ def main() -> None:
         times = {} if given.no_times else seconds_per_token(files, model, given.tokens)
         pieces = (len(held) - 1) // (2 * PIECE)
         whole = files["float"].size
-        print("| model | perplexity | size | of float | tokens/s |\n| --- | --- | --- | --- | --- |")
+        print(
+            "| model | perplexity | size | of float | tokens/s |\n| --- | --- | --- | --- | --- |"
+        )
         for name, file in files.items():
             speed = f"{1 / times[name]:.0f}" if times else "–"
             lost = perplexity(file, model, held, pieces)

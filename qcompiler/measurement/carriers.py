@@ -32,6 +32,8 @@ _EACH = frozenset(
     "Cast CastLike Round Floor Ceil Sign QuantizeLinear DequantizeLinear Dropout Not IsNaN".split()
 )
 """Ops that treat each element of the first operand by itself, besides those of the traits table."""
+_WHOLE = _EACH | frozenset("Abs Neg Relu Clip Identity Max Min".split())
+"""Those of whole numbers that give whole numbers: what was a label stays one."""
 DECADES = 64
 """Room for powers of ten of a constant's elements in the number of an origin."""
 
@@ -92,6 +94,11 @@ def powers_of_ten(factor: Array) -> Array:
         powers = np.round(np.log10(size / some.min()))
     kept = np.where(np.isfinite(powers), powers, 0)
     return np.clip(kept, 0, DECADES - 1).astype(np.int64)
+
+
+def keeps_whole(node: ir.Node) -> bool:
+    """Whether labels in give labels out; the cosine of a position is none."""
+    return node.op_type in _WHOLE
 
 
 def root_of(origin: int, known: dict[int, bool]) -> int:

@@ -27,6 +27,7 @@ from qcompiler.measurement.carriers import (
     DECADES,
     carried,
     is_each,
+    keeps_whole,
     positions_of_data,
     powers_of_ten,
     root_of,
@@ -142,12 +143,17 @@ class _Shadow:
         self.labels[number] = not is_number
         return number
 
+    def _is_label(self, origin: Origin) -> bool:
+        return isinstance(origin, int) and self.labels[origin]
+
     def _carry(self, node: ir.Node, output: ir.Value) -> Origin:
         if node.op_type in DATA:
             return self._moved(node, output)
         if is_each(node):
             assert node.inputs[0] is not None
-            return self._origin(node.inputs[0])
+            origin = self._origin(node.inputs[0])
+            computed = self._is_label(origin) and not keeps_whole(node)
+            return self._leaf(output) if computed else origin
         return self._combined(node, output)
 
     def _moved(self, node: ir.Node, output: ir.Value) -> Origin:
@@ -199,6 +205,8 @@ class _Shadow:
             if isinstance(origin, int):
                 return origin
             return self._spread(origin, output)
+        if self._is_label(origin):
+            return self._leaf(output)  # positions times rates are numbers
         added = self._rewriter.constant(powers, "origin_power")
         filled = self._filled(origin, data)
         made = self._rewriter.insert(

@@ -118,3 +118,38 @@ def test_numbers_in_integers(sliced: Callable[..., OutputSlices], op: str) -> No
     }[op]
     found = sliced(nodes, BIG.astype(np.uint8), TensorProto.UINT8, k=np.float32(3))
     assert found.labels == (False,)
+
+
+@pytest.mark.parametrize("function", ["Cos", "Sigmoid", "Sqrt"])
+def test_functions_of_positions_are_numbers(
+    sliced: Callable[..., OutputSlices], function: str
+) -> None:
+    """Rotary positions: integers times rates of many decades, whose cosine scales keys."""
+    rates = 10.0 ** -np.arange(10, dtype=np.float32)
+    nodes = [
+        N("Shape", ["small"], ["dims"]),
+        N("Cast", ["dims"], ["positions"], to=TensorProto.FLOAT),
+        N("Unsqueeze", ["positions", "last"], ["column"]),
+        N("Mul", ["column", "rates"], ["angles"]),
+        N(function, ["angles"], ["turned"]),
+        N("Slice", ["small", "zero", "three", "one"], ["some"]),
+        N("Mul", ["some", "turned"], ["keys"]),
+        N("Concat", ["some", "keys"], ["y"], axis=0),
+    ]
+    stored = {"last": [1], "zero": [0], "three": [3], "one": [1]}
+    constants = {name: np.asarray(each, np.int64) for name, each in stored.items()}
+    some = SMALL[:, :3]
+    found = sliced(nodes, np.concatenate([some, some]), rates=rates, **constants)
+    assert not any(found.labels)
+
+
+def test_whole_numbers_stay_labels(sliced: Callable[..., OutputSlices]) -> None:
+    """The control: class indices as floats, clipped, are compared for equality."""
+    nodes = [
+        N("ArgMax", ["small"], ["best"], axis=2, keepdims=1),
+        N("Cast", ["best"], ["floats"], to=TensorProto.FLOAT),
+        N("Abs", ["floats"], ["classes"]),
+        N("Concat", ["small", "classes"], ["y"], axis=2),
+    ]
+    y = np.concatenate([SMALL, np.full((2, 5, 1), 9, np.float32)], 2)
+    assert sliced(nodes, y).labels == (False, True)
