@@ -153,7 +153,8 @@ class Words:
     @classmethod
     def found_in(cls, sample: str, count: int) -> Words:
         """Byte pair encoding: the most frequent pair becomes a word, until there are `count`."""
-        ids, pairs = np.frombuffer(sample.encode(), np.uint8).astype(np.int64), []
+        pairs: list[tuple[int, int]] = []
+        ids = np.frombuffer(sample.encode(), np.uint8).astype(np.int64)
         while 256 + len(pairs) < count:
             codes, counts = np.unique(ids[:-1] << 20 | ids[1:], return_counts=True)
             best = int(codes[counts.argmax()])
@@ -197,7 +198,7 @@ def trained(seconds: float, shape: Shape | None = None) -> tuple[Decoder, Ids]:
         logits, _ = model(rows[:, :-1], model.empty(len(rows)))
         loss = functional.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten())
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
     return model.eval(), words.ids(held)
