@@ -15,8 +15,9 @@ import numpy as np
 import onnx_ir as ir
 
 from qcompiler.ir.bounds import activation_bounds
+from qcompiler.ir.nodecheck import takes
 from qcompiler.ir.optraits import INTEGER_MOVERS, activation_positions, traits
-from qcompiler.ir.program import Program, Property
+from qcompiler.ir.program import WORKING_OPSET, Program, Property
 from qcompiler.ir.qdq import params_of
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import all_graphs, constant, is_op, scalar, sole_user, uses
@@ -24,7 +25,7 @@ from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 from qcompiler.quantization.numerics import quantize as quantized
 
 _BITS = 8
-"""Movers of integers are defined on this width."""
+"""Movers of integers are defined on this width at most; ONNX has few of them on float8 and int4."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +124,11 @@ def _move(quantize: ir.Node, rewriter: Rewriter) -> bool:
     sources = [_dequantized(mover.inputs[i]) for i in positions]
     if not positions or not traits(mover).shares_scale or sole_user(value) is not quantize:
         return False
-    kind = quantize.outputs[0].dtype
-    if kind is not None and kind.bitwidth > _BITS:
+    params = params_of(quantize)
+    if params is None or params.axis is not None:  # a mover may move the axis, too
+        return False
+    kind = params.space.dtype
+    if kind.bitwidth > _BITS or not takes(mover, positions, kind, WORKING_OPSET):
         return False
     if len(mover.outputs) != 1 or any(
         s is None or not same_parameters(s, quantize) for s in sources
@@ -139,7 +143,7 @@ def _move(quantize: ir.Node, rewriter: Rewriter) -> bool:
         rewriter.set_input(mover, position, source.inputs[0])
         rewriter.erase_dead(source)
     # A new type object: clones share the old one.
-    mover.outputs[0].type = ir.TensorType(quantize.outputs[0].dtype or ir.DataType.UINT8)
+    mover.outputs[0].type = ir.TensorType(kind)
     rewriter.replace_uses(quantize.outputs[0], mover.outputs[0])
     rewriter.erase_dead(quantize)
     return True

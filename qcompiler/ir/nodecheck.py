@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -83,6 +83,15 @@ def check_node(node: ir.Node, opset: int) -> Iterator[Problem]:
         yield from check_quantize(node)
     elif node.op_type == "DequantizeLinear":
         yield from check_dequantize(node)
+
+
+def takes(node: ir.Node, operands: Iterable[int], dtype: ir.DataType, opset: int) -> bool:
+    """Whether ONNX defines a node's op on an element type, at these operands."""
+    form = _form(node.op_type, opset) if node.domain == "" else None
+    if form is None:
+        return False
+    formals = (form.inputs[min(each, len(form.inputs) - 1)] for each in operands)
+    return all(_type_name(dtype) in formal.types for formal in formals)
 
 
 def _check_counts(node: ir.Node, form: _Form) -> Iterator[Problem]:

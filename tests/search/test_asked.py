@@ -90,7 +90,7 @@ def test_a_bound_without_samples_is_said_to_be_unchecked(compiled: Compile) -> N
     [
         (Plan("fbgemm", {"mm0": Choice("int8")}), "the plan is for 'fbgemm', the target is"),
         (Plan("onnxruntime", {"nothing": Choice("int8")}), "'mm0', 'mm1', 'mm2'"),
-        (Plan("onnxruntime", {"mm0": Choice("int3")}), "gives 'int3'"),
+        (Plan("onnxruntime", {"mm0": Choice("int5")}), "gives 'int5'"),
         (Plan("onnxruntime", {"mm0": Choice("INT8")}), "gives 'INT8'"),
         (Plan("onnxruntime", {"mm0": Choice(None)}), "gives None"),  # type: ignore[arg-type]
     ],

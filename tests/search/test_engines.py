@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,14 @@ import onnxruntime
 import pytest
 
 import qcompiler as qc
-from qcompiler.backends.onnxruntime.artifact import OrtArtifact
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
-from qcompiler.backends.openvino.artifact import OpenVinoArtifact
 from qcompiler.backends.openvino.target import OpenVino
 from qcompiler.errors import ConfigurationError, LossError, LoweringError, RegistryError
-from qcompiler.execution.timing import Latency
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.signature import Feed
 from qcompiler.ir.text import from_text
-from qcompiler.measurement.pace import Pace
 from qcompiler.report.report import Report
 from qcompiler.report.rows import EngineRow
-from qcompiler.target.artifact import CostSample
 from qcompiler.target.contract import Target
 
 pytest.importorskip("openvino")
@@ -56,38 +51,6 @@ def feeds() -> list[Feed]:
     return [
         {"x": np.random.default_rng(i).standard_normal((1, 3, 8, 8), np.float32)} for i in range(8)
     ]
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """A clock that says what it is told to.
-
-    Of profiles: a region takes 100 µs in float and 40 µs in integers. Of timings: the ratio of
-    every contender, by the words that its name contains.
-    """
-
-    def profile(self: Any, feeds: Sequence[Feed]) -> CostSample:
-        plan = self._program.plan
-        costs = {k: 1e-4 if p == FLOAT else 4e-5 for k, p in plan.precisions.items()}
-        return CostSample(costs, 0.0, 0.0)
-
-    def ticking(**ratios: float) -> None:
-        def timed(runs: Mapping[str, object], *_: float, **__: object) -> dict[str, Latency]:
-            found = dict.fromkeys(runs, 1.0)
-            for name in runs:
-                for word, ratio in ratios.items():
-                    found[name] = ratio if word in name else found[name]
-            found["float"] = 1.0
-            return {name: Latency(r * 1e-3, r, r, r, 9) for name, r in found.items()}
-
-        monkeypatch.setattr("qcompiler.search.proof.compare_latency", timed)
-
-    for kind in (OrtArtifact, OpenVinoArtifact):
-        monkeypatch.setattr(kind, "profile", profile)
-    for target in (OnnxRuntime, OpenVino):
-        monkeypatch.setattr(target, "conversion_cost", lambda self: None)
-    monkeypatch.setattr(Pace, "factor", lambda self: 1.0)
-    return ticking
 
 
 def rows(compiled: qc.Compiled) -> dict[str, EngineRow]:

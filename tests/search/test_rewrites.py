@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,15 +11,10 @@ import onnxruntime
 import pytest
 
 import qcompiler as qc
-from qcompiler.backends.onnxruntime.artifact import OrtArtifact
-from qcompiler.backends.onnxruntime.target import OnnxRuntime
-from qcompiler.execution.timing import Latency
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.ir.text import from_text
-from qcompiler.measurement.pace import Pace
-from qcompiler.target.artifact import CostSample
 
 UP = "convolve-transposed"
 NET = """net (float[N,3,8,8] x) => (float[N,4,16,16] y)
@@ -46,27 +41,9 @@ def feeds() -> list[Feed]:
 
 
 @pytest.fixture
-def after(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+def after(clock: Callable[..., None]) -> Callable[[float], None]:
     """What a rewrite takes of the time before it; integers take half of float's."""
-
-    def profile(self: OrtArtifact, feeds: Any) -> CostSample:
-        plan = self._program.plan
-        assert plan is not None
-        costs = {k: 1e-4 if p == FLOAT else 4e-5 for k, p in plan.precisions.items()}
-        return CostSample(costs, 0.0, 0.0)
-
-    def say(ratio: float) -> None:
-        def timed(runs: Mapping[str, object], *_: float, **__: object) -> dict[str, Latency]:
-            found = {name: 1.0 if "float" in name else 0.5 for name in runs}
-            found |= {name: ratio for name in runs if name == "after"}
-            return {name: Latency(r * 1e-3, r, r, r, 9) for name, r in found.items()}
-
-        monkeypatch.setattr("qcompiler.search.proof.compare_latency", timed)
-
-    monkeypatch.setattr(OrtArtifact, "profile", profile)
-    monkeypatch.setattr(OnnxRuntime, "conversion_cost", lambda self: None)
-    monkeypatch.setattr(Pace, "factor", lambda self: 1.0)
-    return say
+    return lambda ratio: clock(0.5, after=ratio)
 
 
 def compiled_with(net: Program, feeds: list[Feed], **options: Any) -> qc.Compiled:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -276,7 +277,7 @@ class Bound(OnnxRuntime):
 
     def __reduce__(self) -> Any:
         if self.refuses:
-            return Bound, (1, True)
+            return partial(Bound, refuses=True), (1,)
         return super().__reduce__()
 
 

@@ -6,7 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import onnx
+import onnx_ir as ir
 import pytest
+
+from qcompiler.backends.onnxruntime.target import OnnxRuntime
+from qcompiler.ir.program import Property
+from qcompiler.ir.text import from_text
+from qcompiler.pipeline.contract import PassContext
+from qcompiler.pipeline.pipeline import Pipeline
 
 Place = Callable[..., Any]
 
@@ -129,3 +137,30 @@ def test_a_dynamic_gemm_keeps_trans_a(place: Place) -> None:
     assert found.lines[0] == "x_turned = Transpose <perm: ints = [1, 0]> (x)"
     assert "DynamicQuantizeLinear (x_turned)" in found.lines[1]
     assert found.lines[-1] == "y = Add (y_product, c)"
+
+
+@pytest.mark.parametrize(
+    ("mover", "kind", "moved"),
+    [
+        ("Concat<axis = 0>(d, d)", "float8e4m3fn", False),
+        ("Concat<axis = 0>(d, d)", "int4", False),
+        ("Concat<axis = 0>(d, d)", "int8", True),
+        ("Transpose<perm = [1,0]>(d)", "float8e4m3fn", True),
+        ("Transpose<perm = [1,0]>(d)", "int4", True),
+    ],
+)
+def test_fold_qdq_moves_the_types_that_onnx_defines_the_op_on(
+    mover: str, kind: str, moved: bool
+) -> None:
+    """Oracle: ONNX's checker with types inferred."""
+    rows = 8 if "Concat" in mover else 4
+    text = f"""g (float[4,4] x) => (float[{rows},4] y) <float s = {{0.5}}, {kind} z = {{0}}> {{
+        q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z)
+        [it] m = {mover} r = QuantizeLinear(m, s, z) y = DequantizeLinear(r, s, z)
+    }}"""
+    program = from_text(text)
+    program.properties |= {Property.QDQ_EXPLICIT}
+    Pipeline.parse("fold-qdq").run(program, PassContext(OnnxRuntime(1)))
+    onnx.checker.check_model(ir.to_proto(program.model), full_check=True)
+    floats = [node for node in program.graph if node.op_type == "DequantizeLinear"]
+    assert (len(floats) == 1) == moved
