@@ -43,7 +43,7 @@ FEW = 64
 _TIMES = 4.0
 _LOOKS, _LEAST_SAMPLES = 24, 4
 """Fewest looks, and fewest samples that are looked at."""
-_ROUNDING, _LOOKS_OF_A_VALUE = 2.5, 2
+_ROUNDING, _LOOKS_OF_A_VALUE = 2.5, 1
 """How much longer a run takes with every region rounded than in float, and how many looks are usual
 of a value."""
 _SAME = 0.02

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -66,7 +67,7 @@ class Judge:
         margins: The same, with what predicts flips, over `more` samples too: decisions are counted
             on the judge's own, and the more margins are known the better.
         limit: Most loss that is allowed.
-        run_seconds: What one sample took in float.
+        run_seconds: What one sample took in float, the median: the first run is slower.
     """
 
     def __init__(
@@ -78,9 +79,12 @@ class Judge:
         more: Sequence[Feed] = (),
     ) -> None:
         self.feeds, self._more = list(feeds), list(more)
-        started = time.perf_counter()
-        self.reference = [list(float_run(feed)) for feed in self.feeds]
-        self.run_seconds = (time.perf_counter() - started) / max(len(self.feeds), 1)
+        self.reference, took = [], []
+        for feed in self.feeds:
+            started = time.perf_counter()
+            self.reference.append(list(float_run(feed)))
+            took.append(time.perf_counter() - started)
+        self.run_seconds = statistics.median(took) if took else 0.0
         self._plain = (
             plain_slices(self.reference) if slicing is None else slicing(feeds, self.reference)
         )

@@ -20,8 +20,12 @@ from qcompiler.pipeline import registry
 from qcompiler.pipeline.contract import Pass, PassContext, Stage
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.quantization.chosen import given, is_users, statistics_of
+from qcompiler.quantization.observer import Observer
 from qcompiler.quantization.qspace import U8_AFFINE
 from qcompiler.target.contract import Target
+
+_ROUNDING = 1e-4
+"""How far ranges may be apart for float rounding, as a share of their width."""
 
 
 @dataclass(frozen=True)
@@ -135,10 +139,44 @@ def with_base(
         Pipeline.parse(f"dead-code,insert-observers{{method={method}}}").run(copy, context)
         ask(copy, target, wanted)
         Pipeline.parse("calibrate").run(copy, PassContext(target, calibration))
+        _keep_unchanged(copy, program, target, calibration[:1], method)
         _keep_given(program, copy)
     if variant.accuracy.gains == "latency":
         _keep_what_was_seen(copy, program)
     return copy
+
+
+def _keep_unchanged(
+    copy: Program, program: Program, target: Target, feeds: Sequence[Feed], method: str
+) -> None:
+    """Values that a variant leaves as they are keep what the whole calibration saw.
+
+    Kept feeds are a part of it, and those that candidates are judged on are among them: ranges that
+    are taken anew look better there, and are worse in use.
+    """
+    before, after = (_seen_on(each, target, feeds, method) for each in (program, copy))
+    for name, seen in program.observations.items():
+        if name in copy.observations and _alike(before.get(name), after.get(name)):
+            copy.observations[name] = seen
+
+
+def _seen_on(
+    program: Program, target: Target, feeds: Sequence[Feed], method: str
+) -> Mapping[str, Observer]:
+    probe = program.clone()
+    steps = Pipeline.parse(f"insert-observers{{method={method}}},calibrate")
+    steps.run(probe, PassContext(target, feeds))
+    return probe.observations
+
+
+def _alike(one: Observer | None, two: Observer | None) -> bool:
+    """Whether the same was seen, but for float rounding."""
+    if one is None or two is None or one.count != two.count:
+        return False
+    if not one.count:
+        return True
+    a, b = (each.range_for(U8_AFFINE) for each in (one, two))
+    return max(abs(a.low - b.low), abs(a.high - b.high)) <= _ROUNDING * (a.high - a.low)
 
 
 def _keep_given(program: Program, copy: Program) -> None:

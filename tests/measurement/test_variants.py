@@ -26,6 +26,7 @@ from qcompiler.pipeline import registry
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext, Stage
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.pipeline.targets import target_of
+from qcompiler.quantization.qspace import U8_AFFINE
 from qcompiler.report.rows import VariantRow
 
 TEXT = "g (float[2,8] x) => (float[2,4] y) <float[8,4] w> { [it] y = MatMul(x, w) }"
@@ -231,6 +232,16 @@ def test_a_variant_that_changes_nothing_is_not_built() -> None:
     assert moved is not program
     found = keep_if_better(0, lost(1.0), [Variant("correct-bias")], lambda s, v: None, Allowance())
     assert found[1][0].told == "correct-bias: not kept, it changes nothing here"
+
+
+def test_values_that_a_variant_leaves_alone_keep_what_calibration_saw() -> None:
+    """toy-doubled changes y; x is as it was, though the kept feed holds a part of what was seen."""
+    program = calibrated()
+    moved = with_base(program, target_of("onnxruntime"), Variant("toy-doubled"), feeds()[:1])
+    assert moved.observations["x"] is program.observations["x"]
+    old, new = (each.observations["y"].range_for(U8_AFFINE) for each in (program, moved))
+    assert moved.observations["y"].count < program.observations["y"].count
+    assert (old.low, old.high) != (new.low, new.high)
 
 
 def test_variants_are_tried_in_the_order_of_their_stages() -> None:
