@@ -9,12 +9,15 @@ WORKERS ?= 2
 PYTEST_ARGS ?=
 SPREAD = $(if $(filter 0,$(WORKERS)),,-n $(WORKERS) --dist loadfile)
 
-.PHONY: help demo docs test test-fast test-slow lint format types check clean install
+.PHONY: help bench demo docs test-install test-matrix test test-fast test-slow lint format types check clean install
 
 help:
 	@echo "make demo    compile the embedded model and compare it with float"
 	@echo "make test    the whole suite (SLOW=0 leaves the slow tests out)"
 	@echo "make docs    the documentation as a site, in build/site"
+	@echo "make bench   beside ONNX Runtime's quantizers, as one page in build/bench.md (ZOO=folder)"
+	@echo "make test-install  wheel and sdist in empty environments"
+	@echo "make test-matrix   that, each extra alone, and oldest and newest dependencies"
 	@echo "make check   lint, types and tests, as CI does"
 	@echo "make lint | format | types | clean"
 
@@ -54,6 +57,16 @@ types: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable ".[docs]"
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks.page $(if $(ZOO),--zoo $(ZOO))
+
+# These install from the package registry into environments of their own, which takes minutes.
+test-install: $(STAMP)
+	$(BIN)/python .ci/installs.py files
+
+test-matrix: $(STAMP)
+	$(BIN)/python .ci/installs.py files extras versions
 
 check: lint types test
 

@@ -1,0 +1,141 @@
+"""Installs of qcompiler into empty environments, and whether they work: `make test-matrix`.
+
+    python .ci/installs.py files        wheel and sdist, without torch
+    python .ci/installs.py extras       each extra alone, on top of nothing else
+    python .ci/installs.py versions     oldest and newest dependencies on every interpreter
+
+Each environment runs the demo, which compiles a network and counts right answers, and imports what
+its extra is for. What cannot be installed here, for want of a wheel or of an interpreter, is told
+as that, and is no failure; what is installed and does not work is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PYTHONS = ("python3.11", "python3.12", "python3.13")
+EXTRAS = {
+    "torch": "torch",
+    "openvino": "openvino",
+    "executorch": "executorch",
+    "tensorrt-check": "tensorrt_rtx",
+    "dask": "distributed",
+    "images": "PIL",
+}
+"""The module that each extra is for."""
+LEAST_ACCURACY = 0.97
+_BUILD = """
+import sys
+from setuptools.build_meta import build_sdist, build_wheel
+build_wheel(sys.argv[1])
+build_sdist(sys.argv[1])
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """An environment.
+
+    Attributes:
+        name: For the table.
+        python: Interpreter.
+        requirements: What pip is given.
+        module: Imported besides qcompiler.
+    """
+
+    name: str
+    python: str
+    requirements: tuple[str, ...]
+    module: str | None = None
+
+
+def minima() -> tuple[str, ...]:
+    """The lowest version that pyproject.toml allows of every dependency, torch's included."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    texts = [*project["dependencies"], *project["optional-dependencies"]["torch"]]
+    return tuple(re.sub(r">=([\w.]+).*", r"==\1.*", text) for text in texts)
+
+
+def cases(what: str, built: Sequence[Path]) -> Iterator[Case]:
+    """The environments of one of the three questions."""
+    own = sys.executable
+    if what == "files":
+        yield from (Case(path.suffix, own, (str(path),)) for path in built)
+    if what == "extras":
+        for extra, module in EXTRAS.items():
+            yield Case(f"extra {extra}", own, (f"{ROOT}[{extra}]",), module)
+    if what == "versions":
+        found = [path for name in PYTHONS if (path := shutil.which(name))]
+        for python in found or [own]:
+            name = Path(python).name
+            yield Case(f"{name}, oldest", python, (str(ROOT), *minima()), "torch")
+            yield Case(f"{name}, newest", python, (f"{ROOT}[torch]",), "torch")
+
+
+def build(folder: Path) -> list[Path]:
+    """Wheel and sdist."""
+    command = [sys.executable, "-c", _BUILD]
+    copy = folder / "source"
+    skip = shutil.ignore_patterns(".git", ".venv", "__pycache__", "build", "*.egg-info")
+    shutil.copytree(ROOT, copy, symlinks=True, ignore=skip)
+    subprocess.run([*command, str(folder)], cwd=copy, check=True, capture_output=True)
+    return sorted(path for path in folder.iterdir() if path.suffix in {".whl", ".gz"})
+
+
+def tried(case: Case, folder: Path) -> str:
+    """`ok`, `not installable: ...` or `FAILS: ...`."""
+    subprocess.run([case.python, "-m", "venv", str(folder)], check=True, capture_output=True)
+    python = str(folder / "bin" / "python")
+    command = [python, "-m", "pip", "install", "--quiet", *case.requirements]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return f"not installable: {_last(done.stderr)}"
+    code = f"import qcompiler, {case.module}" if case.module else "import qcompiler"
+    for command in ([python, "-c", code], [python, "-m", "qcompiler", "demo", "--json"]):
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, check=False,
+            env={**os.environ, "PYTHONPATH": "", "QCOMPILER_CACHE": ""},
+        )  # fmt: skip
+        if done.returncode:
+            return f"FAILS: {_last(done.stderr)}"
+    before, after = json.loads(done.stdout)["accuracy"]
+    return "ok" if min(before, after) >= LEAST_ACCURACY else f"FAILS: accuracy {before}, {after}"
+
+
+def _last(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1][:160] if lines else ""
+
+
+def main() -> int:
+    """A line for each environment; 1 if one of them is installed and does not work."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("what", choices=["files", "extras", "versions"], nargs="+")
+    failed = False
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        given = parser.parse_args().what
+        built = build(folder) if "files" in given else []
+        listed = [case for what in given for case in cases(what, built)]
+        for number, case in enumerate(listed):
+            found = tried(case, folder / f"venv{number}")
+            shutil.rmtree(folder / f"venv{number}", ignore_errors=True)
+            print(f"{case.name}: {found}", flush=True)
+            failed = failed or found.startswith("FAILS")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
