@@ -127,7 +127,7 @@ def written(model: Decoder, held: Ids, folder: Path) -> dict[str, File]:
     given = feeds(model, held)
     found: dict[str, File] = {}
     for name, options in OURS.items():
-        compiled = qc.compile(model, "onnxruntime", given, recipe="balanced", **options)
+        compiled = qc.compile(model, "onnxruntime", given, recipe="fast", **options)
         found[name] = File.opened(compiled.save(folder / f"{name}.onnx"))
     for name, options in THEIRS.items():
         path = folder / f"{name}.onnx"
