@@ -50,7 +50,7 @@ class OnnxRuntime(Target):
     def __post_init__(self) -> None:
         require_threads(self.name, self.threads)
         require_cpu(self.name, self.cpu)
-        if self.accuracy_level not in (1, 4):
+        if type(self.accuracy_level) is not int or self.accuracy_level not in (1, 4):
             raise ConfigurationError(
                 f"accuracy_level={self.accuracy_level!r} is none of ONNX Runtime's on a CPU",
                 fix="give 4 (int8 activations within each block) or 1 (float32)",

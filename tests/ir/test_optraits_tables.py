@@ -5,9 +5,9 @@ from __future__ import annotations
 import onnx
 import pytest
 
-import qcompiler as qc
 from qcompiler.execution.integer.reference import KERNELS
 from qcompiler.ir.optraits import INTEGER_MOVERS, LINEAR, TRAITS
+from qcompiler.pipeline import registry
 from qcompiler.pipeline.targets import target_of
 from qcompiler.target.capability import Kernel
 
@@ -44,7 +44,7 @@ def half_registered(target: str) -> dict[str, set[str]]:
     return {name: ops for name, ops in found.items() if ops}
 
 
-@pytest.mark.parametrize("target", qc.targets())
+@pytest.mark.parametrize("target", registry.engines())
 def test_no_row_of_a_target_is_half_registered(target: str) -> None:
     assert half_registered(target) == {}
 

@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 import qcompiler as qc
+from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.decisions.roundings import rounded
 from qcompiler.outcome.distributions import (
     loss_of_activation,
@@ -135,7 +136,7 @@ def test_a_compiled_model_tells_scales_sizes_and_what_is_around(compiled: qc.Com
     assert values[read].low <= 0 <= values[read].high
     assert report.samples is not None
     assert report.samples.seen == 4
-    assert report.environment["target"] == "OnnxRuntime(threads=None)"
+    assert report.environment["target"] == repr(OnnxRuntime())
 
 
 def test_a_loaded_file_has_its_network(compiled: qc.Compiled, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What of a placement is trained: its even grids, shared where values are only moved."""
+"""What of a placement is trained: its grids, shared where values are only moved."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _RECURRENT = ("LSTM", "GRU", "RNN")
 
 
 def trainable_grids(program: Program, placement: Placement) -> tuple[Placement, tuple[str, ...]]:
-    """The placement without forms that have no even grid of their own, which train in float.
+    """The placement without forms that have no grid of their own, which train in float.
 
     Raises:
         ConfigurationError: There are no others.
@@ -27,8 +27,7 @@ def trainable_grids(program: Program, placement: Placement) -> tuple[Placement, 
     kept, notes = {}, []
     for key, each in placement.regions.items():
         recurrent = is_op(nodes[each.nodes[0]], *_RECURRENT)
-        table = each.form.weight is not None and each.form.weight.is_table
-        if each.form.kernel is Kernel.DYNAMIC or recurrent or table:
+        if each.form.kernel is Kernel.DYNAMIC or recurrent:
             notes.append(f"'{key}' runs as {each.form.precision} and trains in float")
         else:
             kept[key] = each
@@ -36,7 +35,7 @@ def trainable_grids(program: Program, placement: Placement) -> tuple[Placement, 
         raise ConfigurationError(
             "no region has a grid that can be trained",
             why="; ".join(notes),
-            fix="take another scheme: scales of each call and tables of levels are not trained",
+            fix="take another scheme: scales of each call are not trained",
         )
     return replace(placement, regions=kept), tuple(notes)
 

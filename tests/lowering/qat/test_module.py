@@ -210,7 +210,7 @@ def test_what_cannot_be_prepared_says_why(small_net: nn.Module, images: list[Ten
     with pytest.raises(ConfigurationError, match="no region of this model can run"):
         qc.prepare_qat(small_net, calibration=images, scheme="float32")
     with pytest.raises(ConfigurationError, match="no region has a grid that can be trained"):
-        qc.prepare_qat(small_net, calibration=images, scheme="codebook4-weights")
+        qc.prepare_qat(small_net, calibration=images, scheme="dynamic")
 
 
 def test_outputs_are_near_the_sources(
