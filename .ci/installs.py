@@ -39,8 +39,9 @@ LEAST_ACCURACY = 0.97
 _BUILD = """
 import sys
 from setuptools.build_meta import build_sdist, build_wheel
-build_wheel(sys.argv[1])
-build_sdist(sys.argv[1])
+folder = sys.argv[1]  # setuptools writes over sys.argv
+build_wheel(folder)
+build_sdist(folder)
 """
 
 
@@ -91,7 +92,9 @@ def build(folder: Path) -> list[Path]:
     skip = shutil.ignore_patterns(".git", ".venv", "__pycache__", "build", "*.egg-info")
     shutil.copytree(ROOT, copy, symlinks=True, ignore=skip)
     subprocess.run([*command, str(folder)], cwd=copy, check=True, capture_output=True)
-    return sorted(path for path in folder.iterdir() if path.suffix in {".whl", ".gz"})
+    found = sorted(path for path in folder.iterdir() if path.suffix in {".whl", ".gz"})
+    assert len(found) == 2, found
+    return found
 
 
 def tried(case: Case, folder: Path) -> str:
