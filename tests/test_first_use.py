@@ -199,7 +199,7 @@ def test_names_are_guessed(written: str, meant: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "meant"), [("int-8", "int8"), ("INT8", "int8"), ("int4", "int4-weights")]
+    ("written", "meant"), [("int-8", "int8"), ("INT8", "int8"), ("int4-weight", "int4-weights")]
 )
 def test_schemes_are_guessed(net: nn.Module, written: str, meant: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
