@@ -28,7 +28,7 @@ from qcompiler.errors import QCompilerError
 
 _MEMORY = 2 << 30
 _LONGEST = 60.0
-_BATCH = {"onnx": 60, "artifact-executorch": 10}
+_BATCH = {"onnx": 60, "artifact-executorch": 10, "applied": 20, "config": 20}
 """Files that one child reads; 300 of the other kinds but artifacts, of which it is 30."""
 
 

@@ -2,15 +2,20 @@
 
     python -m benchmarks.random_graphs --minutes 20 [--seed 0] [--count N] [--jobs 2]
         [--targets onnxruntime openvino ...] [--schemes int8 auto] [--every] [--list] [--json FILE]
+        [--recipe fast] [--variants "choose-ranges" ...]
 
-Each network (`random_nets`) goes to one target, the next one to the next, or to all of them with
-`--every`. The oracle is the float model on ONNX Runtime without its optimizer, and for int8 ONNX
-Runtime's own quantizer (`quantize_static`, uint8 activations, int8 weights per channel) on the same
-samples. The classes are those of `backend_suite`; `wrong` is
+Each network (`random_nets`) goes to one target and up to four schemes, the next one to the next, or
+to all of them with `--every`. The oracle is the float model on ONNX Runtime without its optimizer,
+and for int8 ONNX Runtime's own quantizer (`quantize_static`, uint8 activations, int8 weights per
+channel) on the same samples. The classes are those of `backend_suite`; `wrong` is
 
 - for `float32`: noise above -60 dB of the signal in some output, or another shape;
 - for `int8`: more than 6 dB below ONNX Runtime's quantizer, and below 30 dB;
-- for `auto`: noise above twice the bound that the compiler promises by default.
+- for `auto`: noise above twice the bound that the compiler promises by default;
+- for any other scheme: less than 5 dB, less than -6 dB with weights of few bits.
+
+`--variants` puts each of these accuracy passes, by itself, into the plan that the scheme led to and
+compiles that plan again; one that the compilation reports as failed is `in a pass`.
 """
 
 from __future__ import annotations
@@ -19,11 +24,12 @@ import argparse
 import itertools
 import json
 import math
+import re
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +42,8 @@ import onnxruntime as ort
 from benchmarks.backend_suite import CLASSES
 from benchmarks.isolation import in_workers
 from qcompiler.compile import compile as compile_
+from qcompiler.config import RECIPES
+from qcompiler.config import SCHEMES as NAMED
 from qcompiler.errors import LegalityError, PassFailedError, QCompilerError
 from qcompiler.outputs.asked import DEFAULT_NSR
 from qcompiler.testing.random_nets import Net, net
@@ -51,6 +59,9 @@ _ENOUGH = 30.0
 _BLIND = 15.0
 """dB asked for where the peer fails, or loses less as it leaves the bodies of loops in float."""
 _BODIES = {"looped", "conditional"}
+_COARSE = 5.0
+"""dB of a scheme that nothing is promised for."""
+_FEW_BITS = re.compile("ternary|int[234]|codebook[234]|log2-|log2x2-[45]")
 
 
 @dataclass(frozen=True)
@@ -85,14 +96,30 @@ class Outcome:
         return self.outcome not in ("right", "nothing", "refused")
 
 
-def judge(made: Net, target: str, scheme: str) -> Outcome:
-    """Compiles and runs one network in this process."""
+def judge(
+    made: Net, target: str, scheme: str, recipe: str = "fast", variants: Sequence[str] = ()
+) -> Outcome:
+    """Compiles and runs one network in this process.
+
+    Args:
+        made: The network.
+        target: Its name.
+        scheme: As `compile` takes it.
+        recipe: Likewise.
+        variants: Accuracy passes; each is put into the plan that was found and compiled anew.
+    """
     result = partial(Outcome, made.seed, target, scheme, layers=made.layers)
     wanted = in_float(made.model, made.feeds[0])
+    compiled_as = partial(compile_, made.model, target, list(made.feeds), recipe=recipe)
     try:
-        compiled = compile_(
-            made.model, target, list(made.feeds), scheme=scheme, recipe="fast", progress=False
-        )
+        compiled = compiled_as(scheme=scheme)
+        for text in variants if compiled.plan.precisions else ():
+            forced = compiled_as(plan=replace(compiled.plan, variants=(text,)))
+            failed = [each.told for each in forced.report.variants if "failed" in each.told]
+            if failed:
+                return result("in a pass", "; ".join(failed))
+            if not (checked := forced.verify(made.feeds[:1])).ok:
+                return result("verify", f"{text}: {checked.summary}")
         found = [np.asarray(each) for each in compiled.run(made.feeds[0])]
         verified = compiled.verify(made.feeds[:1])
     except PassFailedError as error:
@@ -120,6 +147,8 @@ def _least(scheme: str, peer: float | None) -> float:
     """dB that the worst output has to keep."""
     if scheme == "float32":
         return _EXACT
+    if scheme not in ("auto", "int8"):
+        return -6.0 if _FEW_BITS.match(scheme) else _COARSE
     if scheme == "auto":
         return -10 * math.log10(2 * DEFAULT_NSR)
     return _BLIND if peer is None else min(peer - _ALLOWED, _ENOUGH)
@@ -179,6 +208,8 @@ def judge_all(
     seconds: float,
     workers: int = 1,
     until: float = math.inf,
+    recipe: str = "fast",
+    variants: Sequence[str] = (),
 ) -> Iterator[Outcome]:
     """The outcome of every (seed, target, scheme), in worker processes.
 
@@ -187,19 +218,22 @@ def judge_all(
         seconds: One that takes longer is stopped.
         workers: Processes.
         until: `time.monotonic` after which nothing new is begun.
+        recipe: As `compile` takes it.
+        variants: Accuracy passes that each plan is compiled with, one by one.
     """
     # Workers are forked before jobs are taken, so a number has to hold the whole job.
     coded = ((seed * len(PAIRS) + PAIRS.index((t, s))) for seed, t, s in jobs)
     timed = itertools.takewhile(lambda _: time.monotonic() < until, coded)
-    yield from in_workers(_work, timed, _died, seconds=seconds, jobs=workers)
+    work = partial(_work, recipe=recipe, variants=variants)
+    yield from in_workers(work, timed, _died, seconds=seconds, jobs=workers)
 
 
-PAIRS = [(t, s) for t in TARGETS for s in ("float32", *SCHEMES)]
+PAIRS = [(t, s) for t in TARGETS for s in NAMED]
 
 
-def _work(number: int) -> Outcome:
+def _work(number: int, recipe: str, variants: Sequence[str]) -> Outcome:
     seed, pair = divmod(number, len(PAIRS))
-    return judge(net(seed), *PAIRS[pair])
+    return judge(net(seed), *PAIRS[pair], recipe, variants)
 
 
 def _died(number: int, how: str) -> Outcome:
@@ -211,9 +245,11 @@ def plan(
     seed: int, targets: Sequence[str], schemes: Sequence[str], every: bool
 ) -> Iterator[tuple[int, str, str]]:
     """(seed, target, scheme) without end: each network on one target, or on all of them."""
+    turning = itertools.cycle(schemes)
     for offset in itertools.count():
         chosen = targets if every else [targets[offset % len(targets)]]
-        yield from itertools.product([seed + offset], chosen, schemes)
+        asked = schemes if every else list(itertools.islice(turning, min(4, len(schemes))))
+        yield from itertools.product([seed + offset], chosen, asked)
 
 
 def table(results: Sequence[Outcome]) -> str:
@@ -235,7 +271,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, help="stop after so many compilations")
     parser.add_argument("--seed", type=int, default=0, help="of the first network")
     parser.add_argument("--targets", nargs="+", default=TARGETS, choices=TARGETS)
-    parser.add_argument("--schemes", nargs="+", default=SCHEMES, choices=("float32", *SCHEMES))
+    parser.add_argument("--schemes", nargs="+", default=SCHEMES, choices=tuple(NAMED))
+    parser.add_argument("--recipe", default="fast", choices=tuple(RECIPES))
+    parser.add_argument("--variants", nargs="+", default=(), help="accuracy passes to force")
     parser.add_argument("--every", action="store_true", help="each network on every target")
     parser.add_argument("--seconds", type=float, default=120.0, help="time of one compilation")
     parser.add_argument("--jobs", type=int, default=1)
@@ -246,7 +284,8 @@ def main() -> None:
     until = time.monotonic() + 60 * given.minutes
     results = []
     for each in judge_all(itertools.islice(jobs, given.count), seconds=given.seconds,
-                          workers=given.jobs, until=until):  # fmt: skip
+                          workers=given.jobs, until=until, recipe=given.recipe,
+                          variants=given.variants):  # fmt: skip
         results.append(each)
         if given.list and (each.is_fault or each.outcome == "refused"):
             print(each, flush=True)

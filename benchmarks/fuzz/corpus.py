@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from qcompiler.calibration.recorder import Observations
 from qcompiler.errors import QCompilerError
 from qcompiler.ir.requests import Request
 from qcompiler.quantization.observers import OBSERVERS, make_observer
+from qcompiler.report.report import Report
 from qcompiler.search.cache import CostCache
 
 TARGETS = ("onnxruntime", "openvino", "tensorrt", "fbgemm", "qnnpack", "executorch")
@@ -28,6 +30,46 @@ PIPELINES = (
     'fixed-point{limit=3}(canonicalize,dead-code),insert-observers{method="mse"}',
     "insert-observers{method=percentile,percentile=99.9,bins=128},calibrate",
 )
+CONFIGS = (
+    """target = "onnxruntime"
+scheme = "int8"
+recipe = "fast"
+objective = "latency"
+max_loss = 0.01
+budget = 0
+variants = ["correct-bias", "use-ranges{method=minmax}"]
+
+[ranges]
+h = [-8.0, 8.0]
+
+[overrides]
+"op:Gemm" = "float32"
+
+[overrides."conv*"]
+bits = 8
+observer = "mse"
+""",
+    """scheme = "int8"
+recipe = "fast"
+budget = 0
+objective = { latency = 1, size = 0.5 }
+loss = { y = "top1" }
+
+[overrides.r]
+scale = 0.05
+zero_point = 3
+dtype = "uint8"
+
+[overrides."op:Conv"]
+range = [-4, 4.5]
+""",
+)
+VARIANTS = ("equalize-layers", "use-ranges{method=minmax}", "choose-ranges", "correct-bias")
+_SCHEMES = {
+    "onnxruntime": ("int8", "int4-weights", "int8-per-tensor", "ternary", "dynamic"),
+    "fbgemm": ("int8", "codebook4-weights", "log2-weights", "int3-weights"),
+}
+"""Of artifacts, where other schemes than `int8` make other files."""
 _ENGINES = (
     "qcompiler.backends.torch_engines.restoring",
     "executorch.runtime",
@@ -57,8 +99,19 @@ g (float[2, 3, 8, 8] x) => (float[2, 4] y)
 def make(folder: Path) -> None:
     """Writes the good files: one folder for each kind."""
     chance = np.random.default_rng(0)
-    feeds = [{"x": chance.standard_normal((2, 3, 8, 8), dtype=np.float32)} for _ in range(4)]
-    for kind in ("onnx", "npz", "plan", "checkpoint", "cache", "pipeline"):
+    feeds = _feeds(chance)
+    kinds = (
+        "onnx",
+        "npz",
+        "plan",
+        "applied",
+        "config",
+        "report",
+        "checkpoint",
+        "cache",
+        "pipeline",
+    )
+    for kind in kinds:
         (folder / kind).mkdir()
     branching, plain = (_with_weights(text, chance) for text in (_TEXT, _PLAIN))
     onnx.save(branching, folder / "onnx" / "branching")
@@ -75,22 +128,34 @@ def make(folder: Path) -> None:
     for each in observers.values():
         each.update(feeds[0]["x"])
     Checkpoint(_PRINT, 4, "data", observers).save(folder / "checkpoint" / "good")
-    (folder / "plan" / "good").write_text(compiled.plan.to_json())
+    varied = replace(compiled.plan, variants=VARIANTS)
+    for kind in ("plan", "applied"):
+        (folder / kind / "good").write_text(compiled.plan.to_json())
+        (folder / kind / "variants").write_text(varied.to_json())
+    (folder / "report" / "good").write_text(compiled.report.to_json())
+    for index, text in enumerate(CONFIGS):
+        (folder / "config" / str(index)).write_text(text)
     cache = CostCache(folder / "cache" / "good")
     cache.update({(f"{i:016x}", "int8"): 1e-4 * i for i in range(5)})
     for index, text in enumerate(PIPELINES):
         (folder / "pipeline" / str(index)).write_text(text)
     for target in TARGETS:
-        (folder / f"artifact-{target}").mkdir()
-        try:
-            made = qc.compile(
-                plain, target, calibration=feeds, scheme="int8", recipe="fast", budget=0
-            )
-        except QCompilerError as error:
-            print(f"no artifact for {target}: {error.what}")
-            (folder / f"artifact-{target}").rmdir()
-            continue
-        made.save(folder / f"artifact-{target}" / "good")
+        for scheme in _SCHEMES.get(target, ("int8",)):
+            _artifact(folder / f"artifact-{target}", plain, feeds, target, scheme)
+
+
+def _feeds(chance: np.random.Generator) -> list[dict[str, Any]]:
+    return [{"x": chance.standard_normal((2, 3, 8, 8), dtype=np.float32)} for _ in range(4)]
+
+
+def _artifact(folder: Path, model: Any, feeds: list[Any], target: str, scheme: str) -> None:
+    try:
+        made = qc.compile(model, target, calibration=feeds, scheme=scheme, recipe="fast", budget=0)
+    except QCompilerError as error:
+        print(f"no artifact for {target}, {scheme}: {error.what}")
+        return
+    folder.mkdir(exist_ok=True)
+    made.save(folder / f"good-{scheme}")
 
 
 def _with_weights(text: str, chance: np.random.Generator) -> onnx.ModelProto:
@@ -119,6 +184,9 @@ def reader(kind: str) -> Callable[[Path], Any]:
         "onnx": qc.load,
         "npz": lambda path: [list(FeedFiles(path)), FeedFiles(path, 3)[-1]],
         "plan": _plan,
+        "applied": lambda path: _compiled(plan=path),
+        "config": lambda path: _compiled(**qc.read_config(path)),
+        "report": _report,
         "checkpoint": lambda path: read_checkpoint(path, _PRINT),
         "cache": lambda path: CostCache(path).get("0", "int8"),
         "pipeline": lambda path: qc.Pipeline.parse(
@@ -131,6 +199,19 @@ def reader(kind: str) -> Callable[[Path], Any]:
 def _plan(path: Path) -> None:
     plan = qc.Plan.read(path)
     plan.to_json()
+
+
+def _report(path: Path) -> None:
+    report = Report.from_json(path.read_text(encoding="utf-8", errors="replace"))
+    str(report)
+    report.to_json()
+
+
+def _compiled(**given: Any) -> None:
+    """What is written in the file, done with a small model."""
+    chance = np.random.default_rng(0)
+    model, feeds = _with_weights(_PLAIN, chance), _feeds(chance)
+    qc.compile(model, calibration=feeds, **{"recipe": "fast", "budget": 0, **given})
 
 
 def _run(path: Path, target: str) -> None:

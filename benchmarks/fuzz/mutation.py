@@ -18,6 +18,13 @@ _VALUES: tuple[Any, ...] = (
     [[[[]]]], {"a": {}}, "float32", "int8", "../../x", "a\0b",
 )  # fmt: skip
 
+_ENTRIES = (
+    b"true", b"-1", b"0", b"2", b"9223372036854775808", b"nan", b"-inf", b"1e308", b'""', b'"int8"',
+    b'"a\\u0000b"', b'"../../x"', b"[]", b"{}", b'[1, "a"]', b"[nan, 1]", b"[2, 1]", b"[[1], [2]]",
+    b"1979-05-27", b'"*"', b'["gptq{bits=99}"]', b'["canonicalize"]', b'{ y = "top1", z = 3 }',
+    b"{ latency = -1 }", b"{ latency = nan }", b'"codebook4-weights"', b'"openvino{cpu=x}"',
+)  # fmt: skip
+
 
 def mutated(content: bytes, chance: random.Random, others: list[bytes]) -> bytes:
     """One to four changes; a quarter of the files that have an inside are changed there."""
@@ -27,6 +34,8 @@ def mutated(content: bytes, chance: random.Random, others: list[bytes]) -> bytes
             ways += [_zip_member] * 12
         if content[:1] in b"{[":
             ways += [_tree] * 12
+        elif b" = " in content:
+            ways += [_entry] * 12
         content = chance.choice(ways)(content, chance)
         if others and chance.random() < 0.05:
             content = _spliced(content, chance.choice(others), chance)
@@ -128,6 +137,22 @@ def _tree(content: bytes, chance: random.Random) -> bytes:
     if chance.random() < 0.05:
         text = text.replace("null", "[" * 50_000, 1)
     return text.encode("utf-8", "surrogatepass")
+
+
+def _entry(content: bytes, chance: random.Random) -> bytes:
+    """A TOML text in which one entry has another value, another name or is not there."""
+    lines = content.split(b"\n")
+    at = chance.choice([i for i, line in enumerate(lines) if b" = " in line] or [0])
+    name, _, value = lines[at].partition(b" = ")
+    way = chance.randrange(8)
+    if way == 0:
+        del lines[at]
+    elif way == 1:
+        other = chance.choice(lines).partition(b" = ")[0]
+        lines[at] = other + b" = " + value
+    else:
+        lines[at] = name + b" = " + chance.choice(_ENTRIES)
+    return b"\n".join(lines)
 
 
 def _places(data: Any) -> list[tuple[Any, Any]]:

@@ -79,7 +79,7 @@ def _captured(program: Program) -> list[ir.Value]:
     found: list[ir.Value] = []
     while inner:
         body = inner.pop()
-        found += body.outputs
+        found.extend(body.outputs)
         for node in body:
             found += [value for value in node.inputs if value is not None]
             inner += bodies(node)

@@ -55,6 +55,9 @@ _BETWEEN: dict[str, tuple[str, int]] = {
     "mean over places": ("n = ReduceMean(a, places) m = Expand(n, full)", 4),
     "where": ("n = ReduceMax(x, i1) o = Greater(n, half) m = Where(o, a, zero)", 4),
     "shape": ("s = Shape(a) n = Relu(a) m = Reshape(n, s)", 4),
+    "read in bodies": (("n = ReduceMax<keepdims=0>(x) o = Greater(n, half)"
+        " m = If(o) <then_branch = t () => (float[2,4,6,6] p) { p = Relu(a) },"
+        " else_branch = e () => (float[2,4,6,6] q) { q = Mul(a, two) }>"), 0),
     "two branches": ("n = Relu(a) o = Sigmoid(a) m = Add(n, o)", 0),
 }  # fmt: skip
 
