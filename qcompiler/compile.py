@@ -244,6 +244,10 @@ def _pipeline(given: Pipeline | str | None) -> Pipeline:
 def _reporter(progress: bool | Progress) -> Progress:
     if isinstance(progress, bool):
         return shown_progress() if progress else Silent()
+    if not all(callable(getattr(progress, each, None)) for each in ("start", "advance", "finish")):
+        raise ConfigurationError(
+            f"progress is {progress!r}", fix="give True, False, or an object that is a Progress"
+        )
     return progress
 
 

@@ -130,6 +130,12 @@ def test_no_calibration_for_a_static_scheme_is_an_error(fast: Any) -> None:
         fast(None, scheme="int8")
 
 
+@pytest.mark.parametrize("wrong", ["bar", 1, [], object])
+def test_what_shows_no_progress_is_refused(fast: Any, digits_feeds: Feeds, wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match="progress is"):
+        fast(digits_feeds, progress=wrong)
+
+
 def test_a_generator_is_read_once(fast: Any, digits_feeds: Feeds) -> None:
     taken = 0
 

@@ -45,7 +45,7 @@ h = [-8.0, 8.0]
 [overrides]
 "op:Gemm" = "float32"
 
-[overrides."conv*"]
+[overrides."Conv*"]
 bits = 8
 observer = "mse"
 """,
@@ -120,7 +120,7 @@ def make(folder: Path) -> None:
     np.savez(folder / "npz" / "stored.npz", **arrays)  # type: ignore[arg-type]
     np.savez_compressed(folder / "npz" / "packed.npz", **arrays)  # type: ignore[arg-type]
     ragged = {f"in_{i}_x": feed["x"] for i, feed in enumerate(feeds)}
-    np.savez(folder / "npz" / "ragged.npz", **ragged)  # type: ignore[arg-type]
+    np.savez(folder / "npz" / "ragged.npz", **ragged)
     compiled = qc.compile(plain, calibration=feeds, scheme="int8", recipe="fast", budget=0)
     observers: Observations = {
         Request.of(name, method=name): make_observer(name) for name in OBSERVERS

@@ -97,7 +97,8 @@ class AdaRound(Pass):
 
         deadline = time.monotonic() + self.seconds
         anchors = {each.region.anchor for each in found.values()}
-        blocks = find_blocks(program, anchors, self.weights)
+        whole = [each.region.nodes for kernel in Kernel for each in bound_regions(program, kernel)]
+        blocks = find_blocks(program, anchors, self.weights, whole)
         run = BlockRun(program, blocks, context.samples)
         weights = left = 0
         for block in blocks:

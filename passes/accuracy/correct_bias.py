@@ -36,6 +36,7 @@ from qcompiler.ir.walk import is_op, rank, stored_array
 from qcompiler.passes.accuracy.torch_needed import require_torch
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext, Stage
 from qcompiler.quantization.numerics import BIAS_LIMIT, dequantize
+from qcompiler.target.capability import Kernel
 
 Array = npt.NDArray[Any]
 
@@ -87,7 +88,8 @@ def _cascaded(program: Program, samples: Sequence[Feed]) -> int:
     from qcompiler.lowering.torch_fx.block_run import BlockRun
 
     movable = {each.region.anchor: each for each in _movable(program) if _axis(each) is not None}
-    blocks = find_blocks(program, movable, 1)
+    whole = [each.region.nodes for kernel in Kernel for each in bound_regions(program, kernel)]
+    blocks = find_blocks(program, movable, 1, whole)
     run = BlockRun(program, blocks, samples)
     changed = 0
     for block in blocks:

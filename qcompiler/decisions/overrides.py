@@ -55,7 +55,8 @@ class Override:
             raise ConfigurationError("an override fixes nothing", fix="give it a precision")
         if self.precision is not None and not isinstance(self.precision, str):
             raise ConfigurationError(f"precision is {self.precision!r}", fix="name one")
-        if self.bits is not None and (self.bits not in _BITS or self.precision is not None):
+        counted = self.bits is None or (isinstance(self.bits, int) and self.bits in _BITS)
+        if not counted or None not in (self.bits, self.precision):
             raise ConfigurationError(
                 f"bits are {self.bits!r}", fix=f"give one of {_BITS}, and no precision"
             )
@@ -76,7 +77,7 @@ class Override:
         number = isinstance(self.scale, Real) and not isinstance(self.scale, bool)
         if not number or not (math.isfinite(self.scale) and self.scale > 0):
             raise ConfigurationError(f"the scale {self.scale!r} is no positive number")
-        if self.dtype is not None and self.dtype not in _TYPES:
+        if self.dtype is not None and self.dtype not in tuple(_TYPES):
             raise ConfigurationError(f"dtype is {self.dtype!r}", fix="give 'uint8' or 'int8'")
         space = _TYPES[self._type]
         point = self.zero_point or 0

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from math import inf
 
 import onnx_ir as ir
 
@@ -27,7 +28,12 @@ class Block:
     outputs: tuple[ir.Value, ...]
 
 
-def find_blocks(program: Program, anchors: Collection[ir.Node], most: int) -> list[Block]:
+def find_blocks(
+    program: Program,
+    anchors: Collection[ir.Node],
+    most: int,
+    whole: Iterable[Sequence[ir.Node]] = (),
+) -> list[Block]:
     """The main graph in blocks, each with one to about `most` of the anchors.
 
     A block ends where a single floating-point value is all that goes on (behind a residual
@@ -38,9 +44,10 @@ def find_blocks(program: Program, anchors: Collection[ir.Node], most: int) -> li
         program: Its main graph is divided; bodies stay with their nodes.
         anchors: Nodes that a block is about.
         most: Anchors of one block at which it ends at the first chance.
+        whole: Nodes that stay in one block: those of a region, which is one kernel.
     """
     nodes = [node for node in program.graph if not is_op(node, "Constant")]
-    flow = _Flow.of(program, nodes)
+    flow = _Flow.of(program, nodes, whole)
     starts, held = [0], 0
     for index, node in enumerate(nodes[:-1]):
         held += node in anchors
@@ -61,6 +68,8 @@ def _ends(
 ) -> bool:
     """Whether a block with so many anchors ends behind a node."""
     here = flow.going_on[index]
+    if here == inf:
+        return False
     if here > 1:
         return held >= 2 * most and here <= min(flow.going_on[index + 1 : index + 4])
     more = 0
@@ -78,15 +87,18 @@ class _Flow:
     Attributes:
         first: Index of the node that computes a value; -1 for inputs of the graph.
         last: Index of the last node that reads it, all nodes for outputs of the graph.
-        going_on: How many computed floating-point values are read behind each node.
+        going_on: How many computed floating-point values are read behind each node; infinitely many
+            inside what stays whole.
     """
 
     first: Mapping[ir.Value, int]
     last: Mapping[ir.Value, int]
-    going_on: Sequence[int]
+    going_on: Sequence[float]
 
     @classmethod
-    def of(cls, program: Program, nodes: Sequence[ir.Node]) -> _Flow:
+    def of(
+        cls, program: Program, nodes: Sequence[ir.Node], whole: Iterable[Sequence[ir.Node]]
+    ) -> _Flow:
         first = dict.fromkeys(program.graph.inputs, -1)
         first |= {value: i for i, node in enumerate(nodes) for value in node.outputs}
         last = {value: i for i, node in enumerate(nodes) for value in reads(node) if value in first}
@@ -98,7 +110,13 @@ class _Flow:
             if floating and value not in stored and not is_constant(value):
                 changes[max(first[value], 0)] += 1
                 changes[end] -= 1
-        return cls(first, last, list(accumulate(changes)))
+        going_on: list[float] = list(accumulate(changes))
+        place = {node: index for index, node in enumerate(nodes)}
+        for group in whole:
+            inside = [place[node] for node in group if node in place]
+            for index in range(min(inside, default=0), max(inside, default=0)):
+                going_on[index] = inf
+        return cls(first, last, going_on)
 
     def block(self, nodes: Sequence[ir.Node], start: int, end: int) -> Block:
         inside = nodes[start:end]

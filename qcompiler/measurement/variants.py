@@ -42,6 +42,10 @@ class Variant:
     text: str
 
     def __post_init__(self) -> None:
+        if not isinstance(self.text, str):
+            raise ConfigurationError(
+                f"{self.text!r} is no variant", fix='name an accuracy pass: "correct-bias"'
+            )
         passes = self._passes
         if len(passes) != 1 or passes[0].stage is None:
             raise ConfigurationError(
@@ -78,6 +82,10 @@ def variants_of(
     """
     if given is not None:
         texts = [given] if isinstance(given, str) else given
+        if not isinstance(texts, Sequence):
+            raise ConfigurationError(
+                f"variants are {given!r}", fix='list accuracy passes: ["correct-bias"]'
+            )
         return _by_stage([Variant(text) for text in texts])
     listed = [Variant(text) for text in recipe.variants]
     known = {each.accuracy.name for each in listed}

@@ -241,7 +241,7 @@ def observer_from_state(state: Mapping[str, npt.NDArray[Any]]) -> Observer:
 
 
 def _kind(name: str) -> type[Observer]:
-    if name not in OBSERVERS:
+    if not isinstance(name, str) or name not in OBSERVERS:
         raise ConfigurationError(
             f"no calibration method {name!r}", fix=f"use one of {', '.join(OBSERVERS)}"
         )

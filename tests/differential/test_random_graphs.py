@@ -54,7 +54,7 @@ def test_the_peer_is_measured() -> None:
 
 
 def test_a_death_is_an_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fatal(made: Net, target: str, scheme: str) -> Outcome:
+    def fatal(made: Net, target: str, scheme: str, *_: object) -> Outcome:
         if made.seed == 1:
             os._exit(7)
         return Outcome(made.seed, target, scheme, "right")

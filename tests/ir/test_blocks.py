@@ -85,3 +85,22 @@ def test_what_a_body_reads_is_an_input() -> None:
     assert {"a", "b"} & set(names(last.inputs)) or len(blocks) == 1
     held = {value for block in blocks for value in names(block.outputs)}
     assert "y" in held
+
+
+def test_what_stays_whole_is_in_one_block() -> None:
+    found = from_text(
+        """g (float[1,2,4] x) => (float[1,2,4] y) <float[4,4] w, float[4] b> {
+        a = MatMul(x, w)
+        c = Add(a, b)
+        d = Relu(c)
+        e = MatMul(d, w)
+        y = Add(e, b) }""",
+        {"w": np.eye(4, dtype=np.float32), "b": np.ones(4, np.float32)},
+    )
+    first, then = list(found.graph)[:3], list(found.graph)[3:]
+    anchors = {first[0], then[0]}
+    assert [names(each.outputs) for each in find_blocks(found, anchors, 1)] == [["a"], ["y"]]
+    for most in (1, 2):
+        blocks = find_blocks(found, anchors, most, [first, then])
+        ends = [names(block.outputs) for block in blocks]
+        assert ends == ([["d"], ["y"]] if most == 1 else [["y"]])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -135,6 +135,12 @@ def test_what_is_given_is_tried_instead() -> None:
 def test_what_is_no_accuracy_pass_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match="no variant"):
         Variant(text)
+
+
+@pytest.mark.parametrize("given", [3, 2.5, True, {"gptq": 1}.keys(), [None], [["gptq"]], [1]])
+def test_what_is_no_list_of_passes_is_refused(given: Any) -> None:
+    with pytest.raises(ConfigurationError, match="variant"):
+        variants_of(RECIPES["fast"], "fast", given)
 
 
 def test_only_what_lowers_the_loss_is_kept() -> None:
