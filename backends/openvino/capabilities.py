@@ -14,6 +14,7 @@ from qcompiler.execution.openvino.faults import (
     counts_padding,
     is_dynamic,
     is_fused_product,
+    is_negated,
     read_apart,
 )
 from qcompiler.ir.clamping import is_nonnegative
@@ -62,6 +63,14 @@ def _alone(region: Region) -> str | None:
     return "OpenVINO fuses it with its neighbour, and reads wrong memory" if fused else None
 
 
+def _not_negated(region: Region) -> str | None:
+    """OV-F7 of `faults`."""
+    negated = is_negated(region.output)
+    return (
+        "it is negated behind its activation, and OpenVINO mixes up its scales" if negated else None
+    )
+
+
 def _plain_deconvolution(region: Region) -> str | None:
     """What oneDNN's integer deconvolution takes; anything else OpenVINO runs in float."""
     if region.anchor.attributes.get_int("group", 1) != 1:
@@ -76,6 +85,7 @@ DECONVOLUTION = Constraint("OV06", _plain_deconvolution, "runtime precisions of 
 PADDING = Constraint("OV04", _no_counted_padding, "OV-F4, measured with OpenVINO 2026.4.1")
 ALONE = Constraint("OV05", _alone, "OV-F5, measured with OpenVINO 2026.4.1")
 MATRICES = Constraint("OV02", _no_vector, "OV-F3, measured with OpenVINO 2026.4.1")
+NEGATED = Constraint("OV07", _not_negated, "OV-F7, measured with OpenVINO 2026.4.1")
 _ALIKE = eight_bit("int8", U8_AFFINE, S8_SYMMETRIC_PER_CHANNEL)
 
 
@@ -84,19 +94,19 @@ def _stored_weights_only(table: CapabilityTable) -> OpCapability:
     row = table.row("MatMul")
     assert row is not None
     forms = tuple(form for form in row.implementations if form.weight is not None)
-    return OpCapability(row.pattern, forms, (*row.constraints, MATRICES, ALONE))
+    return OpCapability(row.pattern, forms, (*row.constraints, MATRICES, ALONE, NEGATED))
 
 
-def _limited(table: CapabilityTable, op: str, constraint: Constraint) -> OpCapability:
+def _limited(table: CapabilityTable, op: str, *constraints: Constraint) -> OpCapability:
     row = table.row(op)
     assert row is not None
-    return OpCapability(row.pattern, row.implementations, (*row.constraints, constraint))
+    return OpCapability(row.pattern, row.implementations, (*row.constraints, *constraints))
 
 
 def _transposed(table: CapabilityTable) -> OpCapability:
     row = deconvolution(table)
     return OpCapability(
-        row.pattern, row.implementations, (*row.constraints, READINGS, DECONVOLUTION)
+        row.pattern, row.implementations, (*row.constraints, READINGS, DECONVOLUTION, NEGATED)
     )
 
 
@@ -107,8 +117,8 @@ TABLE = _ALIKE.overlay(
     [
         _stored_weights_only(_ALIKE),
         _transposed(_ALIKE),
-        _limited(_ALIKE, "Gemm", ALONE),
-        _limited(_ALIKE, "Conv", READINGS),
+        _limited(_ALIKE, "Gemm", ALONE, NEGATED),
+        _limited(_ALIKE, "Conv", READINGS, NEGATED),
         _limited(_ALIKE, "AveragePool", PADDING),
         *(
             OpCapability(RegionPattern(op, (ACTIVATION,)), (_ELEMENTWISE,), (FLOAT32, PAIR))

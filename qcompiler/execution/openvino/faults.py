@@ -20,6 +20,10 @@ low-precision transformations that are at fault). Minimal graphs: tests/backends
   2-D size, with nothing but elementwise ops between: OpenVINO makes one subgraph of them (its
   tokenization of MLPs) where it runs on one thread, which reads wrong memory. In float, or with an
   open batch, they are right.
+- OV-F7: a convolution or product in integers with a scale per channel, then Relu, LeakyRelu or
+  PRelu, then Neg or Sub of something computed: its low-precision transformations move the scales
+  behind the negation, and the values are wrong. With one scale, or without the activation, they
+  are right.
 - OV-F6: TopK gives equal values in another order than ONNX, the lower index first.
 """
 
@@ -42,6 +46,7 @@ FUSED_PRODUCTS, TIES = "OV-F5", "OV-F6"
 _FUSED_SIZE = 256
 """Rows and columns of a weight up to which OpenVINO fuses products."""
 _OFFSET = 128
+_RECTIFYING = ("Relu", "LeakyRelu", "PRelu")
 _RECURRENT = ("LSTM", "GRU", "RNN")
 _PASSING = (
     "MaxPool", "AveragePool", "Concat", "Split", "Resize", "Gather", "Transpose", "Reshape",
@@ -194,6 +199,21 @@ def read_apart(value: ir.Value) -> bool:
     if len(readers) + value.is_graph_output() < 2 or _is_gate(value, readers):
         return False
     return any(not is_op(node, *LINEAR, "QuantizeLinear", "Add", "Concat") for node in readers)
+
+
+def is_negated(value: ir.Value) -> bool:
+    """OV-F7: whether an activation that scales pass is negated or subtracted from or with."""
+    rectified = [
+        each for use in uses(value) if is_op(use.node, *_RECTIFYING) for each in use.node.outputs
+    ]
+    if is_op(_producer(value), *_RECTIFYING):
+        rectified.append(value)
+    return any(
+        is_op(use.node, "Neg")
+        or (is_op(use.node, "Sub") and not any(map(is_constant, use.node.inputs)))
+        for each in rectified
+        for use in uses(each)
+    )
 
 
 def counts_padding(node: ir.Node) -> bool:
