@@ -234,7 +234,6 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             variants=(
                 "smooth-activations",
                 "use-ranges{method=minmax}",
-                "choose-ranges",
                 "correct-bias",
             ),
         ),
