@@ -21,7 +21,7 @@ from qcompiler.ir.requests import RANGE, Request
 from qcompiler.quantization.observer import Observer
 from qcompiler.quantization.observers import make_observer
 from qcompiler.statistics.patches import PatchGram, spread
-from qcompiler.statistics.statistic import Arrays, Statistic, channels_last
+from qcompiler.statistics.statistic import Arrays, Moments, Statistic, channels_last
 
 Vector = npt.NDArray[np.float64]
 
@@ -110,8 +110,10 @@ class ChannelMean(Statistic):
         found = _finite(channels_last(batch, self.axis))
         if not len(found):
             return self
-        total = found.sum(axis=0, dtype=np.float64)
-        return self.merge(replace(self, total=total, rows=len(found)))
+        return self.merge(replace(self, total=self._summed(found), rows=len(found)))
+
+    def _summed(self, rows: npt.NDArray[np.float32]) -> Vector:
+        return np.asarray(rows.sum(axis=0, dtype=np.float64))
 
     def merge(self, other: Self) -> Self:
         if self.total is None:
@@ -135,34 +137,23 @@ class ChannelMean(Statistic):
 class ChannelPower(ChannelMean):
     """Mean square of every channel, as `mean`: noise that a rounded weight adds (SmoothQuant)."""
 
-    def update(self, batch: npt.ArrayLike) -> Self:
-        found = _finite(channels_last(batch, self.axis))
-        if not len(found):
-            return self
-        total = np.einsum("rc,rc->c", found, found, dtype=np.float64)
-        return self.merge(replace(self, total=total, rows=len(found)))
+    def _summed(self, rows: npt.NDArray[np.float32]) -> Vector:
+        return np.asarray(np.einsum("rc,rc->c", rows, rows, dtype=np.float64))
 
 
 @dataclass(frozen=True, eq=False)
-class Gram(Statistic):
+class Gram(Moments):
     """Second moments X^T X of the rows: GPTQ (arXiv 2210.17323), scales by output error.
 
     Attributes:
         axis: The axis that a product sums over.
         positions: Most rows taken of each item along the first axis, evenly spread, where there
             are three axes or more; 0 takes all.
-        moments: float64 [channels, channels]; None before anything was seen.
-        rows: Rows seen.
+        moments: float64 [channels, channels].
     """
 
     axis: int = -1
     positions: int = 0
-    moments: Vector | None = None
-    rows: int = 0
-
-    @property
-    def count(self) -> int:
-        return self.rows
 
     def update(self, batch: npt.ArrayLike) -> Self:
         found = _finite(channels_last(self._taken(np.asarray(batch)), self.axis))
@@ -180,23 +171,6 @@ class Gram(Statistic):
         return np.moveaxis(
             rows.reshape(len(moved), -1, *(1,) * (batch.ndim - 3), moved.shape[-1]), -1, self.axis
         )
-
-    def merge(self, other: Self) -> Self:
-        if self.moments is None:
-            return other
-        if other.moments is None:
-            return self
-        return replace(self, moments=self.moments + other.moments, rows=self.rows + other.rows)
-
-    def state(self) -> Arrays:
-        if self.moments is None:
-            return {}
-        return {"moments": self.moments, "rows": np.asarray(self.rows)}
-
-    def restored(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
-        if not state:
-            return self
-        return replace(self, moments=state["moments"], rows=int(state["rows"]))
 
 
 @dataclass(frozen=True, eq=False)

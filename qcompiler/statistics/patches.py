@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from qcompiler.errors import CalibrationError
 from qcompiler.ir.paddings import window_pads
-from qcompiler.statistics.statistic import Arrays, Statistic
+from qcompiler.statistics.statistic import Moments
 
 Index = tuple[Any, ...]
 _GOLDEN = (5**0.5 - 1) / 2
@@ -34,7 +34,7 @@ def numbers(text: str) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, eq=False)
-class PatchGram(Statistic):
+class PatchGram(Moments):
     """Second moments of the patches under a convolution's kernel: GPTQ, scales by output error.
 
     A row is what one output position sums over: the channels of a group, each under the whole
@@ -49,9 +49,7 @@ class PatchGram(Statistic):
         auto_pad: ONNX's attribute.
         groups: Groups of the convolution.
         positions: Most positions taken of each sample.
-        moments: float64 [groups, K, K] with K channels of a group * elements of the kernel; None
-            before anything was seen.
-        rows: Rows seen.
+        moments: float64 [groups, K, K] with K channels of a group * elements of the kernel.
     """
 
     kernel: str = "1"
@@ -61,12 +59,6 @@ class PatchGram(Statistic):
     auto_pad: str = "NOTSET"
     groups: int = 1
     positions: int = 64
-    moments: npt.NDArray[np.float64] | None = None
-    rows: int = 0
-
-    @property
-    def count(self) -> int:
-        return self.rows
 
     def update(self, batch: npt.ArrayLike) -> Self:
         rows = self._patches(np.asarray(batch).astype(np.float32, copy=False))
@@ -112,23 +104,6 @@ class PatchGram(Statistic):
         )
         ends = zip(around[: len(kernel)], around[len(kernel) :], strict=True)
         return np.pad(batch, [(0, 0), (0, 0), *ends])
-
-    def merge(self, other: Self) -> Self:
-        if self.moments is None:
-            return other
-        if other.moments is None:
-            return self
-        return replace(self, moments=self.moments + other.moments, rows=self.rows + other.rows)
-
-    def state(self) -> Arrays:
-        if self.moments is None:
-            return {}
-        return {"moments": self.moments, "rows": np.asarray(self.rows)}
-
-    def restored(self, state: Arrays | Any) -> Self:
-        if not state:
-            return self
-        return replace(self, moments=state["moments"], rows=int(state["rows"]))
 
 
 def _windows(

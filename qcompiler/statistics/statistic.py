@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -40,6 +41,40 @@ class Statistic(ABC):
     @abstractmethod
     def restored(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
         """This empty statistic with the content that `state` gave."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Moments(Statistic):
+    """Sums of products of the entries of rows, and the number of rows.
+
+    Attributes:
+        moments: float64, of a shape that the kind says; None before anything was seen.
+        rows: Rows seen.
+    """
+
+    moments: npt.NDArray[np.float64] | None = None
+    rows: int = 0
+
+    @property
+    def count(self) -> int:
+        return self.rows
+
+    def merge(self, other: Self) -> Self:
+        if self.moments is None:
+            return other
+        if other.moments is None:
+            return self
+        return replace(self, moments=self.moments + other.moments, rows=self.rows + other.rows)
+
+    def state(self) -> Arrays:
+        if self.moments is None:
+            return {}
+        return {"moments": self.moments, "rows": np.asarray(self.rows)}
+
+    def restored(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
+        if not state:
+            return self
+        return replace(self, moments=state["moments"], rows=int(state["rows"]))
 
 
 def channels_last(batch: npt.ArrayLike, axis: int) -> npt.NDArray[np.float32]:
