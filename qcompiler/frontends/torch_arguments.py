@@ -163,10 +163,7 @@ def failure(module: torch.nn.Module, call: Call) -> Exception | None:
     buffers = {name: each.clone() for name, each in module.named_buffers()}
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            if isinstance(module, torch.jit.ScriptModule) or not buffers:
-                module(*args, **kwargs)
-            else:
-                torch.func.functional_call(module, buffers, args, kwargs)
+            torch.func.functional_call(module, buffers, args, kwargs)
     except Exception as error:  # noqa: BLE001 - user code raises what it likes
         return error
     return None

@@ -74,8 +74,6 @@ def in_float32(module: torch.nn.Module, call: Call) -> tuple[torch.nn.Module, Ca
     types += [torch.float64] if _is_double(module) else []
     if not types:
         return module, call, Boundary()
-    if isinstance(module, torch.jit.ScriptModule):
-        raise _uncopied(module, types, "its code names types of its own")
     try:
         copied = copy.deepcopy(module)
     except Exception as error:

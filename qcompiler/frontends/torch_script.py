@@ -37,7 +37,7 @@ def unscripted(
         ConfigurationError, FeedError: See `example_call`.
     """
     signature = _signature(model)
-    call = example_call(_Named(model, signature), example_inputs, surplus)
+    call = example_call(_named(model, signature), example_inputs, surplus)
     bound = signature.bind(*call.args, **call.kwargs)
     bound.apply_defaults()
     try:
@@ -55,11 +55,13 @@ def unscripted(
             fix="give the nn.Module that it was made from, or the file that "
             "torch.onnx.export(module, inputs, path, dynamo=False) writes",
         ) from error
-    return _Named(plain, signature, tupled=returns == "TupleType"), call
+    return _named(plain, signature, tupled=returns == "TupleType"), call
 
 
-class _Named(torch.nn.Module):
-    """A module whose `forward` has the names of TorchScript's schema.
+def _named(
+    inner: torch.nn.Module, signature: inspect.Signature, tupled: bool = False
+) -> torch.nn.Module:
+    """A module whose `forward` has the names of TorchScript's schema; copies call their own inner.
 
     Args:
         inner: What it calls.
@@ -67,22 +69,20 @@ class _Named(torch.nn.Module):
         tupled: Whether the inner module returns a list for a tuple, as converted ones do.
     """
 
-    def __init__(
-        self, inner: torch.nn.Module, signature: inspect.Signature, tupled: bool = False
-    ) -> None:
-        super().__init__()
-        self.inner = inner
+    def forward(self: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        result = self.get_submodule("inner")(*bound.args)
+        return tuple(result) if tupled else result
 
-        def forward(*args: Any, **kwargs: Any) -> Any:
-            bound = signature.bind(*args, **kwargs)
-            bound.apply_defaults()
-            result = inner(*bound.args)
-            return tuple(result) if tupled else result
-
-        forward.__signature__ = signature  # type: ignore[attr-defined]
-        self.forward = forward
-        for part in self.modules():
-            part.training = False  # train() is not for what torch converted
+    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    shown = [itself, *signature.parameters.values()]
+    forward.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+    made: torch.nn.Module = type("Script", (torch.nn.Module,), {"forward": forward})()
+    made.add_module("inner", inner)
+    for part in made.modules():
+        part.training = False  # train() is not for what torch converted
+    return made
 
 
 def _signature(model: torch.jit.ScriptModule) -> inspect.Signature:

@@ -56,6 +56,16 @@ def test_traced_scripted_and_frozen(made: Any) -> None:
     torch.testing.assert_close(compiled(other), script(other))
 
 
+def test_double_precision_is_compiled_in_float32() -> None:
+    """The float32 copy runs its own weights, not those it was copied from."""
+    script = torch.jit.script(Net().double().eval())
+    feeds = [torch.randn(2, 3, 8, 8, dtype=torch.float64) for _ in range(3)]
+    compiled = qc.compile(script, calibration=feeds, scheme="float32")
+    found = compiled(feeds[0])
+    assert found.dtype is torch.float64
+    torch.testing.assert_close(found, script(feeds[0]), rtol=1e-5, atol=1e-5)
+
+
 def test_tuples_names_and_defaults_are_those_of_the_script() -> None:
     script = torch.jit.script(Two().eval())
     feeds = [{"a": torch.randn(3, 5), "b": torch.randn(3, 5)} for _ in range(3)]
