@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from qcompiler.calibration.instrument import float_model
 from qcompiler.calibration.run import run_calibration
 from qcompiler.calibration.sites import find_sites
 from qcompiler.decisions.absorbed import SOURCE, TRAINED
-from qcompiler.decisions.binding import Placed, bound_regions
+from qcompiler.decisions.binding import Placed, bound_regions, decided
 from qcompiler.decisions.placement import RegionPlacement
 from qcompiler.decisions.rerounding import can_reround, with_rounding
 from qcompiler.decisions.roundings import Rounding
@@ -100,6 +100,31 @@ def products(program: Program, samples: Sequence[Feed], bits: int = 16) -> Itera
             parts = [seen[request] for request in each.requests if request in seen]
             if parts:
                 yield _product(each, parts)
+
+
+def reround(
+    program: Program,
+    samples: Sequence[Feed],
+    bits: int,
+    choose: Callable[[Product], Rounding | None],
+) -> int:
+    """Puts the roundings that `choose` finds into the placement; how many weights it changed.
+
+    Args:
+        program: Resolved.
+        samples: What inputs are observed on; without any, nothing is done.
+        bits: Weights of more bits than these stay as they are.
+        choose: The rounding of a weight; None leaves it.
+    """
+    changed: dict[str, RegionPlacement] = {}
+    weights = 0
+    for product in products(program, samples, bits):
+        rounding = choose(product)
+        if rounding is not None:
+            changed |= product.rerounded(rounding)
+            weights += 1
+    program.placement = decided(program).with_regions(changed)
+    return weights
 
 
 def observed(

@@ -16,15 +16,13 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from qcompiler.decisions.binding import decided
-from qcompiler.decisions.placement import RegionPlacement
 from qcompiler.decisions.rerounding import least_factor
 from qcompiler.decisions.roundings import Rounding
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.passes.accuracy.centroids import with_tuned_centroids
-from qcompiler.passes.accuracy.products import Product, products
+from qcompiler.passes.accuracy.products import Product, reround
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext, Stage
 from qcompiler.quantization.numerics import dequantize, quantize
 from qcompiler.quantization.output_error import (
@@ -69,14 +67,7 @@ class SearchWeightScales(Pass):
         return f"one float run over {samples} samples, {self.steps} roundings of every weight"
 
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
-        changed: dict[str, RegionPlacement] = {}
-        weights = 0
-        for product in products(program, context.samples, self.bits):
-            rounding = self._better(product)
-            if rounding is not None:
-                changed |= product.rerounded(rounding)
-                weights += 1
-        program.placement = decided(program).with_regions(changed)
+        weights = reround(program, context.samples, self.bits, self._better)
         return Outcome(details={"weights": weights})
 
     def _better(self, product: Product) -> Rounding | None:
