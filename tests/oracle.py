@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import onnx_ir as ir
-from onnx.reference import ReferenceEvaluator
+import onnxruntime
 
 import qcompiler as qc
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.ir.program import Program
 from qcompiler.ir.walk import all_nodes
+from qcompiler.testing.target_contract import in_float as in_float
 
 Array = npt.NDArray[Any]
 Feed = dict[str, Array]
@@ -36,10 +39,29 @@ def normal_feed(seed: int, **shapes: Sequence[int]) -> Feed:
     }
 
 
-def in_float(program: Program, feed: Mapping[str, Array]) -> list[Array]:
-    """Outputs as onnx.reference computes them."""
-    evaluator = ReferenceEvaluator(ir.to_proto(program.model))
-    return [np.asarray(output) for output in evaluator.run(None, dict(feed))]
+def unoptimized(
+    model: onnx.ModelProto | ir.Model | Program | Path, feed: Mapping[str, Any]
+) -> list[Array]:
+    """Outputs of ONNX Runtime with its optimizations off: what the graph says, node by node."""
+    session = unoptimized_session(model)
+    return [np.asarray(output) for output in session.run(None, dict(feed))]
+
+
+def unoptimized_session(
+    model: onnx.ModelProto | ir.Model | Program | Path,
+) -> onnxruntime.InferenceSession:
+    """On one thread; it complains of nothing."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    if isinstance(model, Path):
+        data: str | bytes = str(model)
+    else:
+        graph = model.model if isinstance(model, Program) else model
+        proto = ir.to_proto(graph) if isinstance(graph, ir.Model) else graph
+        data = proto.SerializeToString()
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
 
 def noise(wanted: Array, found: Array) -> float:

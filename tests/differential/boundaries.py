@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 import qcompiler as qc
 from qcompiler.errors import LegalityError
 from qcompiler.target.contract import Target
+from tests.oracle import unoptimized
 
 Array = npt.NDArray[Any]
 Feed = dict[str, Array]
@@ -163,13 +163,7 @@ def feed(case: Case, seed: int = 0, rows: int | None = None) -> Feed:
 
 def in_float(source: onnx.ModelProto, given: Feed) -> list[Array]:
     """Outputs of the float model, by ONNX Runtime without its optimizer."""
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads, options.log_severity_level = 1, 4
-    session = ort.InferenceSession(
-        source.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    return [np.asarray(each) for each in session.run(None, dict(given))]
+    return unoptimized(source, given)
 
 
 def judge(case: Case, target: Target, scheme: str = "int8") -> tuple[list[str], qc.Compiled | None]:

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnx_ir as ir
-import onnxruntime
 import pytest
 
 from qcompiler.ir.program import Program
 from qcompiler.ir.verifier import require_valid
+from tests.oracle import unoptimized
 
 Array = npt.NDArray[Any]
 Feed = Mapping[str, Array]
@@ -22,14 +21,7 @@ Same = Callable[[onnx.ModelProto, Program, Feed], None]
 
 
 def _run(model: onnx.ModelProto | Program, feed: Feed) -> list[Array]:
-    proto = ir.to_proto(model.model) if isinstance(model, Program) else model
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), options)
-    outputs: list[Array] = session.run(None, dict(feed))
-    return outputs
+    return unoptimized(model, feed)
 
 
 def _same(source: onnx.ModelProto, program: Program, feed: Feed) -> None:

@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx_ir as ir
-import onnxruntime as ort
 import pytest
 
 from qcompiler.ir.program import Program
 from qcompiler.ir.text import from_text, node_line
 from qcompiler.ir.verifier import verify
 from qcompiler.pipeline.contract import Pass, PassContext, PassReport
+from tests.oracle import unoptimized
 
 Array = npt.NDArray[Any]
 Feed = Mapping[str, Array]
@@ -45,13 +44,7 @@ Rewrite = Callable[..., Rewritten]
 
 
 def _run(program: Program, feed: Feed) -> list[Array]:
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    data = ir.to_proto(program.model).SerializeToString()
-    session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    return [np.asarray(output) for output in session.run(None, dict(feed))]
+    return unoptimized(program, feed)
 
 
 def _draw(program: Program) -> dict[str, Array]:

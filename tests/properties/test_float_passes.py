@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx_ir as ir
-import onnxruntime as ort
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +16,7 @@ from qcompiler.passes.canonicalize import Canonicalize
 from qcompiler.passes.dead_code import DeadCode
 from qcompiler.passes.fusion.conv_bn import FuseConvBn
 from qcompiler.pipeline.contract import PassContext
+from tests.oracle import unoptimized
 
 Array = npt.NDArray[Any]
 
@@ -70,12 +69,7 @@ def _weights() -> dict[str, Array]:
 
 
 def _run(program: Program, x: Array) -> list[Array]:
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3
-    data = ir.to_proto(program.model).SerializeToString()
-    session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    return [np.asarray(output) for output in session.run(None, {"x": x})]
+    return unoptimized(program, {"x": x})
 
 
 @settings(max_examples=50, deadline=None)

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
-import onnxruntime as ort
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +24,7 @@ from qcompiler.passes.placement.fold_qdq import FoldQdq
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.quantization.observers import MinMax
+from tests.oracle import unoptimized
 
 Array = npt.NDArray[Any]
 
@@ -131,13 +131,7 @@ def _calibrated(case: Case) -> tuple[Program, PassContext]:
 
 
 def _run(program: Program, feed: dict[str, Array]) -> list[Array]:
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    data = ir.to_proto(program.model).SerializeToString()
-    session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    return [np.asarray(output) for output in session.run(None, feed)]
+    return unoptimized(program, feed)
 
 
 class _Oracle:

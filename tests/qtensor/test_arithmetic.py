@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 import torch
 from onnx import helper
@@ -16,6 +15,7 @@ import qcompiler as qc
 from qcompiler.errors import ConfigurationError
 from qcompiler.execution.integer.operand import QuantizedOperand
 from qcompiler.execution.integer.reference import reference
+from tests.oracle import unoptimized
 
 Array = np.ndarray[Any, Any]
 Parts = Sequence[Array]
@@ -45,12 +45,7 @@ def _onnxruntime(op: str, inputs: Parts, domain: str = "", **attributes: Any) ->
     graph = helper.make_graph([node], "g", [], [y], constants)
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    return np.asarray(session.run(None, {})[0])
+    return unoptimized(model, {})[0]
 
 
 def _output(q: qc.QTensor) -> list[Array]:

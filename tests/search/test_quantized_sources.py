@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 import pytest
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
 
 import qcompiler as qc
 from qcompiler.decisions.absorbed import SOURCE
 from qcompiler.errors import CalibrationError
+from tests.oracle import unoptimized_session
 
 Array = npt.NDArray[Any]
 Feed = dict[str, Array]
@@ -78,10 +78,7 @@ def quantized(tmp_path: Path, feeds: list[Feed]) -> Quantize:
 
 def _run(path: Path, feeds: Sequence[Feed]) -> Array:
     """What the file means: ONNX Runtime without optimizations."""
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = unoptimized_session(path)
     return np.concatenate([session.run(None, feed)[0] for feed in feeds])
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from qcompiler.backends.tensorrt.target import TensorRT
 from qcompiler.testing.target_contract import TargetContract
+from tests.oracle import unoptimized_session
 
 Array = npt.NDArray[Any]
 
@@ -22,9 +22,5 @@ class TestTensorRT(TargetContract):
     rows_apart = 1e-5  # float sums between the products
 
     def load(self, path: Path) -> Callable[[dict[str, Array]], Sequence[Array]]:
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        session = unoptimized_session(path)
         return lambda feed: [np.asarray(output) for output in session.run(None, feed)]

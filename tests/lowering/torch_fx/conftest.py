@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime as ort
 import pytest
 import torch
 from onnx import helper, numpy_helper
@@ -20,6 +19,7 @@ from qcompiler.lowering.torch_fx.checks import check_ops
 from qcompiler.lowering.torch_fx.element_types import array_from, tensor_of
 from qcompiler.lowering.torch_fx.lowering import lower_graph
 from qcompiler.lowering.torch_fx.strategy import FloatCalls
+from tests.oracle import unoptimized_session
 
 
 @pytest.fixture
@@ -108,12 +108,8 @@ def _model(
 
 def _oracle(model: onnx.ModelProto, feed: dict[str, Any]) -> list[Any]:
     """ONNX Runtime where it has the kernel, else ONNX's own reference evaluator."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        typed = onnx.shape_inference.infer_shapes(model)
-        session = ort.InferenceSession(typed.SerializeToString(), options)
+        session = unoptimized_session(onnx.shape_inference.infer_shapes(model))
         return list(session.run(None, feed))
     except Exception:  # noqa: BLE001 - ORT has no kernel; the reference decides
         return list(ReferenceEvaluator(model).run(None, feed))

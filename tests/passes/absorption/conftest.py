@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import onnx
-import onnx_ir as ir
-import onnxruntime as ort
 import pytest
 
 from qcompiler.frontends.load import load
@@ -17,6 +14,7 @@ from qcompiler.ir.program import Program
 from qcompiler.ir.verifier import verify
 from qcompiler.passes.absorption.absorb import AbsorbQuantization
 from qcompiler.pipeline.contract import PassContext
+from tests.oracle import unoptimized
 
 Array = npt.NDArray[Any]
 Run = Callable[[onnx.ModelProto | Program, Mapping[str, Array]], Array]
@@ -25,14 +23,7 @@ Absorb = Callable[[onnx.ModelProto], Program]
 
 
 def _run(model: onnx.ModelProto | Program, feed: Mapping[str, Array]) -> Array:
-    proto = ir.to_proto(model.model) if isinstance(model, Program) else model
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    session = ort.InferenceSession(
-        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    return np.asarray(session.run(None, dict(feed))[0])
+    return unoptimized(model, feed)[0]
 
 
 def _build(text: str, arrays: Mapping[str, Array]) -> onnx.ModelProto:

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx_ir as ir
-import onnxruntime as ort
 import pytest
 
 from qcompiler.config import SCHEMES
@@ -27,6 +25,7 @@ from qcompiler.passes.placement.assign_precision import uniform_plan
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.pipeline.registry import find_target
+from tests.oracle import unoptimized
 
 Array = npt.NDArray[Any]
 Feed = dict[str, Array]
@@ -37,12 +36,7 @@ _ROUNDING = 256 * 2.0**-24
 
 def _outputs(program: Program, feeds: Sequence[Feed]) -> Array:
     """Of ONNX Runtime without its optimizations, all feeds in one vector."""
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3
-    data = ir.to_proto(program.model).SerializeToString()
-    session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    found = [np.asarray(each) for feed in feeds for each in session.run(None, feed)]
+    found = [each for feed in feeds for each in unoptimized(program, feed)]
     return np.concatenate([each.reshape(-1).astype(np.float64) for each in found])
 
 

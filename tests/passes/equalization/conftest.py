@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx_ir as ir
-import onnxruntime as ort
 import pytest
 
 from qcompiler.frontends.inference import infer_types
@@ -19,6 +17,7 @@ from qcompiler.ir.text import from_text
 from qcompiler.ir.verifier import verify
 from qcompiler.passes.equalization.analysis import Scales, scaled_values
 from qcompiler.passes.equalization.folding import fold_scales
+from tests.oracle import unoptimized
 
 Array = npt.NDArray[Any]
 
@@ -53,13 +52,7 @@ class Scaled:
 
 def outputs(program: Program, feed: Mapping[str, Array]) -> list[Array]:
     """Of ONNX Runtime without its optimizations."""
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    data = ir.to_proto(program.model).SerializeToString()
-    session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    return [np.asarray(each, np.float64) for each in session.run(None, dict(feed))]
+    return [each.astype(np.float64) for each in unoptimized(program, feed)]
 
 
 Scale = Callable[..., Scaled]

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
-import onnxruntime as ort
 import pytest
 
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
@@ -20,6 +19,7 @@ from qcompiler.ir.verifier import verify
 from qcompiler.pipeline.contract import PassContext, PassReport
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.quantization.observers import MinMax
+from tests import oracle
 
 Array = npt.NDArray[Any]
 
@@ -76,17 +76,7 @@ def place() -> Callable[..., Placed]:
 @pytest.fixture
 def unoptimized() -> Callable[..., list[Array]]:
     """Outputs of a program on ONNX Runtime with its optimizations off."""
-
-    def run(program: Program, feed: Mapping[str, Array]) -> list[Array]:
-        options = ort.SessionOptions()
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 3
-        data = ir.to_proto(program.model).SerializeToString()
-        session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        return [np.asarray(output) for output in session.run(None, dict(feed))]
-
-    return run
+    return oracle.unoptimized
 
 
 Outputs = Sequence[Array]
