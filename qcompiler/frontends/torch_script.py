@@ -37,7 +37,11 @@ def unscripted(
         ConfigurationError, FeedError: See `example_call`.
     """
     signature = _signature(model)
-    call = example_call(_named(model, signature), example_inputs, surplus)
+    frozen = next(model.parameters(), None) is None
+    asked = _named(model, signature)
+    if frozen:
+        _show_constants(asked, model)
+    call = example_call(asked, example_inputs, surplus)
     bound = signature.bind(*call.args, **call.kwargs)
     bound.apply_defaults()
     try:
@@ -45,6 +49,8 @@ def unscripted(
 
         exported = TS2EPConverter(model, bound.args).convert()
         plain: torch.nn.Module = exported.module()
+        if frozen:
+            _thaw(plain)
         returns = _schema(model).returns[0].type.kind()
     except Exception as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -56,6 +62,29 @@ def unscripted(
             "torch.onnx.export(module, inputs, path, dynamo=False) writes",
         ) from error
     return _named(plain, signature, tupled=returns == "TupleType"), call
+
+
+def _show_constants(asked: torch.nn.Module, model: torch.jit.ScriptModule) -> None:
+    """Lists weights that are constants of the graph as parameters, for whoever asks their type.
+
+    Numbers (no axes) say nothing of it: a traced `2 * x` holds a double.
+    """
+    graph: Any = model.inlined_graph
+    for node in graph.findAllNodes("prim::Constant"):
+        is_tensor = node.hasAttribute("value") and node.kindOf("value") == "t"
+        if is_tensor and node.t("value").ndim:
+            name = f"constant_{node.output().unique()}"
+            asked.register_parameter(name, torch.nn.Parameter(node.t("value"), requires_grad=False))
+
+
+def _thaw(plain: torch.nn.Module) -> None:
+    """Makes parameters again of frozen weights, which are attributes of no kind when converted."""
+    for part in plain.modules():
+        held = {name: each for name, each in vars(part).items() if isinstance(each, torch.Tensor)}
+        for name, weight in held.items():
+            if weight.ndim:
+                delattr(part, name)
+                part.register_parameter(name, torch.nn.Parameter(weight, requires_grad=False))
 
 
 def _named(

@@ -56,14 +56,29 @@ def test_traced_scripted_and_frozen(made: Any) -> None:
     torch.testing.assert_close(compiled(other), script(other))
 
 
-def test_double_precision_is_compiled_in_float32() -> None:
+@pytest.mark.parametrize("made", [torch.jit.script, _frozen])
+def test_double_precision_is_compiled_in_float32(made: Any) -> None:
     """The float32 copy runs its own weights, not those it was copied from."""
-    script = torch.jit.script(Net().double().eval())
+    script = made(Net().double().eval())
     feeds = [torch.randn(2, 3, 8, 8, dtype=torch.float64) for _ in range(3)]
     compiled = qc.compile(script, calibration=feeds, scheme="float32")
     found = compiled(feeds[0])
     assert found.dtype is torch.float64
     torch.testing.assert_close(found, script(feeds[0]), rtol=1e-5, atol=1e-5)
+
+
+def test_numbers_of_a_frozen_trace_do_not_make_it_double() -> None:
+    """A trace holds the 2.5 as a double tensor; numpy's float64 feeds are still read as float32."""
+
+    class Scaled(Net):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return 2.5 * super().forward(image)
+
+    script = torch.jit.freeze(_traced(Scaled().eval()))
+    feeds = [torch.randn(2, 3, 8, 8).double().numpy() for _ in range(3)]
+    compiled = qc.compile(script, calibration=feeds, scheme="float32")
+    wanted = script(torch.from_numpy(feeds[0]).float())
+    torch.testing.assert_close(torch.as_tensor(compiled(feeds[0])), wanted)
 
 
 def test_tuples_names_and_defaults_are_those_of_the_script() -> None:
