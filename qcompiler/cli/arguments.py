@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from qcompiler.calibration.feed_files import FeedFiles
 from qcompiler.calibration.images import Preprocessing
+from qcompiler.cli.options import Images
 from qcompiler.compiled import Compiled, load_compiled
 from qcompiler.errors import ConfigurationError, UnreadableModelError
 from qcompiler.files.reading import Door, cause
@@ -104,22 +105,23 @@ def artifact_of(written: str) -> Any:
 
 
 def data_of(
-    written: Sequence[str], model: Any, batch: int, images: Preprocessing
+    written: Sequence[str] | None, model: Any, batch: int, images: Images
 ) -> Iterable[Any] | None:
     """Calibration data: files and folders, or what one function returns; None without any.
 
     Raises:
-        CalibrationError, ConfigurationError: See `FeedFiles` and `function_of`.
+        CalibrationError, ConfigurationError: See `FeedFiles`, `images_of` and `function_of`.
     """
+    preprocessing = images_of(images)
     if not written:
-        if images.given or batch != 1:
+        if preprocessing.given or batch != 1:
             raise ConfigurationError(
                 "options of calibration data without data", fix="give --calibration"
             )
         return None
     functions = [each for each in written if is_function(each)]
     if not functions:
-        return FeedFiles(tuple(map(Path, written)), batch, _inputs(model), images)
+        return FeedFiles(tuple(map(Path, written)), batch, _inputs(model), preprocessing)
     if len(written) > 1:
         raise ConfigurationError("calibration data is one function, or files", where=functions[0])
     feeds: Iterable[Any] = function_of(written[0], "--calibration")()
@@ -156,19 +158,17 @@ def size_of(written: str | None) -> tuple[int, int] | None:
     return int(parts[0]), int(parts[-1])
 
 
-def images_of(
-    size: str | None, layout: str | None, mean: str | None, std: str | None, scale: float | None
-) -> Preprocessing:
+def images_of(written: Images) -> Preprocessing:
     """How images are read, from what was written.
 
     Raises:
         ConfigurationError: Something that cannot be read, or makes no sense.
     """
-    means, stds = numbers_of(mean, "--mean"), numbers_of(std, "--std")
-    return Preprocessing(size_of(size), layout, means, stds, scale)
+    means, stds = numbers_of(written.mean, "--mean"), numbers_of(written.std, "--std")
+    return Preprocessing(size_of(written.size), written.layout, means, stds, written.scale)
 
 
-def target_with(written: str, threads: int | None, *, several: bool = False) -> Target:
+def target_with(written: str, threads: int | None = None, *, several: bool = False) -> Target:
     """The target, with its option `threads` set if that is given.
 
     With `several`, it may stand for several engines.
@@ -203,14 +203,14 @@ def all_targets() -> tuple[Target, ...]:
     return tuple(map(target_of, engines()))
 
 
-def overrides_of(written: Sequence[str]) -> dict[str, str]:
+def overrides_of(written: Sequence[str] | None) -> dict[str, str]:
     """Precision by pattern, from `PATTERN=PRECISION`.
 
     Raises:
         ConfigurationError: Something else.
     """
     found: dict[str, str] = {}
-    for each in written:
+    for each in written or ():
         pattern, equals, precision = each.rpartition("=")
         if not (pattern and equals and precision):
             raise ConfigurationError(
@@ -248,7 +248,7 @@ def _loss_of(written: str) -> Loss:
 
 def variants_of(written: Sequence[str] | None) -> list[str] | None:
     """The variants to try: none for `none`, the recipe's for None."""
-    if written is None or not written:
+    if not written:
         return None
     return [] if list(written) == ["none"] else list(written)
 
@@ -275,14 +275,14 @@ def _inputs(model: Any) -> tuple[TensorSpec, ...]:
         return ()
 
 
-def ranges_of(written: Sequence[str]) -> dict[str, tuple[float, float]]:
+def ranges_of(written: Sequence[str] | None) -> dict[str, tuple[float, float]]:
     """Ranges by value, from `VALUE=LOW:HIGH`.
 
     Raises:
         ConfigurationError: Something else.
     """
     found: dict[str, tuple[float, float]] = {}
-    for each in written:
+    for each in written or ():
         name, equals, ends = each.rpartition("=")
         low, colon, high = ends.partition(":")
         try:
@@ -294,37 +294,3 @@ def ranges_of(written: Sequence[str]) -> dict[str, tuple[float, float]]:
                 f"cannot read the range '{each}'", fix="write --range 'logits=-8:8'"
             ) from error
     return found
-
-
-def debugged_with(given: Mapping[str, Any], images: Preprocessing) -> Compiled:
-    """What `debug` looks at: a model compiled as its options or an artifact's plan say.
-
-    Raises:
-        ConfigurationError: There are no feeds, or the artifact holds no plan.
-    """
-    from qcompiler.compile import compile as compile_model
-
-    source = model_of(given["model"])
-    feeds = data_of(given["calibration"] or [], source, given["batch"], images)
-    if feeds is None:
-        raise ConfigurationError("there is nothing to debug on", fix="give --calibration")
-    target, plan = target_of(given["target"]), None
-    if given["artifact"] is not None:
-        stored = load_compiled(given["artifact"])
-        if not stored.plan.choices:
-            raise ConfigurationError(
-                f"{given['artifact']} holds no plan, so nothing tells what its regions run as",
-                fix="debug the model alone, with the options that it was compiled with",
-            )
-        target, plan = stored.target, stored.plan
-    return compile_model(
-        source,
-        target=target,
-        calibration=feeds,
-        scheme=given["scheme"],
-        recipe=given["recipe"],
-        overrides=overrides_of(given["override"] or []),
-        ranges=ranges_of(given["ranges"] or []),
-        variants=variants_of(given["variants"]),
-        plan=plan,
-    )

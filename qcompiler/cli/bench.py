@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from qcompiler.cli import options
 from qcompiler.cli.app import app
 from qcompiler.cli.console import reported
+from qcompiler.cli.groups import grouped
 
 if TYPE_CHECKING:
     from qcompiler.bench import Timed
 
 
 @app.command()
+@grouped
 def bench(
     models: Annotated[
         list[str],
@@ -27,11 +29,7 @@ def bench(
     ],
     data: options.CompareData = None,
     batch: options.Batch = 1,
-    size: options.Size = None,
-    layout: options.Layout = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
-    scale: options.Scale = None,
+    images: options.Images = options.AS_THEY_ARE,
     seconds: Annotated[float, typer.Option(help="Of interleaved timing.")] = 3.0,
     threads: Annotated[int | None, typer.Option(help="Of each engine.")] = None,
     as_json: options.Json = False,
@@ -41,26 +39,13 @@ def bench(
         from qcompiler.bench import bench as timed
         from qcompiler.cli import arguments
 
-        named = {each: _opened(each) for each in models}
-        images = arguments.images_of(size, layout, mean, std, scale)
-        feed = None
-        if data:
-            feeds = arguments.data_of(data, next(iter(named.values())), batch, images)
-            feed = next(iter(feeds or []), None)
+        named = {each: arguments.model_of(each) for each in models}
+        own = batch if data else 1  # without data, the size of the made-up feed
+        feeds = arguments.data_of(data, next(iter(named.values())), own, images)
+        feed = next(iter(feeds or []), None)
         found = timed(named, feed, seconds=seconds, threads=threads, batch=batch)
         rows = [{**asdict(each), "speed": each.latency.speed} for each in found]
         typer.echo(json.dumps(rows, indent=2) if as_json else _table(found))
-
-
-def _opened(written: str) -> Any:
-    """The model of a function or of an exported program; any other file as its path."""
-    from pathlib import Path
-
-    from qcompiler.cli import arguments
-
-    if arguments.is_function(written) or written.endswith(".pt2"):
-        return arguments.model_of(written)
-    return Path(written)
 
 
 def _table(rows: tuple[Timed, ...]) -> str:

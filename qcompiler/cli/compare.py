@@ -11,20 +11,18 @@ import typer
 from qcompiler.cli import options
 from qcompiler.cli.app import app
 from qcompiler.cli.console import reported
+from qcompiler.cli.groups import grouped
 from qcompiler.errors import ConfigurationError
 
 
 @app.command()
+@grouped
 def compare(
     first: Annotated[str, typer.Argument(help="A model or artifact.", show_default=False)],
     second: Annotated[str, typer.Argument(help="What is compared with it.", show_default=False)],
     data: options.CompareData = None,
     batch: options.Batch = 1,
-    size: options.Size = None,
-    layout: options.Layout = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
-    scale: options.Scale = None,
+    images: options.Images = options.AS_THEY_ARE,
     seconds: Annotated[float, typer.Option(help="Of interleaved timing; 0 for none.")] = 1.0,
     as_json: options.Json = False,
 ) -> None:
@@ -33,9 +31,8 @@ def compare(
         from qcompiler.cli import arguments
         from qcompiler.compare import compare as compared
 
-        images = arguments.images_of(size, layout, mean, std, scale)
         one, two = arguments.artifact_of(first), arguments.artifact_of(second)
-        feeds = arguments.data_of(data or [], one, batch, images)
+        feeds = arguments.data_of(data, one, batch, images)
         if feeds is None:
             raise ConfigurationError("there is nothing to compare on", fix="give --data")
         found = compared(one, two, feeds, seconds=seconds)

@@ -11,6 +11,7 @@ from qcompiler.cli import options
 from qcompiler.cli.app import app
 from qcompiler.cli.console import INTERRUPTED, complain, complain_of_format, reported
 from qcompiler.cli.files import check_compile_files, rendered, write_beside
+from qcompiler.cli.groups import grouped
 from qcompiler.cli.printing import width
 
 if TYPE_CHECKING:
@@ -18,19 +19,16 @@ if TYPE_CHECKING:
 
 
 @app.command()
+@grouped
 def compile(  # noqa: A001 - the command's name
     model: options.Model,
     output: options.Output,
     target: options.TargetName = "onnxruntime",
     calibration: options.Data = None,
     batch: options.Batch = 1,
-    size: options.Size = None,
-    layout: options.Layout = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
-    scale: options.Scale = None,
-    scheme: Annotated[str, typer.Option(help="auto, int8, dynamic, ...")] = "auto",
-    recipe: Annotated[str, typer.Option(help="fast, balanced or best.")] = "balanced",
+    images: options.Images = options.AS_THEY_ARE,
+    scheme: options.Scheme = "auto",
+    recipe: options.Recipe = "balanced",
     override: options.Overrides = None,
     ranges: options.Ranges = None,
     config: options.Config = None,
@@ -76,16 +74,13 @@ def _compiled(given: dict[str, Any]) -> Compiled:
     from qcompiler.ir.plan import Plan
 
     source = arguments.model_of(given["model"])
-    images = arguments.images_of(
-        *(given[name] for name in ("size", "layout", "mean", "std", "scale"))
-    )
-    feeds = arguments.data_of(given["calibration"] or [], source, given["batch"], images)
+    feeds = arguments.data_of(given["calibration"], source, given["batch"], given["images"])
     check_compile_files(source, feeds, given)
     config = read_config(given["config"]) if given["config"] else {}
     evaluate = given["evaluate"]
     written = {
-        "overrides": arguments.overrides_of(given["override"] or []),
-        "ranges": arguments.ranges_of(given["ranges"] or []),
+        "overrides": arguments.overrides_of(given["override"]),
+        "ranges": arguments.ranges_of(given["ranges"]),
         "variants": arguments.variants_of(given["variants"]),
         "loss": arguments.losses_of(given["loss"]),
         **{name: given[name] for name in _PASSED_ON},

@@ -5,16 +5,22 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from qcompiler.cli import options
 from qcompiler.cli.app import app
 from qcompiler.cli.console import reported
+from qcompiler.cli.groups import grouped
+from qcompiler.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from qcompiler.compiled import Compiled
 
 
 @app.command()
+@grouped
 def debug(
     model: options.Model,
     artifact: Annotated[
@@ -23,13 +29,9 @@ def debug(
     target: options.TargetName = "onnxruntime",
     calibration: options.Data = None,
     batch: options.Batch = 1,
-    size: options.Size = None,
-    layout: options.Layout = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
-    scale: options.Scale = None,
-    scheme: Annotated[str, typer.Option(help="int8, auto, ...")] = "int8",
-    recipe: Annotated[str, typer.Option(help="fast, balanced or best.")] = "balanced",
+    images: options.Images = options.AS_THEY_ARE,
+    scheme: options.Scheme = "int8",
+    recipe: options.Recipe = "balanced",
     override: options.Overrides = None,
     ranges: options.Ranges = None,
     variants: options.Variants = None,
@@ -42,14 +44,46 @@ def debug(
     """Show where a quantized model loses what it loses: by region, value and accuracy pass."""
     given = dict(locals())
     with reported():
-        from qcompiler.cli import arguments
-
-        compiled = arguments.debugged_with(
-            given, arguments.images_of(size, layout, mean, std, scale)
-        )
+        compiled = _compiled(given)
         if bisect is not None:
             found = compiled.bisect(bisect)
             typer.echo(json.dumps(asdict(found), indent=2) if as_json else found.text())
             return
         report = compiled.debug()
         typer.echo(report.to_json() if as_json else report.text(every), nl=False)
+
+
+def _compiled(given: dict[str, Any]) -> Compiled:
+    """What `debug` looks at: a model compiled as its options or an artifact's plan say.
+
+    Raises:
+        ConfigurationError: There are no feeds, or the artifact holds no plan.
+    """
+    from qcompiler.cli import arguments
+    from qcompiler.compile import compile as compile_model
+    from qcompiler.compiled import load_compiled
+
+    source = arguments.model_of(given["model"])
+    feeds = arguments.data_of(given["calibration"], source, given["batch"], given["images"])
+    if feeds is None:
+        raise ConfigurationError("there is nothing to debug on", fix="give --calibration")
+    target, plan = arguments.target_with(given["target"]), None
+    if given["artifact"] is not None:
+        stored = load_compiled(given["artifact"])
+        if not stored.plan.choices:
+            raise ConfigurationError(
+                f"{given['artifact']} holds no plan, so nothing tells what its regions run as",
+                fix="debug the model alone, with the options that it was compiled with",
+            )
+        target, plan = stored.target, stored.plan
+    return compile_model(
+        source,
+        target=target,
+        calibration=feeds,
+        scheme=given["scheme"],
+        recipe=given["recipe"],
+        overrides=arguments.overrides_of(given["override"]),
+        ranges=arguments.ranges_of(given["ranges"]),
+        variants=arguments.variants_of(given["variants"]),
+        plan=plan,
+    )

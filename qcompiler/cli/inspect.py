@@ -31,12 +31,12 @@ def inspect(
         if why is not None:
             from qcompiler.why import why as reasons
 
-            told = reasons(arguments.model_of(model), why, arguments.target_with(target, None))
+            told = reasons(arguments.model_of(model), why, arguments.target_with(target))
             typer.echo(json.dumps(told) if as_json else "\n".join(map(printable, told)))
             return
         program = load(arguments.model_of(model))
         if text:
             typer.echo(printable(to_text(program)), nl=False)
             return
-        found = facts(program, arguments.target_with(target, None), arguments.all_targets())
+        found = facts(program, arguments.target_with(target), arguments.all_targets())
         typer.echo(json.dumps(found, indent=2) if as_json else show_facts(found), nl=as_json)

@@ -33,7 +33,7 @@ def lint(
         from qcompiler.ir.diagnostics import Severity
         from qcompiler.lint import lint as findings
 
-        chosen = arguments.target_with(target, None)
+        chosen = arguments.target_with(target)
         if fix:
             _fix(chosen, model, output)
             return

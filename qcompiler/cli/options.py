@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -37,17 +37,31 @@ CompareData = Annotated[
     list[str] | None, typer.Option("--data", "-d", help="As --calibration of compile.")
 ]
 Batch = Annotated[int, typer.Option(help="Samples in one feed.")]
-Size = Annotated[str | None, typer.Option(help="Of images: 224, or height and width as 224x320.")]
-Layout = Annotated[
-    str | None, typer.Option(help="Of images: nchw or nhwc; by default what the input says.")
-]
-Mean = Annotated[
-    str | None, typer.Option(help="Of images, taken off scaled pixels: 0.485,0.456,0.406.")
-]
-Std = Annotated[str | None, typer.Option(help="Of images, divided by: 0.229,0.224,0.225.")]
-Scale = Annotated[
-    float | None, typer.Option(help="Of images, times pixels from 0 to 255; 1/255 by default.")
-]
+
+
+class Images(NamedTuple):
+    """How images are read, as it is written; a group, see `grouped`."""
+
+    size: Annotated[
+        str | None, typer.Option(help="Of images: 224, or height and width as 224x320.")
+    ] = None
+    layout: Annotated[
+        str | None, typer.Option(help="Of images: nchw or nhwc; by default what the input says.")
+    ] = None
+    mean: Annotated[
+        str | None, typer.Option(help="Of images, taken off scaled pixels: 0.485,0.456,0.406.")
+    ] = None
+    std: Annotated[str | None, typer.Option(help="Of images, divided by: 0.229,0.224,0.225.")] = (
+        None
+    )
+    scale: Annotated[
+        float | None, typer.Option(help="Of images, times pixels from 0 to 255; 1/255 by default.")
+    ] = None
+
+
+AS_THEY_ARE = Images()
+Scheme = Annotated[str, typer.Option(help="auto, int8, dynamic, ...")]
+Recipe = Annotated[str, typer.Option(help="fast, balanced or best.")]
 Overrides = Annotated[list[str] | None, typer.Option(help="PATTERN=PRECISION; may be repeated.")]
 Config = Annotated[
     Path | None,

@@ -12,18 +12,16 @@ import typer
 from qcompiler.cli import options
 from qcompiler.cli.app import app
 from qcompiler.cli.console import reported
+from qcompiler.cli.groups import grouped
 
 
 @app.command()
+@grouped
 def verify(
     artifact: Annotated[Path, typer.Argument(help="What compile wrote.", show_default=False)],
     data: options.CompareData = None,
     batch: options.Batch = 1,
-    size: options.Size = None,
-    layout: options.Layout = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
-    scale: options.Scale = None,
+    images: options.Images = options.AS_THEY_ARE,
     as_json: options.Json = False,
 ) -> None:
     """Check an artifact's stamp, plan and kernels here, with --data its integers as well."""
@@ -33,9 +31,8 @@ def verify(
         from qcompiler.compiled import load_compiled
         from qcompiler.printable import printable
 
-        images = arguments.images_of(size, layout, mean, std, scale)
         given = load_compiled(artifact) if data else None
-        feeds = arguments.data_of(data or [], given, batch, images)
+        feeds = arguments.data_of(data, given, batch, images)
         found = check_artifact(artifact, feeds)
         typer.echo(json.dumps(asdict(found), indent=2) if as_json else printable(found.text()))
         if not found.ok:
