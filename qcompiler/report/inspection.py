@@ -34,7 +34,8 @@ def facts(program: Program, target: Target, others: Sequence[Target] = ()) -> di
         others: Targets that are counted.
     """
     ops = Counter(node.op_type for node in all_nodes(program.model))
-    regions = [_region_facts(target, region) for region in target.regions(program)]
+    sizes = _open_sizes(program)
+    regions = [_region_facts(target, region, sizes) for region in target.regions(program)]
     return {
         "source": program.provenance.source,
         "inputs": [str(spec) for spec in program.signature.inputs],
@@ -42,7 +43,8 @@ def facts(program: Program, target: Target, others: Sequence[Target] = ()) -> di
         "ops": dict(ops.most_common()),
         "weight_bytes": _weight_bytes(program),
         "macs": sum(each["macs"] for each in regions),
-        "macs_open_sizes": _open_sizes(program),
+        "macs_open_sizes": sizes,
+        "macs_of_unknown_size": sum(not each["macs_known"] for each in regions),
         "target": target.name,
         "regions": regions,
         "targets": {each.name: _counted(program, each) for each in others},
@@ -61,14 +63,16 @@ def _open_sizes(program: Program) -> list[str]:
     return sorted({dim or "?" for shape in shapes for dim in shape if not isinstance(dim, int)})
 
 
-def _region_facts(target: Target, region: Region) -> dict[str, Any]:
+def _region_facts(target: Target, region: Region, sizes: Sequence[str]) -> dict[str, Any]:
     elements = {region.output.name or "": _elements(region.output)}
+    weighted = region.weight is not None
     forms = target.implementations(region)
     return {
         "name": region.key,
         "ops": "+".join(node.op_type for node in region.nodes),
         "module": module_path(region.anchor),
-        "macs": round(operations(region, elements)) if region.weight is not None else 0,
+        "macs": round(operations(region, elements)) if weighted else 0,
+        "macs_known": not weighted or _is_known(region.output, sizes),
         "precisions": [each.precision for each in forms],
         "searched": [each.precision for each in forms if each.searched],
         "objections": [each.message for each in target.objections(region)],
@@ -80,6 +84,13 @@ def _elements(value: ir.Value) -> float:
     if value.shape is None:
         return 0.0
     return float(math.prod(dim if isinstance(dim, int) else 1 for dim in value.shape.dims))
+
+
+def _is_known(value: ir.Value, sizes: Sequence[str]) -> bool:
+    """Whether the shape follows from the inputs' sizes; others are known in a run only."""
+    if value.shape is None:
+        return False
+    return all(isinstance(dim, int) or dim.value in sizes for dim in value.shape.dims)
 
 
 def _counted(program: Program, target: Target) -> dict[str, Any]:
@@ -103,7 +114,10 @@ def show_facts(found: Mapping[str, Any]) -> str:
     lines.append("ops: " + ", ".join(f"{count} {op}" for op, count in found["ops"].items()))
     lines.append(f"weights: {show_bytes(found['weight_bytes'])}")
     at = f", {', '.join(found['macs_open_sizes'])} at 1" if found["macs_open_sizes"] else ""
-    lines.append(f"multiply-accumulates: {found['macs']:,}{at}")
+    unknown = found["macs_of_unknown_size"]
+    least = "at least " if unknown else ""
+    beside = f"; products whose sizes only a run tells: {unknown}" if unknown else ""
+    lines.append(f"multiply-accumulates: {least}{found['macs']:,}{at}{beside}")
     lines.append(f"regions on {found['target']}: {len(found['regions'])}")
     for each in found["regions"]:
         lines.append(f"  {each['module'] or each['name']}  {each['ops']}  {_forms(each)}")
