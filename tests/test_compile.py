@@ -231,3 +231,12 @@ def _near(wanted: Any, found: Any) -> None:
     """Tensors within 23 dB of each other."""
     pair: Sequence[Array] = [each.detach().numpy() for each in (wanted, found)]
     assert np.square(pair[0] - pair[1]).sum() <= 0.005 * np.square(pair[0]).sum()
+
+
+def test_few_feeds_that_judge_and_fit_are_counted_once(digits_path: Path) -> None:
+    blank = np.full((2, 1, 32, 32), -0.0, np.float32)
+    feeds = [{"image": blank.copy()} for _ in range(4)]
+    compiled = qc.compile(digits_path, calibration=feeds, scheme="int8", recipe="fast")
+    told = " ".join(each.message for each in compiled.report.diagnostics)
+    assert "all 4 calibration samples are the same one" in told
+    assert "'image' is 0 everywhere" in told

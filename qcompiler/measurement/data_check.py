@@ -54,7 +54,7 @@ def _blank(feeds: Sequence[Feed]) -> Iterator[Diagnostic]:
     ]
     held = {name: _extremes([feed[name] for feed in feeds]) for name in data}
     if data and all(low == high for low, high in held.values()):
-        numbers = ", ".join(f"'{name}' is {low:g}" for name, (low, _) in held.items())
+        numbers = ", ".join(f"'{name}' is {low + 0.0:g}" for name, (low, _) in held.items())
         yield _warning("DATA01", f"the calibration data is constant: {numbers} everywhere")
 
 
