@@ -109,7 +109,7 @@ def prepare_qat(
             placement = resolve(program.observations, options, precisions, program.absorbed)
     program.placement = placement
     program.properties |= {Property.PRECISION_ASSIGNED, Property.RESOLVED}
-    return _built(model, source, rewritten, precisions, asked.precision, steps == "learned")
+    return _built(model, rewritten, precisions, asked.precision, steps == "learned")
 
 
 def _require(given: object, known: Any, name: str) -> None:
@@ -224,7 +224,6 @@ def _planned(
 
 def _built(
     model: object,
-    source: Program,
     rewritten: _Rewritten,
     plan: Plan,
     scheme: str,

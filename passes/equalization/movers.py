@@ -134,8 +134,6 @@ def concatenated(node: ir.Node, scope: Scope) -> Sequence[ChannelMap] | None:
         return None if any(not each.is_fixed for each in maps) else [ChannelMap.fixed(dims)]
     axis = node.attributes.get_int("axis", 0) % dims
     varied = {place for each in maps for place in each.axes}
-    if not varied:
-        return _tied(maps, scope)
     if axis not in varied:
         return _tied(maps, scope)
     if varied != {axis} or len({each.power for each in maps if not each.is_fixed}) > 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,14 +47,12 @@ class Site:
         components: Their numbers.
         values: Values that have them, in graph order.
         readers: Weights that read them.
-        writers: Constants that write them.
         clamps: Bounds on them.
     """
 
     components: Array
     values: tuple[Observable, ...]
     readers: tuple[Fold, ...]
-    writers: tuple[Fold, ...]
     clamps: tuple[Clamp, ...]
 
 
@@ -78,14 +76,12 @@ def find_sites(found: Scales) -> list[Site]:
 
     of_values = sorted_by_site([each.slots for each in values])
     of_readers = sorted_by_site([each.reads for each in found.folds])
-    of_writers = sorted_by_site([each.writes for each in found.folds])
     of_clamps = sorted_by_site([each.slots for each in found.clamps])
     return [
         Site(
             np.nonzero(group == number)[0],
             tuple(values[i] for i in places),
             tuple(found.folds[i] for i in of_readers.get(number, ())),
-            tuple(found.folds[i] for i in of_writers.get(number, ())),
             tuple(found.clamps[i] for i in of_clamps.get(number, ())),
         )
         for number, places in of_values.items()
@@ -99,8 +95,3 @@ def _grouped(vectors: Sequence[Array], count: int) -> Array:
     other = np.concatenate([np.zeros(0, np.int64), *(each[1:] for each in free)])
     links = coo_array((np.ones(one.size), (one, other)), shape=(count, count))
     return np.asarray(connected_components(links, directed=False)[1], np.int64)
-
-
-def boundaries(site: Site, names: Collection[str]) -> tuple[Observable, ...]:
-    """Values of a site that are rounded: those of these names."""
-    return tuple(each for each in site.values if each.name in names)

@@ -127,8 +127,3 @@ def _own(value: ir.Value, node: ir.Node, index: int) -> ir.Value:
 
 def _grid(array: Array, params: QParams) -> Grid:
     return Grid(grid_key(array), params)
-
-
-def is_trained_module(model: object) -> bool:
-    """Whether `model` is what `prepare_qat` gave."""
-    return isinstance(model, QatModule)
