@@ -81,14 +81,8 @@ def told_of_clipping(program: Program) -> list[str]:
     return [f"{several} out more than {MOST_ELEMENTS:.1%} of what calibration saw: {shown}"]
 
 
-def represented(params: QParams) -> Range:
-    """Lowest and highest number that per-tensor integers stand for."""
-    scale, zero, space = float(params.scale), int(params.zero_point), params.space
-    return Range(scale * (space.qmin - zero), scale * (space.qmax - zero))
-
-
 def _clipping(name: str, seen: Observer, params: QParams) -> Clipping:
-    ends, kind = represented(params), params.space.dtype.name.lower()
+    ends, kind = params.representable, params.space.dtype.name.lower()
     extremes = Range(seen.low_without_sentinel, max(seen.low_without_sentinel, seen.high))
     origin = histogram_of(seen)
     if origin is None:

@@ -14,7 +14,7 @@ from qcompiler.decisions.absorbed import GIVEN, NOTHING, Absorbed
 from qcompiler.decisions.given_ranges import Ranges, checked_ranges, matching_values
 from qcompiler.errors import ConfigurationError, did_you_mean
 from qcompiler.ir.program import Program
-from qcompiler.quantization.chosen import USER, Chosen
+from qcompiler.quantization.chosen import USER, Chosen, statistics_of
 from qcompiler.quantization.observers import make_observer, reinterpreted
 from qcompiler.quantization.qspace import S8_AFFINE, U8_AFFINE, QParams
 
@@ -139,8 +139,7 @@ class ByHand:
         """
         for pattern, method in self.observers.items():
             for name in matching_values(program, pattern):
-                seen = program.observations[name]
-                origin = seen.seen if isinstance(seen, Chosen) else seen
+                origin = statistics_of(program.observations[name])
                 read = reinterpreted(origin, method)
                 program.observations[name] = Chosen.of(origin, read, USER)
         found = {
