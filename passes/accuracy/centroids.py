@@ -18,8 +18,8 @@ import numpy.typing as npt
 from qcompiler.decisions.roundings import Rounding
 from qcompiler.passes.accuracy.products import Product
 from qcompiler.quantization.nonuniform import table_params
-from qcompiler.quantization.numerics import dequantize, quantize
-from qcompiler.quantization.output_error import Matrix, column_errors
+from qcompiler.quantization.numerics import quantize
+from qcompiler.quantization.output_error import Matrix
 from qcompiler.quantization.qspace import Levels, QParams
 
 Array = npt.NDArray[Any]
@@ -79,11 +79,8 @@ def _weighted(product: Product) -> QParams:
 
 def _errors(product: Product, params: QParams, owners: Array) -> Matrix:
     """Output error of the columns of every table."""
-    gap = dequantize(quantize(product.exact, params), params).astype(np.float64) - product.exact
-    errors = column_errors(product.layout.matrix(gap), product.moments)
-    total = np.bincount(owners.ravel(), errors.ravel(), int(owners.max()) + 1)
-    found: Matrix = np.asarray(total, np.float64)
-    return found
+    errors = product.errors(Rounding(params, quantize(product.exact, params)))
+    return np.asarray(np.bincount(owners.ravel(), errors.ravel()), np.float64)
 
 
 def _better(kept: QParams, other: QParams, taken: Array) -> QParams:

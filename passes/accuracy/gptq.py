@@ -26,8 +26,7 @@ from qcompiler.ir.rewriter import Rewriter
 from qcompiler.passes.accuracy.products import Product, reround
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext, Stage
 from qcompiler.quantization.gptq import damping_for, gptq
-from qcompiler.quantization.numerics import dequantize, expand, quantize
-from qcompiler.quantization.output_error import column_errors
+from qcompiler.quantization.numerics import expand, quantize
 
 Array = npt.NDArray[Any]
 
@@ -117,9 +116,7 @@ class Gptq(Pass):
 
 def _errors(product: Product, rounding: Rounding, owners: Array) -> Array:
     """Output errors of the columns of each scale; of blocks, those of their columns together."""
-    gap = dequantize(rounding.integers, rounding.params).astype(np.float64) - product.exact
-    errors = column_errors(product.layout.matrix(gap), product.moments)
-    return np.bincount(owners.ravel(), errors.ravel(), rounding.params.scale.size)
+    return np.bincount(owners.ravel(), product.errors(rounding).ravel(), rounding.params.scale.size)
 
 
 def _merged(product: Product, kept: Rounding, other: Rounding, taken: Array) -> Rounding:

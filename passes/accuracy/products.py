@@ -22,8 +22,8 @@ from qcompiler.ir.program import Program
 from qcompiler.ir.requests import Request
 from qcompiler.ir.signature import Feed
 from qcompiler.ir.walk import stored_array
-from qcompiler.quantization.numerics import expand
-from qcompiler.quantization.output_error import Matrix
+from qcompiler.quantization.numerics import dequantize, expand
+from qcompiler.quantization.output_error import Matrix, block_errors
 from qcompiler.statistics.kinds import Gram
 from qcompiler.statistics.patches import PatchGram
 from qcompiler.statistics.statistic import Statistic
@@ -63,6 +63,14 @@ class Product:
         params, shape = self.rounding.params, self.exact.shape
         slots = np.arange(params.scale.size).reshape(params.scale.shape)
         return self.layout.matrix(np.broadcast_to(expand(slots, shape, params), shape))
+
+    def errors(self, rounding: Rounding, size: int | None = None) -> Matrix:
+        """float64 [groups, blocks, N]: output errors of a rounding by blocks of `size` inputs.
+
+        Each block counts by itself; without a size, all inputs are one.
+        """
+        gap = dequantize(rounding.integers, rounding.params).astype(np.float64) - self.exact
+        return block_errors(self.layout.matrix(gap), self.moments, size or self.layout.inputs)
 
     def rerounded(self, rounding: Rounding) -> dict[str, RegionPlacement]:
         """Its readers with other integers, by region key."""

@@ -10,6 +10,7 @@ Codebooks have no scale to search: their centroids are tuned (`centroids`). Powe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -24,13 +25,8 @@ from qcompiler.ir.rewriter import Rewriter
 from qcompiler.passes.accuracy.centroids import with_tuned_centroids
 from qcompiler.passes.accuracy.products import Product, reround
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext, Stage
-from qcompiler.quantization.numerics import dequantize, quantize
-from qcompiler.quantization.output_error import (
-    Matrix,
-    block_errors,
-    column_errors,
-    searched_factors,
-)
+from qcompiler.quantization.numerics import quantize
+from qcompiler.quantization.output_error import Matrix, searched_factors
 
 Array = npt.NDArray[Any]
 
@@ -74,36 +70,29 @@ class SearchWeightScales(Pass):
         """The rounding with the least error; None if that is the one there is."""
         if product.rounding.params.space.is_table:
             return with_tuned_centroids(product, self.name)
-        rounding, errors = product.rounding, _Errors(product)
+        rounding = product.rounding
         factors = np.linspace(1, self.lowest, self.steps + 1)[1:]
         least = np.zeros(rounding.params.scale.shape)
         for region in product.regions:
             least = np.maximum(least, least_factor(region))
-        best = searched_factors(errors, factors, least)
+        best = searched_factors(_errors(product), factors, least)
         if np.all(best == 1):
             return None
         return _scaled(product, best)
 
 
-@dataclass(frozen=True, eq=False)
-class _Errors:
-    """Output errors by scale, with all scales times a factor."""
+def _errors(product: Product) -> Callable[[float], Matrix]:
+    """Output errors by scale, as a function of what all scales are multiplied by."""
+    params = product.rounding.params
+    size, shape = params.space.group_size, params.scale.shape
+    owners = product.owners()[:, :: size or product.layout.inputs].ravel()
 
-    product: Product
+    def of(factor: float) -> Matrix:
+        errors = product.errors(_scaled(product, np.full(shape, factor)), size)
+        total = np.bincount(owners, errors.ravel(), params.scale.size)
+        return np.asarray(total.reshape(shape), np.float64)
 
-    def __call__(self, factor: float) -> Matrix:
-        product = self.product
-        params = product.rounding.params
-        rounding = _scaled(product, np.full(params.scale.shape, factor))
-        gap = dequantize(rounding.integers, rounding.params).astype(np.float64) - product.exact
-        matrix, size = product.layout.matrix(gap), params.space.group_size
-        owners = product.owners()
-        if size is None:
-            errors, owner = column_errors(matrix, product.moments), owners[:, 0]
-        else:
-            errors, owner = block_errors(matrix, product.moments, size), owners[:, ::size]
-        total = np.bincount(owner.ravel(), errors.ravel(), params.scale.size)
-        return np.asarray(total.reshape(params.scale.shape), np.float64)
+    return of
 
 
 def _scaled(product: Product, factors: Array) -> Rounding:
