@@ -20,7 +20,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxscript import optimizer
 
 from qcompiler.errors import ExportError, QCompilerError
-from qcompiler.frontends import torch_dropout, torch_packed, torch_points
+from qcompiler.frontends import torch_marks, torch_packed
 from qcompiler.frontends.cleaning import clean
 from qcompiler.frontends.opset import to_working_opset
 from qcompiler.frontends.torch_arguments import Call, example_call, example_of, opened
@@ -189,11 +189,7 @@ def _translate(exported: torch.export.ExportedProgram) -> tuple[ir.Model, list[s
             opset_version=WORKING_OPSET,
             optimize=False,
             verbose=False,
-            custom_translation_table={
-                **torch_dropout.TRANSLATIONS,
-                **torch_packed.TRANSLATIONS,
-                **torch_points.TRANSLATIONS,
-            },
+            custom_translation_table={**torch_marks.TRANSLATIONS, **torch_packed.TRANSLATIONS},
         )
     assert made is not None
     model: ir.Model = made.model

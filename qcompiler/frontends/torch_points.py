@@ -1,28 +1,29 @@
 """Points that a torch module carries by hand: stubs, fake-quantize modules, modules kept float.
 
 Classes go by their names, so those of other packages are understood without importing them. While
-a module is captured, its stubs call an operator of ours that the program is marked by, and its
-fake-quantize modules compute with the scales that they hold.
+a module is captured, its stubs leave marks, and its fake-quantize modules compute with the scales
+that they hold.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import onnx_ir as ir
 import torch
-from onnxscript import opset21
 from torch import Tensor, nn
 
 from qcompiler.errors import ExportError
+from qcompiler.frontends.torch_marks import OPERATOR, Mark, mark_of
 from qcompiler.ir.origin import leave_float, module_path
-from qcompiler.ir.walk import is_op
 
 KEPT_FLOAT = "_qcompiler_keeps_float"
-_BEGIN, _END = 0x71626567, 0x71656E64
-_STUBS = {"QuantStub": True, "DeQuantStub": False}
+_STUBS = {"QuantStub": Mark.BEGIN, "DeQuantStub": Mark.END}
+_RATIO = 0.5
+"""A Dropout has to have one; this one is never run."""
 
 
 def is_point(module: nn.Module) -> bool:
@@ -59,8 +60,7 @@ def points_marked(model: Any) -> Iterator[None]:
 def _form_of(path: str, part: nn.Module) -> Callable[[Tensor], Tensor]:
     name = type(part).__name__
     if name in _STUBS:
-        begins = _STUBS[name]
-        return lambda x: torch.ops.qcompiler.point(x, begins)
+        return partial(OPERATOR, seed=int(_STUBS[name]), ratio=_RATIO)
     if _is_fake_quantize(part):
         return _fake_quantize(path, part)
     return lambda x: x
@@ -111,27 +111,6 @@ def float_paths(model: Any) -> tuple[str, ...]:
     return tuple(path for path, part in parts if getattr(part, KEPT_FLOAT, False))
 
 
-@torch.library.custom_op("qcompiler::point", mutates_args=())
-def _point(x: Tensor, begins: bool) -> Tensor:
-    return x.clone()
-
-
-@_point.register_fake
-def _(x: Tensor, begins: bool) -> Tensor:
-    return torch.empty_like(x)
-
-
-def _translated(x: Any, begins: bool) -> Any:
-    """An operator that the exporter leaves alone, known by its seed."""
-    op: Any = opset21
-    marked, _ = op.Dropout(x, 0.5, True, seed=_BEGIN if begins else _END)
-    return marked
-
-
-TRANSLATIONS: Mapping[Any, Callable[..., Any]] = {torch.ops.qcompiler.point.default: _translated}
-"""For `custom_translation_table` of torch.onnx.export."""
-
-
 def apply_points(model: ir.Model, paths: Sequence[str]) -> None:
     """Marks the nodes that stay float, and takes the marks of stubs out, in place.
 
@@ -143,7 +122,7 @@ def apply_points(model: ir.Model, paths: Sequence[str]) -> None:
         path = module_path(node) or ""
         if any(each in ("", path) or path.startswith(f"{each}.") for each in paths):
             leave_float(node)
-    points = [node for node in model.graph if _seed(node) in (_BEGIN, _END)]
+    points = [node for node in model.graph if mark_of(node) in _STUBS.values()]
     if points:
         _mark_outside(model.graph)
     for node in points:
@@ -172,19 +151,15 @@ def _pass_on(graph: ir.Graph, node: ir.Node, given: ir.Value) -> None:
     new.name = name
 
 
-def _seed(node: ir.Node) -> int:
-    return node.attributes.get_int("seed", 0) if is_op(node, "Dropout") else 0
-
-
 def _mark_outside(graph: ir.Graph) -> None:
     """Float is what reads a float value that no stub has let in; constants are neither."""
     inside: dict[ir.Value, bool] = dict.fromkeys(graph.inputs, False)
     for node in graph:
-        seed = _seed(node)
+        mark = mark_of(node)
         known = [inside[each] for each in node.inputs if each in inside]
         state = all(known) if known else None
-        if seed in (_BEGIN, _END):
-            state = seed == _BEGIN
+        if mark in _STUBS.values():
+            state = mark is Mark.BEGIN
         elif state is False:
             leave_float(node)
         if state is not None:
