@@ -12,7 +12,9 @@ from qcompiler.config import SCHEMES, Scheme
 from qcompiler.decisions.forms import Options, region_options
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.optraits import traits
-from qcompiler.ir.plan import FLOAT, Choice, Plan
+from qcompiler.ir.origin import module_path
+from qcompiler.ir.plan import FLOAT, UNPLANNED, Choice, Plan
+from qcompiler.ir.plan_places import Spot, label, matched
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.regions import Region, region_of
 from qcompiler.ir.rewriter import Rewriter
@@ -70,16 +72,22 @@ def checked_plan(plan: Plan, options: Sequence[Options], target: Target) -> Plan
             why="precisions and regions are those of a target",
             fix=f"compile for {plan.target!r}, or make a plan for {target.name!r}",
         )
-    known = {each.region.key: each for each in options}
-    unknown = [key for key in plan.choices if key not in known]
-    if unknown:
+    regions = [each.region for each in options]
+    spots = [Spot(each.key, module_path(each.anchor), each.kind) for each in regions]
+    found = matched(plan.choices, spots)
+    if found.entries_left:
+        lost = [label(key, plan.choices[key]) for key in found.entries_left]
+        new = [str(each) for each in regions if each.key in found.regions_left]
         raise ConfigurationError(
-            f"the plan names the region {unknown[0]!r}, which this model does not have",
-            where=f"{len(unknown)} of {len(plan.choices)} entries: {_listed(unknown)}",
-            why=f"regions without an entry: {_listed([k for k in known if k not in plan.choices])}",
-            fix="make a plan from this model, or remove the entry",
+            f"the plan names the region {lost[0]}, which this model does not have",
+            where=f"{len(lost)} of {len(plan.choices)} entries: {_listed(lost)}",
+            why=f"{len(new)} regions without an entry: {_listed(new)}",
+            fix="make a plan from this model, or remove the entries",
         )
-    choices = {key: _kept(plan.choices.get(key), each, target) for key, each in known.items()}
+    choices = {}
+    for each in options:
+        entry = found.entries.get(each.region.key)
+        choices[each.region.key] = _kept(plan.choices[entry] if entry else None, each, target)
     return replace(plan, choices=choices)
 
 
@@ -92,9 +100,9 @@ def _kept(choice: Choice | None, options: Options, target: Target) -> Choice:
     if options.pinned is not None:
         return options.chosen(options.pinned, "override")
     if choice is None:
-        return Choice(FLOAT, "not in the plan")
+        return options.chosen(FLOAT, UNPLANNED)
     if choice.precision == FLOAT or options.named(choice.precision) is not None:
-        return choice
+        return options.placed(choice)
     legal = [form.precision for form in options.legal]
     raise ConfigurationError(
         f"the plan gives {choice.precision!r} to {options.region}",
@@ -105,7 +113,7 @@ def _kept(choice: Choice | None, options: Options, target: Target) -> Choice:
 
 def _listed(names: Sequence[str]) -> str:
     """The first few names."""
-    shown = ", ".join(repr(name) for name in names[:5])
+    shown = ", ".join(names[:5])
     return (shown + (", ..." if len(names) > 5 else "")) or "none"
 
 
@@ -122,7 +130,7 @@ def _choice(options: Options, scheme: Scheme) -> Choice:
     table = not options.region.activations
     form = scheme.choose(options.legal, table)
     if form is None:
-        return Choice(FLOAT, "; ".join(options.reasons) or f"no {scheme.precision} form")
+        return options.chosen(FLOAT, "; ".join(options.reasons) or f"no {scheme.precision} form")
     reason = f"scheme {scheme.precision}" + (", a table" if table else "")
     return options.chosen(form.precision, reason)
 
@@ -149,7 +157,7 @@ def _settle_movers(options: Sequence[Options], choices: dict[str, Choice]) -> No
     waiting = [each for each in options if _is_free_mover(each, choices)]
     wanted = {each.region.key: choices[each.region.key] for each in waiting}
     for key in wanted:
-        choices[key] = Choice(FLOAT, "its neighbours are float")
+        choices[key] = forms[key].chosen(FLOAT, "its neighbours are float")
     if all(choice.precision == FLOAT for choice in choices.values()):
         choices.update(wanted)  # nothing but movers: as asked
         return

@@ -57,7 +57,10 @@ def edit(
     output: options.Output,
     rules: Annotated[
         list[str] | None,
-        typer.Option("--set", help="REGION=PRECISION, a name or a glob; the editor without."),
+        typer.Option(
+            "--set",
+            help="PATTERN=PRECISION: node, module or op:OpType, globs too; the editor without.",
+        ),
     ] = None,
     as_json: options.Json = False,
 ) -> None:
@@ -106,6 +109,7 @@ def _plan_in(file: Path) -> Plan:
 
 
 def _shown(found: Plan, every: bool) -> str:
+    from qcompiler.ir.plan_places import label
     from qcompiler.printable import printable
 
     told = repr(found)[1:-1]
@@ -114,8 +118,12 @@ def _shown(found: Plan, every: bool) -> str:
     if variants is None:
         lines[1] = "accuracy passes: those of the recipe"
     shown = list(found.choices.items())[: None if every else _SHOWN]
-    width = max((len(key) for key, _ in shown), default=0)
-    lines += [f"  {key:{width}}  {each.precision}  {each.reason}".rstrip() for key, each in shown]
+    names = [label(key, each) for key, each in shown]
+    width = max(map(len, names), default=0)
+    lines += [
+        f"  {name:{width}}  {each.precision}  {each.reason}".rstrip()
+        for name, (_, each) in zip(names, shown, strict=True)
+    ]
     if len(shown) < len(found.choices):
         lines.append(f"  and {len(found.choices) - len(shown)} more: --all")
     return "\n".join(map(printable, lines))

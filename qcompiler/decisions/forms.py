@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 
@@ -12,6 +11,7 @@ from qcompiler.decisions.wanted import families
 from qcompiler.errors import ConfigurationError, did_you_mean
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.origin import is_left_float, module_path, source_line
+from qcompiler.ir.patterns import region_fits
 from qcompiler.ir.plan import FLOAT, Choice
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
@@ -62,10 +62,15 @@ class Options:
         """The choice of a precision, whose reason says where it is simulated, or saves no time."""
         form = self.named(precision)
         if form is not None and form.simulated:
-            return Choice(precision, f"{reason}, {SIMULATED}")
-        if form is not None and form.size_only:
-            return Choice(precision, f"{reason}, {SIZE_ONLY}")
-        return Choice(precision, reason)
+            reason = f"{reason}, {SIMULATED}"
+        elif form is not None and form.size_only:
+            reason = f"{reason}, {SIZE_ONLY}"
+        return self.placed(Choice(precision, reason))
+
+    def placed(self, choice: Choice) -> Choice:
+        """The choice with where its region is."""
+        module = module_path(self.region.anchor)
+        return replace(choice, module=module, ops=self.region.ops)
 
 
 def region_options(
@@ -239,17 +244,7 @@ def _names(region: Region) -> list[str]:
 
 
 def _matches(pattern: str, region: Region) -> bool:
-    """By op, by node name, or by the path of its module or of one around it."""
-    if pattern.startswith("op:"):
-        return fnmatchcase(region.kind, pattern[3:])
-    parts = (module_path(region.anchor) or "").split(".")
-    around = [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
-    subtree = pattern.removesuffix(".*")
-    return any(
-        fnmatchcase(name, pattern) or fnmatchcase(name, subtree)
-        for name in [region.key, *around]
-        if name
-    )
+    return region_fits(pattern, region.key, module_path(region.anchor), region.kind)
 
 
 def _missing_data(program: Program, region: Region, form: Implementation) -> str | None:

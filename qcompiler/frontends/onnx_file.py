@@ -15,6 +15,7 @@ from qcompiler.frontends.inference import infer_types, recompute_shapes
 from qcompiler.frontends.opset import to_working_opset
 from qcompiler.frontends.opset_expand import expand_newer_ops
 from qcompiler.frontends.protocheck import check_proto
+from qcompiler.frontends.scopes import read_scopes
 from qcompiler.frontends.shapes import forget_unknown_sizes
 from qcompiler.ir.naming import make_names_unique
 from qcompiler.ir.program import Program, Provenance
@@ -97,6 +98,7 @@ def _program(model: ir.Model, source: str) -> Program:
     opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx"))
     producer = " ".join(part for part in (model.producer_name, model.producer_version) if part)
     own_tensors(model)
+    read_scopes(model)
     repaired = clean(model)
     forget_unknown_sizes(model)
     if recompute_shapes(model):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import sysconfig
 import traceback
@@ -12,13 +11,12 @@ from pathlib import Path
 import onnx_ir as ir
 import torch
 
+from qcompiler.frontends.scopes import SCOPES, module_of_scopes, without_call
 from qcompiler.ir.origin import set_origin
 from qcompiler.ir.walk import all_graphs
 
-_SCOPES = "pkg.torch.onnx.name_scopes"
 _TRACE = "pkg.torch.onnx.stack_trace"
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
-_CALL_NUMBER = re.compile(r"@\d+$")
 _PACKAGE = Path(__file__).resolve().parents[1]
 _FOREIGN = tuple(
     f"{folder}/" for folder in (Path(torch.__file__).parent, _PACKAGE, sysconfig.get_path("stdlib"))
@@ -36,9 +34,9 @@ def keep_origins(model: ir.Model) -> None:
     for body in bodies:
         body.metadata_props.clear()
         for node in body:
-            key = node.metadata_props.get(_SCOPES, ""), node.metadata_props.get(_TRACE, "")
+            key = node.metadata_props.get(SCOPES, ""), node.metadata_props.get(_TRACE, "")
             if key not in seen:
-                seen[key] = _module_path(key[0]), user_frame(key[1])
+                seen[key] = module_of_scopes(key[0]), user_frame(key[1])
             node.metadata_props.clear()
             set_origin(node, *seen[key])
             _forget([*node.outputs])
@@ -52,20 +50,11 @@ def _forget(values: list[ir.Value]) -> None:
         value.metadata_props.clear()
 
 
-def _module_path(scopes: str) -> str | None:
-    """`layers.3.fc` from the list of enclosing scopes, whose last entry is the node itself."""
-    if not scopes:
-        return None
-    names = ast.literal_eval(scopes)
-    path = names[-2] if len(names) > 1 else ""
-    return _CALL_NUMBER.sub("", path) or None
-
-
 def module_of_node(node: torch.fx.Node) -> str | None:
     """Path of the module whose code made a node of a captured graph."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     path = str(stack[-1][0]) if stack else ""
-    return _CALL_NUMBER.sub("", path.removeprefix("L['self'].")) or None
+    return without_call(path.removeprefix("L['self'].")) or None
 
 
 def user_frame(trace: str) -> str | None:

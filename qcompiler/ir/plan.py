@@ -14,6 +14,8 @@ from qcompiler.files.reading import Door, cause
 from qcompiler.markup import block
 
 FLOAT = "float32"
+UNPLANNED = "not in the plan"
+"""Reason of a region that a plan does not name."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Choice:
         alternatives: Estimated seconds of the other legal precisions.
         loss: Estimated loss of this choice alone, if it was measured.
         seconds: Estimated seconds of this choice.
+        module: Path of the module that the region is in; None where there is none.
+        ops: Of the region, the anchor's first, as `Conv+Relu`; empty if it is not known.
     """
 
     precision: str
@@ -33,11 +37,15 @@ class Choice:
     seconds: float | None = None
     loss: float | None = None
     alternatives: Mapping[str, float] = field(default_factory=dict)
+    module: str | None = None
+    ops: str = ""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Choices by region key (the name of the region's anchor node).
+    """Choices by region key (the name of the region's anchor node), in the order of the graph.
+
+    Applied to a model, entries are matched by module path and op (`plan_places`).
 
     Attributes:
         target: Name of the target that the choices are of.
@@ -83,11 +91,15 @@ class Plan:
     @property
     def bare(self) -> Plan:
         """The precisions alone, as artifacts keep them: nothing that was measured."""
-        return Plan(self.target, {key: Choice(each) for key, each in self.precisions.items()})
+        bare = {
+            key: Choice(each.precision, module=each.module, ops=each.ops)
+            for key, each in self.choices.items()
+        }
+        return Plan(self.target, bare)
 
     def to_json(self) -> str:
-        """Sorted, indented JSON, stable under diff."""
-        body = {key: asdict(self.choices[key]) for key in sorted(self.choices)}
+        """Indented JSON in the order of the graph: what a diff shows is what changed."""
+        body = {key: _written(choice) for key, choice in self.choices.items()}
         head = {
             "target": self.target,
             "rewritten": self.rewritten,
@@ -127,8 +139,16 @@ _FIELDS: Mapping[str, tuple[type, ...]] = {
     "seconds": _NUMBER,
     "loss": _NUMBER,
     "alternatives": (dict,),
+    "module": (str, type(None)),
+    "ops": (str,),
 }
 """What JSON gives for each field of a choice."""
+
+
+def _written(choice: Choice) -> dict[str, Any]:
+    """Where it is comes first."""
+    fields = asdict(choice)
+    return {name: fields.pop(name) for name in ("module", "ops")} | fields
 
 
 def _parsed(text: str) -> Plan:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Any
 
 from qcompiler.errors import ConfigurationError, did_you_mean
-from qcompiler.ir.plan import Choice, Plan
+from qcompiler.ir.patterns import region_fits
+from qcompiler.ir.plan import Plan
+from qcompiler.ir.plan_places import label, matched, spots_of
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class PlanDifference:
     """In what two plans differ.
 
     Attributes:
-        changed: Precision in the first and in the second, by region that both name.
+        changed: Precision in the first and in the second, by region that both have; regions are
+            told by module path, ops and the name in the first.
         only_first: Precision by region that only the first names.
         only_second: Likewise of the second.
         heads: What else differs, as `target: onnxruntime, openvino`.
@@ -51,20 +53,28 @@ class PlanDifference:
 
 
 def difference(first: Plan, second: Plan) -> PlanDifference:
-    """What the second plan does otherwise than the first, regions by name."""
-    one, other = first.precisions, second.precisions
-    changed = {key: (one[key], other[key]) for key in sorted(one.keys() & other.keys())}
+    """What the second plan does otherwise than the first, regions by module path and op."""
+    found = matched(first.choices, spots_of(second.choices))
+    changed = {
+        label(key, first.choices[entry]): (first.precision(entry), second.precision(key))
+        for key, entry in found.entries.items()
+        if first.precision(entry) != second.precision(key)
+    }
     heads = [
         f"{name}: {getattr(first, name)}, {getattr(second, name)}"
         for name in ("target", "rewritten", "variants")
         if getattr(first, name) != getattr(second, name)
     ]
     return PlanDifference(
-        MappingProxyType({key: both for key, both in changed.items() if both[0] != both[1]}),
-        MappingProxyType({key: one[key] for key in sorted(one.keys() - other.keys())}),
-        MappingProxyType({key: other[key] for key in sorted(other.keys() - one.keys())}),
+        MappingProxyType(changed),
+        MappingProxyType(_labelled(first, found.entries_left)),
+        MappingProxyType(_labelled(second, found.regions_left)),
         tuple(heads),
     )
+
+
+def _labelled(plan: Plan, keys: Sequence[str]) -> dict[str, str]:
+    return {label(key, plan.choices[key]): plan.precision(key) for key in keys}
 
 
 def edited(plan: Plan, rules: Mapping[str, str]) -> Plan:
@@ -72,20 +82,28 @@ def edited(plan: Plan, rules: Mapping[str, str]) -> Plan:
 
     Args:
         plan: The plan.
-        rules: Precision by region key or glob over keys; a later rule wins.
+        rules: Precision by what names regions (`patterns`); a later rule wins.
 
     Raises:
         ConfigurationError: A pattern matches no region.
     """
     choices = dict(plan.choices)
     for pattern, precision in rules.items():
-        found = [key for key in choices if key == pattern or fnmatchcase(key, pattern)]
+        found = [
+            each.key
+            for each in spots_of(choices)
+            if each.key == pattern or region_fits(pattern, each.key, each.module, each.op)
+        ]
         if not found:
+            modules = [each.module for each in choices.values() if each.module]
+            known = dict.fromkeys([*choices, *modules])
             raise ConfigurationError(
                 f"the plan has no region '{pattern}'",
-                fix=did_you_mean(pattern, choices, "`qcompiler plan show` lists them"),
+                fix=did_you_mean(pattern, known, "`qcompiler plan show` lists them"),
             )
         for key in found:
             if choices[key].precision != precision:
-                choices[key] = Choice(precision, "by hand", alternatives=choices[key].alternatives)
+                choices[key] = replace(
+                    choices[key], precision=precision, reason="by hand", seconds=None, loss=None
+                )
     return replace(plan, choices=choices)

@@ -105,13 +105,18 @@ class Region:
         return self.anchor.name or ""
 
     @property
+    def ops(self) -> str:
+        """The nodes' ops in order, as `Conv+Add+Relu`."""
+        return "+".join(node.op_type for node in self.nodes)
+
+    @property
     def activation_node(self) -> ir.Node | None:
         """The absorbed activation function, if there is one."""
         last = self.nodes[-1]
         return last if len(self.nodes) > 1 and traits(last).unary else None
 
     def __str__(self) -> str:
-        return f"{'+'.join(node.op_type for node in self.nodes)} '{self.key}'"
+        return f"{self.ops} '{self.key}'"
 
 
 def find_regions(program: Program, patterns: Sequence[RegionPattern]) -> list[Region]:

@@ -10,7 +10,8 @@ from qcompiler.decisions.forms import unmet_overrides
 from qcompiler.execution.timing import Latency
 from qcompiler.execution.verification import Verification
 from qcompiler.ir.diagnostics import Diagnostic, Severity
-from qcompiler.ir.plan import FLOAT
+from qcompiler.ir.plan import FLOAT, UNPLANNED
+from qcompiler.ir.plan_places import label
 from qcompiler.ir.program import Program
 from qcompiler.measurement.candidates import Candidate
 from qcompiler.measurement.judge import Judgement
@@ -165,7 +166,18 @@ def _warnings(source: Program, selection: Selection, target: Target) -> tuple[st
         *source.provenance.warnings,
         *_promises(selection, target),
         *unmet_overrides(selection.options),
+        *_unplanned(selection),
     )
+
+
+def _unplanned(selection: Selection) -> list[str]:
+    """Regions that a plan was applied to and does not know: blocks that were added since."""
+    choices = selection.plan.choices
+    names = [label(key, each) for key, each in choices.items() if each.reason == UNPLANNED]
+    if not names:
+        return []
+    shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    return [f"the plan has no entry for {len(names)} regions, which stay float: {shown}"]
 
 
 _INTERRUPTED = "the search was interrupted: this is the best that was found until then"
