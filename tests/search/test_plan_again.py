@@ -17,7 +17,7 @@ from qcompiler.errors import ConfigurationError  # noqa: E402
 FEEDS = [torch.randn(4, 8, generator=torch.Generator().manual_seed(0)) for _ in range(2)]
 
 
-class Net(nn.Module):  # type: ignore[misc]
+class Net(nn.Module):
     """Layers of one op each, so that exported names are numbers only."""
 
     def __init__(self, extra: bool) -> None:
