@@ -19,6 +19,8 @@ from qcompiler.outputs.noise import LogitNoise
 _CHANCE = 0.05
 """Probability with which a candidate that is just good enough may be rejected by chance."""
 _STEPS = 20
+_FAR = 9.0
+"""Margins of as many deviations do not flip: a chance of 1e-19 is nothing of a billion."""
 
 
 @dataclass(frozen=True)
@@ -36,36 +38,54 @@ class Flips:
     square: float
 
 
-def predicted(decisions: Decisions, noise: LogitNoise, ratio: float) -> Flips:
-    """Flips at a noise-to-signal ratio.
+def prediction(decisions: Decisions, noise: LogitNoise, most: float) -> Callable[[float], Flips]:
+    """Flips as a function of the noise-to-signal ratio, up to a largest one.
+
+    Only decisions that may flip at that one are looked at again: of an image of scores these are
+    few, and a bound asks for twenty ratios.
 
     One decision more than were seen is added, with a margin anywhere below the closest: of n
     decisions none of which is close, the next may be.
     """
-    if not decisions.counted or ratio <= 0:
-        return Flips(0.0, 0.0, 0.0)
-    deviations = noise.at(ratio)
-    chances = ndtr(-decisions.margins / deviations)
-    unseen = _unseen(decisions, float(np.median(deviations)))
-    total = [float((chances * np.power(decisions.costs, p)).sum()) + unseen[p] for p in range(3)]
-    share, cost, square = (min(each / decisions.counted, 1.0) for each in total)
-    return Flips(share, cost, square)
+    if not decisions.counted or most <= 0:
+        return lambda ratio: Flips(0.0, 0.0, 0.0)
+    steps = decisions.margins / noise.deviations
+    near = steps < _FAR * math.sqrt(most / noise.ratio)
+    steps, costs = steps[near], decisions.costs[near]
+    powers = (costs, np.square(costs))
+    usual = float(np.median(noise.deviations))
+    unseen = _unseen(decisions)
+
+    def flips(ratio: float) -> Flips:
+        if ratio <= 0:
+            return Flips(0.0, 0.0, 0.0)
+        scale = math.sqrt(ratio / noise.ratio)
+        chances = ndtr(steps / -scale)
+        found = [float(chances.sum()), *(float(chances @ each) for each in powers)]
+        total = [seen + more for seen, more in zip(found, unseen(usual * scale), strict=True)]
+        return Flips(*(min(each / decisions.counted, 1.0) for each in total))
+
+    return flips
 
 
-def _unseen(decisions: Decisions, deviation: float) -> tuple[float, float, float]:
-    """Chance and costs of a decision whose margin is uniform below the smallest one."""
+def _unseen(decisions: Decisions) -> Callable[[float], tuple[float, float, float]]:
+    """By deviation: chance and costs of a decision with a margin anywhere below the smallest."""
     if not decisions.margins.size:
-        return 0.0, 0.0, 0.0
+        return lambda deviation: (0.0, 0.0, 0.0)
     closest = int(decisions.margins.argmin())
     margin, cost = float(decisions.margins[closest]), float(decisions.costs[closest])
     at = (np.arange(16) + 0.5) / 16
-    chances = ndtr(-at * margin / deviation)
     falling = cost * at if decisions.costs.min() < 1 else np.full(16, cost)
-    return (
-        float(chances.mean()),
-        float((chances * falling).mean()),
-        float((chances * falling**2).mean()),
-    )
+
+    def flips(deviation: float) -> tuple[float, float, float]:
+        chances = ndtr(-at * margin / deviation)
+        return (
+            float(chances.mean()),
+            float((chances * falling).mean()),
+            float((chances * falling**2).mean()),
+        )
+
+    return flips
 
 
 def largest_ratio(within: Callable[[float], bool], low: float, high: float) -> float:

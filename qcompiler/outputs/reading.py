@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from qcompiler.outputs.decisions import (
     class_decisions,
     threshold_decisions,
 )
-from qcompiler.outputs.flips import Flips, predicted
+from qcompiler.outputs.flips import Flips, prediction
 from qcompiler.outputs.kinds import OutputKind, Purpose
 from qcompiler.outputs.noise import LogitNoise, SeenNoise, seen_noise
 
@@ -49,10 +50,18 @@ class Reading:
         Neighbouring frames of a text move together, so once noise was seen, it is scaled, and the
         texts are decoded; with both signs, which are equally likely elsewhere.
         """
+        return self.prediction(noise, ratio)(ratio)
+
+    def prediction(self, noise: LogitNoise, most: float) -> Callable[[float], Flips]:
+        """The same as a function of the ratio, up to a largest one."""
         if self.frames is None or noise.seen is None:
-            return predicted(self.decisions, noise, ratio)
-        scale = float(np.sqrt(ratio / noise.ratio))
-        both = [self._of_texts(noise.seen.winners(s), noise.seen) for s in (scale, -scale)]
+            return prediction(self.decisions, noise, most)
+        return partial(self._of_noise, noise.ratio, noise.seen)
+
+    def _of_noise(self, seen_at: float, seen: SeenNoise, ratio: float) -> Flips:
+        """Changes of texts by noise that was seen at one ratio, at another."""
+        scale = float(np.sqrt(ratio / seen_at))
+        both = [self._of_texts(seen.winners(s), seen) for s in (scale, -scale)]
         symbols = max(self.decisions.counted, 1.0)
         share, cost = (sum(each[i] for each in both) / 2 / symbols for i in range(2))
         return Flips(min(share, 1.0), min(cost, 1.0), cost * cost / share if share else 0.0)

@@ -10,7 +10,7 @@ Modern Neural Networks), so what flips cost by their probabilities is mostly too
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -119,13 +119,18 @@ class Tolerance:
 
     def keeps(self, ratio: float) -> bool:
         """Whether the flips predicted at a ratio are few or cheap."""
-        if self.noise is None:
-            return False
-        for each in self.readings:
-            found = each.predicted(self.noise, ratio)
-            if found.share > self.few and found.cost > self.cheap:
-                return False
-        return True
+        return self.keeping(ratio)(ratio)
+
+    def keeping(self, most: float) -> Callable[[float], bool]:
+        """The same as a function of the ratio, up to a largest one."""
+        noise = self.noise
+        if noise is None:
+            return lambda ratio: False
+        found = [each.prediction(noise, most) for each in self.readings]
+        return lambda ratio: all(self._allows(each(ratio)) for each in found)
+
+    def _allows(self, flips: Flips) -> bool:
+        return flips.share <= self.few or flips.cost <= self.cheap
 
     def after(self, outputs: Sequence[Any], ratio: float) -> Tolerance:
         """The same with the noise that a candidate showed, and the bound that follows.
@@ -196,7 +201,7 @@ def derived(tolerance: Tolerance) -> Tolerance:
         return replace(tolerance, bound=limit(DEFAULT_NSR))
     low = min(LEAST_RATIO, noise.ratio_of(LEAST_RATIO))
     high = limit(MOST_RATIO if tolerance.asked is None else LOOSE_NSR)
-    found = largest_ratio(tolerance.keeps, min(low, high), high)
+    found = largest_ratio(tolerance.keeping(high), min(low, high), high)
     return replace(tolerance, bound=found if tolerance.asked is not None else found / SHIFT)
 
 
