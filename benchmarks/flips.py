@@ -74,13 +74,13 @@ def rows_of(model: Model, scheme: str, most: int) -> list[Row]:
 
     model.evaluate(gathered)
     goal = Goal(SCHEMES["auto"])
-    judge = Judge(
+    judge, found = Judge(
         feeds[:most],
         lambda feed: plain.run(None, dict(feed)),
         None,
         lambda reference, slices: goal.tolerances(source, reference, slices),
-    ).after(compiled.run)
-    found, rows = judge.judged(compiled.run), []
+    ).settled(compiled.run)
+    rows = []
     for position, (tolerance, told) in enumerate(
         zip(judge.tolerances, compiled.report.outputs, strict=True)
     ):

@@ -194,6 +194,12 @@ class Workshop:
             candidate.loss = candidate.judgement.loss
         return candidate.judgement
 
+    def settle(self, candidate: Candidate) -> None:
+        """Takes the bounds of the judge from the noise of a candidate, and judges that."""
+        assert self.judge is not None
+        self.judge, candidate.judgement = self.judge.settled(candidate.artifact.run)
+        candidate.loss = candidate.judgement.loss
+
     def profiled(self, artifact: Artifact, feeds: Sequence[Feed]) -> CostSample | None:
         """Where the artifact's time goes, at the pace of the first profile; None if unknown."""
         factor = self.pace.factor() if self.pace else 1.0

@@ -106,7 +106,15 @@ class Judge:
 
     def judged(self, run: Run) -> Judgement:
         """Loss and flips of a candidate over all samples."""
-        measured = self._measured(run)
+        return self._judged(self._measured(run))
+
+    def settled(self, run: Run) -> tuple[Judge, Judgement]:
+        """A judge whose bounds rest on the noise that a candidate shows, and what it judges."""
+        here = self._measured(run)
+        judge = self._after(run, here)
+        return judge, judge._judged(here)
+
+    def _judged(self, measured: Sequence[Outputs]) -> Judgement:
         found = self._judgement(measured)
         verdicts = [
             tolerance.judged(*self._columns(position, measured))
@@ -114,11 +122,10 @@ class Judge:
         ]
         return replace(found, verdicts=tuple(verdicts), compared=self._compared(measured))
 
-    def after(self, run: Run) -> Judge:
-        """A judge whose bounds rest on the noise that a candidate shows."""
+    def _after(self, run: Run, here: Sequence[Outputs]) -> Judge:
+        """A judge with the noise of a candidate, which gave `here` on the judge's samples."""
         if not any(each.decides for each in self.tolerances):
             return self
-        here = self._measured(run)
         near = _after(self.tolerances, self.reference, here)
         wide = near
         if self.margins is not self.tolerances:

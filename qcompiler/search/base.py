@@ -114,8 +114,7 @@ class Yardstick:
             if plan is None or workshop.judge is None:
                 return None
             found = workshop.build(plan)
-            workshop.judge = workshop.judge.after(found.artifact.run)
-            workshop.judgement(found)
+            workshop.settle(found)
         except Exception:  # noqa: BLE001 - whoever builds it for good says why it fails
             return None
         self.seconds = time.monotonic() - started
