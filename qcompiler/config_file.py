@@ -63,6 +63,8 @@ def read_config(path: Path | str) -> dict[str, Any]:
         raise ConfigurationError(
             f"{file} is no TOML", why=str(error), fix='write entries such as scheme = "int8"'
         ) from error
+    except RecursionError as error:
+        raise ConfigurationError(f"cannot read {file}", why="it is nested too deep") from error
     known = (*_PLAIN, *_TABLES)
     for key, value in body.items():
         if key not in known:

@@ -96,3 +96,10 @@ def test_mistakes_say_where(tmp_path: Path, text: str, message: str) -> None:
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"none\.toml"):
         qc.read_config(tmp_path / "none.toml")
+
+
+def test_a_file_that_is_nested_too_deep_is_an_error_of_ours(tmp_path: Path) -> None:
+    file = tmp_path / "deep.toml"
+    file.write_text("a = " + "[" * 5000 + "]" * 5000)
+    with pytest.raises(ConfigurationError, match="nested too deep"):
+        qc.read_config(file)

@@ -8,6 +8,7 @@ imported when it runs, so that help and completion answer at once.
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from qcompiler.cli import (  # noqa: F401 - each adds its command
@@ -26,12 +27,18 @@ from qcompiler.cli import (  # noqa: F401 - each adds its command
     verify,
 )
 from qcompiler.cli.app import app
-from qcompiler.cli.console import guarded_output, with_debug_first
+from qcompiler.cli.console import INTERRUPTED, complain, guarded_output, with_debug_first
 
 __all__ = ["app", "main"]
 
 
 def main() -> None:
     """The `qcompiler` command."""
-    with guarded_output():
-        app(with_debug_first(sys.argv[1:]), prog_name="qcompiler")
+    try:
+        with guarded_output():
+            app(with_debug_first(sys.argv[1:]), prog_name="qcompiler")
+    except KeyboardInterrupt:  # while a command is still being looked up
+        complain("interrupted")
+        sys.exit(INTERRUPTED)
+    finally:
+        gc.freeze()  # at exit nothing of a large model is looked through for cycles

@@ -157,6 +157,8 @@ class _Chooser:
         return replace(chosen, warnings=tuple(over))
 
     def _timed(self, contenders: Mapping[str, Artifact]) -> dict[str, Latency]:
+        if self.interrupted and not contenders:
+            return {}
         with step(self.progress, "time against float"):
             return self._proof().timed(contenders)
 

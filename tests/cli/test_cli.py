@@ -294,6 +294,28 @@ def test_ctrl_c_in_a_real_process(root: Path, digits_path: Path, tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
+def test_ctrl_c_while_the_command_is_loaded(root: Path) -> None:
+    program = (
+        "import os, signal, sys\n"
+        "class Stopped:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'qcompiler.cli': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Stopped())\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from qcompiler.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        check=False,
+    )
+    assert done.returncode == 128 + signal.SIGINT
+    assert done.stderr == "interrupted\n"
+
+
 @pytest.mark.slow
 def test_compile_end_to_end(
     digits_path: Path, digits_feeds: list[dict[str, Any]], tmp_path: Path
