@@ -21,6 +21,7 @@ from qcompiler.passes.canonical import (
     padding,
     pooling,
     recurrent,
+    transposes,
 )
 from qcompiler.passes.canonical.duplicates import merge_duplicates
 from qcompiler.passes.canonical.long_axis import lay_down
@@ -38,7 +39,8 @@ SIMPLIFY: tuple[Rule, ...] = (
     identities.dropout,
     identities.no_op_cast,
     identities.neutral_arithmetic,
-    identities.transposes,
+    transposes.join_transposes,
+    transposes.transposes,
     identities.reshapes,
     identities.no_op_movement,
     identities.square,

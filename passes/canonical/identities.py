@@ -130,26 +130,6 @@ def divide_by_constant(node: ir.Node, rewriter: Rewriter) -> bool:
     return True
 
 
-@rule("transposes", "Transpose")
-def transposes(node: ir.Node, rewriter: Rewriter) -> bool:
-    """Transpose that keeps the order → its input; Transpose of a Transpose → one."""
-    perm = node.attributes.get_ints("perm")
-    source = node.inputs[0]
-    if perm is None or source is None:
-        return False
-    if list(perm) == list(range(len(perm))):
-        return bypass(node, source, rewriter)
-    inner = source.producer()
-    first = inner.attributes.get_ints("perm") if is_op(inner, "Transpose") and inner else None
-    if inner is None or first is None:
-        return False
-    merged = [first[axis] for axis in perm]
-    if merged == list(range(len(merged))):
-        return bypass(node, inner.inputs[0], rewriter)
-    rewriter.recompose(node.outputs[0], "Transpose", [inner.inputs[0]], attributes={"perm": merged})
-    return True
-
-
 @rule("reshapes", "Reshape")
 def reshapes(node: ir.Node, rewriter: Rewriter) -> bool:
     """Reshape of a reshape → one; Reshape to the shape that the value has → its input."""

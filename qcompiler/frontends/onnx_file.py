@@ -11,6 +11,7 @@ import onnx_ir as ir
 from qcompiler.errors import QCompilerError, UnreadableModelError
 from qcompiler.files.reading import Door
 from qcompiler.frontends.cleaning import clean, lift_constants
+from qcompiler.frontends.contrib.expand import expand_contrib
 from qcompiler.frontends.inference import infer_types, recompute_shapes
 from qcompiler.frontends.opset import to_working_opset
 from qcompiler.frontends.opset_expand import expand_newer_ops
@@ -109,5 +110,6 @@ def _program(model: ir.Model, source: str) -> Program:
         infer_types(model)
     draft = Program(model, Signature((), ()), Provenance(source))
     to_working_opset(draft)
+    expand_contrib(draft)
     make_names_unique(model)
     return Program(model, signature_of(model), Provenance(source, producer, opset, repaired))

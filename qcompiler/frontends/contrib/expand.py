@@ -1,0 +1,98 @@
+"""Spells ONNX Runtime's own operators in standard ones, over all subgraphs.
+
+What has no spelling stays: ONNX Runtime runs it, other targets refuse it by name.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import onnx_ir as ir
+
+from qcompiler.errors import UnreadableModelError
+from qcompiler.frontends.contrib.activations import ACTIVATIONS
+from qcompiler.frontends.contrib.attention import ATTENTION
+from qcompiler.frontends.contrib.layouts import LAYOUTS
+from qcompiler.frontends.contrib.norms import NORMS
+from qcompiler.frontends.contrib.products import PRODUCTS
+from qcompiler.frontends.contrib.ranks import ranks_of
+from qcompiler.frontends.contrib.rotary import ROTARY
+from qcompiler.frontends.contrib.spelling import NotSpelt, Spell, Spelling
+from qcompiler.frontends.inference import infer_types
+from qcompiler.ir.origin import describe
+from qcompiler.ir.program import Program
+from qcompiler.ir.rewriter import Rewriter
+from qcompiler.ir.walk import all_nodes, constant, is_op
+
+_LOG = logging.getLogger(__name__)
+
+SPELLINGS: Mapping[str, Spell] = MappingProxyType(
+    {**ACTIVATIONS, **PRODUCTS, **NORMS, **ATTENTION, **ROTARY, **LAYOUTS}
+)
+_OWN = "com.microsoft"
+_IN_ONNX = ("SimplifiedLayerNormalization",)
+"""Operators of ONNX Runtime that its files hold in ONNX's domain."""
+_BLOCKED = ("com.microsoft.nchwc", "com.ms.internal.nhwc")
+"""Domains whose operators read data laid out for one processor or accelerator."""
+
+
+def expand_contrib(program: Program) -> None:
+    """Rewrites the program, which is in the working opset, in place.
+
+    Raises:
+        UnreadableModelError: Data is laid out for the machine that saved the file.
+    """
+    model = program.model
+    for node in all_nodes(model):
+        if node.domain in _BLOCKED:
+            raise _laid_out(node)
+    rewriter = Rewriter(program)
+    while True:
+        ranks = ranks_of(model)
+        spelt = [node for node in list(all_nodes(model)) if _spelt(node, rewriter, ranks)]
+        if not spelt:
+            break
+        infer_types(model)
+    if rewriter.counts.total:
+        _cast_constants(program, rewriter)
+        rewriter.drop_unused_constants()
+
+
+def _spelt(node: ir.Node, rewriter: Rewriter, ranks: Mapping[ir.Value, int]) -> bool:
+    """Spells one node, if it can be."""
+    known = node.domain == _OWN or (node.domain == "" and node.op_type in _IN_ONNX)
+    if not known or node.op_type not in SPELLINGS or node.graph is None:
+        return False
+    form = Spelling(node, rewriter, ranks)
+    try:
+        SPELLINGS[node.op_type](form)
+    except NotSpelt as reason:
+        _LOG.info("%s stays: %s", describe(node), reason)
+        form.undo()
+        return False
+    return True
+
+
+def _cast_constants(program: Program, rewriter: Rewriter) -> None:
+    """Numbers that were cast to a type that was not known then, in that type."""
+    for node in list(all_nodes(program.model)):
+        if not is_op(node, "CastLike"):
+            continue
+        number, like = constant(node.inputs[0]), node.inputs[1]
+        if number is not None and number.size == 1 and like is not None and like.dtype is not None:
+            kept = rewriter.constant(number.astype(like.dtype.numpy()), f"{node.name}_number")
+            rewriter.replace_uses(node.outputs[0], kept)
+            rewriter.erase_dead(node)
+
+
+def _laid_out(node: ir.Node) -> UnreadableModelError:
+    return UnreadableModelError(
+        f"this file holds {node.op_type} in a layout for the machine that saved it",
+        where=describe(node),
+        why=f"ONNX Runtime wrote '{node.domain}', whose weights are in blocks of that machine's "
+        "vector width",
+        fix="give the original model, or save it with graph_optimization_level="
+        "ORT_ENABLE_EXTENDED or lower",
+    )
