@@ -43,8 +43,8 @@ def scaled_values(program: Program) -> Scales:
 
     A scale begins at a constant that takes it up (a weight's output channels, a norm's gain, a
     vector that is multiplied with), passes what is homogeneous, and ends at a constant on the other
-    side. Outputs of the graph, what bodies (If, Loop, Scan) read, and operators without a rule have
-    the scale 1.
+    side. Outputs of the graph, what bodies (If, Loop, Scan) read, and what stands at an operator
+    without a rule or beside a value of unknown rank have the scale 1.
     """
     scope = Scope()
     for node in program.graph:
@@ -52,8 +52,8 @@ def scaled_values(program: Program) -> Scales:
             continue
         made = None
         rule = RULES.get(node.op_type) if is_op(node, node.op_type) else None
-        if rule is not None and is_float(node.outputs[0]) and not _is_stored(node):
-            made = rule(node, scope)
+        if rule is not None and is_float(node.outputs[0]) and _has_ranks(node):
+            made = None if _is_stored(node) else rule(node, scope)
         if made is None:
             scope.pin(*node.inputs)
             continue
@@ -65,6 +65,12 @@ def scaled_values(program: Program) -> Scales:
     scope.pin(*program.graph.outputs, *_captured(program))
     known = scope.constraints
     return Scales(known.solved(), scope.maps, tuple(known.folds), tuple(known.clamps))
+
+
+def _has_ranks(node: ir.Node) -> bool:
+    """Whether it is known how many axes everything around it has: slots are laid out along them."""
+    around = (*node.inputs, *node.outputs)
+    return all(value is None or not value.name or rank(value) is not None for value in around)
 
 
 def _is_stored(node: ir.Node) -> bool:

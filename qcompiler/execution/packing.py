@@ -90,6 +90,7 @@ def pack_proto(model: ir.Model) -> tuple[onnx.ModelProto, dict[str, Array]]:
 def _packed(light: ir.Model) -> tuple[onnx.ModelProto, dict[str, Array]]:
     weights: dict[str, Array] = {}
     in_memory(light)  # ONNX Runtime opens no files for a model given as bytes
+    _drop_unread(light.graph)
     for name, value in light.graph.initializers.items():
         tensor = value.const_value
         if tensor is None or tensor.dtype not in _PLAIN or tensor.nbytes < INLINE_BYTES:
@@ -104,6 +105,13 @@ def _packed(light: ir.Model) -> tuple[onnx.ModelProto, dict[str, Array]]:
             name=name,
         )
     return ir.serde.serialize_model(light), weights
+
+
+def _drop_unread(graph: ir.Graph) -> None:
+    """ONNX Runtime drops them as it loads a graph, and then misses those that are external."""
+    for name, value in list(graph.initializers.items()):
+        if not (value.uses() or value.is_graph_output() or value.is_graph_input()):
+            del graph.initializers[name]
 
 
 def pack(model: ir.Model) -> PackedModel:

@@ -149,13 +149,12 @@ def keep_if_better(
     """
     best, tried = start, []
     for variant in variants:
-        refusal, price = _refusal(known.loss, variant, allowance)
-        loss = known.compared.loss
-        if refusal:
-            tried.append(Tried(variant.text, loss, None, False, refusal, price=price.seconds))
-            continue
-        started = time.monotonic()
+        loss, started, price = known.compared.loss, time.monotonic(), Price(0.0, "")
         try:
+            refusal, price = _refusal(known.loss, variant, allowance)
+            if refusal:
+                tried.append(Tried(variant.text, loss, None, False, refusal, price=price.seconds))
+                continue
             made = attempt(best, variant)
         except Exception as error:  # noqa: BLE001 - engines raise what they like; it is reported
             why = (str(error).splitlines() or [type(error).__name__])[0]

@@ -7,6 +7,7 @@ that change the placement are tried on every candidate that may be returned.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,7 @@ from qcompiler.quantization.observer import Observer
 from qcompiler.quantization.qspace import U8_AFFINE
 from qcompiler.target.contract import Target
 
+_LOG = logging.getLogger(__name__)
 _ROUNDING = 1e-4
 """How far ranges may be apart for float rounding, as a share of their width."""
 
@@ -203,7 +205,14 @@ def _keep_what_was_seen(copy: Program, program: Program) -> None:
 
 
 def ask(program: Program, target: Target, variants: Sequence[Variant]) -> None:
-    """Adds what variants want to be observed to the program's requests."""
+    """Adds what variants want to be observed to the program's requests.
+
+    One that fails at saying it gets nothing; whoever tries it finds out and reports why.
+    """
     for variant in variants:
-        for request in variant.accuracy.requests(program, target):
-            program.requests[request] = None
+        try:
+            wanted = tuple(variant.accuracy.requests(program, target))
+        except Exception as error:  # noqa: BLE001 - anybody's pass; float is compiled without it
+            _LOG.warning("variant %s asks for no statistics: %s", variant.text, error)
+            continue
+        program.requests |= dict.fromkeys(wanted)

@@ -15,6 +15,7 @@ from qcompiler.decisions.binding import decided
 from qcompiler.decisions.roundings import Rounding
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.program import Program
+from qcompiler.ir.requests import Request
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.text import from_text
 from qcompiler.measurement.gain import Look
@@ -28,6 +29,7 @@ from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.pipeline.targets import target_of
 from qcompiler.quantization.qspace import U8_AFFINE
 from qcompiler.report.rows import VariantRow
+from qcompiler.target.contract import Target
 
 TEXT = "g (float[2,8] x) => (float[2,4] y) <float[8,4] w> { [it] y = MatMul(x, w) }"
 
@@ -90,12 +92,41 @@ class _Doubled(Pass):
         return Outcome()
 
 
+@dataclasses.dataclass(frozen=True)
+class _Broken(Pass):
+    """Raises what no author of a pass has foreseen, wherever it is asked to."""
+
+    name: ClassVar[str] = "toy-broken"
+    stage: ClassVar[Stage] = Stage.FLOAT
+    at: str = "apply"
+
+    def _maybe(self, where: str) -> None:
+        if where == self.at:
+            raise IndexError(f"tuple index out of range in {where}")
+
+    def requests(self, program: Program, target: Target | None) -> tuple[Request, ...]:
+        self._maybe("requests")
+        return ()
+
+    def price(self, samples: int) -> str:
+        self._maybe("price")
+        return "nothing"
+
+    def runs(self, samples: int, program: Program | None) -> float:
+        self._maybe("runs")
+        return 0.0
+
+    def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
+        self._maybe("apply")
+        return Outcome()
+
+
 @pytest.fixture(autouse=True)
 def _toys() -> Iterator[None]:
-    for toy in (_Shifted, _Doubled, _Costly):
+    for toy in (_Shifted, _Doubled, _Costly, _Broken):
         registry.register_pass(toy)
     yield
-    for toy in (_Shifted, _Doubled, _Costly):
+    for toy in (_Shifted, _Doubled, _Costly, _Broken):
         registry.PASSES.forget(toy.name)
 
 
@@ -286,6 +317,18 @@ def test_a_variant_that_makes_it_worse_is_not_in_the_result(text: str) -> None:
     np.testing.assert_array_equal(tried.run(feeds()[0])[0], plain.run(feeds()[0])[0])
     assert tried.plan.variants == ()
     assert any(text in row.name and not row.kept for row in tried.report.variants)
+
+
+@pytest.mark.parametrize("at", ["requests", "price", "runs", "apply"])
+def test_a_variant_that_raises_is_none(at: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever a pass does, the network is compiled; what happened is told."""
+    text = f"toy-broken{{at={at}}}"
+    tried = qc.compile(from_text(TEXT), calibration=feeds(), scheme="int8", variants=[text])
+    assert not any(row.kept for row in tried.report.variants)
+    told = [row.told for row in tried.report.variants if "toy-broken" in row.name]
+    raised = [each for each in (*told, caplog.text) if f"in {at}" in each or "IndexError" in each]
+    assert raised
+    assert tried.verify(feeds()[:1]).ok
 
 
 def test_a_plan_is_applied_with_its_variants() -> None:

@@ -104,19 +104,37 @@ def _text(body: str, constants: dict[str, Array]) -> tuple[str, dict[str, Array]
     return text, used
 
 
-@pytest.mark.parametrize("name", _BETWEEN)
-def test_between_two_convolutions(name: str, scale: Callable[..., Any]) -> None:
+def _network(name: str) -> tuple[str, dict[str, Array], int]:
+    """Text, its constants, and how many scales are free."""
     body, free = _BETWEEN[name]
     constants = _constants()
     if name == "square behind itself":
         constants["r"] = np.concatenate([constants["r"], -constants["r"]], axis=1)
-    text, used = _text(body, constants)
-    feed = {"x": np.random.default_rng(1).normal(0, 1, (2, 2, 6, 6)).astype(np.float32)}
-    found = scale(text, used, feed)
+    return *_text(body, constants), free
+
+
+def _feed() -> dict[str, Array]:
+    return {"x": np.random.default_rng(1).normal(0, 1, (2, 2, 6, 6)).astype(np.float32)}
+
+
+@pytest.mark.parametrize("name", _BETWEEN)
+def test_between_two_convolutions(name: str, scale: Callable[..., Any]) -> None:
+    text, used, free = _network(name)
+    found = scale(text, used, _feed())
     assert found.free == free
     assert found.error <= 1
     changed = any(fold.index == 1 for fold in found.scales.folds)
     assert changed
+
+
+@pytest.mark.parametrize("name", _BETWEEN)
+def test_values_of_unknown_rank_are_left_alone(name: str, scale: Callable[..., Any]) -> None:
+    """Importers leave ranks open; no rule may take such a value for a scalar."""
+    text, used, free = _network(name)
+    for unranked in ("a", "m", "n", "o", "p", "amnop"):
+        found = scale(text, used, _feed(), unranked=tuple(unranked))
+        assert found.free <= free
+        assert found.error <= 1
 
 
 def test_a_wrong_factor_would_be_seen(scale: Callable[..., Any], monkeypatch: Any) -> None:
@@ -125,5 +143,4 @@ def test_a_wrong_factor_would_be_seen(scale: Callable[..., Any], monkeypatch: An
 
     monkeypatch.setattr(products, "_bias", lambda *_: True)
     text, used = _text("m = Relu(a)", _constants())
-    feed = {"x": np.random.default_rng(1).normal(0, 1, (2, 2, 6, 6)).astype(np.float32)}
-    assert scale(text, used, feed).error > 100
+    assert scale(text, used, _feed()).error > 100
