@@ -13,6 +13,7 @@ from typing import Any
 
 import onnx
 import onnx_ir as ir
+from google.protobuf.message import Message
 
 from qcompiler.errors import UnreadableModelError
 
@@ -73,7 +74,7 @@ def _scopes(proto: onnx.ModelProto) -> Iterator[Scope]:
 def _check_names(message: Any, name: str) -> None:
     """Protobuf hands out a string that is no UTF-8 as bytes; nobody downstream expects them."""
     for field, value in message.ListFields():
-        repeated = value if field.is_repeated else (value,)
+        repeated = (value,) if isinstance(value, str | bytes | Message) else value
         if field.type == field.TYPE_STRING:
             for text in repeated:
                 if isinstance(text, bytes):
