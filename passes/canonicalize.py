@@ -18,6 +18,7 @@ from qcompiler.passes.canonical import (
     gemm,
     identities,
     layer_norm,
+    lookups,
     padding,
     pooling,
     recurrent,
@@ -64,6 +65,8 @@ RECOMPOSE: tuple[Rule, ...] = (
     pooling.sum_to_mean,
     pooling.global_average_pool,
     layer_norm.layer_norm,
+    lookups.one_hot_product,
+    lookups.table_arithmetic,
 )
 """Rules that put functions together again that an exporter took apart; exact within rounding."""
 

@@ -50,7 +50,7 @@ def fold_constants(node: ir.Node, rewriter: Rewriter) -> bool:
     operands = [constant(operand) for operand in node.inputs]
     if not _worth_folding(node, operands):
         return False
-    return _replace(node, _evaluate(node, operands), rewriter)
+    return _replace(node, evaluate(node, operands), rewriter)
 
 
 @rule("fold-shapes", *_ELEMENTS)
@@ -151,7 +151,7 @@ def _bound(node: ir.Node, arrays: list[Array]) -> int:
     return 8 * sum(int(array.size) for array in arrays)
 
 
-def _evaluate(node: ir.Node, operands: list[Array | None]) -> Array:
+def evaluate(node: ir.Node, operands: list[Array | None]) -> Array:
     """The node's value, by ONNX's reference implementation."""
     names = ["" if operand is None else f"x{i}" for i, operand in enumerate(operands)]
     proto = onnx.helper.make_node(node.op_type, names, ["y"])
