@@ -89,7 +89,10 @@ def test_a_bound_without_samples_is_said_to_be_unchecked(compiled: Compile) -> N
     ("plan", "told"),
     [
         (Plan("fbgemm", {"mm0": Choice("int8")}), "the plan is for 'fbgemm', the target is"),
-        (Plan("onnxruntime", {"nothing": Choice("int8")}), "'mm0', 'mm1', 'mm2'"),
+        (
+            Plan("onnxruntime", {"nothing": Choice("int8")}),
+            "MatMul 'mm0', MatMul 'mm1', MatMul 'mm2'",
+        ),
         (Plan("onnxruntime", {"mm0": Choice("int5")}), "gives 'int5'"),
         (Plan("onnxruntime", {"mm0": Choice("INT8")}), "gives 'INT8'"),
         (Plan("onnxruntime", {"mm0": Choice(None)}), "gives None"),  # type: ignore[arg-type]
