@@ -22,7 +22,7 @@ from qcompiler.passes.canonical.rule import rule
 Array = npt.NDArray[Any]
 _INDICES = frozenset({ir.DataType.INT32, ir.DataType.INT64})
 _MOST_ELEMENTS = 1 << 18
-"""Of a table that arithmetic is folded into: larger ones take long in the reference evaluator."""
+"""Of a table that is copied, or that arithmetic is folded into: larger ones take space and time."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ def one_hot_product(node: ir.Node, rewriter: Rewriter) -> bool:
     """MatMul(one-hot i, W [K, N]) → Gather(W, i), the one-hot by Equal and Cast or by OneHot.
 
     An index out of range has a row of zeros: the table gets one at either end, and indices are cut
-    to those. Exact, unless W holds what 0 times is not 0.
+    to those. Exact, unless W holds what 0 times is not 0. A large table is left where it would be
+    stored twice: other nodes read it, or indices wrap.
     """
     matrix = constant(node.inputs[1])
     if matrix is None or matrix.ndim != 2 or matrix.dtype != np.float32:
@@ -53,7 +54,7 @@ def one_hot_product(node: ir.Node, rewriter: Rewriter) -> bool:
     if not np.isfinite(matrix).all():
         return False
     found = _one_hot(node.inputs[0], matrix.shape[0])
-    if found is None:
+    if found is None or not _stays_once(node.inputs[1], matrix, found):
         return False
     output, stem = node.outputs[0], node.outputs[0].name
     kind, index = found.indices.dtype or ir.DataType.INT64, found.indices
@@ -78,6 +79,11 @@ def one_hot_product(node: ir.Node, rewriter: Rewriter) -> bool:
     row = step("Add", [cut, number(-lowest, "offset")], "row")
     rewriter.recompose(output, "Gather", [rewriter.constant(rows, f"{stem}_rows"), row])
     return True
+
+
+def _stays_once(stored: ir.Value | None, matrix: Array, found: _OneHot) -> bool:
+    alone = stored is not None and len(uses(stored)) == 1
+    return matrix.size <= _MOST_ELEMENTS or (alone and not found.wraps)
 
 
 def _one_hot(value: ir.Value | None, count: int) -> _OneHot | None:

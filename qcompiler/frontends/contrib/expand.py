@@ -49,10 +49,9 @@ def expand_contrib(program: Program) -> None:
         if node.domain in _BLOCKED:
             raise _laid_out(node)
     rewriter = Rewriter(program)
-    while True:
+    while waiting := [node for node in all_nodes(model) if _has_spelling(node)]:
         ranks = ranks_of(model)
-        spelt = [node for node in list(all_nodes(model)) if _spelt(node, rewriter, ranks)]
-        if not spelt:
+        if not [node for node in waiting if _spelt(node, rewriter, ranks)]:
             break
         infer_types(model)
     if rewriter.counts.total:
@@ -60,10 +59,14 @@ def expand_contrib(program: Program) -> None:
         rewriter.drop_unused_constants()
 
 
+def _has_spelling(node: ir.Node) -> bool:
+    known = node.domain == _OWN or (node.domain == "" and node.op_type in _IN_ONNX)
+    return known and node.op_type in SPELLINGS
+
+
 def _spelt(node: ir.Node, rewriter: Rewriter, ranks: Mapping[ir.Value, int]) -> bool:
     """Spells one node, if it can be."""
-    known = node.domain == _OWN or (node.domain == "" and node.op_type in _IN_ONNX)
-    if not known or node.op_type not in SPELLINGS or node.graph is None:
+    if node.graph is None:  # gone with one before it
         return False
     form = Spelling(node, rewriter, ranks)
     try:

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from qcompiler.execution.session import OrtSession
 from qcompiler.frontends import load
 from qcompiler.ir.rewriter import Rewriter
+from qcompiler.passes.canonical import lookups
 from qcompiler.passes.canonical.folding import fold_constants
 from qcompiler.passes.canonical.lookups import one_hot_product, table_arithmetic
 from qcompiler.passes.canonical.rule import sweep
@@ -121,6 +122,28 @@ def test_infinite_weights_are_left() -> None:
     nodes, numbers = _by_equal(np.arange(_ROWS))
     made = _model(nodes, TensorProto.INT64, numbers=numbers, last=_LAST, w=weights)
     assert "MatMul" in _same(made, np.int64)
+
+
+@pytest.mark.parametrize(
+    ("wraps", "shared", "left"), [(0, 0, False), (0, 1, True), (1, 0, True), (1, 1, True)]
+)
+def test_a_large_table_is_stored_once(
+    wraps: int, shared: int, left: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy for indices that wrap, or beside another reader, would make the file larger."""
+    monkeypatch.setattr(lookups, "_MOST_ELEMENTS", 14)
+    nodes, numbers = _by_equal(np.arange(_ROWS))
+    given = {"numbers": numbers, "last": _LAST}
+    if wraps:
+        nodes = [
+            helper.make_node("OneHot", ["i", "depth", "ends"], ["o"]),
+            helper.make_node("MatMul", ["o", "w"], ["y"]),
+        ]
+        given = {"depth": np.array(_ROWS), "ends": np.array([0, 1], np.float32)}
+    if shared:
+        nodes.append(helper.make_node("Abs", ["w"], ["z"]))
+    ops = _same(_model(nodes, TensorProto.INT64, 1 + shared, **given), np.int64)
+    assert ("MatMul" in ops) == left
 
 
 def _looked_up(*nodes: onnx.NodeProto) -> list[onnx.NodeProto]:
