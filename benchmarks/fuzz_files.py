@@ -78,16 +78,19 @@ def _batch(folder: Path, kind: str, seed: str, outcome: Outcome, kept: Path) -> 
     chance = random.Random(f"{seed}-{kind}")
     contents = [good[0], *(mutated(chance.choice(good), chance, good) for _ in range(size - 1))]
     place = kept / f"current-{kind}.npz" if kind == "npz" else kept / f"current-{kind}"
-    begin, before = 0, outcome.ended["taken"]
+    begin = 0
     while begin < size:
-        begin += _child(kind, contents[begin:], place, outcome, kept)
+        done, first = _child(kind, contents[begin:], place, outcome, kept)
+        if begin == 0 and first != "taken":  # the control: the undamaged file comes first
+            _count(f"fault: the good file, {first}", good[0], kind, outcome, kept)
+        begin += done
     place.unlink(missing_ok=True)
-    if outcome.ended["taken"] == before:  # the control: the undamaged file is among them
-        _count("fault: the good file is refused", good[0], kind, outcome, kept)
 
 
-def _child(kind: str, contents: list[bytes], place: Path, outcome: Outcome, kept: Path) -> int:
-    """Reads files in a child; returns how many are done."""
+def _child(
+    kind: str, contents: list[bytes], place: Path, outcome: Outcome, kept: Path
+) -> tuple[int, str]:
+    """Reads files in a child; returns how many are done, and what became of the first."""
     told, tell = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -95,7 +98,7 @@ def _child(kind: str, contents: list[bytes], place: Path, outcome: Outcome, kept
         _read_all(kind, contents, place, tell)
         os._exit(0)
     os.close(tell)
-    done = 0
+    done, first = 0, ""
     with os.fdopen(told) as lines:
         while done < len(contents):
             started = time.monotonic()
@@ -105,6 +108,7 @@ def _child(kind: str, contents: list[bytes], place: Path, outcome: Outcome, kept
                 break
             outcome.slowest = max(outcome.slowest, time.monotonic() - started)
             done += 1
+            first = first or line
             _count(line, contents[done - 1], kind, outcome, kept)
             if not ready:
                 break
@@ -113,8 +117,9 @@ def _child(kind: str, contents: list[bytes], place: Path, outcome: Outcome, kept
     if done < len(contents) and ready:
         done += 1
         line = f"fault: the process died, status {status}"
+        first = first or line
         _count(line, contents[done - 1], kind, outcome, kept)
-    return done
+    return done, first
 
 
 def _read_all(kind: str, contents: list[bytes], place: Path, tell: int) -> None:
@@ -130,8 +135,8 @@ def _read_all(kind: str, contents: list[bytes], place: Path, tell: int) -> None:
         try:
             read(place)
             line = "taken"
-        except QCompilerError:
-            line = "refused"
+        except QCompilerError as error:
+            line = f"refused: {_one_line(error)}"
         except BaseException as error:  # noqa: BLE001 - what is looked for
             line = f"fault: {_site(error)}"
         os.write(tell, f"{line}\n".encode())
@@ -146,8 +151,12 @@ def _site(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     ours = [each for each in frames if "qcompiler" in each.filename or "backends" in each.filename]
     at = ours[-1] if ours else frames[-1]
-    text = str(error).replace("\n", " ")[:100].encode("ascii", "replace").decode()
-    return f"{type(error).__name__} at {Path(at.filename).name}:{at.lineno} {at.name}: {text}"
+    place = f"{Path(at.filename).name}:{at.lineno} {at.name}"
+    return f"{type(error).__name__} at {place}: {_one_line(error)[:100]}"
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:400].encode("ascii", "replace").decode()
 
 
 def _count(line: str, content: bytes, kind: str, outcome: Outcome, kept: Path) -> None:

@@ -282,7 +282,8 @@ def _calibrated(
     if not (needed or islands):
         for _ in keeper:
             pass
-        return Samples(tuple(keeper.kept[: effort.samples]), keeper.seen)
+        kept = tuple(keeper.kept[: effort.samples])
+        return Samples(kept, keeper.seen, digest=keeper.digest)
     method = scheme.observer or effort.observer
     context.feeds = keeper
     reports.append(_observed(program, targets, method, context))
@@ -290,7 +291,7 @@ def _calibrated(
         ask(program, target, variants)
     reports.append(Pipeline.parse("calibrate").run(program, context))
     judging, fitting = divided(keeper, program, effort.samples)
-    return Samples(judging, keeper.seen, fitting)
+    return Samples(judging, keeper.seen, fitting, keeper.digest)
 
 
 def _observed(

@@ -12,7 +12,7 @@ from qcompiler.debug.debugged import debugged
 from qcompiler.debug.report import DebugReport
 from qcompiler.errors import ArtifactError, ConfigurationError
 from qcompiler.execution.feeds import call_leaves, checked_feed, normalize_feed
-from qcompiler.execution.stamp import target_in
+from qcompiler.execution.stamp import is_onnx, target_in
 from qcompiler.execution.verification import Verification, is_unplanned, verify_artifact
 from qcompiler.files.conflicts import refuse_inputs
 from qcompiler.files.reading import Door
@@ -322,6 +322,16 @@ def load_compiled(path: Path | str, target: str | None = None) -> Compiled:
     unplanned = (_NO_PLAN,) if is_unplanned(restored.program) else ()
     report = replace(report, warnings=(*unplanned, *restored.program.provenance.warnings))
     return Compiled(restored.program, restored.target, plan, report, restored.artifact)
+
+
+def is_artifact(path: Path) -> bool:
+    """Whether a file is in a format of a target's own, which is no ONNX; `load` reads others."""
+    if not path.is_file():
+        return False
+    with _ARTIFACT.reading(path), path.open("rb") as opened:
+        head = opened.read(16)
+    kinds = map(registry.find_target, registry.targets())
+    return not is_onnx(head) and any(kind.recognizes(head) for kind in kinds)
 
 
 _DEBUGGED = 8

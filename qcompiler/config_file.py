@@ -57,14 +57,13 @@ def read_config(path: Path | str) -> dict[str, Any]:
     """
     file = Path(path)
     text = _FILE.text(file)
-    try:
-        body = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(
-            f"{file} is no TOML", why=str(error), fix='write entries such as scheme = "int8"'
-        ) from error
-    except RecursionError as error:
-        raise ConfigurationError(f"cannot read {file}", why="it is nested too deep") from error
+    with _FILE.reading(file):  # a number of 5000 digits is a ValueError, for one
+        try:
+            body = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigurationError(
+                f"{file} is no TOML", why=str(error), fix='write entries such as scheme = "int8"'
+            ) from error
     known = (*_PLAIN, *_TABLES)
     for key, value in body.items():
         if key not in known:

@@ -98,6 +98,13 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
         qc.read_config(tmp_path / "none.toml")
 
 
+def test_a_number_of_too_many_digits_is_an_error_of_ours(tmp_path: Path) -> None:
+    file = tmp_path / "long.toml"
+    file.write_text("budget = " + "9" * 5000)
+    with pytest.raises(ConfigurationError, match=r"cannot read the configuration .*long\.toml"):
+        qc.read_config(file)
+
+
 def test_a_file_that_is_nested_too_deep_is_an_error_of_ours(tmp_path: Path) -> None:
     file = tmp_path / "deep.toml"
     file.write_text("a = " + "[" * 5000 + "]" * 5000)

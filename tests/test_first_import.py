@@ -45,7 +45,7 @@ def test_whoever_wants_it_switches_it_on() -> None:
 def test_a_full_device_behind_the_output(arguments: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "qcompiler.cli", *arguments], stdout=full,
+            [sys.executable, "-m", "qcompiler", *arguments], stdout=full,
             stderr=subprocess.PIPE, text=True, check=False, timeout=120,
         )  # fmt: skip
     assert done.returncode == 1
@@ -58,7 +58,7 @@ def test_an_encoding_without_the_characters(digits_path: Path, tmp_path: Path) -
     """Times are in µs, and there is no µ in ASCII."""
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     done = subprocess.run(
-        [sys.executable, "-m", "qcompiler.cli", "run-pipeline", str(digits_path), "dead-code",
+        [sys.executable, "-m", "qcompiler", "run-pipeline", str(digits_path), "dead-code",
          "-o", str(tmp_path / "o.onnx")],
         env=environment, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip

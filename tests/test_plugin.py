@@ -127,7 +127,7 @@ def test_its_accuracy_pass_takes_part(site: Path, root: Path) -> None:
 
 
 def test_command_line_lists_it(site: Path, root: Path) -> None:
-    done = _run([site], root, "-m", "qcompiler.cli", "targets", "--json")
+    done = _run([site], root, "-m", "qcompiler", "targets", "--json")
     assert done.returncode == 0, done.stderr
     assert "onnx-reference" in json.loads(done.stdout)
 
@@ -139,7 +139,7 @@ def test_a_second_distribution_with_the_name_is_an_error(
     rival.mkdir()
     (rival / "METADATA").write_text("Metadata-Version: 2.1\nName: rival\nVersion: 2.0\n")
     (rival / "entry_points.txt").write_text("[qcompiler.passes]\ndrop-double-neg = rival:Pass\n")
-    done = _run([site, tmp_path], root, "-m", "qcompiler.cli", "passes")
+    done = _run([site, tmp_path], root, "-m", "qcompiler", "passes")
     assert done.returncode == 2
     assert "registered twice" in done.stderr
     assert "qcompiler-plugin-example 0.1.0" in done.stderr

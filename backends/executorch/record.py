@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir as ir
 
 from qcompiler.errors import ArtifactError, LoweringError
+from qcompiler.execution.making import Making
 from qcompiler.files.writing import replace_file
 from qcompiler.ir.program import OWN_DOMAIN, Program, Provenance
 from qcompiler.ir.signature import Feed, Signature, TensorSpec
@@ -37,6 +38,7 @@ def record_of(program: Program, target: ExecuTorch, kernels: KernelCount) -> dic
         "outputs": _rows(signature.outputs),
         "convention": signature.convention,
         "source": program.provenance.source,
+        "made": Making.of(program, target).to_json(),
         "batch": target.batch,
         "length": target.length,
         "integer": list(kernels.integer),
@@ -143,7 +145,9 @@ def opaque_program(record: Mapping[str, Any]) -> Program:
     outputs = [_value(spec) for spec in signature.outputs]
     node = ir.Node(OWN_DOMAIN, "ExecuTorch", inputs, outputs=outputs, name="program")
     graph = ir.Graph(inputs, outputs, nodes=[node], opset_imports={"": 21}, name="executorch")
-    return Program(ir.Model(graph, ir_version=10), signature, Provenance(record["source"]))
+    making = Making.from_json(record["made"]) if "made" in record else Making()
+    origin = making.on(Provenance(record["source"]))
+    return Program(ir.Model(graph, ir_version=10), signature, origin)
 
 
 def _rows(specs: Sequence[TensorSpec]) -> list[list[Any]]:

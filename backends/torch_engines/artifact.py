@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from qcompiler.backends.torch_engines.kernels.island import Setting
 from qcompiler.backends.torch_engines.lowering import lower
 from qcompiler.backends.torch_engines.observing import Stopwatch, Tap
 from qcompiler.errors import LoweringError
+from qcompiler.execution.making import Making
 from qcompiler.execution.packing import pack
 from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.signature import Array, Feed, Signature
@@ -41,6 +42,7 @@ class TorchArtifact(Artifact):
         keys: Region key by the name of each node of a region.
         plan: Precision of every region, if there is one.
         source: What was compiled, in words.
+        making: Tells what a saved file says of its making.
 
     Raises:
         LoweringError: An op has no row, or torch lacks the engine.
@@ -55,6 +57,7 @@ class TorchArtifact(Artifact):
         keys: Mapping[str, str] | None = None,
         plan: Plan | None = None,
         source: str = "",
+        making: Callable[[], Making] = Making,
     ) -> None:
         self._model = model
         self._signature = signature
@@ -63,6 +66,7 @@ class TorchArtifact(Artifact):
         self._keys = dict(keys or {})
         self._plan = plan
         self._source = source
+        self._making = making
         self._lowered = lower(model, setting)
         guard(self._lowered.module, setting.engine)
 
@@ -173,6 +177,7 @@ class TorchArtifact(Artifact):
             None if self._plan is None else self._plan.bare,
             self._source,
             self._threads,
+            self._making(),
         )
         store.save(path, kept)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -20,6 +21,7 @@ from qcompiler.backends.torch_engines.faults import FAULTS, Fault, Site, objecti
 from qcompiler.backends.torch_engines.recurrent_weights import quantize_recurrent
 from qcompiler.backends.torch_engines.tables import table_objection
 from qcompiler.decisions.roundings import nearest
+from qcompiler.execution.making import Making
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.origin import source_line
 from qcompiler.ir.program import Program
@@ -153,6 +155,7 @@ class TorchEngine(Target):
             self._keys(program),
             program.plan,
             program.provenance.source,
+            partial(Making.of, program, self),
         )
 
     def baseline(self, source: Program, model: object, feeds: Sequence[Feed]) -> Artifact:

@@ -31,7 +31,8 @@ def restore(path: Path) -> Restored:
         nested = Convention.parse(stored.convention)
         signature, notes = nested.on(signature), nested.notes
     program = Program(
-        stored.model, signature, Provenance(stored.source, warnings=notes), plan=stored.plan,
+        stored.model, signature,
+        stored.making.on(Provenance(stored.source, warnings=notes)), plan=stored.plan,
         properties=frozenset({Property.QDQ_EXPLICIT}),
     )  # fmt: skip
     return Restored(target, program, target.lower(program))

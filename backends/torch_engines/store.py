@@ -6,8 +6,9 @@ file outlives torch's packed formats and gives equal bits in every process on th
 
 from __future__ import annotations
 
+import hashlib
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import torch
 from qcompiler.backends.torch_engines import adapter
 from qcompiler.backends.torch_engines.kernels.island import Setting
 from qcompiler.errors import ArtifactError
+from qcompiler.execution.making import Making
 from qcompiler.execution.packing import pack
 from qcompiler.files.writing import replace_file
 from qcompiler.ir.plan import Plan
@@ -40,6 +42,7 @@ class Stored:
         plan: Precision of every region, if there was a plan.
         source: What was compiled, in words.
         threads: Threads inside a kernel.
+        making: Plan digest, calibration data, versions; empty in files of earlier versions.
     """
 
     model: ir.Model
@@ -48,6 +51,7 @@ class Stored:
     plan: Plan | None = None
     source: str = ""
     threads: int | None = None
+    making: Making = field(default_factory=Making)
 
 
 def save(path: Path, stored: Stored) -> None:
@@ -66,6 +70,8 @@ def save(path: Path, stored: Stored) -> None:
         "plan": None if stored.plan is None else stored.plan.to_json(),
         "source": stored.source,
         "threads": stored.threads,
+        "made": stored.making.to_json(),
+        "digest": _digest(graph, tensors),
         "graph": graph,
         "tensors": tensors,
     }
@@ -105,15 +111,31 @@ def load(path: Path) -> Stored:
         )
     setting = Setting(content["engine"], bool(content["vnni"]))
     _check_cpu(path, setting)
-    plan = content["plan"]
+    if "digest" in content and content["digest"] != _digest(content["graph"], content["tensors"]):
+        raise ArtifactError(f"{path} is damaged", why="its weights are not those saved", fix=_AGAIN)
+    making = Making.from_json(content["made"]) if "made" in content else Making()
+    plan = None if content["plan"] is None else Plan.from_json(content["plan"])
+    if making.plan and (plan is None or plan.digest != making.plan):
+        raise ArtifactError(f"{path} is damaged", why="its plan is not the one saved", fix=_AGAIN)
     return Stored(
         unpacked_model(content["graph"], content["tensors"]),
         setting,
         content["convention"],
-        None if plan is None else Plan.from_json(plan),
+        plan,
         content["source"],
         content["threads"],
+        making,
     )
+
+
+def _digest(graph: torch.Tensor, tensors: dict[str, torch.Tensor]) -> str:
+    """Of the graph and every weight, in hex: an archive's checksums tell damage, not changes."""
+    total = hashlib.blake2b(graph.numpy().tobytes(), digest_size=16)
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        total.update(f"|{name} {tensor.dtype} {tuple(tensor.shape)}|".encode())
+        total.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
+    return total.hexdigest()
 
 
 def _check_cpu(path: Path, setting: Setting) -> None:

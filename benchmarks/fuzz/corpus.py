@@ -40,7 +40,7 @@ budget = 0
 variants = ["correct-bias", "use-ranges{method=minmax}"]
 
 [ranges]
-h = [-8.0, 8.0]
+r = [-8.0, 8.0]
 
 [overrides]
 "op:Gemm" = "float32"

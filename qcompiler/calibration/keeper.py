@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import operator
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from qcompiler.execution.feeds import normalize_feed
-from qcompiler.ir.signature import Feed, Signature, arrays_of
+from qcompiler.ir.signature import Feed, Signature, arrays_of, content
 
 _MAX_BYTES = 256 << 20
 
@@ -23,6 +24,7 @@ class Keeper:
     Attributes:
         kept: The sample, in order of arrival.
         seen: Feeds that went through.
+        digest: Of all their content, in hex: the same however the rows are put into batches.
     """
 
     def __init__(self, signature: Signature, feeds: Iterable[Any], samples: int) -> None:
@@ -30,7 +32,12 @@ class Keeper:
         self._feeds = feeds
         self._samples = samples
         self._slots: list[tuple[int, Feed]] = []
+        self._data = DataDigest()
         self.seen = 0
+
+    @property
+    def digest(self) -> str:
+        return self._data.hex
 
     @property
     def kept(self) -> list[Feed]:
@@ -45,6 +52,7 @@ class Keeper:
         for raw in self._feeds:
             feed = normalize_feed(self._signature, raw)
             self._keep(feed, generator)
+            self._data.update(feed)
             self.seen += 1
             yield feed
 
@@ -56,6 +64,38 @@ class Keeper:
         place = int(generator.integers(0, self.seen + 1))
         if place < len(self._slots):
             self._slots[place] = (self.seen, feed)
+
+
+class DataDigest:
+    """Digest of calibration data, fed piece by piece.
+
+    One hash for each input over the bytes of its rows; types and shapes of rows are hashed where
+    they change, so it does not matter how rows are put into batches.
+    """
+
+    def __init__(self) -> None:
+        self._inputs: dict[str, Any] = {}
+        self._rows: dict[str, str] = {}
+
+    def update(self, feed: Feed) -> None:
+        """Adds a feed."""
+        for name, array in arrays_of(feed):
+            total = self._inputs.setdefault(name, hashlib.blake2b(digest_size=16))
+            row = f"|{array.dtype} {array.shape[1:]}|"
+            if self._rows.get(name) != row:
+                self._rows[name] = row
+                total.update(row.encode())
+            total.update(content(array))
+
+    @property
+    def hex(self) -> str:
+        """32 hex digits; empty without data."""
+        if not self._inputs:
+            return ""
+        found = "".join(
+            f"|{name}|{self._inputs[name].hexdigest()}" for name in sorted(self._inputs)
+        )
+        return hashlib.blake2b(found.encode(), digest_size=16).hexdigest()
 
 
 def _bytes(feed: Feed) -> int:

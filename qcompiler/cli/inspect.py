@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from qcompiler.cli import options
 from qcompiler.cli.app import app
 from qcompiler.cli.console import reported
+
+if TYPE_CHECKING:
+    from qcompiler.ir.program import Program
 
 
 @app.command()
@@ -23,7 +27,6 @@ def inspect(
     """Show a model's inputs, outputs, ops, size and regions, and what each target quantizes."""
     with reported():
         from qcompiler.cli import arguments
-        from qcompiler.frontends.load import load
         from qcompiler.ir.text import to_text
         from qcompiler.printable import printable
         from qcompiler.report.inspection import facts, show_facts
@@ -34,9 +37,29 @@ def inspect(
             told = reasons(arguments.model_of(model), why, arguments.target_with(target))
             typer.echo(json.dumps(told) if as_json else "\n".join(map(printable, told)))
             return
-        program = load(arguments.model_of(model))
+        program, making = _read(model)
         if text:
             typer.echo(printable(to_text(program)), nl=False)
             return
-        found = facts(program, arguments.target_with(target), arguments.all_targets())
+        others = arguments.all_targets()
+        found = facts(program, arguments.target_with(target), others, making)
         typer.echo(json.dumps(found, indent=2) if as_json else show_facts(found), nl=as_json)
+
+
+def _read(written: str) -> tuple[Program, dict[str, str]]:
+    """A model as a program, or what an artifact holds, and what that says of its making."""
+    from qcompiler.cli import arguments
+    from qcompiler.compiled import is_artifact, load_compiled
+    from qcompiler.execution.making import Making
+    from qcompiler.execution.stamp import stamp_of
+    from qcompiler.frontends.load import load
+
+    given = arguments.model_of(written)
+    if isinstance(given, Path) and is_artifact(given):
+        opened = load_compiled(given)
+        made = Making.of(opened.program, opened.target).facts
+        return opened.program, {"compiled for": opened.target.name, **made}
+    program = load(given)
+    stamp = stamp_of(program.model.metadata_props)
+    made = {} if stamp is None else {"compiled for": stamp.target, **stamp.making.facts}
+    return program, made

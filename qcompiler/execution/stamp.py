@@ -6,11 +6,10 @@ other tools have no stamp, and are taken as they are.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import onnx
 import onnx_ir as ir
 
 from qcompiler.errors import ArtifactError
+from qcompiler.execution.making import Making
 from qcompiler.files.reading import cause
 from qcompiler.frontends.protocheck import check_proto
 from qcompiler.ir.plan import Plan
@@ -27,8 +27,8 @@ from qcompiler.target.contract import Target
 from qcompiler.version import own_version
 
 _PREFIX = "qcompiler."
-_VERSION, _TARGET, _PLAN, _DIGEST, _CONVENTION = (
-    _PREFIX + each for each in ("version", "target", "plan", "plan_digest", "convention")
+_VERSION, _TARGET, _PLAN, _DIGEST, _CONVENTION, _MADE = (
+    _PREFIX + each for each in ("version", "target", "plan", "plan_digest", "convention", "made")
 )
 _PLAIN = (str, int, float, bool, type(None))
 
@@ -42,23 +42,25 @@ class Stamp:
         options: The target's options that are plain values.
         plan: Precision of every region; None for a source that was lowered without one.
         convention: How a torch source is called, see `Signature.convention`; None if flat.
+        making: Calibration data and versions; empty in files of earlier versions.
     """
 
     target: str
     options: Mapping[str, Any]
     plan: Plan | None
     convention: str | None = None
+    making: Making = field(default_factory=Making)
 
 
 def stamped(model: ir.Model, target: Target, program: Program) -> ir.Model:
-    """A copy with version, target, plan and calling convention in its metadata.
+    """A copy with version, target, plan, calling convention and making in its metadata.
 
     Measured figures stay out of it.
 
     Args:
         model: What is written.
         target: What it is written for.
-        program: What it was made of; its plan and signature are kept.
+        program: What it was made of; its plan, signature and provenance are kept.
     """
     plan, convention = program.plan, program.signature.convention
     copy = model.clone()
@@ -72,8 +74,8 @@ def stamped(model: ir.Model, target: Target, program: Program) -> ir.Model:
     if convention is not None:
         props[_CONVENTION] = convention
     if plan is not None:
-        text = plan.bare.to_json()
-        props[_PLAN], props[_DIGEST] = text, _digest(text)
+        props[_PLAN], props[_DIGEST] = plan.bare.to_json(), plan.digest
+    props[_MADE] = Making.of(program, target).to_json()
     return copy
 
 
@@ -90,15 +92,16 @@ def stamp_of(props: Mapping[str, str]) -> Stamp | None:
         name, options = str(target["name"]), dict(target["options"])
         text = props.get(_PLAN)
         plan = None if text is None else Plan.from_json(text)
+        making = Making.from_json(props[_MADE]) if _MADE in props else Making()
     except Exception as error:  # whatever json and a wrong structure lead to
         raise ArtifactError("its stamp is damaged", why=cause(error)) from error
-    if text is not None and props.get(_DIGEST) != _digest(text):
+    if plan is not None and props.get(_DIGEST) != plan.digest:
         raise ArtifactError(
             "its stamp is damaged",
             why="the plan is not the one whose digest it holds",
             fix="save it again with Compiled.save",
         )
-    return Stamp(name, options, plan, props.get(_CONVENTION))
+    return Stamp(name, options, plan, props.get(_CONVENTION), making)
 
 
 def target_in(path: Path, head: bytes) -> str | None:
@@ -128,7 +131,9 @@ def restored_program(path: Path) -> tuple[Program, Stamp | None]:
     stamp = stamp_of(model.metadata_props)
     text = None if stamp is None else stamp.convention
     signature, notes = _called_so(signature_of(model), text)
-    program = Program(model, signature, Provenance(f"file {path.name}", warnings=notes))
+    making = Making() if stamp is None else stamp.making
+    origin = making.on(Provenance(f"file {path.name}", warnings=notes))
+    program = Program(model, signature, origin)
     program.plan = None if stamp is None else stamp.plan
     return program, stamp
 
@@ -151,7 +156,3 @@ def options_for(kind: type[Target], stamp: Stamp | None) -> dict[str, Any]:
         return {}
     known = {each.name for each in fields(kind)}
     return {name: value for name, value in stamp.options.items() if name in known}
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

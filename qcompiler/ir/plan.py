@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -96,6 +97,11 @@ class Plan:
             for key, each in self.choices.items()
         }
         return Plan(self.target, bare)
+
+    @property
+    def digest(self) -> str:
+        """Identifies the precisions, whatever was measured: SHA-256 of `bare` as JSON, in hex."""
+        return hashlib.sha256(self.bare.to_json().encode()).hexdigest()
 
     def to_json(self) -> str:
         """Indented JSON in the order of the graph: what a diff shows is what changed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
@@ -51,6 +52,9 @@ class Provenance:
         warnings: What the front end had to repair or could not keep.
         files: Files it was read from, that of calibration data included; no result overwrites them.
         computed: Types that the source computes in where the program has float32.
+        data: Digest of the calibration data, empty without: see `calibration.keeper`.
+        plan: Of an artifact that was loaded: digest of the plan it was made by.
+        versions: Of an artifact that was loaded: what it was made with.
     """
 
     source: str
@@ -59,6 +63,9 @@ class Provenance:
     warnings: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
     computed: tuple[ir.DataType, ...] = ()
+    data: str = ""
+    plan: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(eq=False)

@@ -22,7 +22,12 @@ from qcompiler.target.contract import Target
 _INT8 = Scheme("int8")
 
 
-def facts(program: Program, target: Target, others: Sequence[Target] = ()) -> dict[str, Any]:
+def facts(
+    program: Program,
+    target: Target,
+    others: Sequence[Target] = (),
+    making: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """What a program is made of, ready for JSON.
 
     Interface, op counts, bytes of weights, multiply-accumulates of a run, regions, warnings, and
@@ -32,12 +37,14 @@ def facts(program: Program, target: Target, others: Sequence[Target] = ()) -> di
         program: What the front end made of a model.
         target: Whose regions are shown with the forms they may take.
         others: Targets that are counted.
+        making: What an artifact says of its making.
     """
     ops = Counter(node.op_type for node in all_nodes(program.model))
     sizes = _open_sizes(program)
     regions = [_region_facts(target, region, sizes) for region in target.regions(program)]
     return {
         "source": program.provenance.source,
+        "made": dict(making or {}),
         "inputs": [str(spec) for spec in program.signature.inputs],
         "outputs": [str(spec) for spec in program.signature.outputs],
         "ops": dict(ops.most_common()),
@@ -109,6 +116,7 @@ def _counted(program: Program, target: Target) -> dict[str, Any]:
 def show_facts(found: Mapping[str, Any]) -> str:
     """The facts as lines; each region with the forms it may take, or why it has to stay float."""
     lines = [found["source"]]
+    lines += [f"  {name}: {value}" for name, value in found["made"].items()]
     lines += [f"  in  {spec}" for spec in found["inputs"]]
     lines += [f"  out {spec}" for spec in found["outputs"]]
     lines.append("ops: " + ", ".join(f"{count} {op}" for op, count in found["ops"].items()))

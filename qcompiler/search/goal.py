@@ -46,11 +46,13 @@ class Samples:
         feeds: What candidates are judged and timed on.
         seen: How many feeds there were.
         fitting: What corrections are fitted to: others than `feeds`, if there are enough.
+        digest: Of all feeds, see `Keeper.digest`; empty without.
     """
 
     feeds: tuple[Feed, ...]
     seen: int
     fitting: tuple[Feed, ...] = ()
+    digest: str = ""
 
     @property
     def apart(self) -> tuple[Feed, ...]:

@@ -48,6 +48,10 @@ class Job:
     progress: Progress = field(default_factory=Silent)
     executor: Executor | None = None
 
+    def __post_init__(self) -> None:
+        for each in {self.source, self.program, self.plain}:
+            each.provenance = replace(each.provenance, data=self.samples.digest)
+
 
 def baseline(job: Job, target: Target) -> Baseline:
     """The source in float on a target.

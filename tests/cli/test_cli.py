@@ -18,6 +18,7 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 from typer.testing import CliRunner, Result
 
+import qcompiler as qc
 from qcompiler.calibration.feed_files import FeedFiles
 from qcompiler.cli import app
 from qcompiler.cli.console import with_debug_first
@@ -28,6 +29,7 @@ from qcompiler.errors import (
     RegistryError,
 )
 from qcompiler.ir.plan import Choice, Plan
+from qcompiler.ir.text import from_text
 from qcompiler.pipeline.registry import PASSES, TARGETS, Registry
 from qcompiler.report.report import Report
 from qcompiler.report.rows import EngineRow, RegionRow
@@ -224,6 +226,14 @@ def test_passes_and_targets_are_listed() -> None:
     assert {"canonicalize", "fixed-point", "dead-code"} <= names.keys()
     assert "dead-code" in _run("passes").stdout
     assert "onnxruntime" in _run("targets").stdout
+
+
+def test_inspect_opens_what_a_target_wrote_in_its_own_format(tmp_path: Path) -> None:
+    net = from_text("net (float[N,4] x) => (float[N,4] y) <float[4,4] w> { y = MatMul(x, w) }")
+    compiled = qc.compile(net, "fbgemm", [np.ones((2, 4), np.float32)], scheme="int8")
+    shown = _run("inspect", compiled.save(tmp_path / "a.pt")).stdout
+    assert "compiled for: fbgemm" in shown
+    assert f"plan digest: {compiled.plan.digest}" in shown
 
 
 def test_inspect(digits_path: Path) -> None:

@@ -45,6 +45,8 @@ RIGHT = (
     Call("inspect model.onnx --json", 0, '"macs": 7918208'),
     Call("inspect model.onnx --target openvino", 0, "regions on openvino"),
     Call("inspect model.onnx --text", 0, "= Conv <"),
+    Call("inspect out.onnx", 0, "calibration data digest: "),
+    Call("inspect out.onnx --json", 0, '"made with": "engine onnxruntime '),
     Call("inspect model.onnx --why node_linear", 0, "Gemm"),
     Call("inspect model.onnx --why node_linear --json", 0, "["),
     Call("lint model.onnx --target onnxruntime", 0, "nothing found"),
