@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import ClassVar
 
 import onnx_ir as ir
 
 from qcompiler.config import SCHEMES, Scheme
+from qcompiler.decisions.concat_loss import drowns
 from qcompiler.decisions.forms import Options, region_options
+from qcompiler.decisions.scale_groups import Chosen
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.optraits import traits
 from qcompiler.ir.origin import module_path
@@ -20,8 +23,11 @@ from qcompiler.ir.regions import Region, region_of
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import uses
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
+from qcompiler.quantization.observer import Observer
 from qcompiler.target.capability import Implementation
 from qcompiler.target.contract import Target
+
+DROWNING = "its operands differ so much in size that one scale would be none for the smallest"
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,10 @@ class AssignPrecision(Pass):
             program.plan = checked_plan(given, options, target)
         else:
             program.plan = uniform_plan(
-                SCHEMES.get(self.scheme, Scheme(self.scheme)), options, target.name
+                SCHEMES.get(self.scheme, Scheme(self.scheme)),
+                options,
+                target.name,
+                program.observations,
             )
         used = [choice.precision for choice in program.plan.choices.values()]
         return Outcome(details={name: used.count(name) for name in sorted(set(used))})
@@ -117,11 +126,39 @@ def _listed(names: Sequence[str]) -> str:
     return (shown + (", ..." if len(names) > 5 else "")) or "none"
 
 
-def uniform_plan(scheme: Scheme, options: Sequence[Options], target: str) -> Plan:
-    """One scheme for all regions that have it; data movers follow what surrounds them."""
+def uniform_plan(
+    scheme: Scheme,
+    options: Sequence[Options],
+    target: str,
+    observations: Mapping[str, Observer] = MappingProxyType({}),
+) -> Plan:
+    """One scheme for all regions that have it; data movers follow what surrounds them.
+
+    Args:
+        scheme: The scheme.
+        options: Legal forms by region.
+        target: Name of the target.
+        observations: What calibration saw: a Concat that would drown an operand stays float.
+    """
     choices = {each.region.key: _choice(each, scheme) for each in options}
+    _spare_operands(options, choices, observations)
     _settle_movers(options, choices)
     return Plan(target, choices)
+
+
+def _spare_operands(
+    options: Sequence[Options], choices: dict[str, Choice], observations: Mapping[str, Observer]
+) -> None:
+    """Leaves those Concats in float whose one scale would be none for an operand."""
+    forms = {each.region.key: each for each in options if each.pinned is None}
+    chosen = [
+        Chosen(each.region, form)
+        for each in options
+        if (form := each.named(choices[each.region.key].precision)) is not None
+    ]
+    for key in drowns(observations, chosen):
+        if key in forms:
+            choices[key] = forms[key].chosen(FLOAT, DROWNING)
 
 
 def _choice(options: Options, scheme: Scheme) -> Choice:

@@ -10,11 +10,68 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import onnx_ir as ir
+
 from qcompiler.decisions.placement import ConcatLoss
 from qcompiler.decisions.scale_groups import Chosen
+from qcompiler.ir.optraits import traits
+from qcompiler.ir.walk import uses
 from qcompiler.quantization.numerics import choose_qparams
 from qcompiler.quantization.observer import Observer
 from qcompiler.quantization.qspace import Range
+
+_DROWNED = 0.0075
+"""Noise-to-signal ratio (21 dB) beyond which an operand has no scale any more: fewer than twelve
+of its levels are left."""
+_PARTING = frozenset(("Slice", "Split", "Gather", "GatherElements", "GatherND"))
+"""Ops behind which a part of the joined value may have a scale of its own."""
+
+
+def drowns(
+    observations: Mapping[str, Observer], chosen: Sequence[Chosen]
+) -> Mapping[str, ConcatLoss]:
+    """Concats whose one scale costs an operand its signal, where float would keep it.
+
+    Boxes in pixels beside scores in 0..1 are what detectors end with: in the scale of the boxes,
+    all scores are 0. A kernel that computes with the joined integers needs that scale wherever it
+    is rounded; whatever else reads the result (an output, a Slice, an op in float) does not.
+
+    Args:
+        observations: What calibration saw, by value name.
+        chosen: Regions with the forms that they are to have.
+
+    Returns:
+        Predicted losses by region key.
+    """
+    reading = {
+        node: each
+        for each in chosen
+        if each.form.activation is not None
+        for node in each.region.nodes
+    }
+    return {
+        each.region.key: loss
+        for each in chosen
+        if each.region.kind == "Concat" and not _only_computed(each.region.output, reading)
+        if (loss := _loss(observations, each)) is not None
+        if min(loss.shared, loss.separate) > _DROWNED
+    }
+
+
+def _only_computed(value: ir.Value, reading: Mapping[ir.Node, Chosen]) -> bool:
+    """Whether all that becomes of a value is computed with in integers, behind movers too."""
+    if value.is_graph_output():
+        return False
+    readers = [use.node for use in uses(value)]
+    return bool(readers) and all(_computes(node, reading) for node in readers)
+
+
+def _computes(node: ir.Node, reading: Mapping[ir.Node, Chosen]) -> bool:
+    if node.op_type in _PARTING:
+        return False
+    if traits(node).shares_scale:
+        return all(_only_computed(each, reading) for each in node.outputs)
+    return node in reading
 
 
 def concat_losses(

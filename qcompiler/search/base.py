@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from qcompiler.choices.cost import uniform_trials
+from qcompiler.decisions.concat_loss import drowns
 from qcompiler.decisions.forms import Options, region_options
-from qcompiler.ir.plan import Plan
+from qcompiler.decisions.scale_groups import Chosen
+from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.measurement.candidates import Candidate, Workshop
@@ -104,7 +106,7 @@ class Yardstick:
         if not self.searching:
             return asked_plan(workshop, self.goal)
         trials = uniform_trials(workshop.options)
-        return workshop.plan(trials[0]) if trials else None
+        return workshop.plan(_undrowned(workshop, trials[0])) if trials else None
 
     def built(self, workshop: Workshop) -> Candidate | None:
         """It, built and judged; None where there is none or it fails."""
@@ -128,6 +130,17 @@ class Yardstick:
         judged = workshop.judgement(found)
         found.artifact.release()
         return judged
+
+
+def _undrowned(workshop: Workshop, precisions: Mapping[str, str]) -> dict[str, str]:
+    """Without the Concats that lose an operand: beside that, nothing else is seen."""
+    chosen = [
+        Chosen(each.region, form)
+        for each in workshop.options
+        if (form := each.named(precisions.get(each.region.key, FLOAT))) is not None
+    ]
+    lost = drowns(workshop.program.observations, chosen)
+    return {key: each for key, each in precisions.items() if key not in lost}
 
 
 def kept_feeds(samples: Samples) -> list[Feed]:
