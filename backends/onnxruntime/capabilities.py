@@ -118,6 +118,9 @@ UNIT_OUTPUT = Implementation(
     "int8", activation=U8_AFFINE, output=U8_AFFINE, output_range=Range(0.0, 1.0)
 )
 MOVED = Implementation("int8", activation=U8_AFFINE, output=U8_AFFINE, shares_scale=True)
+POOLED = replace(MOVED, follows=True)
+"""MaxPool between channels-last kernels. Behind float it reads NCHW, where the kernel on integers
+takes twenty times as long as the one on floats (docs/onnxruntime.md)."""
 LOOKED = Implementation("int8-weights", Kernel.WEIGHT_ONLY, weight=_WEIGHT)
 """A table of int8 rows with one scale each; what is looked up comes out in float."""
 SHARED = Implementation("int8-shared", activation=U8_AFFINE, output=U8_AFFINE, shares_scale=True)
@@ -154,7 +157,11 @@ _ARITHMETIC = (
     OpCapability(RegionPattern("Concat"), (ELEMENTWISE, SHARED), (FLOAT32,)),
 )
 _MOVERS = tuple(
-    OpCapability(RegionPattern(op), (MOVED,), (FLOAT32, FIRST, ONE_OUTPUT))
+    OpCapability(
+        RegionPattern(op),
+        (POOLED if op == "MaxPool" else MOVED,),
+        (FLOAT32, FIRST, ONE_OUTPUT),
+    )
     for op, row in TRAITS.items()
     if (row.moves_data or op == "MaxPool")
     and op not in ("Concat", "Gather", "Identity", "Split", "Pad")

@@ -111,6 +111,8 @@ class _Milp:
             self._add_region(each)
         for value in self._values():
             self._add_value(value)
+        for each in options:
+            self._add_followers(each)
 
     def solve(self, max_loss: float | None, seconds: float) -> Assignment:
         """Runs HiGHS on numbers near 1, since its tolerances are absolute."""
@@ -171,6 +173,18 @@ class _Milp:
             loss = self._costs.weight_loss.get((key, name), 0.0)
             entries[self._column(("x", key, name), cost, loss, True)] = 1.0
         self._row(entries, 1.0, 1.0)
+
+    def _add_followers(self, options: Options) -> None:
+        """x[r, p] <= its operand is written so, for forms that pay behind integers only."""
+        if options.pinned is not None:
+            return
+        for name, form in self._forms[options.region.key].items():
+            if form is None or form.activation is None or not form.follows:
+                continue
+            for operand in form.choose_operands(options.region.activations):
+                written = self._writers(operand.value).get(form.activation.dtype.name, [])
+                reads = {self._columns["x", options.region.key, name]: -1.0}
+                self._row(_merged(reads, dict.fromkeys(written, 1.0)), 0.0, np.inf)
 
     def _values(self) -> list[ir.Value]:
         found: dict[ir.Value, None] = {}

@@ -57,6 +57,8 @@ class Implementation:
             quantizations, with the rounding of a device that has one.
         size_only: Stored in fewer bits, of which floats are made before anything is computed: the
             file is smaller, nothing is faster.
+        follows: The search takes it only where what it reads is written as integers: it is slower
+            than quantizing behind it where float comes in.
     """
 
     precision: str
@@ -72,6 +74,7 @@ class Implementation:
     searched: bool = True
     simulated: bool = False
     size_only: bool = False
+    follows: bool = False
 
     def fits(self, region: Region) -> bool:
         """Whether the region has the constant weight that this form is about."""

@@ -123,7 +123,23 @@ def priced(options: Sequence[Options], costs: Costs, plan: Plan) -> tuple[float,
 def every_plan(options: Sequence[Options]) -> list[dict[str, str]]:
     keys = [o.region.key for o in options]
     found = itertools.product(*map(_precisions, options))
-    return [dict(zip(keys, each, strict=True)) for each in found]
+    plans = [dict(zip(keys, each, strict=True)) for each in found]
+    return [plan for plan in plans if follows(options, plan)]
+
+
+def follows(options: Sequence[Options], plan: Plan) -> bool:
+    """Whether forms that pay behind integers only stand there."""
+    forms = {o.region.output.name: o.named(plan[o.region.key]) for o in options}
+    for each in options:
+        own = forms[each.region.output.name]
+        if own is None or not own.follows or own.activation is None:
+            continue
+        before = [forms.get(operand.value.name) for operand in each.region.activations]
+        if any(
+            b is None or b.output is None or b.output.dtype != own.activation.dtype for b in before
+        ):
+            return False
+    return True
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -149,6 +165,29 @@ def test_the_cheapest_plan_within_a_bound(
     cost, loss = priced(regions, costs, found.precisions)
     assert loss <= bound + 1e-6
     assert cost == pytest.approx(best, rel=2e-4)
+
+
+def test_a_form_that_pays_behind_integers_only(options: Callable[[int], list[Options]]) -> None:
+    """Costing nothing by itself, it is chosen behind integers and not behind float."""
+    seed = next(n for n in range(50) if _pooled(options(n)))
+    regions = options(seed)
+    first, pool = _pooled(regions)[0]
+    free = {(o.region.key, p): float(p == FLOAT) for o in regions for p in _precisions(o)}
+    pinned = [replace(o, pinned=FLOAT) if o is first else o for o in regions]
+    assert assign(regions, Costs(free)).precisions[pool.region.key] == "int8"
+    assert assign(pinned, Costs(free)).precisions[pool.region.key] == FLOAT
+    asked = [replace(o, pinned="int8") if o is pool else o for o in pinned]
+    assert assign(asked, Costs(free)).precisions[pool.region.key] == "int8"
+
+
+def _pooled(regions: Sequence[Options]) -> list[tuple[Options, Options]]:
+    """Pairs of a region and the MaxPool that reads it."""
+    return [
+        (a, b)
+        for a in regions
+        for b in regions
+        if b.region.kind == "MaxPool" and b.region.activations[0].value is a.region.output
+    ]
 
 
 def wide(options: Sequence[Options]) -> list[Options]:
