@@ -44,7 +44,8 @@ class OnnxRuntime(Target):
     packages: ClassVar[tuple[str, ...]] = ("onnxruntime",)
     placement: ClassVar[str] = (
         f"{STATIC_PLACEMENT},insert-dynamic-lstm,insert-dynamic-gru,insert-n-bit-products,"
-        "insert-integer-lookups,insert-level-tables,quantize-weight-blocks{fusible=true},avoid-skip-layer-norm,keep-float,dead-code"
+        "insert-integer-lookups,insert-level-tables,quantize-weight-blocks{fusible=true},avoid-skip-layer-norm,"
+        "reduce-by-product,keep-float,dead-code"
     )
 
     def __post_init__(self) -> None:
