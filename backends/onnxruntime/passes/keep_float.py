@@ -4,6 +4,10 @@ Its optimizer takes every operator of a list between DequantizeLinear and Quanti
 integer kernel, whatever its attributes (qdq_selector_action_transformer.cc): some kernels then
 count otherwise than the operator, fail, or end the process. A Sum of one operand in front of the
 operator copies it, is removed by no optimizer and is not looked through by that one.
+
+Another optimizer moves QuantizeLinear in front of MaxPool (qdq_propagation.cc). Behind a float
+operator that reads NCHW, where MaxPool of [1, 32, 64, 400] takes 2.41 ms on uint8 and 0.12 ms on
+floats (ONNX Runtime 1.31.1, one thread, docs/onnxruntime.md); there the Sum stands behind the pool.
 """
 
 from __future__ import annotations
@@ -28,6 +32,8 @@ _REPLACED = frozenset(
     }
 )  # fmt: skip
 """Ops whose kernels on integers compute otherwise than in float; others only move elements."""
+_MOVED_OVER = frozenset({"MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+"""Ops that QuantizeLinear is moved in front of."""
 _OUTPUT_OPTIONAL = frozenset({"MatMul", "Gemm"})
 """Ops that are replaced without QuantizeLinear behind them, too."""
 
@@ -51,7 +57,7 @@ class KeepFloat(Pass):
             for node in list(graph):
                 form = table.form(node.op_type, precisions.get(node.name or "", FLOAT))
                 if form is None or form.kernel is not Kernel.STATIC:
-                    kept += _keep(node, rewriter)
+                    kept += _keep(node, rewriter) or _keep_pool(node, rewriter)
         return Outcome(details={"kept": kept})
 
 
@@ -67,18 +73,57 @@ def _keep(node: ir.Node, rewriter: Rewriter) -> bool:
         return False
     if not is_op(node, *_OUTPUT_OPTIONAL) and not _is_quantized(node.outputs[0]):
         return False
-    value = operands[0]
-    copied = rewriter.insert(
+    rewriter.set_input(node, first, _copied(operands[0], node, rewriter, before=node))
+    return True
+
+
+def _keep_pool(node: ir.Node, rewriter: Rewriter) -> bool:
+    """Puts the Sum behind a MaxPool on floats, if QuantizeLinear would be moved in front of it."""
+    if not is_op(node, "MaxPool") or _comes_from_integers(node.inputs[0]):
+        return False
+    value = node.outputs[0]
+    if value.dtype not in (None, ir.DataType.FLOAT) or not _is_reached_by_quantize(value):
+        return False
+    readers = uses(value)
+    rewriter.replace_uses(value, _copied(value, node, rewriter, after=node), only=readers)
+    return True
+
+
+def _copied(
+    value: ir.Value,
+    origin: ir.Node,
+    rewriter: Rewriter,
+    before: ir.Node | None = None,
+    after: ir.Node | None = None,
+) -> ir.Value:
+    """The value behind a Sum of one operand."""
+    return rewriter.insert(
         "Sum",
         [value],
-        before=node,
-        origin=[node],
+        before=before,
+        after=after,
+        origin=[origin],
         outputs=[f"{value.name}_kept"],
         dtype=value.dtype or ir.DataType.FLOAT,
         shape=value.shape,
+    ).outputs[0]
+
+
+def _comes_from_integers(value: ir.Value | None) -> bool:
+    """Whether DequantizeLinear writes it, directly or in front of what it is moved over."""
+    node = None if value is None else value.producer()
+    if node is not None and is_op(node, *_MOVED_OVER):
+        return _comes_from_integers(node.inputs[0])
+    return is_op(node, "DequantizeLinear")
+
+
+def _is_reached_by_quantize(value: ir.Value) -> bool:
+    """Whether QuantizeLinear reads the value, directly or behind what it is moved over."""
+    return any(
+        is_op(use.node, "QuantizeLinear")
+        or (is_op(use.node, *_MOVED_OVER) and _is_reached_by_quantize(use.node.outputs[0]))
+        for use in uses(value)
     )
-    rewriter.set_input(node, first, copied.outputs[0])
-    return True
 
 
 def _is_quantized(value: ir.Value) -> bool:

@@ -1,0 +1,70 @@
+"""A MaxPool on floats stays on floats: QuantizeLinear is not moved in front of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+import qcompiler as qc
+from qcompiler.backends.onnxruntime.passes import keep_float
+from qcompiler.backends.onnxruntime.target import OnnxRuntime
+from qcompiler.ir.plan import Choice, Plan
+from qcompiler.ir.text import from_text
+
+POOL = "MaxPool<kernel_shape = [2,2], strides = [2,2]>"
+TEXTS = {
+    "directly": f"p = {POOL}(a) [b] y = Conv(p, w)",
+    "behind a mover": f"o = {POOL}(a) [t] p = Transpose<perm = [0,1,3,2]>(o) [b] y = Conv(p, w)",
+    "two readers": f"p = {POOL}(a) [b] z = Conv(p, w) n = Neg(p) y = Sub(z, n)",
+}
+
+
+def pools_on_integers(compiled: qc.Compiled, folder: Path) -> int:
+    """MaxPools that read integers, in the graph that ONNX Runtime runs."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(folder / "optimized.onnx")
+    options.log_severity_level = 4
+    path = str(compiled.save(folder / "model.onnx"))
+    onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    nodes = onnx.load(options.optimized_model_filepath).graph.node
+    writers = {name: node for node in nodes for name in node.output}
+    inputs = [node.input[0] for node in nodes if node.op_type in ("MaxPool", "NhwcMaxPool")]
+    return sum("Q" in writers[name].op_type for name in inputs if name in writers)
+
+
+def compiled(text: str, first: str, pool: str) -> qc.Compiled:
+    source = f"""g (float[1,4,8,8] x) => (float[a,b,c,d] y) <float[4,4,1,1] w>
+    {{ [a] a = Conv(x, w) [p] {text} }}"""
+    chosen = {"a": first, "p": pool, "t": "int8", "b": "int8"}
+    plan = Plan("onnxruntime", {k: Choice(v) for k, v in chosen.items() if f"[{k}]" in source})
+    rng = np.random.default_rng(3)
+    weight = rng.standard_normal((4, 4, 1, 1)).astype(np.float32)
+    feeds = [{"x": rng.standard_normal((1, 4, 8, 8)).astype(np.float32)} for _ in range(3)]
+    program = from_text(source, {"w": weight})
+    return qc.compile(program, OnnxRuntime(1), feeds, plan=plan, recipe="fast")
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_a_pool_in_float_reads_floats(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = compiled(text, "float32", "float32")
+    found.verify().require()
+    assert pools_on_integers(found, tmp_path) == 0
+    monkeypatch.setattr(keep_float, "_keep_pool", lambda *_: False)
+    without = compiled(text, "float32", "float32")
+    if "n = Neg" not in text:  # nothing is moved over what others read
+        assert pools_on_integers(without, tmp_path) == 1
+    feed = {"x": np.ones((1, 4, 8, 8), np.float32)}
+    np.testing.assert_array_equal(found.run(feed)[0], without.run(feed)[0])
+
+
+def test_a_pool_in_integers_reads_them(tmp_path: Path) -> None:
+    assert pools_on_integers(compiled(TEXTS["directly"], "int8", "int8"), tmp_path) == 1
+    kept = compiled(TEXTS["directly"], "int8", "float32")
+    assert pools_on_integers(kept, tmp_path) == 0
+    assert not any(node.op_type == "Sum" for node in kept.program.graph)  # nothing to hold back
