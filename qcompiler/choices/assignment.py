@@ -29,6 +29,9 @@ from qcompiler.ir.regions import region_of
 from qcompiler.ir.walk import uses
 from qcompiler.target.capability import Implementation
 
+_Row = tuple[dict[int, float], float, float]
+"""Factors by column, and the lowest and highest sum."""
+
 _GAP = 1e-4
 """Relative gap at which a plan counts as optimal; costs are measured far less exactly."""
 
@@ -104,7 +107,7 @@ class _Milp:
         self._objective: list[float] = []
         self._loss: list[float] = []
         self._binary: list[bool] = []
-        self._rows: list[tuple[dict[int, float], float, float]] = []
+        self._rows: list[_Row] = []
         self._owner = region_of([each.region for each in options])
         self._forms: dict[str, dict[str, Implementation | None]] = {}
         for each in options:
@@ -116,17 +119,15 @@ class _Milp:
 
     def solve(self, max_loss: float | None, seconds: float) -> Assignment:
         """Runs HiGHS on numbers near 1, since its tolerances are absolute."""
-        constraints = [self._matrix(self._rows)] if self._rows else []
         objective, loss = np.asarray(self._objective), np.asarray(self._loss)
         unit = float(np.abs(objective).max(initial=0.0)) or 1.0
-        if max_loss is not None:
-            constraints.append(_loss_bound(loss, max_loss))
+        rows = self._rows if max_loss is None else [*self._rows, _loss_bound(loss, max_loss)]
         with quiet_stdout():
             result = interruptible(
                 partial(
                     milp,
                     objective / unit,
-                    constraints=constraints,
+                    constraints=self._matrix(rows) if rows else (),
                     bounds=Bounds(0, 1),
                     integrality=np.asarray(self._binary, dtype=np.uint8),
                     options={"time_limit": seconds, "mip_rel_gap": _GAP},
@@ -270,23 +271,21 @@ class _Milp:
             self._owner.get(use.node) is None for use in uses(value)
         )
 
-    def _matrix(self, rows: Sequence[tuple[dict[int, float], float, float]]) -> LinearConstraint:
-        data: list[float] = []
-        columns: list[int] = []
-        starts = [0]
-        for entries, _, _ in rows:
-            columns.extend(entries)
-            data.extend(entries.values())
-            starts.append(len(columns))
+    def _matrix(self, rows: Sequence[_Row]) -> LinearConstraint:
+        """One sparse matrix of 32-bit indices: before scipy 1.15, HiGHS takes no others."""
+        lengths = [len(entries) for entries, _, _ in rows]
+        columns = np.fromiter((c for entries, _, _ in rows for c in entries), np.int32)
+        data = np.fromiter((v for entries, _, _ in rows for v in entries.values()), np.float64)
+        starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
         matrix = csr_array((data, columns, starts), shape=(len(rows), len(self._objective)))
         return LinearConstraint(matrix, [row[1] for row in rows], [row[2] for row in rows])
 
 
-def _loss_bound(loss: npt.NDArray[np.float64], bound: float) -> LinearConstraint:
+def _loss_bound(loss: npt.NDArray[np.float64], bound: float) -> _Row:
     """Sum of losses <= bound, in units of the bound; what breaks it alone counts as ten of it."""
     unit = bound if bound > 0 else float(loss.max(initial=0.0)) or 1.0
-    row = np.minimum(loss / unit, 10.0)
-    return LinearConstraint(row.reshape(1, -1), -np.inf, 1.0 if bound > 0 else 0.0)
+    entries = {int(column): min(float(loss[column] / unit), 10.0) for column in loss.nonzero()[0]}
+    return entries, -np.inf, 1.0 if bound > 0 else 0.0
 
 
 def _merged(a: dict[int, float], b: dict[int, float]) -> dict[int, float]:
