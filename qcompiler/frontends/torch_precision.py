@@ -29,7 +29,6 @@ _CONVERTERS: Mapping[Any, torch.dtype] = {
 }
 """Methods that convert to a type without naming it."""
 _ATEN = torch.ops.aten
-_AUTOCAST = torch.ops.higher_order.wrap_with_autocast
 
 
 @dataclass(frozen=True)
@@ -178,7 +177,9 @@ def without_autocast(
 
     The translation would write casts to half types, which are slow or missing on a CPU.
     """
-    regions = [node for node in _calls(exported) if node.target is _AUTOCAST]
+    # older releases register it with the first region that they capture
+    autocast = getattr(torch.ops.higher_order, "wrap_with_autocast", None)
+    regions = [node for node in _calls(exported) if autocast and node.target is autocast]
     active = any(node.args[0] == "cpu" and node.args[2] for node in regions)
     for node in regions:
         node.args = (*node.args[:2], False, *node.args[3:])
