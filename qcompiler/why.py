@@ -16,7 +16,7 @@ from qcompiler.decisions.outside import outside_reason
 from qcompiler.errors import ConfigurationError
 from qcompiler.frontends import load
 from qcompiler.ir.indices import size_values
-from qcompiler.ir.origin import describe
+from qcompiler.ir.origin import describe, module_path
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region, RegionPattern
@@ -34,7 +34,8 @@ def why(
 
     Args:
         model: Anything that `load` takes.
-        node: Name of a node of the loaded model, or of a value that it computes.
+        node: Name of a node of the loaded model, of a value that it computes, or of a module,
+            whose nodes are told one by one.
         target: Name of a target, `name{option=value}`, or a Target.
         example_inputs: For torch modules, see `load`.
 
@@ -44,42 +45,50 @@ def why(
     """
     chosen = target_of(target)
     program = load(model, example_inputs)
-    found = _node(program, node)
-    if found is None:
+    found = [(each.name or "", describe(each)) for each in _named(program, node)]
+    if not found:
         raise ConfigurationError(
-            f"there is no node '{node}'",
+            f"there is no node or module '{node}'",
             why=_near(program, node),
             fix="`qcompiler inspect MODEL --text` prints every node with its name",
         )
-    shown = describe(found)
-    gone = _rewritten(program, chosen, found.name or "")
-    if gone is not None:
-        return (f"{shown} is not there any more: {gone} took it into another node or folded it",)
-    left = _node(program, found.name or "")
-    assert left is not None
-    return tuple(_reasons(left, program, chosen))
+    gone = _rewritten(program, chosen, {name for name, _ in found})
+    left = {each.name: each for each in all_nodes(program.model)}
+    told: list[str] = []
+    for name, shown in found:
+        if name in gone:
+            taker = f"{gone[name]} took it into another node or folded it"
+            told.append(f"{shown} is not there any more: {taker}")
+        else:
+            told += _reasons(left[name], program, chosen)
+    return tuple(dict.fromkeys(told))
 
 
-def _node(program: Program, name: str) -> ir.Node | None:
-    for node in all_nodes(program.model):
+def _named(program: Program, name: str) -> list[ir.Node]:
+    """The node of that name, or that writes the value, or else the nodes of the module."""
+    nodes = list(all_nodes(program.model))
+    for node in nodes:
         if node.name == name or any(value.name == name for value in node.outputs):
-            return node
-    return None
+            return [node]
+    return [node for node in nodes if f"{module_path(node)}.".startswith(f"{name}.")]
 
 
 def _near(program: Program, name: str) -> str | None:
-    names = [node.name or "" for node in all_nodes(program.model)]
-    near = get_close_matches(name, names, n=3, cutoff=0.4)
+    nodes = list(all_nodes(program.model))
+    names = dict.fromkeys([*(node.name or "" for node in nodes), *map(module_path, nodes)])
+    near = get_close_matches(name, filter(None, names), n=3, cutoff=0.4)
     return f"near names are {', '.join(near)}" if near else None
 
 
-def _rewritten(program: Program, target: Target, name: str) -> str | None:
-    """Runs the float rewrites; the first one after which the node is gone."""
+def _rewritten(program: Program, target: Target, names: set[str]) -> dict[str, str]:
+    """Runs the float rewrites; by name of a node that is gone the one that took it away."""
+    gone: dict[str, str] = {}
     for step in Pipeline.parse(FLOAT_PIPELINE).passes:
         Pipeline.of(step).run(program, PassContext(target))
-        if all(node.name != name for node in all_nodes(program.model)):
-            return step.name
-    return None
+        there = {node.name for node in all_nodes(program.model)}
+        for name in names - there - set(gone):
+            gone[name] = step.name
+    return gone
 
 
 def _reasons(node: ir.Node, program: Program, target: Target) -> Iterator[str]:
@@ -105,9 +114,14 @@ def _of_region(node: ir.Node, region: Region, target: Target) -> Iterator[str]:
     for found in objections:
         source = f" ({found.reference})" if found.reference else ""
         yield f"{region} stays float on {target.name}: {found.message} [{found.rule}]{source}"
-    forms = [form.precision for form in target.implementations(region)]
-    if forms:
-        yield f"{region} may run as {', '.join([*forms, FLOAT])}; the search or the scheme chooses"
+    forms = target.implementations(region)
+    searched = [form.precision for form in forms if form.searched]
+    asked = [form.precision for form in forms if not form.searched]
+    if searched:
+        known = f"{', '.join(searched)} or {FLOAT}"
+        yield f"{region} may run as {known}; the search or the scheme chooses"
+    if asked:
+        yield f"on request, by scheme, plan or override: {', '.join(asked)}"
 
 
 def _not_absorbed(region: Region, target: Target) -> Iterator[str]:

@@ -53,6 +53,25 @@ def test_why_a_batch_normalization_is_not_folded() -> None:
     assert "read by 2 nodes" in told
 
 
+def test_forms_that_nobody_searches_stand_by_themselves() -> None:
+    first, *others = qc.why(model("y = Conv(x, w)"), "y")
+    assert first.endswith("may run as int8 or float32; the search or the scheme chooses")
+    (asked,) = [line for line in others if line.startswith("on request")]
+    assert "int16" in asked
+
+
+def test_a_module_is_told_node_by_node() -> None:
+    found = model("c = Conv(x, w) d = Erf(c) y = Relu(d)")
+    for node, path in zip(found.graph.node, ("body.0", "body.1", "bodyguard"), strict=True):
+        node.metadata_props.add(key="qcompiler.module", value=path)
+    told = "\n".join(qc.why(found, "body"))
+    assert "Conv 'c'" in told
+    assert "Erf" in told
+    assert "bodyguard" not in told
+    with pytest.raises(ConfigurationError, match="near names are body"):
+        qc.why(found, "bodi")
+
+
 def test_a_name_that_is_not_there() -> None:
     with pytest.raises(ConfigurationError, match="near names are conv_1"):
         qc.why(model("conv_1 = Conv(x, w) y = Relu(conv_1)"), "conv_l")

@@ -8,6 +8,7 @@ this module before `torch.export.load`, and inputs keep the shapes of the exampl
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ _LOWERED: dict[tuple[int, str, bool], tuple[Any, Tensor]] = {}
 
 @torch.library.custom_op("qcompiler::torch_engine", mutates_args=())
 def torch_engine(
-    inputs: list[Tensor], graph: Tensor, tensors: list[Tensor], about: str
+    inputs: Sequence[Tensor], graph: Tensor, tensors: Sequence[Tensor], about: str
 ) -> list[Tensor]:
     """Runs a saved program.
 
@@ -51,7 +52,9 @@ def torch_engine(
 
 
 @torch_engine.register_fake
-def _shapes(inputs: list[Tensor], graph: Tensor, tensors: list[Tensor], about: str) -> list[Tensor]:
+def _shapes(
+    inputs: Sequence[Tensor], graph: Tensor, tensors: Sequence[Tensor], about: str
+) -> list[Tensor]:
     del graph, tensors
     return [
         inputs[0].new_empty(shape, dtype=getattr(torch, dtype))

@@ -109,14 +109,12 @@ def _plan_in(file: Path) -> Plan:
 
 
 def _shown(found: Plan, every: bool) -> str:
+    from qcompiler.ir.plan_edits import variants_told
     from qcompiler.ir.plan_places import label
     from qcompiler.printable import printable
 
     told = repr(found)[1:-1]
-    variants = found.variants
-    lines = [told, f"accuracy passes: {', '.join(variants or ()) or 'none'}"]
-    if variants is None:
-        lines[1] = "accuracy passes: those of the recipe"
+    lines = [told, f"accuracy passes: {variants_told(found.variants)}"]
     shown = list(found.choices.items())[: None if every else _SHOWN]
     names = [label(key, each) for key, each in shown]
     width = max(map(len, names), default=0)

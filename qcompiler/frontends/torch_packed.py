@@ -29,14 +29,26 @@ _ORDER = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2)}
 
 @torch.library.custom_op("qcompiler::recurrent", mutates_args=())
 def _recurrent(
-    x: Tensor, lengths: Tensor, h: Tensor, c: Tensor, weights: list[Tensor], kind: str, back: bool
+    x: Tensor,
+    lengths: Tensor,
+    h: Tensor,
+    c: Tensor,
+    weights: Sequence[Tensor],
+    kind: str,
+    back: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     raise NotImplementedError  # only shapes are asked for in a capture
 
 
 @_recurrent.register_fake
 def _(
-    x: Tensor, lengths: Tensor, h: Tensor, c: Tensor, weights: list[Tensor], kind: str, back: bool
+    x: Tensor,
+    lengths: Tensor,
+    h: Tensor,
+    c: Tensor,
+    weights: Sequence[Tensor],
+    kind: str,
+    back: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     rows = x.new_empty(x.shape[0], x.shape[1], h.shape[-1])
     return rows, torch.empty_like(h), torch.empty_like(c)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -22,7 +22,7 @@ class PlanDifference:
             told by module path, ops and the name in the first.
         only_first: Precision by region that only the first names.
         only_second: Likewise of the second.
-        heads: What else differs, as `target: onnxruntime, openvino`.
+        heads: What else differs, as `target: onnxruntime -> openvino`.
     """
 
     changed: Mapping[str, tuple[str, str]]
@@ -61,8 +61,8 @@ def difference(first: Plan, second: Plan) -> PlanDifference:
         if first.precision(entry) != second.precision(key)
     }
     heads = [
-        f"{name}: {getattr(first, name)}, {getattr(second, name)}"
-        for name in ("target", "rewritten", "variants")
+        f"{title}: {show(getattr(first, name))} -> {show(getattr(second, name))}"
+        for name, title, show in _HEADS
         if getattr(first, name) != getattr(second, name)
     ]
     return PlanDifference(
@@ -71,6 +71,19 @@ def difference(first: Plan, second: Plan) -> PlanDifference:
         MappingProxyType(_labelled(second, found.regions_left)),
         tuple(heads),
     )
+
+
+def variants_told(variants: tuple[str, ...] | None) -> str:
+    """A plan's accuracy passes in words."""
+    return "those of the recipe" if variants is None else ", ".join(variants) or "none"
+
+
+_HEADS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
+    ("target", "target", str),
+    ("rewritten", "float rewrites", lambda kept: "kept" if kept else "left out"),
+    ("variants", "accuracy passes", variants_told),
+)
+"""What a plan says of the whole: attribute, title, and how it is shown."""
 
 
 def _labelled(plan: Plan, keys: Sequence[str]) -> dict[str, str]:

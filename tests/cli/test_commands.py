@@ -85,7 +85,7 @@ WRONG = (
     Call("inspect model.onnx --no-such-option", 2, "--no-such-option"),
     Call("inspect none.onnx", 1, "cannot read the model none.onnx"),
     Call("inspect cut.onnx", 1, "cut.onnx"),
-    Call("inspect model.onnx --why none", 2, "there is no node 'none'"),
+    Call("inspect model.onnx --why none", 2, "there is no node or module 'none'"),
     Call("inspect model.onnx --target onnxruntim", 2, "did you mean 'onnxruntime'?"),
     Call("ops --target nothing", 2, "no target 'nothing'"),
     Call("passes describe fuse-conv-b", 2, "did you mean 'fuse-conv-bn'?"),

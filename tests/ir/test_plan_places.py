@@ -84,3 +84,13 @@ def test_a_file_keeps_the_order_of_the_graph_and_where_each_region_is() -> None:
     assert again == plan
     assert list(again.choices) == list(AFTER)
     assert again.bare.choices["node_conv2d_2"] == Choice(FLOAT, module="body.a", ops="Conv+Relu")
+
+
+def test_what_plans_say_of_the_whole_differs_in_words() -> None:
+    first = Plan("a", BEFORE)
+    found = difference(first, replace(first, target="b", rewritten=False, variants=("gptq",)))
+    assert found.text().splitlines() == [
+        "target: a -> b",
+        "float rewrites: kept -> left out",
+        "accuracy passes: those of the recipe -> gptq",
+    ]

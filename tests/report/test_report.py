@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from qcompiler.errors import ConfigurationError
+from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.report.numbers import show_bytes, show_seconds
 from qcompiler.report.progress import TerminalProgress
 from qcompiler.report.rate import show_rate
@@ -84,6 +85,49 @@ def test_regions_without_times_show_what_stays_float() -> None:
     rows = [RegionRow(f"r{i}", "Conv", "float32" if i > 20 else "int8") for i in range(24)]
     shown = [row.region for row in regions_that_matter(rows, 5)]
     assert shown == ["r0", "r1", "r21", "r22", "r23"]
+
+
+def test_regions_without_times_show_the_noisiest_and_the_largest_weights() -> None:
+    rows = [RegionRow(f"r{i}", "Add", "float32") for i in range(20)]
+    rows[3] = RegionRow("r3", "Conv", "int8", noise=0.1, float_nbytes=10)
+    rows[7] = RegionRow("r7", "Gemm", "float32", float_nbytes=100)
+    rows[9] = RegionRow("r9", "Conv", "int8", float_nbytes=1000)
+    assert [row.region for row in regions_that_matter(rows, 3)] == ["r3", "r7", "r9"]
+
+
+def test_a_reason_has_a_line_of_its_own_below_what_it_is_for() -> None:
+    long = "int8 would save 331 µs but lose 1.4e-04 of signal, " * 3
+    names = [f"/model.22/cv2.0/cv2.0.1/conv/Conv_{i}" + "x" * 60 * (i == 2) for i in range(4)]
+    reasons = ["scheme int8", "scheme int8", long, ""]
+    rows = tuple(
+        RegionRow(name, "Conv+Relu", "int8", seconds=1e-6, reason=reason)
+        for name, reason in zip(names, reasons, strict=True)
+    )
+    lines = Report("m", "t", regions=rows).text(width=80).splitlines()
+    at = lines.index("     " + long.rstrip())
+    assert lines[at - 1].lstrip().startswith("/model.22/cv2.0/cv2.0.1/conv/Conv_2x")
+    assert len(lines[at - 1]) <= 80
+    assert "…" in lines[at - 1]
+    assert lines.count("     scheme int8") == 1
+    assert lines[at - 2] == "     scheme int8"  # below the second of the two that have it
+    assert len(lines) == 1 + 1 + 1 + 4 + 2  # head, count, headings, regions, reasons
+
+
+def test_findings_that_differ_in_place_are_one_line_of_a_summary() -> None:
+    found = (
+        *(Diagnostic(Severity.INFO, "X1", "same", node=f"n{i}") for i in range(5)),
+        Diagnostic(Severity.INFO, "X1", "other", node="m"),
+        Diagnostic(Severity.WARNING, "X1", "same", node="w"),
+    )
+    report = Report("m", "t", diagnostics=found)
+    lines = report.text().splitlines()
+    assert lines == [
+        "warning X1: same [at w]",
+        "m → t",
+        "info X1: same [at n0 and 4 more places]",
+        "info X1: other [at m]",
+    ]
+    assert "info X1: same [at n4]" in report.text(every=True)
 
 
 def test_gain() -> None:
