@@ -11,8 +11,22 @@ def main() -> None:
         from qcompiler import cli
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
+        _forget_interruption()
         sys.exit(130)
-    cli.main()
+    try:
+        cli.main()
+    finally:
+        _forget_interruption()
+
+
+def _forget_interruption() -> None:
+    """Lets the process end with its own code after Ctrl-C.
+
+    CPython notes where a text that it evaluates is interrupted (`dataclass` and `namedtuple` make
+    methods of texts), and with `python -m` ends by SIGINT for it, also if the exception was caught.
+    The next text that it evaluates takes that back (`run_eval_code_obj` in pythonrun.c).
+    """
+    eval("None")
 
 
 if __name__ == "__main__":

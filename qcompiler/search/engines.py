@@ -39,6 +39,7 @@ class _Race:
         found: What each engine came to.
         outcomes: Why the others did not.
         errors: What failed, in order.
+        interrupted: Whether the user ended the race.
     """
 
     job: Job
@@ -47,6 +48,7 @@ class _Race:
     found: dict[str, tuple[Target, Selection]] = field(default_factory=dict)
     outcomes: dict[str, str] = field(default_factory=dict)
     errors: list[Exception] = field(default_factory=list)
+    interrupted: bool = False
 
     @property
     def is_asked(self) -> bool:
@@ -59,7 +61,25 @@ class _Race:
         own = {name: each.artifact for name, (_, each) in self.found.items() if each.candidate}
         if not feeds or not all(target.evidence.timed for target, _ in self.found.values()):
             return {}
-        return timed_beside(self.yardstick.artifact, own, feeds, self.job.effort.timing, rest=REST)
+        if self.interrupted:
+            return self._timed_before()
+        seconds = self.job.effort.timing
+        try:
+            return timed_beside(self.yardstick.artifact, own, feeds, seconds, rest=REST)
+        except KeyboardInterrupt:
+            self.interrupted = True
+            return self._timed_before()
+
+    def _timed_before(self) -> dict[str, Latency]:
+        """What each search measured by itself against the yardstick; empty unless all did."""
+        found = {}
+        for name, (_, each) in self.found.items():
+            if each.candidate is None:
+                continue
+            if each.chosen not in each.latencies:
+                return {}
+            found["float"], found[name] = each.latencies["float"], each.latencies[each.chosen]
+        return found
 
     def scores(self, latencies: Mapping[str, Latency]) -> dict[str, float]:
         """The objective of every engine that may be returned; lower is better."""
@@ -107,6 +127,7 @@ def chosen_engine(job: Job, members: Members) -> tuple[Target, Selection]:
             continue
         race.found[target.name] = target, found
         if found.interrupted:
+            race.interrupted = True
             break
     if not race.found:
         raise _nothing(race)
@@ -165,7 +186,7 @@ def _result(
         latencies=timed or found.latencies,
         chosen=chosen,
         engines=rows,
-        interrupted=any(each.interrupted for _, each in race.found.values()),
+        interrupted=race.interrupted,
     )
 
 

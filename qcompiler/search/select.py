@@ -32,6 +32,7 @@ from qcompiler.search.base import Base, allowance_of, chosen_base
 from qcompiler.search.cache import CostCache
 from qcompiler.search.explain import explained
 from qcompiler.search.goal import DEFAULT_SCORE_LOSS, Goal, Samples, Selection
+from qcompiler.search.hurry import hurried
 from qcompiler.search.loop import Search
 from qcompiler.search.proof import PROFILE_FEEDS, REWRITTEN, Proof, choose, cross_checked
 from qcompiler.search.rewrites import faster_base
@@ -119,12 +120,6 @@ def _pace(source: Program, target: Target, samples: Samples) -> Pace:
     return Pace(lambda: one.lower(source), samples.feeds)
 
 
-_HURRY = 0.5
-"""Seconds of timing after an interruption."""
-_HURRIED_ROUNDS = 3
-"""Least rounds of it."""
-
-
 @dataclass(eq=False)
 class _Chooser:
     source: Program
@@ -157,23 +152,18 @@ class _Chooser:
         return replace(chosen, warnings=tuple(over))
 
     def _timed(self, contenders: Mapping[str, Artifact]) -> dict[str, Latency]:
-        if self.interrupted and not contenders:
-            return {}
         with step(self.progress, "time against float"):
-            return self._proof().timed(contenders)
+            return self._proof.timed(contenders)
 
+    @property
     def _proof(self) -> Proof:
-        """Whoever interrupts the search waits for a short timing only."""
-        if self.interrupted:
-            seconds = min(_HURRY, self.effort.timing)
-            return Proof(self.baseline, self.workshop, self.samples.feeds, seconds, _HURRIED_ROUNDS)
         return Proof(self.baseline, self.workshop, self.samples.feeds, self.effort.timing)
 
     def search(self) -> Selection:
         """Searches under the goal, then times the best few against float.
 
-        After an interruption nothing is built, scored or refined: the best so far is returned
-        within about a second.
+        After an interruption, also of the timing, nothing is built, scored or refined: the best so
+        far is returned within about a second.
         """
         options = self.workshop.options
         elements = elements_per_run(self.workshop.program, options, self.samples.seen)
@@ -201,9 +191,13 @@ class _Chooser:
         )
         state = search.state if self.interrupted else search.run()
         self.interrupted |= state.interrupted
-        finalists = self._finalists(search)
-        timed = self._timed({name: each.artifact for name, each in finalists.items()})
-        latencies = cross_checked(timed, finalists)
+        try:
+            finalists, latencies = self._proved(search)
+        except KeyboardInterrupt:
+            if self.interrupted:
+                raise
+            self.interrupted = True
+            finalists, latencies = self._proved(search)
         asked = (search.objective, finalists, latencies, search.prints, self.baseline.nbytes)
         chosen = choose(*asked)
         candidate = finalists.get(chosen)
@@ -224,6 +218,14 @@ class _Chooser:
             predicted = state.sensitivities.of_plan(plan.precisions)
         losses = {} if state.losses is None else state.losses.of_choices()
         return replace(selection, plan=plan, predicted=predicted, losses=losses)
+
+    def _proved(self, search: Search) -> tuple[dict[str, Candidate], dict[str, Latency]]:
+        """Finalists, and their times as far as there is time to take them."""
+        finalists = self._finalists(search)
+        if self.interrupted:
+            return finalists, hurried(self._proof, finalists, search.state.frontier)
+        timed = self._timed({name: each.artifact for name, each in finalists.items()})
+        return finalists, cross_checked(timed, finalists)
 
     def _cache(self) -> CostCache:
         """Where measured times are kept; what a model says is computed anew."""
@@ -303,7 +305,8 @@ class _Chooser:
         if candidate is None:
             how = "measured" if model is None else f"that {model} knows of"
             return f"float is returned: nothing {how} was better within the loss allowed"
-        speed = latencies[chosen].speed + (f" by {model}" if model else "")
+        source = model or ("" if latencies[chosen].rounds else "its profile")
+        speed = latencies[chosen].speed + (f" by {source}" if source else "")
         quality = f"SQNR {sqnr_db(candidate.noise or 0.0):.1f} dB"
         if not candidate.quantized:
             return f"float is returned, rewritten: {speed}; no quantized form was better"

@@ -326,6 +326,27 @@ def test_ctrl_c_while_the_command_is_loaded(root: Path) -> None:
     assert done.stderr == "interrupted\n"
 
 
+@pytest.mark.parametrize("loaded", ["qcompiler.cli", "qcompiler.cli.options"])
+def test_ctrl_c_while_a_text_is_evaluated(loaded: str, root: Path, tmp_path: Path) -> None:
+    """As in the making of a dataclass; `python -m` would end by the signal for it."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Stopped:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {loaded!r}: exec('raise KeyboardInterrupt')\n"
+        "sys.meta_path.insert(0, Stopped())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "qcompiler", "targets"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"},
+        check=False,
+    )
+    assert done.returncode == 128 + signal.SIGINT
+    assert done.stderr == "interrupted\n"
+
+
 @pytest.mark.slow
 def test_compile_end_to_end(
     digits_path: Path, digits_feeds: list[dict[str, Any]], tmp_path: Path
