@@ -39,6 +39,7 @@ from qcompiler.frontends.torch_quantized import refuse_quantized
 from qcompiler.frontends.torch_script import is_script, unscripted
 from qcompiler.frontends.torch_sizes import size_rules, unread_rules
 from qcompiler.frontends.torch_state import state_notes
+from qcompiler.frontends.torch_unknown import without_unknown_results
 from qcompiler.frontends.torch_whole import TRANSLATED, kept_whole
 from qcompiler.ir.naming import make_names_unique
 from qcompiler.ir.program import WORKING_OPSET, Program, Provenance
@@ -79,10 +80,10 @@ def program_from_torch(
         first: ExportError | None = None
         told = [*boundary.notes, *([str(call.surplus)] if call.surplus else [])]
         paths = float_paths(model)
-        with points_marked(model):
+        with points_marked(model), without_unknown_results(model) as left_out:
             for exported, notes in captures(model, call, dynamic, boundary.capturing):
                 try:
-                    all_notes = [*notes, *told]
+                    all_notes = [*notes, *told, *left_out]
                     program = _finished(exported, call, described, all_notes, boundary, paths)
                     return _as_promised(program, exported, call, dynamic)
                 except ExportError as error:

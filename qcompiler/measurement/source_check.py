@@ -24,7 +24,7 @@ from qcompiler.execution.onnx_source import OnnxSource
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.origin import describe, source_line
 from qcompiler.ir.program import Program
-from qcompiler.ir.signature import Feed, Signature, arrays_of
+from qcompiler.ir.signature import Feed, Signature, TensorSpec, arrays_of
 from qcompiler.ir.walk import all_nodes, is_op
 from qcompiler.measurement.first_difference import (
     first_difference,
@@ -248,23 +248,28 @@ class SourceCheck:
 def with_other_batch(signature: Signature, feed: Feed) -> Feed | None:
     """The feed with a batch of another size; None where the batch is fixed or not to be told.
 
-    The batch is the symbol of the first dimension of the first input that has one.
+    The batch is the first dimension of the first input where that is a symbol, and of every other
+    input where it is one and as long: a capture gives each a symbol of its own where no operation
+    of it joins them by name.
     """
-    symbols = [
-        spec.shape[0] for spec in signature.inputs if spec.shape and isinstance(spec.shape[0], str)
-    ]
-    if not symbols:
+    batches = [spec.name for spec in signature.inputs if _is_open(spec)]
+    if not batches:
         return None
+    length = len(feed[batches[0]])
     resized = {}
     for spec in signature.inputs:
         array = feed[spec.name]
-        if spec.shape and spec.shape[0] == symbols[0]:
-            array = array[:-1] if len(array) > 2 else np.concatenate([array, array, array])
+        if _is_open(spec) and len(array) == length:
+            array = array[:-1] if length > 2 else np.concatenate([array, array, array])
         resized[spec.name] = array
     try:
         return normalize_feed(signature, resized)
     except FeedError:
         return None
+
+
+def _is_open(spec: TensorSpec) -> bool:
+    return spec.shape is not None and isinstance(next(iter(spec.shape), None), str)
 
 
 def _sizes(feed: Feed) -> str:
