@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from qcompiler.backends.onnxruntime.renaming import owner_of, owners
 from qcompiler.ir.optraits import traits
+from qcompiler.ir.origin import replaced_region
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region, find_regions
@@ -44,7 +45,8 @@ def count_kernels(program: Program, target: Target, optimized: ir.Model) -> Kern
     # Not target.regions: that leaves out the movers which work on integers by now.
     regions = find_regions(program, target.capabilities.patterns)
     found = _kernels(nodes, owners(program, regions))
-    by_key = {region.key: region for region in regions}
+    movers = [each for each in regions if _moves_integers(each)]
+    moved = {replaced_region(each.anchor) or each.key for each in movers}
     integer, missed, simulated = [], {}, []
     for key, choice in program.plan.choices.items():
         forms = [form for form in target.capabilities.forms if form.precision == choice.precision]
@@ -53,7 +55,7 @@ def count_kernels(program: Program, target: Target, optimized: ir.Model) -> Kern
         if any(form.simulated for form in forms):
             simulated.append(key)
             continue
-        reason = _miss(by_key.get(key), found.get(key, []))
+        reason = None if key in moved else _miss(found.get(key, []))
         if reason is None:
             integer.append(key)
         else:
@@ -71,11 +73,9 @@ def _kernels(nodes: Sequence[ir.Node], owner: Mapping[str, str]) -> dict[str, li
     return found
 
 
-def _miss(region: Region | None, kernels: Sequence[ir.Node]) -> str | None:
+def _miss(kernels: Sequence[ir.Node]) -> str | None:
     """Why the region has no integer kernel, None if it has one."""
     if any(is_integer_kernel(node) for node in kernels):
-        return None
-    if region is not None and traits(region.anchor).shares_scale and _moves_integers(region):
         return None
     if kernels:
         names = " and ".join(dict.fromkeys(node.op_type for node in kernels))
@@ -89,5 +89,6 @@ def is_integer_kernel(node: ir.Node) -> bool:
 
 
 def _moves_integers(region: Region) -> bool:
+    """Whether the region gives integers on as they are, or selects among them."""
     kinds = {operand.value.dtype for operand in region.activations} | {region.output.dtype}
-    return kinds <= _INTEGERS
+    return traits(region.anchor).shares_scale and kinds <= _INTEGERS

@@ -45,7 +45,7 @@ class OnnxRuntime(Target):
     placement: ClassVar[str] = (
         f"{STATIC_PLACEMENT},insert-dynamic-lstm,insert-dynamic-gru,insert-n-bit-products,"
         "insert-integer-lookups,insert-level-tables,quantize-weight-blocks{fusible=true},avoid-skip-layer-norm,"
-        "reduce-by-product,keep-float,dead-code"
+        "reduce-by-product,repeat-by-expand,keep-float,dead-code"
     )
 
     def __post_init__(self) -> None:
