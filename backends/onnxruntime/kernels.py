@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import onnx_ir as ir
 
 from qcompiler.backends.onnxruntime.renaming import owner_of, owners
+from qcompiler.backends.onnxruntime.written import rewritten_outputs
 from qcompiler.ir.optraits import traits
 from qcompiler.ir.origin import replaced_region
 from qcompiler.ir.plan import FLOAT
@@ -60,7 +61,8 @@ def count_kernels(program: Program, target: Target, optimized: ir.Model) -> Kern
             integer.append(key)
         else:
             missed[key] = reason
-    return KernelCount(tuple(integer), missed, ops, tuple(simulated))
+    altered = rewritten_outputs([by_key[key] for key in integer if key in by_key], found)
+    return KernelCount(tuple(integer), missed, ops, tuple(simulated), altered)
 
 
 def _kernels(nodes: Sequence[ir.Node], owner: Mapping[str, str]) -> dict[str, list[ir.Node]]:

@@ -43,9 +43,10 @@ class OnnxRuntime(Target):
     name: ClassVar[str] = "onnxruntime"
     packages: ClassVar[tuple[str, ...]] = ("onnxruntime",)
     placement: ClassVar[str] = (
-        f"{STATIC_PLACEMENT},insert-dynamic-lstm,insert-dynamic-gru,insert-n-bit-products,"
-        "insert-integer-lookups,insert-level-tables,quantize-weight-blocks{fusible=true},avoid-skip-layer-norm,"
-        "reduce-by-product,repeat-by-expand,keep-float,dead-code"
+        f"{STATIC_PLACEMENT},merge-double-pairs,insert-dynamic-lstm,insert-dynamic-gru,"
+        "insert-n-bit-products,insert-integer-lookups,insert-level-tables,"
+        "quantize-weight-blocks{fusible=true},avoid-skip-layer-norm,reduce-by-product,"
+        "repeat-by-expand,keep-float,dead-code"
     )
 
     def __post_init__(self) -> None:

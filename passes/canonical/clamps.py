@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from qcompiler.ir.clamping import Bounds, bounds_of, is_nonnegative, unbounded
+from qcompiler.ir.optraits import traits
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import constant, sole_user
 from qcompiler.passes.canonical.algebra import operand_and_scalar
@@ -67,6 +68,9 @@ def clamp(node: ir.Node, rewriter: Rewriter) -> bool:
     ):
         return bypass(node, source, rewriter)
     inner = source.producer()
+    made = None if inner is None else traits(inner).output_range
+    if made is not None and bounds[0] <= made[0] and made[1] <= bounds[1]:
+        return bypass(node, source, rewriter)
     first = bounds_of(inner)
     if inner is not None and first is not None and sole_user(source) is node:
         _emit(node, inner.inputs[0], _compose(first, bounds), rewriter)

@@ -263,10 +263,16 @@ def _tolerance(check: Check, rules: Arithmetic) -> Tolerance | None:
 
 
 def _problems(count: KernelCount) -> tuple[str, ...]:
-    """No integer kernel at all where some were meant is an error, not a diagnostic."""
+    """No integer kernel at all where some were meant is an error, not a diagnostic.
+
+    So is a kernel on another grid than the program's: interior values do not always show it.
+    """
+    found = [f"'{key}': {why}" for key, why in count.altered.items()]
     if count.missed and not count.integer:
-        return (f"none of the {len(count.missed)} regions meant to be integer runs in integers",)
-    return ()
+        found.append(
+            f"none of the {len(count.missed)} regions meant to be integer runs in integers"
+        )
+    return tuple(found)
 
 
 def _quantized(

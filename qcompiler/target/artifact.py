@@ -24,12 +24,14 @@ class KernelCount:
         missed: Region keys meant to be integer that run in float, with the reason.
         ops: How often each op occurs in the engine's own graph.
         simulated: Region keys whose form the engine computes in float, as the form says.
+        altered: Region keys whose kernel writes other integers than the program says, with both.
     """
 
     integer: tuple[str, ...] = ()
     missed: Mapping[str, str] = field(default_factory=dict)
     ops: Mapping[str, int] = field(default_factory=dict)
     simulated: tuple[str, ...] = ()
+    altered: Mapping[str, str] = field(default_factory=dict)
 
 
 PROFILE_THREADS = 1

@@ -164,6 +164,9 @@ def test_large_padding_stays_in_front_of_the_convolution(rewrite: Rewrite) -> No
         ("a = Sigmoid(x) y = Relu(a)", ["Sigmoid"]),
         ("a = Max(x, low) y = Abs(a)", ["Abs"]),
         ("a = Clip(x, six, zero) y = Clip(a, minus, one)", ["Clip"]),
+        ("a = Sigmoid(x) y = Clip(a, zero, six)", ["Sigmoid"]),
+        ("a = Softmax(x) y = Clip(a, minus, one)", ["Softmax"]),
+        ("a = Tanh(x) y = Clip(a, minus, zero)", ["Tanh", "Clip"]),
     ],
 )
 def test_clamps(body: str, ops: list[str], rewrite: Rewrite) -> None:
