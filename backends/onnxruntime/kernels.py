@@ -61,7 +61,7 @@ def count_kernels(program: Program, target: Target, optimized: ir.Model) -> Kern
             integer.append(key)
         else:
             missed[key] = reason
-    altered = rewritten_outputs([by_key[key] for key in integer if key in by_key], found)
+    altered = rewritten_outputs([each for each in regions if each.key in integer], found)
     return KernelCount(tuple(integer), missed, ops, tuple(simulated), altered)
 
 
