@@ -38,7 +38,6 @@ from qcompiler.outputs.asked import Asked, MaxLoss, output_losses_of
 from qcompiler.pipeline.contract import PassContext, Progress, Silent, step
 from qcompiler.pipeline.pipeline import Pipeline, PipelineReport
 from qcompiler.pipeline.targets import members_of, target_of
-from qcompiler.report.progress import shown_progress
 from qcompiler.search.engines import chosen_engine
 from qcompiler.search.goal import Goal, Samples
 from qcompiler.search.job import Job
@@ -150,7 +149,7 @@ def compile(  # noqa: A001 - the project's one verb
         kept = _calibrated(program, targets, feeds, asked, effort, context, reports, tried, islands)
         hand.apply(program)
         give_ranges(program, hand.ranges)
-        limited = replace(effort, seconds=effort.search_seconds(time.perf_counter() - started))
+        limited = effort.limited(time.perf_counter() - started, asked.is_auto and plan is None)
         rules = hand.precisions
         goal = Goal(asked, evaluate, max_loss, objective, budget, rules, plan, tried, loss)
         examples = kept.feeds or _examples(source, example_inputs)
@@ -243,7 +242,11 @@ def _pipeline(given: Pipeline | str | None) -> Pipeline:
 
 def _reporter(progress: bool | Progress) -> Progress:
     if isinstance(progress, bool):
-        return shown_progress() if progress else Silent()
+        if not progress:
+            return Silent()
+        from qcompiler.report.progress import shown_progress
+
+        return shown_progress()
     if not all(callable(getattr(progress, each, None)) for each in ("start", "advance", "finish")):
         raise ConfigurationError(
             f"progress is {progress!r}", fix="give True, False, or an object that is a Progress"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import onnx_ir as ir
@@ -182,6 +182,10 @@ SCHEMES: Mapping[str, Scheme] = MappingProxyType(
 )
 
 
+_LEAST_TIMING = 0.05
+"""Seconds of the shortest timing."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How much effort compilation takes.
@@ -217,6 +221,16 @@ class Recipe:
         if self.share is None:
             return self.seconds
         return min(self.seconds, max(1.0, self.share * elapsed))
+
+    def limited(self, elapsed: float, searching: bool) -> Recipe:
+        """What is left to spend, given how long everything before took.
+
+        A timing that decides nothing, of what was asked for by name, is in proportion too.
+        """
+        timing = self.timing
+        if self.share is not None and not searching:
+            timing = min(timing, max(_LEAST_TIMING, self.share * elapsed / 4))
+        return replace(self, seconds=self.search_seconds(elapsed), timing=timing)
 
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(

@@ -14,7 +14,7 @@ import pytest
 import qcompiler as qc
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.backends.tensorrt.target import TensorRT
-from qcompiler.config import SCHEMES, Scheme, scheme_of
+from qcompiler.config import SCHEMES, Scheme, recipe_of, scheme_of
 from qcompiler.decisions.forms import region_options
 from qcompiler.errors import CalibrationError, ConfigurationError, LegalityError
 from qcompiler.frontends import load
@@ -234,3 +234,12 @@ def test_plan_and_artifact_come_back_as_they_were(scheme: str, tmp_path: Path) -
         "int16",
     ):  # weights of a quarter of the size; the rest is scales and biases
         assert compiled.artifact.nbytes < plain.artifact.nbytes / 2
+
+
+def test_a_timing_that_decides_nothing_is_in_proportion_to_what_came_before() -> None:
+    fast = recipe_of("fast")
+    assert fast.limited(0.4, searching=True).timing == fast.timing
+    assert fast.limited(0.4, searching=False).timing == pytest.approx(0.1)
+    assert 0 < fast.limited(0.0, searching=False).timing < 0.1
+    assert fast.limited(60.0, searching=False).timing == fast.timing
+    assert recipe_of("best").limited(0.1, searching=False).timing == recipe_of("best").timing

@@ -12,12 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import csr_array
 
 from qcompiler.choices.interrupts import interruptible
 from qcompiler.choices.quiet import quiet_stdout
@@ -28,6 +27,9 @@ from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.regions import region_of
 from qcompiler.ir.walk import uses
 from qcompiler.target.capability import Implementation
+
+if TYPE_CHECKING:
+    from scipy.optimize import LinearConstraint
 
 _Row = tuple[dict[int, float], float, float]
 """Factors by column, and the lowest and highest sum."""
@@ -119,6 +121,8 @@ class _Milp:
 
     def solve(self, max_loss: float | None, seconds: float) -> Assignment:
         """Runs HiGHS on numbers near 1, since its tolerances are absolute."""
+        from scipy.optimize import Bounds, milp
+
         objective, loss = np.asarray(self._objective), np.asarray(self._loss)
         unit = float(np.abs(objective).max(initial=0.0)) or 1.0
         rows = self._rows if max_loss is None else [*self._rows, _loss_bound(loss, max_loss)]
@@ -273,6 +277,9 @@ class _Milp:
 
     def _matrix(self, rows: Sequence[_Row]) -> LinearConstraint:
         """One sparse matrix of 32-bit indices: before scipy 1.15, HiGHS takes no others."""
+        from scipy.optimize import LinearConstraint
+        from scipy.sparse import csr_array
+
         lengths = [len(entries) for entries, _, _ in rows]
         columns = np.fromiter((c for entries, _, _ in rows for c in entries), np.int32)
         data = np.fromiter((v for entries, _, _ in rows for v in entries.values()), np.float64)

@@ -6,40 +6,17 @@ first use. Classes made in a session are added with `register_pass` and `registe
 
 from __future__ import annotations
 
-import ast
 import importlib
-import importlib.util
 import inspect
-import tomllib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
 from typing import Generic, TypeVar
 
 from qcompiler.errors import RegistryError, did_you_mean
 from qcompiler.ir.program import Property
 from qcompiler.pipeline.contract import Pass
+from qcompiler.pipeline.entries import Entry, doc_in_source, entries_of
 from qcompiler.target.contract import Target
 
 T = TypeVar("T")
-OWN = "qcompiler"
-"""Name of our own distribution."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One registration.
-
-    Attributes:
-        name: Name in texts and on the command line.
-        reference: `module:Class`.
-        distribution: Who registered it, such as `qcompiler 0.1.0`.
-    """
-
-    name: str
-    reference: str
-    distribution: str
 
 
 class Registry(Generic[T]):
@@ -71,7 +48,7 @@ class Registry(Generic[T]):
             RegistryError: Two distributions registered one name.
         """
         if self._entries is None:
-            self._entries = _unique(_entry_points(self.group), self.kind)
+            self._entries = entries_of(self.group, self.kind)
         return self._entries
 
     def names(self) -> list[str]:
@@ -121,7 +98,7 @@ class Registry(Generic[T]):
     def _summary(self, name: str) -> str:
         if name in self._session:
             return _first_line(self._session[name].__doc__)
-        found = _doc_in_source(self._entry(name).reference)
+        found = doc_in_source(self._entry(name).reference)
         if found is not None:
             return _first_line(found)
         try:
@@ -224,64 +201,6 @@ def _established(name: str) -> frozenset[Property]:
         return PASSES.find(name).establishes
     except RegistryError:
         return frozenset()
-
-
-def _unique(found: Iterable[Entry], kind: str) -> dict[str, Entry]:
-    entries: dict[str, Entry] = {}
-    for entry in found:
-        other = entries.setdefault(entry.name, entry)
-        if other is not entry:
-            raise RegistryError(
-                f"{kind} '{entry.name}' is registered twice",
-                why=f"by {other.distribution} ({other.reference})"
-                f" and by {entry.distribution} ({entry.reference})",
-                fix="uninstall one of the two",
-            )
-    return entries
-
-
-def _entry_points(group: str) -> Iterator[Entry]:
-    own = _checkout_entries(group)
-    yield from own
-    for point in metadata.entry_points(group=group):
-        dist = point.dist
-        name = dist.metadata["Name"] if dist is not None else "an unknown distribution"
-        if own and name == OWN:
-            continue
-        version = f" {dist.version}" if dist is not None else ""
-        yield Entry(point.name, point.value, name + version)
-
-
-def _checkout_entries(group: str) -> list[Entry]:
-    """Our entries from the pyproject.toml of a checkout.
-
-    There it is the truth: a checkout may not be installed, and the metadata of an editable
-    installation is as old as the installation.
-    """
-    file = Path(__file__).parents[2] / "pyproject.toml"
-    if not file.is_file():
-        return []
-    project = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {})
-    if project.get("name") != OWN:
-        return []
-    listed: dict[str, str] = project.get("entry-points", {}).get(group, {})
-    return [Entry(name, reference, f"{OWN} (checkout)") for name, reference in listed.items()]
-
-
-def _doc_in_source(reference: str) -> str | None:
-    """The class docstring from the module's source; None if the class is not defined there."""
-    module, _, attribute = reference.partition(":")
-    try:
-        spec = importlib.util.find_spec(module)
-    except ImportError:
-        return None
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
-        return None
-    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and node.name == attribute:
-            return ast.get_docstring(node)
-    return None
 
 
 _SHOWN = 12

@@ -207,8 +207,10 @@ def chosen_base(
     start = replace(start, build_seconds=yardstick.seconds)
     if first is None or workshop.judge is None or first.judgement is None:
         return start
-    first.artifact.release()
-    if not wanted or not workshop.program.observations:
+    untried = not wanted or not workshop.program.observations
+    if searching or not untried:
+        first.artifact.release()
+    if untried:
         return start
     spent = replace(allowance or Allowance(), build_seconds=yardstick.seconds)
     spent.enough *= workshop.judge.limit

@@ -19,6 +19,7 @@ from qcompiler.choices.interrupts import interruptible
 # The child says where it is, and stays there until the signal comes (or fails after a minute).
 _CHILD = r"""
 import json, sys, threading, time
+import scipy.optimize
 import numpy as np
 import qcompiler as qc
 from qcompiler.choices import assignment
@@ -50,7 +51,7 @@ if phase == "ranges":
 if phase == "profile":
     loop.Search._foresee = stuck
 if phase == "solver":
-    assignment.milp = deaf
+    scipy.optimize.milp = deaf
 if phase == "probes":
     options["max_loss"] = 1e-9
     loop.Prober.losses = stuck

@@ -14,7 +14,8 @@ from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.pipeline import registry
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
-from qcompiler.pipeline.registry import Entry, Registry
+from qcompiler.pipeline.entries import Entry
+from qcompiler.pipeline.registry import Registry
 
 
 @dataclass(frozen=True)
