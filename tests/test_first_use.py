@@ -182,8 +182,10 @@ def _key(compiled: qc.Compiled, module: str) -> str:
 
 def test_what_is_printed_is_short(net: nn.Module) -> None:
     compiled = _compiled(net, [IMAGES])
-    for each in (compiled, compiled.report, compiled.plan, compiled.program):
+    own = (compiled, compiled.report, compiled.plan, compiled.program, compiled.program.signature)
+    for each in (*own, compiled.debug([IMAGES])):
         assert len(repr(each)) < 300
+        assert len(str(each)) < 300
     assert len(compiled._repr_html_()) < 1000
     assert "<script" not in Report("<script>", "t")._repr_html_()
     assert repr(Plan("t", {"a": Choice("int8"), "b": Choice("int8")})) == "<Plan for t: 2 int8>"

@@ -44,6 +44,15 @@ class DebugReport:
     variants: tuple[DebuggedVariant, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"<DebugReport {self._head()}, {len(self.regions)} regions; .text() shows them>"
+
+    def _head(self) -> str:
+        return (
+            f"{self.source} for {self.target}: {_db(self.measured)} on {self.samples} samples "
+            f"({_db(self.simulated)} simulated)"
+        )
+
     def rows(self, kind: str = "regions") -> list[dict[str, Any]]:
         """One dict per row, as a data frame takes them: `pandas.DataFrame(report.rows())`.
 
@@ -76,11 +85,7 @@ class DebugReport:
 
     def text(self, every: bool = False) -> str:
         """Tables for a terminal: the regions and values that matter most, all with `every`."""
-        head = (
-            f"{self.source} for {self.target}: {_db(self.measured)} on {self.samples} samples "
-            f"({_db(self.simulated)} simulated)"
-        )
-        parts = [head, *self.notes, *self._regions(every), *self._values(every)]
+        parts = [self._head(), *self.notes, *self._regions(every), *self._values(every)]
         return "\n".join([*map(one_line, parts), *self._variants()]) + "\n"
 
     def _regions(self, every: bool) -> list[str]:

@@ -101,10 +101,7 @@ class Program:
     properties: frozenset[Property] = frozenset()
 
     def __repr__(self) -> str:
-        inputs = ", ".join(map(str, self.signature.inputs))
-        outputs = ", ".join(map(str, self.signature.outputs))
-        nodes = len(self.graph)
-        return f"<Program {self.provenance.source}: {nodes} nodes, ({inputs}) → ({outputs})>"
+        return f"<Program {self.provenance.source}: {len(self.graph)} nodes, {self.signature}>"
 
     @property
     def graph(self) -> ir.Graph:

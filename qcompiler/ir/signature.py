@@ -65,6 +65,13 @@ class Signature:
     rules: tuple[SizeRule, ...] | None = None
     surplus: Surplus | None = None
 
+    def __str__(self) -> str:
+        inputs, outputs = (", ".join(map(str, each)) for each in (self.inputs, self.outputs))
+        return f"({inputs}) → ({outputs})"
+
+    def __repr__(self) -> str:
+        return f"<Signature {self}>"
+
     @property
     def input_names(self) -> tuple[str, ...]:
         return tuple(spec.name for spec in self.inputs)
