@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 
+from qcompiler.decisions.steps import too_coarse
 from qcompiler.decisions.wanted import families
 from qcompiler.errors import ConfigurationError, did_you_mean
 from qcompiler.ir.diagnostics import Diagnostic, Severity
@@ -15,6 +16,7 @@ from qcompiler.ir.patterns import region_fits
 from qcompiler.ir.plan import FLOAT, Choice
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
+from qcompiler.ir.relative import relative_values
 from qcompiler.target.capability import Implementation, Kernel
 from qcompiler.target.constraints import weights_are_numbers
 from qcompiler.target.contract import Target
@@ -93,7 +95,8 @@ def region_options(
     """
     rules = dict(overrides or {})
     matched: set[str] = set()
-    found = [_options(program, target, region, rules, matched) for region in regions]
+    relative = relative_values(program)
+    found = [_options(program, target, each, rules, matched, relative) for each in regions]
     for pattern, precision in rules.items():
         if pattern not in matched:
             raise _matches_nothing(pattern, regions)
@@ -198,11 +201,15 @@ def _options(
     region: Region,
     rules: Mapping[str, str],
     matched: set[str],
+    relative: Mapping[str, str],
 ) -> Options:
     reasons = [found.message for found in target.objections(region)]
     legal, lacking = [], {}
-    for implementation in target.implementations(region):
+    offered_forms = target.implementations(region)
+    coarse = too_coarse(region, offered_forms, relative)
+    for implementation in offered_forms:
         missing = _missing_data(program, region, implementation)
+        missing = missing or coarse.get(implementation.precision)
         if missing is None:
             legal.append(implementation)
         else:
