@@ -1,0 +1,59 @@
+"""Which values are told by their share: what is under roots, logarithms and divisors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from qcompiler.ir.relative import relative_values
+from qcompiler.ir.text import from_text
+
+FRAME = """g (float[2,4,8] a, float[2,4,8] b) => (float[2,4,8] y)
+    <float[8] gain, int64[1] axis> {{
+    eps = Constant<value=float {{1e-5}}>()
+    one = Constant<value=float {{1.0}}>()
+    two = Constant<value=float {{2.0}}>()
+    half = Constant<value=float {{-0.5}}>()
+    {body} }}"""
+
+CASES = {
+    "root of two squares": (
+        "p = Mul(a, a) q = Pow(b, two) s = Add(p, q) y = Sqrt(s)",
+        {"p", "q", "s"},
+    ),
+    "logarithm of a mean": (
+        "p = Abs(a) m = ReduceMean<keepdims=1>(p, axis) e = Add(m, eps) l = Log(e) y = Add(b, l)",
+        {"p", "m", "e"},
+    ),
+    "divisor": ("e = Sigmoid(b) s = ReduceSum<keepdims=1>(e, axis) y = Div(a, s)", {"e", "s"}),
+    "constant divisor": ("s = Add(a, b) y = Div(s, two)", set()),
+    "power below one": ("s = Add(a, b) y = Pow(s, half)", {"a", "b", "s", "y"}),
+    "power above one": ("s = Add(a, b) y = Pow(s, two)", set()),
+    "deviation": (
+        "m = ReduceMean<keepdims=1>(a, axis) c = Sub(a, m) q = Mul(c, c) "
+        "v = ReduceMean<keepdims=1>(q, axis) e = Add(v, eps) d = Sqrt(e) y = Div(c, d)",
+        {"q", "v", "e", "d"},
+    ),
+    "difference of means": (
+        "q = Mul(a, a) v = ReduceMean<keepdims=1>(q, axis) m = ReduceMean<keepdims=1>(a, axis) "
+        "n = Mul(m, m) w = Sub(v, n) r = Relu(w) e = Add(r, eps) d = Sqrt(e) i = Reciprocal(d) "
+        "g = Mul(i, gain) c = Sub(a, m) y = Mul(c, g)",
+        {"q", "v", "m", "n", "w", "r", "e", "d", "i", "g", "c"},
+    ),
+    "gate": ("s = Sigmoid(a) y = Mul(s, b)", set()),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_marked_are_the_values_whose_small_ones_count(case: str) -> None:
+    body, wanted = CASES[case]
+    stored = {"gain": np.ones(8, np.float32), "axis": np.array([2], np.int64)}
+    assert set(relative_values(from_text(FRAME.format(body=body), stored))) == wanted
+
+
+def test_the_reason_names_the_function() -> None:
+    program = from_text("g (float[4] a) => (float[4] y) { s = Abs(a) [log] y = Log(s) }")
+    assert relative_values(program) == {
+        "s": "Log 'log' wants a share of it, not a step",
+        "a": "Log 'log' wants a share of it, not a step",
+    }
