@@ -13,19 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.requests import Request
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.passes.equalization.analysis import scaled_values
-from qcompiler.passes.equalization.bounds import log_bounds
-from qcompiler.passes.equalization.folding import fold_scales
 from qcompiler.passes.equalization.multipliers import WIDE, drop_idle, insert_multipliers
-from qcompiler.passes.equalization.observed import Seen, requests, rounded_values
+from qcompiler.passes.equalization.observed import requests, rounded_values
 from qcompiler.passes.equalization.sites import find_sites
-from qcompiler.passes.equalization.strength import NoiseModel, smoothed
+from qcompiler.passes.equalization.smoothing import smooth_sites, written_values
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext, Stage
 from qcompiler.target.contract import Target
 
@@ -70,34 +66,14 @@ class SmoothActivations(Pass):
         if program.absorbed is not None:
             return Outcome(details={"sites": 0})
         made = self._multipliers(program, rewriter, context.target)
-        found, seen = scaled_values(program), Seen(program, made)
-        rounded = rounded_values(program, context.target)
-        low, high = log_bounds(found, seen)
-        logs = np.zeros(found.freedom.count)
-        chosen = {}
-        for site in find_sites(found):
-            model = NoiseModel.of(found, site, seen, rounded)
-            best = None if model is None else smoothed(model, low, high, self.strength)
-            if best is not None:
-                logs += best[0]
-                chosen[site.values[0].name] = best[1]
-        changed = fold_scales(found, logs, rewriter)
+        details = smooth_sites(program, rewriter, context.target, made, self.strength)
         left = drop_idle(program, rewriter, made)
-        return Outcome(
-            details={
-                "sites": len(chosen),
-                "constants": changed,
-                "products": left,
-                "strengths": chosen,
-            }
-        )
+        return Outcome(details={**details, "products": left})
 
     def _multipliers(
         self, program: Program, rewriter: Rewriter, target: Target | None
     ) -> dict[str, str]:
         if not self.wide:
             return {}
-        written = (
-            set() if target is None else {r.output.name or "" for r in target.regions(program)}
-        )
+        written = written_values(program, target)
         return insert_multipliers(program, rewriter, written, self.wide)

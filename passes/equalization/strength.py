@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from qcompiler.ir.kept import is_kept_float
 from qcompiler.ir.optraits import weight_channel_axis
 from qcompiler.ir.walk import is_op, stored_array
 from qcompiler.passes.equalization.analysis import Scales
@@ -176,7 +177,9 @@ def _factor(each: Observable, seen: Seen) -> Array:
 
 
 def _reading(fold: Fold, site: Site, seen: Seen) -> Reading | None:
-    """A weight with the power of what it reads; None if that was not seen."""
+    """A weight with the power of what it reads; None if that was not seen, or in float."""
+    if is_kept_float(fold.node):
+        return None
     array = stored_array(fold.node.inputs[fold.index])
     data = fold.node.inputs[1 if fold.index == 0 else 0]
     read = next((each for each in site.values if each.value is data), None)

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+import numpy as np
 import onnx
 import onnx_ir as ir
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from qcompiler.calibration.carry import Step, carry_out
 from qcompiler.calibration.scan import scans_to_loops
@@ -95,13 +96,29 @@ def _output(graph: onnx.GraphProto, name: str, kind: int, shape: list[int] | Non
 
 
 def _as_float(graph: onnx.GraphProto, site: Site) -> str:
-    """Name of the value in float32."""
-    if site.dtype == ir.DataType.FLOAT:
-        return site.value
-    name = f"{MARK}.float.{site.value}"
-    if not any(name in node.output for node in graph.node):
-        graph.node.append(helper.make_node("Cast", [site.value], [name], to=TensorProto.FLOAT))
+    """Name of the value in float32, cut to what its readers tell apart."""
+    name = site.value
+    if site.dtype != ir.DataType.FLOAT:
+        name = f"{MARK}.float.{site.value}"
+        _once(graph, helper.make_node("Cast", [site.value], [name], to=TensorProto.FLOAT))
+    if site.live is None:
+        return name
+    for op, bound in (("Max", site.live.low), ("Min", site.live.high)):
+        if np.all(np.abs(bound) >= np.finfo(np.float32).max):
+            continue
+        cut = f"{MARK}.{op.lower()}.{site.value}"
+        if _once(graph, helper.make_node(op, [name, f"{cut}.bound"], [cut])):
+            graph.initializer.append(numpy_helper.from_array(bound, f"{cut}.bound"))
+        name = cut
     return name
+
+
+def _once(graph: onnx.GraphProto, node: onnx.NodeProto) -> bool:
+    """Adds a node unless it is there."""
+    if any(node.output[0] in each.output for each in graph.node):
+        return False
+    graph.node.append(node)
+    return True
 
 
 def _add_bounds(graph: onnx.GraphProto, sites: list[Site]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
 from qcompiler.ir.element_types import element_type
+from qcompiler.ir.live import Live, live_bounds
 from qcompiler.ir.program import Program
 from qcompiler.ir.requests import Request
 from qcompiler.ir.walk import values_by_name
@@ -24,12 +25,14 @@ class Site:
         dtype: FLOAT, FLOAT16, BFLOAT16 or DOUBLE.
         nested: Whether it lives in the body of an If, Loop or Scan.
         producer: Name of the node that computes it, for messages; None for a graph input.
+        live: What its readers can tell apart; None for everything.
     """
 
     request: Request
     dtype: ir.DataType
     nested: bool = False
     producer: str | None = None
+    live: Live | None = field(default=None, compare=False)
 
     @property
     def value(self) -> str:
@@ -57,9 +60,11 @@ def find_sites(program: Program) -> tuple[Site, ...]:
 
 def _site(request: Request, value: ir.Value, program: Program) -> Site:
     producer = value.producer()
+    nested = value.graph is not program.graph
     return Site(
         request,
         element_type(value) or ir.DataType.FLOAT,
-        value.graph is not program.graph,
+        nested,
         producer.name if producer is not None else None,
+        None if nested else live_bounds(value),
     )
