@@ -246,6 +246,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             seconds=60.0,
             timing=1.5,
             variants=(
+                "smooth-swishes",
                 "smooth-activations",
                 "use-ranges{method=minmax}",
                 "correct-bias",
@@ -260,6 +261,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             timing=5.0,
             variants=(
                 "equalize-layers",
+                "smooth-swishes",
                 "smooth-activations",
                 "split-channels",
                 "absorb-high-bias",

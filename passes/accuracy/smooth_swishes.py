@@ -15,6 +15,7 @@ from typing import ClassVar
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.requests import Request
 from qcompiler.ir.rewriter import Rewriter
+from qcompiler.ir.walk import values_by_name
 from qcompiler.passes.equalization.analysis import scaled_values
 from qcompiler.passes.equalization.observed import requests, rounded_values
 from qcompiler.passes.equalization.sites import find_sites
@@ -37,8 +38,9 @@ class SmoothSwishes(Pass):
         made = open_swishes(copy, Rewriter(copy), written_values(copy, target))
         if not made:
             return []
-        rounded = rounded_values(copy, target)
-        return list(requests(find_sites(scaled_values(copy)), rounded, made))
+        rounded, known = rounded_values(copy, target), values_by_name(program.model)
+        asked = requests(find_sites(scaled_values(copy)), rounded, made)
+        return [each for each in asked if each.value in known]  # a gate is no value yet
 
     def price(self, samples: int) -> str:
         return "ranges and powers of channels; a product with a vector for each HardSwish"

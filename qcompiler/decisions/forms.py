@@ -16,7 +16,7 @@ from qcompiler.ir.patterns import region_fits
 from qcompiler.ir.plan import FLOAT, Choice
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
-from qcompiler.ir.relative import relative_values
+from qcompiler.ir.relative import Relative, relative_values
 from qcompiler.target.capability import Implementation, Kernel
 from qcompiler.target.constraints import weights_are_numbers
 from qcompiler.target.contract import Target
@@ -97,6 +97,9 @@ def region_options(
     matched: set[str] = set()
     relative = relative_values(program)
     found = [_options(program, target, each, rules, matched, relative) for each in regions]
+    if relative and not any(_is_static(form) for each in found for form in each.implementations):
+        # Nothing else is left of the network, say of a spectrum alone: the user decides.
+        found = [_options(program, target, each, rules, matched, {}) for each in regions]
     for pattern, precision in rules.items():
         if pattern not in matched:
             raise _matches_nothing(pattern, regions)
@@ -201,7 +204,7 @@ def _options(
     region: Region,
     rules: Mapping[str, str],
     matched: set[str],
-    relative: Mapping[str, str],
+    relative: Mapping[str, Relative],
 ) -> Options:
     reasons = [found.message for found in target.objections(region)]
     legal, lacking = [], {}
@@ -232,6 +235,10 @@ def _options(
         names = [precision for precision, why in lacking.items() if why == missing]
         reasons.append(f"{', '.join(names)}: {missing}")
     return Options(region, searched, tuple(reasons), pinned, others, unmet, lacking)
+
+
+def _is_static(form: Implementation) -> bool:
+    return form.kernel is Kernel.STATIC
 
 
 def _form_of(precision: str, legal: Sequence[Implementation]) -> str | None:

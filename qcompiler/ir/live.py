@@ -1,7 +1,8 @@
 """What the readers of a value can tell apart: HardSwish is 0 for all that is below -3.
 
 No level is to be spent beyond that, so calibration takes what lies there for the bound. Of a layer
-in front of a HardSwish half of the range is often below it.
+in front of a HardSwish half of the range is often below it. Relu and Clip are not here: kernels
+take them in, and then nobody rounds in front of them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from qcompiler.ir.bounds import activation_bounds
 from qcompiler.ir.walk import constant, is_op, rank, sole_user, uses
 
 Array = npt.NDArray[Any]
@@ -59,9 +59,6 @@ def _of_reader(value: ir.Value, node: ir.Node) -> Live | None:
         return _live(_SWISH_LOW, _LARGEST)
     if is_op(node, "HardSigmoid"):
         return _of_hard_sigmoid(node)
-    bounds = activation_bounds(node)
-    if bounds is not None and node.inputs[0] is value:
-        return _live(bounds.low, bounds.high)
     return _of_gated(value, node)
 
 
@@ -107,6 +104,8 @@ def _gate_of(value: ir.Value, product: ir.Node) -> tuple[ir.Node | None, Array |
     gate = others[0].producer() if len(others) == 1 and others[0] is not None else None
     if gate is None or not gate.inputs or gate.inputs[0] is None:
         return None, None
+    if gate.inputs[0] is value:
+        return gate, np.ones((), np.float32)
     inner = gate.inputs[0].producer()
     if inner is None or not is_op(inner, "Mul"):
         return gate, None

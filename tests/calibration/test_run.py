@@ -215,3 +215,14 @@ def test_nan_inside_a_sequence_is_found(observe: Observe) -> None:
     feeds[1]["s"][0] = np.full(4, np.nan, np.float32)
     with pytest.raises(CalibrationError, match="sample 1 holds NaN"):
         observe(SEQUENCE, feeds)
+
+
+def test_what_readers_do_not_tell_apart_is_seen_as_the_bound(observe: Observe) -> None:
+    text = """<ir_version: 10, opset_import: ["" : 21]>
+        g (float[n, 4] x) => (float[n, 4] y, float[n, 4] z) {
+        a = Neg(x) b = HardSwish(a) y = Neg(b) c = Neg(x) d = Abs(c) z = Add(d, b) }"""
+    feeds = [{"x": np.asarray([[9, 1, -2, -7]], np.float32)}]
+    for method in METHODS:
+        seen = observe(onnx.parser.parse_model(text), feeds, method=method).observations
+        assert (seen["a"].low, seen["a"].high) == (-3, 7), method
+        assert (seen["c"].low, seen["c"].high) == (-9, 7), method

@@ -12,6 +12,8 @@ from qcompiler.decisions import forms
 from qcompiler.decisions.forms import region_options
 from qcompiler.ir.program import Program
 from qcompiler.ir.text import from_text
+from qcompiler.pipeline.contract import PassContext
+from qcompiler.pipeline.pipeline import Pipeline
 
 SPECTRUM = """g (float[4,32] x) => (float[4,16] y) <float[32,16] c, float[32,16] s> {
     [re] re = MatMul(x, c) [im] im = MatMul(x, s)
@@ -51,12 +53,36 @@ def test_a_spectrum_keeps_its_decades(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_reasons_are_told_and_wide_numbers_are_offered() -> None:
     program = spectrum()
-    compiled = qc.compile(program, "onnxruntime", waves(4), scheme="int8", recipe="fast")
-    found = {each.region.key: each for each in _options(compiled.program)}
+    found = {each.region.key: each for each in _options(program)}
     assert [form.precision for form in found["sum"].legal] == ["int16"]
     assert "'sum': Sqrt 'root' wants a share of it, not a step" in "; ".join(found["sum"].reasons)
 
 
-def _options(program: Program) -> list[forms.Options]:
-    target = OnnxRuntime(1)
-    return region_options(program, target, target.regions(program))
+def test_a_layer_loses_its_integers_under_a_logarithm_alone() -> None:
+    for op, kept in (("Sqrt", True), ("Log", False)):
+        text = (
+            "g (float[1,2,8] x) => (float[1,2,8] z) <float[2,2,1] w> "
+            f"{{ [head] a = Conv(x, w) y = Clip(a) [tail] z = Conv(y, w) r = {op}(y) }}"
+        ).replace("=> (float[1,2,8] z)", "=> (float[1,2,8] z, float[1,2,8] r)")
+        program = from_text(text, {"w": np.ones((2, 2, 1), np.float32)})
+        feeds = [{"x": np.ones((1, 2, 8), np.float32)}]
+        found = {each.region.key: each for each in _options(program, feeds)}
+        assert (found["head"].named("int8") is not None) is kept
+        assert found["tail"].named("int8") is not None
+
+
+def test_a_network_that_is_nothing_else_keeps_its_forms() -> None:
+    graph = "g (float[1,2,8] x) => (float[1,2,8] z) <float[2,2,1] w>"
+    text = f"{graph} {{ [head] a = Conv(x, w) z = Log(a) }}"
+    program = from_text(text, {"w": np.ones((2, 2, 1), np.float32)})
+    feeds = [{"x": np.ones((1, 2, 8), np.float32)}]
+    assert _options(program, feeds)[0].named("int8") is not None
+
+
+def _options(
+    program: Program, feeds: list[dict[str, npt.NDArray[np.float32]]] | None = None
+) -> list[forms.Options]:
+    target, copy = OnnxRuntime(1), program.clone()
+    steps = Pipeline.parse("insert-observers,calibrate")
+    steps.run(copy, PassContext(target, feeds or waves(2)))
+    return region_options(copy, target, target.regions(copy))

@@ -118,6 +118,38 @@ def test_uneven_channels_lose_less(act: str, variant: str) -> None:
     assert found.changed_db > found.plain_db + 3  # half a bit and more
 
 
+@pytest.mark.parametrize("gates", [False, True])
+def test_scales_pass_a_hard_swish(gates: bool) -> None:
+    """Also where a gate is squeezed out of the channels and multiplies them."""
+    rng = np.random.default_rng(2)
+    weights = _uneven_weights(rng)
+    # Most of what is behind the first layer is in the lobe of the function, some far above it.
+    weights["b"] = np.asarray(-2.0 * _UNEVEN, np.float32)
+    text = _chain("HardSwish({0})")
+    if gates:
+        text = text.replace(
+            "[third] y = Conv(s, v)",
+            "p = GlobalAveragePool(s) k = Conv(p, g) q = Sigmoid(k) t = Mul(s, q) "
+            "[third] y = Conv(t, v)",
+        ).replace("<float[8,3,3,3] w,", "<float[8,8,1,1] g, float[8,3,3,3] w,")
+        weights["g"] = rng.normal(0, 0.3, (8, 8, 1, 1)).astype(np.float32)
+    found = tried(text, weights, _images(rng), "smooth-swishes")
+    assert found.error <= _ROUNDING
+    assert found.changed_db > found.plain_db + 3
+    inner = [node for node in found.changed.graph if node.op_type == "HardSigmoid"]
+    assert len(inner) == 2
+
+
+def test_a_hard_swish_is_left_whole_between_even_channels() -> None:
+    rng = np.random.default_rng(2)
+    weights = _uneven_weights(rng)
+    for name in ("w", "b", "e"):
+        weights[name] = weights[name] / _UNEVEN.reshape(-1, *(1,) * (weights[name].ndim - 1))
+    weights["v"] = weights["v"] * _UNEVEN.reshape(1, -1, 1, 1)
+    found = tried(_chain("HardSwish({0})"), weights, _images(rng), "smooth-swishes")
+    assert [node.op_type for node in found.changed.graph].count("HardSwish") == 2
+
+
 def test_even_channels_are_left_alone_by_smoothing() -> None:
     rng = np.random.default_rng(2)
     weights = _uneven_weights(rng)
