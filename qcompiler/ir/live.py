@@ -73,13 +73,14 @@ def _of_gated(value: ir.Value, node: ir.Node) -> Live | None:
     """Of x in x · HardSigmoid(x · factors), seen from either product."""
     if not is_op(node, "Mul"):
         return None
-    inner = _factors(value, node)
-    if inner is not None:
+    factors = _factors(value, node)
+    gate: ir.Node | None
+    product: ir.Node | None = node
+    if factors is not None:
         gate = sole_user(node.outputs[0])
         product = None if gate is None else sole_user(gate.outputs[0])
-        factors = inner
     else:
-        product, (gate, factors) = node, _gate_of(value, node)
+        gate, factors = _gate_of(value, node)
     if gate is None or factors is None or not is_op(gate, "HardSigmoid"):
         return None
     if product is None or not is_op(product, "Mul") or value not in product.inputs:

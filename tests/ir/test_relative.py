@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from qcompiler.frontends.inference import infer_types
@@ -71,10 +74,14 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_marked_are_the_values_whose_small_ones_count(case: str) -> None:
     body, wanted = CASES[case]
-    stored = {"gain": np.ones(8, np.float32), "axis": np.array([2], np.int64)}
-    stored["pair"] = np.array([0], np.int64)
-    stored["bands"] = np.eye(8, 4, dtype=np.float32)
-    stored["signs"] = -stored["bands"]
+    bands = np.eye(8, 4, dtype=np.float32)
+    stored: dict[str, npt.NDArray[Any]] = {
+        "gain": np.ones(8, np.float32),
+        "axis": np.array([2], np.int64),
+        "pair": np.array([0], np.int64),
+        "bands": bands,
+        "signs": -bands,
+    }
     program = from_text(FRAME.format(body=body), stored)
     infer_types(program.model)
     assert set(relative_values(program)) == wanted
