@@ -40,6 +40,11 @@ class OnnxSource:
         except LoweringError:
             self._reference = self._evaluator()
 
+    @property
+    def typed(self) -> bool:
+        """onnx.reference computes in numpy, which widens some types."""
+        return self._reference is None
+
     def run(self, feed: Feed) -> list[Any]:
         """Outputs in graph order.
 

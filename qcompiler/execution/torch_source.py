@@ -45,6 +45,11 @@ class TorchSource:
         self._convention = Convention.parse(signature.convention)
         self._runs = 0
 
+    @property
+    def typed(self) -> bool:
+        """Types of the results are the module's own, but for those the capture has in float32."""
+        return True
+
     def run(self, feed: Feed) -> list[Array]:
         """Outputs in signature order. The seed differs from run to run.
 
@@ -68,8 +73,9 @@ class TorchSource:
                 "the source gives other outputs in torch than it was captured with",
                 why=f"{len(found)} in the place of {len(results)}",
             )
-        pairs = zip(found, results, strict=True)
-        return [_array(leaf) for leaf, frozen in pairs if frozen is None]
+        given = self._convention.given or (None,) * len(results)
+        parts = zip(found, results, given, strict=True)
+        return [_array(leaf, kind) for leaf, frozen, kind in parts if frozen is None]
 
     def values(self, feed: Feed, names: Iterable[str]) -> Mapping[str, Array]:
         """Interior values by the names that torch.export gives them, as far as they can be had."""
@@ -114,8 +120,9 @@ def _is_none(leaf: Any) -> bool:
     return leaf is None
 
 
-def _array(leaf: Any) -> Array:
+def _array(leaf: Any, own: str | None = None) -> Array:
+    """The array; in float32 if it is of a type of the source's own, which the capture has not."""
     tensor = torch.as_tensor(leaf).detach().cpu()
-    if tensor.dtype is torch.bfloat16:
+    if tensor.dtype is torch.bfloat16 or own is not None:
         tensor = tensor.float()
     return tensor.clone().numpy()

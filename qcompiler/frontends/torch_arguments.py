@@ -62,14 +62,16 @@ def example_call(module: torch.nn.Module, example_inputs: Any, surplus: bool = F
             fix="give example_inputs=(tensor, ...) or calibration data",
         )
     double = any(each.dtype is torch.float64 for each in module.parameters())
-    fitting = [
-        Call(*_tensors(args, kwargs, double), signature)
-        for args, kwargs in spellings(example_inputs)
-        if _binds(signature, args, kwargs)
-    ]
+    spelt = [each for each in spellings(example_inputs) if _binds(signature, *each)]
+    fitting = [Call(*_tensors(args, kwargs, double), signature) for args, kwargs in spelt]
     shorter = list(_shorter(signature, example_inputs, double)) if surplus else []
     failures: list[Exception] = []
-    for call in fitting:
+    for (args, kwargs), call in zip(spelt, fitting, strict=True):
+        exact = (
+            Call(*_tensors(args, kwargs, True), signature) if _holds_double(args, kwargs) else None
+        )
+        if exact is not None and failure(module, exact) is None:
+            return exact
         error = failure(module, call)
         if error is None:
             return call
@@ -238,6 +240,12 @@ def _tensors(args: Any, kwargs: Any, double: bool) -> tuple[tuple[Any, ...], dic
 
     made = pytree.tree_map(tensor, (tuple(args), {str(k): v for k, v in kwargs.items()}))
     return made[0], made[1]
+
+
+def _holds_double(args: Any, kwargs: Any) -> bool:
+    """Whether a tensor is double, which torch makes of nobody's numbers unasked (numpy does)."""
+    tensors = [each for each in pytree.tree_leaves((args, kwargs)) if torch.is_tensor(each)]
+    return any(each.dtype is torch.float64 for each in tensors)
 
 
 def _as_torch_takes_it(array: Any) -> Any:

@@ -61,8 +61,9 @@ class Boundary:
 def in_float32(module: torch.nn.Module, call: Call) -> tuple[torch.nn.Module, Call, Boundary]:
     """Module and example as they are, or in float32 where they need to be.
 
-    bfloat16 is replaced wherever it occurs; float64 if all weights have it, since a step in double
-    precision inside a float32 module is meant; float16 if only autocast makes it.
+    bfloat16 is replaced wherever it occurs; float64 if all weights have it, or an argument and no
+    weight, since a step in double precision inside a float32 module is meant; float16 if only
+    autocast makes it.
 
     Raises:
         ExportError: They need to be, and the module cannot be copied.
@@ -70,7 +71,7 @@ def in_float32(module: torch.nn.Module, call: Call) -> tuple[torch.nn.Module, Ca
     held, seen, results = _types(module, call)
     types = [torch.bfloat16] if torch.bfloat16 in held | seen else []
     types += [torch.float16] if torch.float16 in seen - held else []
-    types += [torch.float64] if _is_double(module) else []
+    types += [torch.float64] if _is_double(module, call) else []
     if not types:
         return module, call, Boundary()
     try:
@@ -103,9 +104,13 @@ def _replaced(leaves: Sequence[Any], types: Sequence[torch.dtype]) -> Leaves:
     return tuple(each if each in types else None for each in found)
 
 
-def _is_double(module: torch.nn.Module) -> bool:
+def _is_double(module: torch.nn.Module, call: Call) -> bool:
     kinds = {each.dtype for each in module.parameters() if each.dtype.is_floating_point}
-    return kinds == {torch.float64}
+    if kinds == {torch.float64}:
+        return True
+    leaves = pytree.tree_leaves((call.args, call.kwargs))
+    given = {leaf.dtype for leaf in leaves if isinstance(leaf, torch.Tensor)}
+    return torch.float64 in given - kinds
 
 
 def _names(types: Sequence[torch.dtype]) -> str:

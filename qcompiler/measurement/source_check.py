@@ -33,6 +33,7 @@ from qcompiler.measurement.first_difference import (
 )
 from qcompiler.measurement.float_agreement import float_loss, float_losses, rounding, shaken
 from qcompiler.measurement.loss import agreement_loss, sqnr_db
+from qcompiler.measurement.output_types import misfit
 from qcompiler.measurement.parts import output_slices
 from qcompiler.measurement.slices import OutputSlices
 from qcompiler.target.contract import Target
@@ -50,6 +51,10 @@ _RANDOM = (
 
 class Source(Protocol):
     """A source model that runs where it comes from."""
+
+    @property
+    def typed(self) -> bool:
+        """Whether the types of its outputs are those of the model."""
 
     def run(self, feed: Feed) -> Sequence[Any]:
         """Outputs in signature order; raises LoweringError where it does not run."""
@@ -111,6 +116,7 @@ class SourceCheck:
         found = [self._found(run, feed) for feed in self.feeds]
         worst = self._worst(found)
         if worst is None:
+            self._require_types(wanted, found)
             return
         excuse = self._excuse(worst[1])
         node, undefined = (None, False) if excuse else self._first_difference(program)
@@ -123,10 +129,34 @@ class SourceCheck:
         raise SourceError(
             f"on {self.target.name} the float program computes something else than its source",
             where=describe(node) if node is not None else None,
-            why=f"output '{worst[0]}' keeps {sqnr_db(worst[1]):.1f} dB of the source's"
+            why=self._what(worst, wanted, found)
             + ("; this is the first node that differs" if node is not None else "")
             + self._size_note(found),
             fix="export the model to ONNX another way, or take another target, and report it",
+        )
+
+    def _what(
+        self, worst: tuple[str, float], wanted: list[list[Any]], found: list[list[Any]]
+    ) -> str:
+        """How the worst output differs."""
+        other = misfit(wanted, found, typed=False)
+        if other is None:
+            return f"output '{worst[0]}' keeps {sqnr_db(worst[1]):.1f} dB of the source's"
+        return f"output '{self.program.signature.output_names[other[0]]}' {other[1]}"
+
+    def _require_types(self, wanted: list[list[Any]], found: list[list[Any]]) -> None:
+        """Equal numbers of another type are another result to whoever calls it."""
+        assert self.source is not None
+        other = misfit(wanted, found, self.source.typed)
+        if other is None:
+            return
+        position, difference = other
+        name = self.program.signature.output_names[position]
+        raise SourceError(
+            f"on {self.target.name} the float program returns something else than its source",
+            why=f"output '{name}' {difference}",
+            fix="give the model's inputs in its own types, or convert its output to float32, and "
+            "report it",
         )
 
     def _size_note(self, found: Sequence[Sequence[Any]]) -> str:

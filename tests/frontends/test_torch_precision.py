@@ -130,3 +130,35 @@ def test_a_captured_program_in_bfloat16_is_refused() -> None:
     exported = torch.export.export(_OneLayer().eval(), (torch.randn(3, 8),))
     with pytest.raises(ExportError, match=r"bfloat16.*"):
         qc.load(exported)
+
+
+class _LikeTheOther(nn.Module):
+    def forward(self, x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        return x.to(other)
+
+
+class _Scaled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.randn(8))
+
+    def forward(self, x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        return (x * self.scale).mean(1) + other[:, 0]
+
+
+@pytest.mark.parametrize("module", [_LikeTheOther(), _Scaled()])
+def test_an_argument_in_double_gives_what_torch_gives(module: nn.Module) -> None:
+    """torch makes a tensor double only where somebody asks for it."""
+    feed = (torch.randn(3, 8), torch.randn(3, 8).double())
+    program = qc.load(module, feed)
+    with torch.no_grad():
+        wanted = module(*feed)
+    assert wanted.dtype is torch.float64
+    arrays = OrtSession(program.model).run(normalize_feed(program.signature, feed))
+    _same(program.signature.returned(arrays, tensors=True), wanted, 1e-5)
+    assert any("float64" in note for note in program.provenance.warnings)
+
+
+def test_doubles_of_numpy_are_its_default_and_mean_float32() -> None:
+    program = qc.load(_LikeTheOther(), (np.ones((3, 8)), np.ones((3, 8))))
+    assert program.provenance.warnings == ()

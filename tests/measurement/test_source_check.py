@@ -252,3 +252,29 @@ def test_inputs_whose_batches_have_names_of_their_own_grow_together() -> None:
     apart = with_other_batch(signature, {"x": rows, "m": one})  # a row that is broadcast
     assert apart is not None
     assert [len(each) for each in apart.values()] == [4, 1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [(TensorProto.DOUBLE, "is float32, the source's is float64"), (TensorProto.FLOAT, None)],
+)
+def test_the_type_of_an_output_is_the_sources(
+    kind: int, told: str | None, model: Model, feed: Feed
+) -> None:
+    """Its numbers are the same, and whoever calls it gets other ones all the same."""
+    source = model([N("Relu", ["x"], ["a"]), N("Cast", ["a"], ["y"], to=kind)], kind)
+    program = load(model([N("Relu", ["x"], ["y"])]))
+    if told is None:
+        assert checked(source, program, feed).diagnostics == []
+        return
+    with pytest.raises(SourceError, match="returns something else") as caught:
+        checked(source, program, feed)
+    assert told in (caught.value.why or "")
+
+
+def test_the_shape_of_an_output_is_told(model: Model, feed: Feed) -> None:
+    source = model([N("Relu", ["x"], ["a"]), N("Flatten", ["a"], ["y"], axis=0)])
+    program = load(model([N("Relu", ["x"], ["y"])]))
+    with pytest.raises(SourceError) as caught:
+        checked(source, program, feed)
+    assert "has the shape [4, 8], the source's has [1, 32]" in (caught.value.why or "")
