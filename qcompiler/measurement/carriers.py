@@ -34,6 +34,12 @@ _EACH = frozenset(
 """Ops that treat each element of the first operand by itself, besides those of the traits table."""
 _WHOLE = _EACH | frozenset("Abs Neg Relu Clip Identity Max Min".split())
 """Those of whole numbers that give whole numbers: what was a label stays one."""
+SCORING = frozenset(("Sigmoid", "HardSigmoid"))
+"""Ops that make scores of yes or no."""
+_SCORES = frozenset(
+    "Cast CastLike Dropout QuantizeLinear DequantizeLinear Identity Clip Sqrt".split()
+)
+"""Ops behind which a score is one still: the square root is that of a product of two."""
 DECADES = 64
 """Room for powers of ten of a constant's elements in the number of an origin."""
 
@@ -99,6 +105,24 @@ def powers_of_ten(factor: Array) -> Array:
 def keeps_whole(node: ir.Node) -> bool:
     """Whether labels in give labels out; the cosine of a position is none."""
     return node.op_type in _WHOLE
+
+
+def keeps_scores(node: ir.Node) -> bool:
+    """Whether scores in give scores out."""
+    return node.op_type in _SCORES
+
+
+def place_in_concat(value: ir.Value) -> int:
+    """Which operand of the next Concat a value is, behind other movers; -1 where there is none."""
+    pending, seen = [value], set()
+    while pending:
+        for node, position in pending.pop(0).uses():
+            if node.op_type == "Concat":
+                return position
+            if node not in seen and (node.op_type in DATA or keeps_scores(node)):
+                seen.add(node)
+                pending.extend(node.outputs)
+    return -1
 
 
 def root_of(origin: int, known: dict[int, bool]) -> int:

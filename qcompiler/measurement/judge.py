@@ -20,8 +20,10 @@ from qcompiler.ir.signature import Feed
 from qcompiler.measurement.gain import Look, look
 from qcompiler.measurement.loss import Outputs, output_losses, weighed
 from qcompiler.measurement.slices import OutputSlices, plain_slices
+from qcompiler.measurement.views import Taken
 from qcompiler.outputs.asked import AGREEMENT, COSINE, DEFAULT_NSR, FUNCTION
 from qcompiler.outputs.tolerance import Tolerance, Verdict
+from qcompiler.outputs.views import View
 
 Run = Callable[[Feed], Sequence[Any]]
 Slicing = Callable[[Sequence[Feed], Sequence[Outputs]], Sequence[OutputSlices]]
@@ -61,7 +63,9 @@ class Judge:
 
     Attributes:
         feeds: The samples.
-        reference: Outputs of float for them.
+        taken: What is judged of the outputs: each as it is, parts of one, or several together.
+            "Outputs" are these, from here on.
+        reference: Outputs of float for the samples.
         slices: How every output is judged.
         tolerances: How much every output may lose, and why; none in a worker.
         margins: The same, with what predicts flips, over `more` samples too: decisions are counted
@@ -79,21 +83,28 @@ class Judge:
         more: Sequence[Feed] = (),
     ) -> None:
         self.feeds, self._more = list(feeds), list(more)
-        self.reference, took = [], []
+        raw: list[list[Any]] = []
+        took = []
         for feed in self.feeds:
             started = time.perf_counter()
-            self.reference.append(list(float_run(feed)))
+            raw.append(list(float_run(feed)))
             took.append(time.perf_counter() - started)
         self.run_seconds = statistics.median(took) if took else 0.0
-        self._plain = (
-            plain_slices(self.reference) if slicing is None else slicing(feeds, self.reference)
-        )
-        self._rest: list[list[Any]] = []
-        found = () if tolerating is None else tuple(tolerating(self.reference, self._plain))
-        wide = found
-        if self._more and any(each.decides for each in found) and tolerating is not None:
-            self._rest = [list(float_run(feed)) for feed in self._more]
-            wide = tuple(tolerating([*self.reference, *self._rest], self._plain))
+        sliced = slicing or (lambda _, reference: plain_slices(reference))
+        tolerated = tolerating or (lambda _, slices: ())
+        slices = list(sliced(self.feeds, raw))
+        found = wide = tuple(tolerated(raw, slices))
+        rest: list[list[Any]] = []
+        if self._more and any(each.decides for each in found):
+            rest = [list(float_run(feed)) for feed in self._more]
+            slices = list(sliced([*self.feeds, *self._more], [*raw, *rest]))
+            found = tuple(tolerated(raw, [each.first(len(raw)) for each in slices]))
+            wide = tuple(tolerated([*raw, *rest], slices))
+        self._wide = _taken(wide, slices)
+        self.taken = self._wide.at(range(len(raw)))
+        self.reference = self.taken.all(raw)
+        self._rest = self._wide.all(rest, len(raw))
+        self._plain = self.taken.view_slices()
         self._take(found, wide)
 
     def loss(self, run: Run) -> float:
@@ -129,7 +140,7 @@ class Judge:
         near = _after(self.tolerances, self.reference, here)
         wide = near
         if self.margins is not self.tolerances:
-            rest = [list(run(feed)) for feed in self._more]
+            rest = self._wide.all([list(run(feed)) for feed in self._more], len(self.feeds))
             wide = _after(self.margins, [*self.reference, *self._rest], [*here, *rest])
         changed = copy.copy(self)
         changed._take(near, wide)
@@ -185,11 +196,19 @@ class Judge:
         )
 
     def _measured(self, run: Run) -> list[list[Any]]:
-        return [list(run(feed)) for feed in self.feeds]
+        return self.taken.all([list(run(feed)) for feed in self.feeds])
 
     def __getstate__(self) -> dict[str, Any]:
         """Without tolerances, which may hold functions of the user's: workers measure losses."""
-        return {**self.__dict__, "tolerances": (), "margins": (), "_more": [], "_rest": []}
+        without = {"tolerances": (), "margins": (), "_more": [], "_rest": [], "_wide": self.taken}
+        return {**self.__dict__, **without}
+
+
+def _taken(tolerances: Sequence[Tolerance], slices: Sequence[OutputSlices]) -> Taken:
+    """What the tolerances are about; every output as it is where there are none."""
+    whole = [View("", ((position, None),)) for position in range(len(slices))]
+    found = [each.view or whole[i] for i, each in enumerate(tolerances)] or whole
+    return Taken(tuple(found), tuple(slices))
 
 
 def _after(

@@ -86,8 +86,12 @@ def _worst(pairs: Sequence[tuple[Any, Any]], slices: OutputSlices) -> float:
     if slices.unit:
         arrays = [(_directions(wanted), _directions(got)) for wanted, got in arrays]
     return max(
-        (_agreement if labels else _ratio)(list(_selected(arrays, slices, number)))
-        for number, labels in enumerate(slices.labels)
+        (
+            (_agreement if labels else _ratio)(list(_selected(arrays, slices, number)))
+            for number, labels in enumerate(slices.labels)
+            if number not in slices.apart
+        ),
+        default=0.0,
     )
 
 

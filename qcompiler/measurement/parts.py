@@ -25,9 +25,12 @@ from qcompiler.ir.walk import constant
 from qcompiler.measurement.carriers import (
     DATA,
     DECADES,
+    SCORING,
     carried,
     is_each,
+    keeps_scores,
     keeps_whole,
+    place_in_concat,
     positions_of_data,
     powers_of_ten,
     root_of,
@@ -70,7 +73,8 @@ def output_slices(
             found[position] = OutputSlices((True,), (None,) * len(samples))
         elif _fit(of_output, samples):
             given = [each for each in of_output if each is not None]
-            found[position] = slices_by_origin(samples, given, shadow.labels_of(given))
+            labels = shadow.labels_of(given)
+            found[position] = slices_by_origin(samples, given, labels, shadow.scores)
         elif whole is not None or samples[0].dtype.kind == "f":
             found[position] = slices_by_data(samples)
     return found
@@ -88,11 +92,14 @@ class _Shadow:
     Attributes:
         labels: By origin, whether it gives labels; origin 0 is padding.
         whole: Outputs with a single origin, by name.
+        scores: Origins that are scores of yes or no. Those at one place of a Concat are one.
     """
 
     program: Program
     labels: dict[int, bool] = field(default_factory=lambda: {0: False})
     whole: dict[str, int] = field(default_factory=dict)
+    scores: set[int] = field(default_factory=set)
+    _score_at: dict[int, int] = field(default_factory=dict)
     _known: dict[ir.Value, Origin] = field(default_factory=dict)
     _shown: dict[str, ir.Value] = field(default_factory=dict)
 
@@ -143,6 +150,17 @@ class _Shadow:
         self.labels[number] = not is_number
         return number
 
+    def _score(self, value: ir.Value) -> int:
+        """The origin of a value of scores: one for each place in the Concats that they go to."""
+        place = place_in_concat(value)
+        if place not in self._score_at:
+            self._score_at[place] = self._leaf(value)
+            self.scores.add(self._score_at[place])
+        return self._score_at[place]
+
+    def _is_score(self, origin: Origin) -> bool:
+        return isinstance(origin, int) and origin in self.scores
+
     def _is_label(self, origin: Origin) -> bool:
         return isinstance(origin, int) and self.labels[origin]
 
@@ -152,6 +170,10 @@ class _Shadow:
         if is_each(node):
             assert node.inputs[0] is not None
             origin = self._origin(node.inputs[0])
+            if node.op_type in SCORING:
+                return self._score(output)
+            if self._is_score(origin) and not keeps_scores(node):
+                return self._leaf(output)
             computed = self._is_label(origin) and not keeps_whole(node)
             return self._leaf(output) if computed else origin
         return self._combined(node, output)
@@ -187,6 +209,10 @@ class _Shadow:
         operands = [each for each in node.inputs if each is not None]
         constants = [constant(each) for each in operands]
         data = [each for each, c in zip(operands, constants, strict=True) if c is None]
+        scores = [self._is_score(self._origin(each)) for each in data]
+        if any(scores) and all(isinstance(self._origin(each), int) for each in data):
+            product = node.op_type == "Mul" and all(scores) and len(data) == len(operands)
+            return self._score(output) if product else self._leaf(output)
         if len(data) == 1 and node.op_type in _SCALING:
             factor = next(c for c in constants if c is not None)
             return self._scaled(factor, data[0], output, node)

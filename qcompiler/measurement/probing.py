@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from qcompiler.ir.signature import Feed
 from qcompiler.measurement.gate import FLAGS, Gate, GateModel
 from qcompiler.measurement.loss import noise_to_signal
 from qcompiler.measurement.slices import OutputSlices
+from qcompiler.measurement.views import Taken
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +33,7 @@ class Payload:
     feeds: tuple[Feed, ...]
     gates: int
     slices: tuple[OutputSlices, ...] | None = None
+    taken: Taken | None = None
 
 
 class _Runner:
@@ -49,10 +52,11 @@ class _Runner:
             return math.inf
         return noise_to_signal(self._reference, found, self._payload.slices)
 
-    def _outputs(self, on: Sequence[int]) -> list[list[np.ndarray]]:
+    def _outputs(self, on: Sequence[int]) -> list[list[Any]]:
         flags = np.zeros(self._payload.gates, bool)
         flags[list(on)] = True
-        return [self._session.run_checked({**feed, FLAGS: flags}) for feed in self._payload.feeds]
+        found = [self._session.run_checked({**feed, FLAGS: flags}) for feed in self._payload.feeds]
+        return found if self._payload.taken is None else self._payload.taken.all(found)
 
 
 def probe(shipment: Shipment[Payload], on: Sequence[int]) -> float:
@@ -68,6 +72,7 @@ class Prober:
         feeds: Samples.
         executor: Workers; None uses threads of this process, one per core.
         slices: How outputs are judged, of at least these samples; each as a whole if absent.
+        taken: What is judged of the outputs, of at least these samples; the outputs if absent.
     """
 
     def __init__(
@@ -76,10 +81,11 @@ class Prober:
         feeds: Sequence[Feed],
         executor: Executor | None = None,
         slices: Sequence[OutputSlices] | None = None,
+        taken: Taken | None = None,
     ) -> None:
         self._index = {gate: i for i, gate in enumerate(model.gates)}
         first = None if slices is None else tuple(each.first(len(feeds)) for each in slices)
-        payload = Payload(model.packed, tuple(feeds), len(model.gates), first)
+        payload = Payload(model.packed, tuple(feeds), len(model.gates), first, taken)
         self._crew = Crew(payload, model.packed.digest, executor)
         self.count = 0
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,12 +40,21 @@ class OutputSlices:
             elements are of group 0.
         weight: What the loss of this output counts, where outputs have different bounds.
         unit: Whether only directions of rows (along the last axis) count.
+        scores: Groups whose elements are scores of yes or no.
+        apart: Groups that are judged by themselves elsewhere, and not here.
     """
 
     labels: tuple[bool, ...]
     groups: tuple[Array | None, ...]
     weight: float = 1.0
     unit: bool = False
+    scores: tuple[int, ...] = ()
+    apart: frozenset[int] = frozenset()
+
+    @property
+    def judged_labels(self) -> tuple[bool, ...]:
+        """Whether its elements are labels, of every group that is judged here."""
+        return tuple(each for i, each in enumerate(self.labels) if i not in self.apart)
 
     def of(self, sample: int) -> OutputSlices:
         """The same for one sample only."""
@@ -54,6 +63,10 @@ class OutputSlices:
     def first(self, samples: int) -> OutputSlices:
         """The same for the first samples only."""
         return replace(self, groups=self.groups[:samples])
+
+    def at(self, samples: Sequence[int]) -> OutputSlices:
+        """The same for these samples only."""
+        return replace(self, groups=tuple(self.groups[each] for each in samples))
 
 
 def plain_slices(reference: Sequence[Sequence[Any]]) -> list[OutputSlices]:
@@ -68,7 +81,10 @@ def _is_label(output: Any) -> bool:
 
 
 def slices_by_origin(
-    samples: Sequence[Array], origins: Sequence[Array], labels: Mapping[int, bool]
+    samples: Sequence[Array],
+    origins: Sequence[Array],
+    labels: Mapping[int, bool],
+    scores: Collection[int] = (),
 ) -> OutputSlices:
     """Slices of an output whose elements have known origins.
 
@@ -76,20 +92,32 @@ def slices_by_origin(
         samples: The output per sample.
         origins: Number of every element's origin, per sample, in the output's shape.
         labels: By origin, whether it gives labels.
+        scores: Origins that give scores of yes or no. Each is a slice whatever its size: rare
+            detections make scores small, not unimportant.
     """
     sizes: dict[int, float] = {}
     present = sorted({int(each) for origin in origins for each in np.unique(origin)})
+    deciding = []
     for each in present:
-        if not labels.get(each, False):
-            sizes[each] = _rms([a[o == each] for a, o in zip(samples, origins, strict=True)])
+        if labels.get(each, False):
+            continue
+        inside = [a[o == each] for a, o in zip(samples, origins, strict=True)]
+        if each in scores and all(_are_probabilities(part) for part in inside):
+            deciding.append(each)
+        else:
+            sizes[each] = _rms(inside)
     groups = clustered(sizes, APART)
     numbers = max(groups.values(), default=-1) + 1
+    groups |= {each: numbers + i for i, each in enumerate(deciding)}
+    found = tuple(groups[each] for each in deciding)
+    numbers += len(deciding)
     marks = [each for each in present if labels.get(each, False)]
     groups |= {each: numbers + i for i, each in enumerate(marks)}
     kinds = (False,) * numbers + (True,) * len(marks)
     if len(kinds) <= 1:  # none where no sample has an element
         return OutputSlices(kinds or (False,), (None,) * len(samples))
-    return OutputSlices(kinds, tuple(_renumbered(origin, groups) for origin in origins))
+    renumbered = tuple(_renumbered(origin, groups) for origin in origins)
+    return OutputSlices(kinds, renumbered, scores=found)
 
 
 def slices_by_data(samples: Sequence[Array]) -> OutputSlices:

@@ -22,6 +22,7 @@ from qcompiler.outputs.flips import Flips, largest_ratio, more_than_chance
 from qcompiler.outputs.kinds import OutputKind, Purpose, Scale
 from qcompiler.outputs.noise import LogitNoise, noise_of
 from qcompiler.outputs.reading import Reading, worst
+from qcompiler.outputs.views import View
 
 FEW = 0.005
 """Share of decisions that may flip whatever they cost."""
@@ -75,6 +76,7 @@ class Tolerance:
         logits: Of float on the samples, for decisions.
         readings: How decisions are read.
         noise: What noise does to them.
+        view: The elements that it is about; the output as it is where absent.
     """
 
     output: str
@@ -88,6 +90,7 @@ class Tolerance:
     logits: Array | None = None
     readings: tuple[Reading, ...] = ()
     noise: LogitNoise | None = None
+    view: View | None = None
 
     @property
     def decides(self) -> bool:

@@ -21,6 +21,7 @@ from qcompiler.measurement.scoring import Evaluate
 from qcompiler.measurement.slices import OutputSlices
 from qcompiler.measurement.trying import Tried
 from qcompiler.measurement.variants import Variant
+from qcompiler.measurement.views import Taken, views_of
 from qcompiler.outputs.analysis import output_kinds
 from qcompiler.outputs.asked import (
     Asked,
@@ -140,12 +141,22 @@ class Goal:
         Args:
             source: Whose outputs these are.
             reference: What it gives, per sample.
-            slices: Which parts of outputs are judged apart.
+            slices: Which parts of outputs are judged apart, of these samples.
         """
         names = source.signature.output_names
         kinds = output_kinds(source, reference)
-        parts = [each.labels for each in slices]
-        found = tolerances_of(names, kinds, self.asked(names), reference, parts)
+        asked = self.asked(names)
+        free = [each is None for each in asked]
+        views = views_of(names, kinds, free, slices, reference)
+        taken = Taken(tuple(view for view, _ in views), tuple(slices))
+        made = tolerances_of(
+            [view.name for view, _ in views],
+            [kind for _, kind in views],
+            [None if view.whole is None else asked[view.whole] for view, _ in views],
+            taken.all(reference),
+            [each.judged_labels for each in taken.view_slices()],
+        )
+        found = [replace(each, view=view) for each, (view, _) in zip(made, views, strict=True)]
         if self.evaluate is None:
             return found
         return [replace(each, bound=LOOSE_NSR, reason=_SCORED) for each in found]

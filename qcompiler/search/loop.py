@@ -28,6 +28,7 @@ from qcompiler.measurement.candidates import Candidate, Workshop, failure
 from qcompiler.measurement.gate import Gate, GateModel, passed_on
 from qcompiler.measurement.loss import sqnr_db
 from qcompiler.measurement.probing import Prober
+from qcompiler.measurement.views import informative
 from qcompiler.pipeline.contract import Progress, Silent
 from qcompiler.search.cache import CostCache, signatures
 from qcompiler.search.state import Limits, SearchState
@@ -250,8 +251,10 @@ class Search:
             self._note(f"no sensitivities: {failure(error)}")
             return False
         end = time.monotonic() + 0.5 * self.limits.left  # the rest is for using what was found
-        probed = judge.feeds[:PROBE_FEEDS]
-        with Prober(model, probed, self.executor, judge.slices) as prober:
+        told = informative(judge.slices, judge.reference, PROBE_FEEDS)
+        probed = [judge.feeds[each] for each in told]
+        slices = [each.at(told) for each in judge.slices]
+        with Prober(model, probed, self.executor, slices, judge.taken.at(told)) as prober:
             found = measure_sensitivity(
                 model.gates,
                 self._told(prober.losses),

@@ -67,8 +67,9 @@ def test_parts_behind_activations_and_movers(sliced: Callable[..., OutputSlices]
         N("Reshape", ["turned", "shape"], ["y"]),
     ]
     y = JOINED.transpose(0, 2, 1).reshape(2, 3, 30)
-    groups = groups_of(sliced(nodes, y, shape=np.asarray([2, 3, -1])))
-    np.testing.assert_array_equal(groups, y > 50)
+    found = sliced(nodes, y, shape=np.asarray([2, 3, -1]))
+    np.testing.assert_array_equal(groups_of(found), y < 50)
+    assert found.scores == (1,)
 
 
 def test_a_constant_that_scales_channels_makes_parts(sliced: Callable[..., OutputSlices]) -> None:
