@@ -11,7 +11,7 @@ import numpy as np
 
 from qcompiler.measurement.slices import Array, OutputSlices
 from qcompiler.outputs.kinds import OutputKind, Purpose, Scale
-from qcompiler.outputs.views import View
+from qcompiler.outputs.views import View, channels
 
 _PYRAMID = 2.0
 """Ratio of the positions of two scales of a pyramid, at least; a stride of two gives four."""
@@ -88,12 +88,38 @@ def views_of(
         apart = slices[position].scores if found[position] and not kind.decides else ()
         if len(apart) < len(slices[position].labels):
             made.append((View(name, ((position, None),)), kind))
-        numbers = {each: f" {i}" if len(apart) > 1 else "" for i, each in enumerate(apart, 1)}
-        made += [
-            (View(f"{name} (scores{numbers[group]})", ((position, group),)), _SCORES)
-            for group in apart
-        ]
+        made += [(each, _SCORES) for each in _score_views(name, position, slices[position], apart)]
     return made
+
+
+def _score_views(
+    name: str, position: int, slices: OutputSlices, apart: Sequence[int]
+) -> list[View]:
+    """Scores of an output by the group; those of classes times that of an object beside them."""
+    if len(apart) < 2:
+        return [View(f"{name} (scores)", ((position, each),)) for each in apart]
+    objects = _factor(slices, apart)
+    return [
+        View(
+            f"{name} (scores {i}{'' if objects in (None, each) else ' x object'})",
+            ((position, each),),
+            None if each == objects else objects,
+        )
+        for i, each in enumerate(apart, 1)
+    ]
+
+
+def _factor(slices: OutputSlices, apart: Sequence[int]) -> int | None:
+    """The group that says whether there is anything: one channel in front of those of classes."""
+    inside = slices.groups[0] if slices.groups else None
+    if inside is None or len(apart) != 2:
+        return None
+    found = [(each, channels(inside, each)) for each in apart]
+    placed = [(group, place) for group, place in found if place is not None]
+    if len(placed) != 2:
+        return None
+    (first, (axis, one)), (_, (other, many)) = sorted(placed, key=lambda each: each[1][1][0])
+    return first if axis == other and len(one) == 1 and one[0] + 1 == many[0] else None
 
 
 def _pyramids(

@@ -31,6 +31,8 @@ models and empirical Bayes methods, eq. 4, with its usual order of prior weight)
 _NEAR, _ENOUGH = 5.0, 32
 """Decisions with smaller margins tell the noise of those that may flip, if there are enough: those
 that are certain have larger logits, and larger noise."""
+_CLOSE = 2.2
+"""The same of scores of yes or no: between 0.1 and 0.9, about the thresholds (0.3 to 0.7)."""
 _RIVALS = 8
 """Classes of a row that may win: the highest of float and of the candidate."""
 
@@ -111,9 +113,8 @@ def measured(logits: Array, noisy: Array, ratio: float) -> LogitNoise | None:
         ratio: Its noise-to-signal ratio in the output.
     """
     if logits.shape[1] == 1:
-        near = np.abs(logits) < _NEAR
-        if near.sum() >= _ENOUGH:
-            logits, noisy = logits[near][:, None], noisy[near][:, None]
+        near = _close(logits)
+        logits, noisy = logits[near][:, None], noisy[near][:, None]
     error = _centred(noisy - logits)
     signal, power = _power(_centred(logits)), _power(error)
     if not (0 < power < np.inf and signal > 0 and ratio > 0):
@@ -132,6 +133,16 @@ def measured(logits: Array, noisy: Array, ratio: float) -> LogitNoise | None:
     return LogitNoise(
         np.sqrt(2 * closeness * moderated), ratio, power / signal, seen_noise(logits, noisy)
     )
+
+
+def _close(logits: Array) -> Array:
+    """The scores whose noise moves decisions: around the thresholds, as near as there are enough.
+
+    A score of 0.01 that is rounded to 0 is moved by any number of logits, and decides nothing.
+    """
+    size = np.abs(logits)
+    found = (size < bar for bar in (_CLOSE, _NEAR) if (size < bar).sum() >= _ENOUGH)
+    return np.asarray(next(found, np.ones(size.shape, bool)))
 
 
 def seen_noise(logits: Array, noisy: Array) -> SeenNoise:

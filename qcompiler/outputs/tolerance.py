@@ -77,6 +77,7 @@ class Tolerance:
         readings: How decisions are read.
         noise: What noise does to them.
         view: The elements that it is about; the output as it is where absent.
+        at_least: Noise that is allowed whatever the decisions say.
     """
 
     output: str
@@ -91,6 +92,7 @@ class Tolerance:
     readings: tuple[Reading, ...] = ()
     noise: LogitNoise | None = None
     view: View | None = None
+    at_least: float = 0.0
 
     @property
     def decides(self) -> bool:
@@ -205,7 +207,8 @@ def derived(tolerance: Tolerance) -> Tolerance:
     low = min(LEAST_RATIO, noise.ratio_of(LEAST_RATIO))
     high = limit(MOST_RATIO if tolerance.asked is None else LOOSE_NSR)
     found = largest_ratio(tolerance.keeping(high), min(low, high), high)
-    return replace(tolerance, bound=found if tolerance.asked is not None else found / SHIFT)
+    bound = found if tolerance.asked is not None else found / SHIFT
+    return replace(tolerance, bound=max(bound, tolerance.at_least))
 
 
 def _differing(reference: Sequence[Any], outputs: Sequence[Any]) -> Verdict:

@@ -26,6 +26,7 @@ from qcompiler.outputs.kinds import OutputKind, Purpose, Scale
 from qcompiler.outputs.noise import assumed
 from qcompiler.outputs.reading import readings
 from qcompiler.outputs.tolerance import LOOSE_NSR, TEXT, Tolerance, derived
+from qcompiler.outputs.views import View
 
 
 def tolerances_of(
@@ -57,6 +58,16 @@ def tolerances_of(
         else:
             found.append(_wanted(name, kind, wanted, samples))
     return found
+
+
+def seen_through(view: View, tolerance: Tolerance) -> Tolerance:
+    """The tolerance of a view. Scores that are a part of an output bear what values do at least.
+
+    Samples show few detections, and half a percent of few is less than one: a bound from them alone
+    would be that of the one detection which happens to be closest to a threshold.
+    """
+    part = view.whole is None and any(group is not None for _, group in view.parts)
+    return derived(replace(tolerance, view=view, at_least=DEFAULT_NSR if part else 0.0))
 
 
 def _found(name: str, kind: OutputKind, samples: Sequence[Any], parts: Sequence[bool]) -> Tolerance:

@@ -24,10 +24,13 @@ class View:
         name: Of the output, or of the outputs.
         parts: Positions of outputs, each with the number of a group of its elements; None takes
             the output as it is.
+        factor: Group of the one part's output that its elements are multiplied by: a class counts
+            where there is an object.
     """
 
     name: str
     parts: tuple[tuple[int, int | None], ...]
+    factor: int | None = None
 
     @property
     def whole(self) -> int | None:
@@ -52,8 +55,28 @@ class View:
             array, inside = np.asarray(outputs[position]), groups[position]
             if group is None or inside is None:
                 found.append(array.ravel())
-            elif inside.shape == array.shape:
+            elif inside.shape != array.shape:
+                return np.empty(0, array.dtype)
+            elif self.factor is None:
                 found.append(array[inside == group])
             else:
-                return np.empty(0, array.dtype)
+                found.append(_product(array, inside, group, self.factor))
         return np.concatenate(found)
+
+
+def channels(inside: Array, group: int) -> tuple[int, Array] | None:
+    """The axis and the indices on it that a group is; None where it is no set of channels."""
+    mask = inside == group
+    for axis in range(1, mask.ndim):
+        lines = np.moveaxis(mask, axis, 0).reshape(mask.shape[axis], -1)
+        if (lines == lines[:, :1]).all() and 0 < lines[:, 0].sum() < len(lines):
+            return axis, np.flatnonzero(lines[:, 0])
+    return None
+
+
+def _product(array: Array, inside: Array, group: int, factor: int) -> Array:
+    own, other = channels(inside, group), channels(inside, factor)
+    if own is None or other is None or own[0] != other[0] or len(other[1]) != 1:
+        return np.empty(0, array.dtype)
+    factors = np.take(array, other[1], own[0])
+    return np.asarray(np.take(array, own[1], own[0]) * factors).ravel()

@@ -31,7 +31,7 @@ from qcompiler.outputs.asked import (
     output_losses_of,
 )
 from qcompiler.outputs.tolerance import LOOSE_NSR, Tolerance
-from qcompiler.outputs.tolerances import tolerances_of
+from qcompiler.outputs.tolerances import seen_through, tolerances_of
 from qcompiler.quantization.observers import Observer
 from qcompiler.target.artifact import Artifact
 
@@ -156,7 +156,7 @@ class Goal:
             taken.all(reference),
             [each.judged_labels for each in taken.view_slices()],
         )
-        found = [replace(each, view=view) for each, (view, _) in zip(made, views, strict=True)]
+        found = [seen_through(view, each) for each, (view, _) in zip(made, views, strict=True)]
         if self.evaluate is None:
             return found
         return [replace(each, bound=LOOSE_NSR, reason=_SCORED) for each in found]
