@@ -86,6 +86,21 @@ def test_noise_that_a_candidate_showed_is_used() -> None:
     assert abs(assumed.share - share) > 0.2 * share
 
 
+def test_scores_rounded_to_0_do_not_tell_the_noise_of_decisions() -> None:
+    """Logits spread up to -8; noise of 0.2 moves them, then a kernel rounds scores to 1/64."""
+    rng = np.random.default_rng(2)
+    logits = rng.uniform(-8, 2, 20000)
+    noisy = scipy.special.expit(logits + 0.2 * rng.standard_normal(logits.size))
+    scores, result = scipy.special.expit(logits), np.round(noisy * 64) / 64
+    ratio = ratio_of(scores, result)
+    found = tolerance(SCORES, [scores]).after([result], ratio)
+    assert found.noise is not None
+    np.testing.assert_allclose(found.noise.at(ratio), 0.2, rtol=0.05)
+    crossing = np.abs(((scores > 0.5) != (result > 0.5)).sum() / (2 * (scores > 0.5).sum()))
+    flips = found.readings[1].predicted(found.noise, ratio)
+    assert flips.share == pytest.approx(crossing, rel=0.2)  # 80 flips, known to 11 %
+
+
 def test_wide_margins_bear_more_noise_than_close_ones() -> None:
     wide = tolerance(CLASSES, [with_margins(np.linspace(12, 20, 400))])
     close = tolerance(CLASSES, [with_margins(np.linspace(0.5, 3, 400))])
