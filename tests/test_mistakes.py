@@ -72,6 +72,16 @@ class _Frame:
         return np.zeros((2, 2))
 
 
+class _Set:
+    """As torch's data sets: one sample by its number."""
+
+    def __len__(self) -> int:
+        return len(IMAGES)
+
+    def __getitem__(self, index: int) -> Any:
+        return IMAGES[index], LABELS[index]
+
+
 def _image() -> Any:
     return pytest.importorskip("PIL.Image").new("RGB", (8, 8))
 
@@ -140,6 +150,7 @@ FEEDS: dict[str, Case] = {
     "empty tuple": case(lambda: [()], "x|no|0 entries"),
     "empty batch": only("onnx", case(lambda: [ARRAY[:0]])),
     "a frame": case(_Frame, "feed|str"),
+    "a data set": case(_Set, "DataLoader"),
     "a path": case(lambda: "data.npz", "path 'data.npz'"),
     "a Path": case(lambda: Path("data.npz"), "path 'data.npz'"),
     "one dict": case(lambda: {"x": ARRAY}, "one dict"),
@@ -167,6 +178,7 @@ OPTIONS: dict[str, Case] = {
     "plan that is not there": case(lambda: [ARRAY], "plan.json", plan="plan.json"),
     "plan as a dict": case(lambda: [ARRAY], "plan must be", plan={"conv": "int8"}),
     "evaluate as a number": case(lambda: [ARRAY], "evaluate", evaluate=0.7),
+    "evaluate without run": case(lambda: [ARRAY], "function of `run`", evaluate=lambda: 1.0),
     "evaluate returns None": case(
         lambda: [ARRAY], "evaluate returned None", evaluate=lambda run: None, scheme="int8"
     ),
@@ -180,6 +192,18 @@ OPTIONS: dict[str, Case] = {
     "pipeline with a wrong name": case(lambda: [ARRAY], "dead-code", pipeline="dead-cod"),
     "checkpoint as a number": case(lambda: [ARRAY], "checkpoint", checkpoint=3),
     "int8 without data": case(lambda: None, "needs calibration data", scheme="int8"),
+    "axes by name": only(
+        "torch", case(lambda: [ARRAY], dynamic={"x": {0: "batch", 2: "height", 3: "width"}})
+    ),
+    "axes of no argument": only(
+        "torch", case(lambda: [ARRAY], "dynamic=", "axes of forward", dynamic={"y": {2: "height"}})
+    ),
+    "an axis too far": only(
+        "torch", case(lambda: [ARRAY], "dynamic=", "axes of forward", dynamic={"x": {7: "depth"}})
+    ),
+    "axes that are fixed": only(
+        "torch", case(lambda: [ARRAY], "dynamic=", "axes of forward", dynamic={"x": {1: "c"}})
+    ),
     "dynamic of a file": only("onnx", case(lambda: [ARRAY], "torch modules", dynamic=True)),
 }  # fmt: skip
 CASES = {
@@ -224,3 +248,27 @@ def test_a_mistake_is_taken_or_told(name: str, models: dict[str, Any], net: nn.M
         with torch.no_grad():
             wanted = net(IMAGES).numpy()
         np.testing.assert_allclose(compiled.run(ARRAY)[0], wanted, atol=EXACT)
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        (Net, r"instance .* Net\(\)"),
+        (Net().state_dict(), "load_state_dict"),
+        (b"onnx", "path"),
+        (nn.DataParallel(Net()), r"model\.module"),
+        (Net().to("meta"), "meta"),
+    ],
+    ids=["class", "weights", "bytes", "wrapped", "meta"],
+)
+def test_what_is_no_model_is_told_what_was_meant(model: Any, told: str) -> None:
+    with pytest.raises(QCompilerError, match=told):
+        qc.compile(model, calibration=[IMAGES], scheme="float32")
+
+
+def test_equal_names_of_axes_are_one_axis(net: nn.Module) -> None:
+    program = qc.load(net, IMAGES, dynamic={"x": {0: "batch", 2: "side", 3: "side"}})
+    (spec,) = program.signature.inputs
+    assert spec.shape is not None
+    assert spec.shape[2] == spec.shape[3]
+    assert not isinstance(spec.shape[2], int)

@@ -33,7 +33,7 @@ def peeked(
     if not isinstance(calibration, Iterable):
         raise CalibrationError(
             f"calibration data is an iterable of feeds, not a {type(calibration).__name__}",
-            fix="pass a list of feeds, or a generator",
+            fix=_mended(calibration),
         )
     if isinstance(calibration, Mapping):
         raise CalibrationError(
@@ -57,3 +57,10 @@ def peeked(
             fix="give arrays, tensors, tuples or dicts; look at what makes the feeds",
         )
     return first[0], first[1:], feeds
+
+
+def _mended(calibration: object) -> str:
+    """A data set, as torch has them, can be indexed and says nothing of batches."""
+    if hasattr(calibration, "__getitem__") and hasattr(calibration, "__len__"):
+        return "pass a DataLoader of it, which makes batches"
+    return "pass a list of feeds, or a generator"

@@ -37,7 +37,8 @@ def load(
             arguments; nested as `forward` takes them.
         dynamic: For torch modules: which dimensions stay symbolic. None keeps dimension 0 of every
             tensor symbolic and falls back to fixed shapes if the model specialises it; True
-            insists; False fixes all; a dict or tuple is `dynamic_shapes` of `torch.export.export`.
+            insists; False fixes all; a dict or tuple is `dynamic_shapes` of `torch.export.export`,
+            in which a name stands for a `Dim`: `{"x": {0: "batch", 2: "height"}}`.
         surplus: For torch modules: the example is a calibration feed, which may hold more entries
             than `forward` takes, such as labels.
         others: For torch modules: further feeds; a dimension in which they differ from the example
@@ -72,7 +73,25 @@ def load(
         if torch_module.accepts(model):
             return torch_module.program_from_torch(model, example_inputs, dynamic, surplus, others)
     raise ConfigurationError(
-        f"cannot take a model of type {type(model).__name__}",
-        fix="give a path, onnx.ModelProto, onnx_ir.Model, torch.nn.Module, fx.GraphModule, "
+        f"cannot take {_told(model)}",
+        fix=_mended(model)
+        or "give a path, onnx.ModelProto, onnx_ir.Model, torch.nn.Module, fx.GraphModule, "
         "ExportedProgram or Program",
     )
+
+
+def _told(model: object) -> str:
+    if isinstance(model, type):
+        return f"the class {model.__name__} for a model"
+    return f"a model of type {type(model).__name__}"
+
+
+def _mended(model: object) -> str | None:
+    """What was likely meant."""
+    if isinstance(model, type):
+        return f"give an instance with its weights, such as {model.__name__}()"
+    if isinstance(model, Mapping):
+        return "weights alone are no model: module.load_state_dict(...), and give the module"
+    if isinstance(model, bytes | bytearray):
+        return "give the file's path, or onnx.load_model_from_string(...)"
+    return None

@@ -224,7 +224,7 @@ def described(example: Any) -> str:
         dtype = str(example.dtype).removeprefix("torch.")
         return f"{dtype}{list(example.shape)}"
     plain = example is None or isinstance(example, bool | int | float)
-    return repr(example) if plain else f"a {type(example).__name__}"
+    return repr(example) if plain else f"something of type {type(example).__name__}"
 
 
 def _tensors(args: Any, kwargs: Any, double: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -58,7 +58,7 @@ def captures(
         yield exported, notes
     if not works:
         assert first is not None
-        raise capture_error(module, first) from first
+        raise capture_error(module, first, dynamic) from first
 
 
 def evaluating(module: torch.nn.Module) -> torch.nn.Module:
@@ -94,7 +94,7 @@ def _attempts(module: torch.nn.Module, call: Call, dynamic: Any) -> list[_Attemp
     elif dynamic is None or dynamic is True:
         shapes = _batch_shapes(call, insist=dynamic is True)
     else:
-        shapes = dynamic
+        shapes = _named(dynamic)
     attempts = [_Attempt(lambda: _export(module, call, shapes))]
     if dynamic in (None, True) and _is_single(call):
         doubled = _Attempt(lambda: _export_doubled(module, call, shapes), is_told=False)
@@ -107,6 +107,18 @@ def _attempts(module: torch.nn.Module, call: Call, dynamic: Any) -> list[_Attemp
             _Attempt(lambda: _export(torch.fx.symbolic_trace(module), call, shapes), traced)
         )
     return attempts
+
+
+def _named(dynamic: Any) -> Any:
+    """Dimensions by name, as `dynamic_axes` of torch.onnx.export has them: equal names are one."""
+    dims: dict[str, Any] = {}
+
+    def of(leaf: Any) -> Any:
+        if not isinstance(leaf, str) or not leaf.isidentifier():
+            return leaf
+        return dims.setdefault(leaf, torch.export.Dim(leaf))
+
+    return pytree.tree_map(of, dynamic)
 
 
 def _export(module: torch.nn.Module, call: Call, shapes: Any) -> Exported:

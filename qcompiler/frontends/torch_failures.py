@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 
-from qcompiler.errors import ExportError
+from qcompiler.errors import ConfigurationError, ExportError
 from qcompiler.frontends.torch_origin import module_of_node, user_frame, user_line
 
 _TRANSLATION = (
@@ -18,6 +18,11 @@ _TRANSLATION = (
 _CAPTURE = (
     "write a condition on tensor values with torch.cond or torch.where, give other "
     "example inputs, or export the model to ONNX yourself and give the file"
+)
+_DYNAMIC = (
+    "name arguments and axes of forward, such as dynamic={'x': {0: 'batch', 2: 'height'}} (or what "
+    "dynamic_shapes of torch.export.export takes), or leave it out: axes in which feeds differ are "
+    "open by themselves"
 )
 
 
@@ -33,15 +38,29 @@ def translation_error(error: Exception) -> ExportError:
     )
 
 
-def capture_error(module: torch.nn.Module, error: Exception) -> ExportError:
-    """What torch.export stumbled over."""
+def capture_error(
+    module: torch.nn.Module, error: Exception, dynamic: Any = None
+) -> ExportError | ConfigurationError:
+    """What torch.export stumbled over; what the user said of dimensions may be to blame."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if isinstance(dynamic, Mapping | tuple | list) and _is_of_shapes(error):
+        return ConfigurationError(
+            f"{type(module).__name__} cannot be captured with dynamic={dynamic!r}"[:300],
+            why=" ".join(lines[:4])[:400],
+            fix=_DYNAMIC,
+        )
     return ExportError(
         f"torch.export could not capture {type(module).__name__}",
         where=_joined(user_line(error), _failing_module(module, error)),
         why=f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__,
         fix=_CAPTURE,
     )
+
+
+def _is_of_shapes(error: Exception) -> bool:
+    """Whether `dynamic_shapes` has another structure than the inputs, or asks what cannot be."""
+    told = str(error).lower()
+    return any(each in told for each in ("dynamic_shape", "dynamic shape", "constraints violated"))
 
 
 def place_of(node: torch.fx.Node) -> str | None:

@@ -21,6 +21,7 @@ def hint_of(module: torch.nn.Module, example: Any) -> str | None:
     """How to mend the feed, by the first rule that sees something."""
     leaves = pytree.tree_leaves(example)
     rules: tuple[Callable[[], str | None], ...] = (
+        lambda: _whole(module),
         lambda: next(filter(None, map(_kind, leaves)), None),
         lambda: _names(module, example),
         lambda: next(filter(None, (_layout(module, leaf) for leaf in leaves)), None),
@@ -28,6 +29,15 @@ def hint_of(module: torch.nn.Module, example: Any) -> str | None:
         lambda: _listed(module, example),
     )
     return next((found for rule in rules if (found := rule())), None)
+
+
+def _whole(module: torch.nn.Module) -> str | None:
+    """Modules that no feed fits."""
+    if isinstance(module, torch.nn.DataParallel):
+        return "give what it wraps: model.module"
+    if any(each.is_meta for each in module.parameters()):
+        return "the module has no weights (device meta): load them before it is compiled"
+    return None
 
 
 def _kind(leaf: Any) -> str | None:

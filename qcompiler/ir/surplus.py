@@ -36,7 +36,9 @@ class Surplus:
             return f"the feeds' entries {names} are left out: the model has no such input"
         total = self.kept + self.trailing
         kept = "first entry" if self.kept == 1 else f"first {self.kept} entries"
-        return f"only the {kept} of {total} of each feed is used: the model takes no more (labels?)"
+        used = "is" if self.kept == 1 else "are"
+        told = f"only the {kept} of {total} of each feed {used} used"
+        return f"{told}: the model takes no more (labels?)"
 
 
 def look_alike(kept: Sequence[Any], dropped: Sequence[Any]) -> bool:

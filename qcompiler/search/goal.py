@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Real
@@ -85,7 +86,7 @@ class Goal:
         check_loss(self.loss, self.max_loss)
         self._require_one_judge()
         _require_not_negative("budget", self.budget)
-        if self.evaluate is not None and not callable(self.evaluate):
+        if self.evaluate is not None and not _takes_one(self.evaluate):
             raise ConfigurationError(
                 f"evaluate must be a function of `run`, it is {self.evaluate!r}",
                 fix="pass a function that runs its argument on labelled feeds and returns a score",
@@ -160,6 +161,19 @@ class Goal:
         if self.evaluate is None:
             return found
         return [replace(each, bound=LOOSE_NSR, reason=_SCORED) for each in found]
+
+
+def _takes_one(function: object) -> bool:
+    """Whether it can be called with one argument; where nothing tells, it may."""
+    if not callable(function):
+        return False
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        return False
+    except ValueError:  # built in, without a signature
+        pass
+    return True
 
 
 def _require_not_negative(name: str, value: object) -> None:
