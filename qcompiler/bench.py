@@ -116,19 +116,23 @@ def _ready(model: Any, feed: Any, threads: int | None) -> _Ready:
     if isinstance(model, Compiled):
         return _of_compiled(model, None)
     if isinstance(model, Path):
-        size = model.stat().st_size if model.is_file() else None
         if model.suffix != ".onnx":
-            return _of_compiled(load_compiled(model), size)
+            return _of_file(model)
         program = load(model)
         if _target_in(model) not in (None, _OWN):
-            return _of_compiled(load_compiled(model), size)
+            return _of_file(model)
         if not program.model.graph.inputs and not program.signature.inputs:
             raise FeedError(f"{model} takes no inputs", fix="time a model that does")
         session = OrtSession(model, threads=threads)
-        return _Ready(session.signature, session.run_checked, _OWN, size)
+        return _Ready(session.signature, session.run_checked, _OWN, model.stat().st_size)
     program = load(model, feed)
     kind = "onnxruntime" if isinstance(model, onnx.ModelProto | ir.Model) else "torch, eager"
     return _Ready(program.signature, reference_of(model, program).run, kind, None)
+
+
+def _of_file(artifact: Path) -> _Ready:
+    opened = load_compiled(artifact)
+    return _of_compiled(opened, artifact.stat().st_size)
 
 
 def _of_compiled(compiled: Compiled, nbytes: int | None) -> _Ready:

@@ -15,7 +15,7 @@ from qcompiler.execution.feeds import call_leaves, checked_feed, normalize_feed
 from qcompiler.execution.stamp import is_onnx, target_in
 from qcompiler.execution.verification import Verification, is_unplanned, verify_artifact
 from qcompiler.files.conflicts import refuse_inputs
-from qcompiler.files.reading import Door
+from qcompiler.files.reading import Door, Kind, kind_of
 from qcompiler.files.writing import check_destination
 from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program
@@ -325,11 +325,14 @@ def load_compiled(path: Path | str, target: str | None = None) -> Compiled:
 
 
 def is_artifact(path: Path) -> bool:
-    """Whether a file is in a format of a target's own, which is no ONNX; `load` reads others."""
-    if not path.is_file():
+    """Whether a file is in a format of a target's own; of others, `load` says what is wrong."""
+    try:
+        if kind_of(path) is not Kind.FILE:
+            return False
+        with path.open("rb") as opened:
+            head = opened.read(16)
+    except (OSError, ValueError):
         return False
-    with _ARTIFACT.reading(path), path.open("rb") as opened:
-        head = opened.read(16)
     kinds = map(registry.find_target, registry.targets())
     return not is_onnx(head) and any(kind.recognizes(head) for kind in kinds)
 

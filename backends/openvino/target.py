@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -11,11 +12,15 @@ from qcompiler.backends.openvino.capabilities import TABLE
 from qcompiler.backends.openvino.edges import measure_edges
 from qcompiler.decisions.saturating import warn_of_saturation, without_saturation
 from qcompiler.execution.openvino.faults import findings
+from qcompiler.execution.openvino.float_faults import mended
+from qcompiler.execution.openvino.probe import is_risky, probe
+from qcompiler.execution.openvino.session import available
 from qcompiler.execution.stamp import options_for, restored_program
 from qcompiler.ir.diagnostics import Diagnostic
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
-from qcompiler.target.artifact import PROFILE_THREADS, ConversionCost
+from qcompiler.ir.signature import Feed
+from qcompiler.target.artifact import PROFILE_THREADS, Artifact, ConversionCost
 from qcompiler.target.capability import CapabilityTable, Implementation
 from qcompiler.target.contract import Restored, Target
 from qcompiler.target.limits import require_threads
@@ -61,6 +66,12 @@ class OpenVino(Target):
 
     def conversion_cost(self) -> ConversionCost:
         return measure_edges(self.threads or PROFILE_THREADS)
+
+    def baseline(self, source: Program, model: object, feeds: Sequence[Feed]) -> Artifact:
+        """The source on OpenVINO; run first where it can kill nobody if it may kill a process."""
+        if feeds and available() and is_risky(source.model):
+            probe(mended(source).model, feeds[0])
+        return super().baseline(source, model, feeds)
 
     def legality(self, program: Program) -> tuple[Diagnostic, ...]:
         return findings(program)

@@ -43,7 +43,7 @@ variants = ["correct-bias", "use-ranges{method=minmax}"]
 r = [-8.0, 8.0]
 
 [overrides]
-"op:Gemm" = "float32"
+"op:GlobalAveragePool" = "float32"
 
 [overrides."Conv*"]
 bits = 8

@@ -89,7 +89,8 @@ def guarded_output() -> Iterator[None]:
         yield
     except OSError as error:  # of files, our own errors say more
         _abandon_output()
-        complain(f"error: cannot write the output: {error.strerror or error}")
+        what = "cannot write the output" if error.filename is None else str(error.filename)
+        complain(f"error: {what}: {error.strerror or error}")
         raise SystemExit(1) from error
 
 

@@ -47,6 +47,21 @@ def program_from_path(path: Path) -> Program:
     return program
 
 
+def raw_model(given: Path | onnx.ModelProto) -> ir.Model:
+    """An ONNX file or proto as it is, for those who look at what is written: nothing is rewritten.
+
+    Raises:
+        UnreadableModelError: See `program_from_path`.
+    """
+    if isinstance(given, onnx.ModelProto):
+        with _PROTO.reading(None):
+            return _deserialize(given, "the ModelProto", Path())
+    _FILE.require_file(given)
+    with _FILE.reading(given):
+        proto = onnx.load(given, load_external_data=False)
+        return _deserialize(proto, str(given), given.parent)
+
+
 def program_from_proto(proto: onnx.ModelProto) -> Program:
     """Takes a model in memory; nothing of it is kept or changed.
 

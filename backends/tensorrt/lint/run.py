@@ -11,7 +11,7 @@ import onnx_ir as ir
 from qcompiler.backends.tensorrt.lint.rule import Finding, Rule, Verdict
 from qcompiler.backends.tensorrt.lint.table import RULES
 from qcompiler.backends.tensorrt.lint.view import View
-from qcompiler.errors import UnreadableModelError
+from qcompiler.frontends.onnx_file import raw_model
 from qcompiler.ir.diagnostics import Diagnostic
 from qcompiler.ir.origin import describe, source_line
 
@@ -59,12 +59,7 @@ def as_model(model: Model) -> ir.Model:
     """
     if isinstance(model, ir.Model):
         return model
-    if isinstance(model, onnx.ModelProto):
-        return ir.from_proto(model)
-    try:
-        return ir.load(model)
-    except Exception as error:
-        raise UnreadableModelError(f"cannot read the model {model}", why=str(error)) from error
+    return raw_model(Path(model) if isinstance(model, str) else model)
 
 
 def _findings(view: View) -> Iterator[tuple[Rule, Finding]]:

@@ -149,6 +149,8 @@ FAULTS = (
     FloatFault("OV-R9", ("ReduceMax", "ReduceMin"), _empty_extreme, "reduce_max_empty_set"),
     FloatFault("OV-R10", rewrites.REDUCTIONS, rewrites.reduction_over_nothing,
                "noop_with_empty_axes: returns its operand, where ONNX maps each element"),
+    FloatFault("OV-R17", ("ReduceMax", "ReduceMin"), rewrites.extreme_of_infinity,
+               "rows of -inf, as attention masks have them: the lowest finite number"),
     FloatFault("OV-R11", ("NonMaxSuppression",), rewrites.strict_threshold,
                "suppresses at the threshold, ONNX above it"),
     FloatFault("OV-R12", ("Add", "Sub", "Mul", "Pow", "Neg", "BitShift"), _saturating,

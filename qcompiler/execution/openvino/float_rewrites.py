@@ -169,6 +169,34 @@ def reduction_over_nothing(node: ir.Node, rewriter: Rewriter) -> str | None:
     return None
 
 
+_LOWEST = float(np.finfo(np.float32).min)
+
+
+def extreme_of_infinity(node: ir.Node, rewriter: Rewriter) -> str | None:
+    """The largest of numbers that are all -inf is -inf: the plugin begins with the lowest number.
+
+    The smallest of +inf alike. A result that is that lowest number itself becomes -inf, too.
+    """
+    output = node.outputs[0]
+    if output.dtype is not ir.DataType.FLOAT:
+        return None
+    largest = node.op_type == "ReduceMax"
+    begun = np.array(_LOWEST if largest else -_LOWEST, np.float32)
+    attributes = {each.name: each.value for each in node.attributes.values()}
+    found = rewriter.insert(
+        node.op_type, node.inputs, before=node, attributes=attributes, dtype=output.dtype,
+        shape=output.shape,
+    ).outputs[0]  # fmt: skip
+    bound = rewriter.constant(begun, "begun")
+    beyond = rewriter.insert(
+        "LessOrEqual" if largest else "GreaterOrEqual", [found, bound], before=node,
+        dtype=ir.DataType.BOOL, shape=output.shape,
+    ).outputs[0]  # fmt: skip
+    infinity = rewriter.constant(np.array(-np.inf if largest else np.inf, np.float32), "infinity")
+    rewriter.recompose(output, "Where", [beyond, infinity, found])
+    return None
+
+
 def strict_threshold(node: ir.Node, rewriter: Rewriter) -> str | None:
     """The next threshold: overlap >= next(t) is overlap > t."""
     given = node.inputs[3] if len(node.inputs) > 3 else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from benchmarks.tensorrt_cases_placement import placement
 from benchmarks.tensorrt_cases_scales import blocks, scales
@@ -125,3 +127,21 @@ def test_advice_needs_a_reason() -> None:
 
     assert {each.rule for each in lint(image(narrow))} == {"P9"}
     assert lint(image(wide)) == ()
+
+
+def test_what_is_no_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    """Reading a pipe does not end; the model's weights stay in their folder, as for every model."""
+    os.mkfifo(tmp_path / "pipe.onnx")
+    with pytest.raises(UnreadableModelError, match="no regular file"):
+        lint(tmp_path / "pipe.onnx")
+    weight = helper.make_tensor("w", TensorProto.FLOAT, [2], [1.0, 2.0])
+    weight.ClearField("float_data")
+    weight.data_location = TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value=str(tmp_path / "elsewhere"))
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [2])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [2])
+    graph = helper.make_graph([helper.make_node("Add", ["x", "w"], ["y"])], "g", [x], [y], [weight])
+    onnx.save(helper.make_model(graph), tmp_path / "m.onnx")
+    (tmp_path / "elsewhere").write_bytes(b"\0" * 8)
+    with pytest.raises(UnreadableModelError, match="external data"):
+        lint(tmp_path / "m.onnx")

@@ -24,6 +24,8 @@ pytestmark = pytest.mark.skipif(not available(), reason="openvino is not install
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.normal(size=(2, 3, 11, 12)).astype(np.float32)
+MASKED = IMAGE.copy()
+MASKED[0, 1], MASKED[1, 2, :4] = -np.inf, -np.inf
 SQUARE = RNG.normal(size=(8, 8)).astype(np.float32)
 BOXES = np.array([[[0, 0, 1, 1], [0, 2, 1, 3], [0, 4, 1, 5]]], np.float32)
 Arrays = dict[str, Any]
@@ -83,6 +85,10 @@ MENDED: dict[str, tuple[str, Arrays, Arrays, dict[str, Any]]] = {
                     "z": np.array([22, 30])},
                    {"axes": [2, 3], "keep_aspect_ratio_policy": "not_larger"}),
     "no axes": ("ReduceLogSum", {"x": np.abs(IMAGE)}, {}, {"noop_with_empty_axes": 1}),
+    "minus infinity": ("ReduceMax", {"x": MASKED}, {"a": np.array([2, 3])}, {}),
+    "minus infinity, all": ("ReduceMax", {"x": np.full((2, 3), -np.inf, np.float32)}, {},
+                            {"keepdims": 0}),
+    "infinity": ("ReduceMin", {"x": -MASKED}, {"a": np.array([-1])}, {"keepdims": 0}),
     "threshold": ("NonMaxSuppression", {"b": BOXES},
                   {"s": np.array([[[0.9, 0.8, 0.7]]], np.float32), "m": np.array([3]),
                    "t": np.zeros(1, np.float32)}, {}),
