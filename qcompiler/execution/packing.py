@@ -21,6 +21,7 @@ import onnx_ir as ir
 from qcompiler.errors import LoweringError
 from qcompiler.files.reading import cause
 from qcompiler.ir.tensors import in_memory
+from qcompiler.ir.views import with_initializers
 
 Array = npt.NDArray[Any]
 INLINE_BYTES = 1024
@@ -78,7 +79,7 @@ def pack_proto(model: ir.Model) -> tuple[onnx.ModelProto, dict[str, Array]]:
             cannot be read.
     """
     try:
-        return _packed(model.clone())
+        return _packed(in_memory(model))  # ONNX Runtime opens no files for a model given as bytes
     except Exception as error:  # onnx-ir, numpy and protobuf each raise their own
         raise LoweringError(
             "the graph cannot be written as ONNX",
@@ -87,31 +88,39 @@ def pack_proto(model: ir.Model) -> tuple[onnx.ModelProto, dict[str, Array]]:
         ) from error
 
 
-def _packed(light: ir.Model) -> tuple[onnx.ModelProto, dict[str, Array]]:
+def _packed(model: ir.Model) -> tuple[onnx.ModelProto, dict[str, Array]]:
     weights: dict[str, Array] = {}
-    in_memory(light)  # ONNX Runtime opens no files for a model given as bytes
-    _drop_unread(light.graph)
-    for name, value in light.graph.initializers.items():
-        tensor = value.const_value
-        if tensor is None or tensor.dtype not in _PLAIN or tensor.nbytes < INLINE_BYTES:
+    kept = []
+    for name, value in model.graph.initializers.items():
+        if not _is_read(value):
             continue
-        weights[name] = np.ascontiguousarray(tensor.numpy())
-        value.const_value = ir.ExternalTensor(
-            IN_MEMORY,
-            0,
-            tensor.nbytes,
-            tensor.dtype,
-            shape=ir.Shape(tensor.shape.numpy()),
-            name=name,
-        )
-    return ir.serde.serialize_model(light), weights
+        tensor = value.const_value
+        if tensor is not None and tensor.dtype in _PLAIN and tensor.nbytes >= INLINE_BYTES:
+            weights[name] = np.ascontiguousarray(tensor.numpy())
+            value = _external(value, tensor)  # noqa: PLW2901 - stands in for it
+        kept.append(value)
+    return ir.serde.serialize_model(with_initializers(model, kept)), weights
 
 
-def _drop_unread(graph: ir.Graph) -> None:
-    """ONNX Runtime drops them as it loads a graph, and then misses those that are external."""
-    for name, value in list(graph.initializers.items()):
-        if not (value.uses() or value.is_graph_output() or value.is_graph_input()):
-            del graph.initializers[name]
+def _is_read(value: ir.Value) -> bool:
+    """ONNX Runtime drops what is not as it loads a graph, and then misses those beside it."""
+    return bool(value.uses()) or value.is_graph_output() or value.is_graph_input()
+
+
+def _external(value: ir.Value, tensor: ir.TensorProtocol) -> ir.Value:
+    """A value that says that its tensor lies elsewhere."""
+    shape = ir.Shape(tensor.shape.numpy())
+    placeholder = ir.ExternalTensor(
+        IN_MEMORY, 0, tensor.nbytes, tensor.dtype, shape=shape, name=value.name or ""
+    )
+    return ir.Value(
+        name=value.name,
+        shape=value.shape,
+        type=value.type,
+        doc_string=value.doc_string,
+        const_value=placeholder,
+        metadata_props=dict(value.metadata_props),
+    )
 
 
 def pack(model: ir.Model) -> PackedModel:

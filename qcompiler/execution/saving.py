@@ -34,13 +34,14 @@ def write_onnx(model: ir.Model, path: Path) -> None:
         ConfigurationError: The file is one that the model's weights are read from.
     """
     _refuse_own_weights(model, path)
-    copy = model.clone()
-    in_memory(copy)
-    large = weight_bytes(copy) > SINGLE_FILE_BYTES
+    large = weight_bytes(model) > SINGLE_FILE_BYTES
+    held = in_memory(model)
+    if large and held is model:
+        held = model.clone()  # onnx-ir puts other tensors into a model while it writes two files
     with staged(path) as stage:
         data = data_name(stage.real.name, stage.token) if large else None
         try:
-            ir.save(copy, stage.new, format="protobuf", external_data=data)
+            ir.save(held, stage.new, format="protobuf", external_data=data)
         except (ir.serde.SerdeError, ValueError) as error:
             raise ArtifactError(f"cannot write {path}", why=cause(error)) from error
         _commit(stage, data)

@@ -23,6 +23,7 @@ from qcompiler.frontends.protocheck import check_proto
 from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program, Provenance
 from qcompiler.ir.signature import Signature, signature_of
+from qcompiler.ir.views import with_metadata
 from qcompiler.target.contract import Target
 from qcompiler.version import own_version
 
@@ -53,7 +54,7 @@ class Stamp:
 
 
 def stamped(model: ir.Model, target: Target, program: Program) -> ir.Model:
-    """A copy with version, target, plan, calling convention and making in its metadata.
+    """The model with version, target, plan, calling convention and making in its metadata.
 
     Measured figures stay out of it.
 
@@ -63,10 +64,9 @@ def stamped(model: ir.Model, target: Target, program: Program) -> ir.Model:
         program: What it was made of; its plan, signature and provenance are kept.
     """
     plan, convention = program.plan, program.signature.convention
-    copy = model.clone()
     options = {each.name: getattr(target, each.name) for each in fields(target)}
     plain = {name: value for name, value in options.items() if isinstance(value, _PLAIN)}
-    props = copy.metadata_props
+    props = dict(model.metadata_props)
     props[_VERSION] = own_version()
     props[_TARGET] = json.dumps({"name": target.name, "options": plain}, sort_keys=True)
     for stale in (_PLAN, _DIGEST, _CONVENTION):
@@ -76,7 +76,7 @@ def stamped(model: ir.Model, target: Target, program: Program) -> ir.Model:
     if plan is not None:
         props[_PLAN], props[_DIGEST] = plan.bare.to_json(), plan.digest
     props[_MADE] = Making.of(program, target).to_json()
-    return copy
+    return with_metadata(model, props)
 
 
 def stamp_of(props: Mapping[str, str]) -> Stamp | None:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import onnx
 import onnx_ir as ir
 
-from qcompiler.ir.walk import all_graphs, all_nodes, is_op
+from qcompiler.ir.views import with_initializers
+from qcompiler.ir.walk import all_nodes, is_op
 
 _LOG = logging.getLogger(__name__)
 _LARGEST_MODEL = 50_000
@@ -125,21 +126,18 @@ def _known(value: ir.Value, known: dict[ir.Value, int]) -> int:
 
 
 def _without_weights(model: ir.Model) -> ir.Model:
-    """A clone in which every large initializer is a typed input."""
-    skeleton = model.clone()
-    for graph in all_graphs(skeleton):
-        if graph is not skeleton.graph:
+    """The nodes in front of which every large initializer is a typed input."""
+    kept, inputs = [], []
+    for value in model.graph.initializers.values():
+        tensor = value.const_value
+        if tensor is None or _elements(value) <= _KEPT_ELEMENTS:
+            kept.append(value)
             continue
-        large = [v for v in graph.initializers.values() if _elements(v) > _KEPT_ELEMENTS]
-        for value in large:
-            assert value.name is not None
-            assert value.const_value is not None
-            value.shape = value.shape or ir.Shape(value.const_value.shape.numpy())
-            value.type = value.type or ir.TensorType(value.const_value.dtype)
-            del graph.initializers[value.name]
-            value.const_value = None
-            graph.inputs.append(value)
-    return skeleton
+        shape = value.shape or ir.Shape(tensor.shape.numpy())
+        kind = value.type or ir.TensorType(tensor.dtype)
+        if not value.is_graph_input():
+            inputs.append(ir.Value(name=value.name, shape=shape, type=kind))
+    return with_initializers(model, kept, inputs)
 
 
 def _elements(value: ir.Value) -> int:

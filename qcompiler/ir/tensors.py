@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx_ir as ir
@@ -32,20 +33,38 @@ def own_tensor(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
     return ir.Tensor(tensor.numpy(), dtype=tensor.dtype, shape=tensor.shape, name=tensor.name)
 
 
-def in_memory(model: ir.Model) -> None:
-    """Replaces tensors that lie in files by views of the same, mapped, bytes.
+def in_memory(model: ir.Model) -> ir.Model:
+    """The model, or a copy in which tensors that lie in files are views of the mapped bytes.
 
     `onnx_ir.external_data.load_to_model` closes the file's mapping, which a running session reads.
     """
-    for graph in all_graphs(model):
+    if not any(isinstance(each, ir.ExternalTensor) for each in _tensors(model)):
+        return model
+    copied = model.clone()
+    for graph in all_graphs(copied):
         for value in graph.initializers.values():
             if value.const_value is not None:
                 value.const_value = mapped(value.const_value)
         for node in graph:
-            for attribute in list(node.attributes.values()):
-                if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
-                    tensor = mapped(attribute.as_tensor())
-                    node.attributes[attribute.name] = ir.AttrTensor(attribute.name, tensor)
+            for attribute in _of_tensors(node):
+                tensor = mapped(attribute.as_tensor())
+                node.attributes[attribute.name] = ir.AttrTensor(attribute.name, tensor)
+    return copied
+
+
+def _tensors(model: ir.Model) -> Iterator[ir.TensorProtocol | None]:
+    for graph in all_graphs(model):
+        yield from (value.const_value for value in graph.initializers.values())
+        for node in graph:
+            yield from (attribute.as_tensor() for attribute in _of_tensors(node))
+
+
+def _of_tensors(node: ir.Node) -> list[ir.Attr]:
+    return [
+        each
+        for each in node.attributes.values()
+        if each.type == ir.AttributeType.TENSOR and not each.is_ref()
+    ]
 
 
 def mapped(tensor: ir.TensorProtocol) -> ir.TensorProtocol:

@@ -56,6 +56,26 @@ def bodies(node: ir.Node) -> Iterator[ir.Graph]:
             yield from attribute.as_graphs()
 
 
+def outer_values(node: ir.Node) -> list[ir.Value]:
+    """Values of outer scopes that the bodies of a node read, each once."""
+    inside: set[ir.Graph] = set()
+    pending = list(bodies(node))
+    read: list[ir.Value | None] = []
+    outputs: list[ir.Value] = []
+    while pending:
+        body = pending.pop()
+        inside.add(body)
+        outputs.extend(body.outputs)
+        for each in body:
+            read.extend(each.inputs)
+            pending.extend(bodies(each))
+    found: dict[ir.Value, None] = {}
+    for value in (*read, *outputs):
+        if value is not None and value.graph not in inside:
+            found.setdefault(value)
+    return list(found)
+
+
 def is_op(node: ir.Node | None, *op_types: str) -> bool:
     """Whether the node is one of these ops of the ONNX domain."""
     return node is not None and node.domain in ("", "ai.onnx") and node.op_type in op_types

@@ -19,6 +19,7 @@ from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.origin import describe, source_line
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed, arrays_of, content, plain_arrays
+from qcompiler.ir.views import cut
 from qcompiler.ir.walk import constant, is_op
 
 Array = npt.NDArray[Any]
@@ -115,20 +116,15 @@ def _in_front_of(
     source: Program, norms: Sequence[ir.Node], feeds: Sequence[Feed]
 ) -> list[list[Array]]:
     """What each of these nodes reads, per sample."""
-    names = [node.inputs[0].name or "" for node in norms if node.inputs[0] is not None]
-    if not names:
+    read = [node.inputs[0] for node in norms if node.inputs[0] is not None]
+    if not read:
         return []
-    model = source.model.clone()
-    values = {output.name: output for node in model.graph for output in node.outputs}
-    values |= {each.name: each for each in model.graph.inputs}
-    model.graph.outputs.clear()
-    model.graph.outputs.extend(values[name] for name in dict.fromkeys(names))
     try:
-        session = OrtSession(model)
+        session = OrtSession(cut(source.model, list(dict.fromkeys(read))))
         runs = [dict(zip(session.output_names, session.run_checked(f), strict=True)) for f in feeds]
     except LoweringError:
         return []
-    return [[run[name] for run in runs] for name in names]
+    return [[run[value.name or ""] for run in runs] for value in read]
 
 
 def _is_trained(mean: Array, variance: Array) -> bool:

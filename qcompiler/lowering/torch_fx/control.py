@@ -10,7 +10,7 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, fx
 
-from qcompiler.ir.walk import bodies, constant
+from qcompiler.ir.walk import constant, outer_values
 from qcompiler.lowering.torch_fx.element_types import torch_dtype
 
 LowerBody = Callable[[ir.Graph, Sequence[ir.Value]], fx.GraphModule]
@@ -155,7 +155,7 @@ class SequenceMapBlock(torch.nn.Module):
 
 def control_module(node: ir.Node, lower_body: LowerBody) -> tuple[torch.nn.Module, list[ir.Value]]:
     """The module of a control-flow node and the outer values its bodies read."""
-    captured = captured_values(node)
+    captured = [each for each in outer_values(node) if constant(each) is None]
     if node.op_type == "If":
         then = lower_body(node.attributes["then_branch"].as_graph(), captured)
         other = lower_body(node.attributes["else_branch"].as_graph(), captured)
@@ -178,23 +178,3 @@ def _row(value: ir.Value) -> tuple[list[int], torch.dtype]:
     """Shape, with 0 for sizes that are not known, and type."""
     shape = [] if value.shape is None else [d if isinstance(d, int) else 0 for d in value.shape]
     return shape, torch_dtype((value.dtype or ir.DataType.FLOAT).value)
-
-
-def captured_values(node: ir.Node) -> list[ir.Value]:
-    """Outer values that the bodies read and that are not constants, each once."""
-    inside: set[ir.Graph] = set()
-    pending = list(bodies(node))
-    nodes: list[ir.Node] = []
-    outputs: list[ir.Value] = []
-    while pending:
-        body = pending.pop()
-        inside.add(body)
-        outputs.extend(body.outputs)
-        for each in body:
-            nodes.append(each)
-            pending.extend(bodies(each))
-    found: dict[ir.Value, None] = {}
-    for value in [*(v for each in nodes for v in each.inputs if v is not None), *outputs]:
-        if value.graph not in inside and constant(value) is None:
-            found.setdefault(value)
-    return list(found)
