@@ -137,7 +137,7 @@ def compile(  # noqa: A001 - the project's one verb
     model, source = front_of(model, source, members.targets[0])
     if evaluate is None:  # an unknown output is told before calibration
         output_losses_of(loss, max_loss, source.signature.output_names)
-    program, targets = source.clone(), members.targets
+    program, targets = replace(source), members.targets  # the pipeline clones the graph
     context = PassContext(targets[0], None, reporter, executor, single)
     reports = [_pipeline(pipeline).run(program, context)]
     require_valid(program, "after the float passes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from qcompiler.decisions.binding import bound_regions
 from qcompiler.decisions.forms import Options
@@ -44,11 +45,11 @@ def place(
         LegalityError: See `resolve`; or the target's passes left a weight in float.
         InvalidProgramError: The target's passes left a broken program.
     """
-    placed = program.clone()
-    placed.plan = plan
     with remembered(program.absorbed):
-        placed.placement = resolve(program.observations, options, plan, program.absorbed)
-    placed.properties = program.properties | {Property.PRECISION_ASSIGNED, Property.RESOLVED}
+        placement = resolve(program.observations, options, plan, program.absorbed)
+    known = program.properties | {Property.PRECISION_ASSIGNED, Property.RESOLVED}
+    # The pipeline works on a clone of the graph, which `placed` then holds alone.
+    placed = replace(program, plan=plan, placement=placement, properties=known)
     text = ",".join([*(each.text for each in variants), target.placement])
     report = Pipeline.parse(text).run(placed, PassContext(target, samples=samples))
     require_valid(placed, f"after the placement for {target.name}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 
@@ -137,7 +137,7 @@ def with_base(
     Raises:
         QCompilerError: The pass failed.
     """
-    copy = program.clone()
+    copy = replace(program)  # the pipeline clones the graph
     options = {"overrides": dict(overrides)}
     context = PassContext(target, samples=fitting or calibration, options=options)
     modified = Pipeline.parse(variant.text).run(copy, context).modified
@@ -173,7 +173,7 @@ def _keep_unchanged(
 def _seen_on(
     program: Program, target: Target, feeds: Sequence[Feed], method: str
 ) -> Mapping[str, Observer]:
-    probe = program.clone()
+    probe = replace(program)  # the pipeline clones the graph
     steps = Pipeline.parse(f"insert-observers{{method={method}}},calibrate")
     steps.run(probe, PassContext(target, feeds))
     return probe.observations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from qcompiler.decisions.forms import broken_weights, denials
 from qcompiler.errors import LegalityError, LossError, LoweringError, QCompilerError
@@ -31,7 +32,7 @@ def asked_plan(workshop: Workshop, goal: Goal) -> Plan:
         _require_numbers(workshop)
     target = workshop.target
     name = target.preferred if goal.scheme.is_auto else goal.scheme.precision
-    program = workshop.program.clone()
+    program = replace(workshop.program)  # the pipeline clones the graph
     options = {"overrides": dict(goal.overrides), "plan": goal.plan}
     Pipeline.parse(f"assign-precision{{scheme={name}}}").run(
         program, PassContext(target, options=options)

@@ -34,12 +34,14 @@ class Base:
         variants: What the program was made with.
         tried: What trying variants came to.
         build_seconds: What building and judging a candidate took; 0 if none was.
+        asked: The plan that was asked for, where it is known to be built with this workshop.
     """
 
     workshop: Workshop
     variants: tuple[Variant, ...] = ()
     tried: tuple[Tried, ...] = ()
     build_seconds: float = 0.0
+    asked: Plan | None = None
 
     @property
     def program(self) -> Program:
@@ -162,7 +164,7 @@ def extended(base: Base, variant: Variant, samples: Samples, goal: Goal) -> Base
         return None
     forms = region_options(changed, target, target.regions(changed), goal.overrides)
     made = Workshop(changed, target, forms, base.workshop.judge)
-    return replace(base, workshop=made, variants=(*base.variants, variant))
+    return replace(base, workshop=made, variants=(*base.variants, variant), asked=None)
 
 
 def named(base: Base, variant: Variant) -> Base:
@@ -200,11 +202,12 @@ def chosen_base(
     if goal.plan is not None and goal.plan.variants is not None:
         for variant in wanted:
             start = extended(start, variant, samples, goal) or named(start, variant)
-        yardstick.built(start.workshop)
-        return start
+        found = yardstick.built(start.workshop)
+        return replace(start, asked=None if searching or found is None else found.plan)
     wanted = [each for each in wanted if each.accuracy.gains == "loss"]
     first = yardstick.built(workshop)
-    start = replace(start, build_seconds=yardstick.seconds)
+    asked = None if searching or first is None else first.plan
+    start = replace(start, build_seconds=yardstick.seconds, asked=asked)
     if first is None or workshop.judge is None or first.judgement is None:
         return start
     untried = not wanted or not workshop.program.observations

@@ -137,7 +137,7 @@ class _Chooser:
 
     def fixed(self) -> Selection:
         """One plan, as asked: a given one, or one precision wherever it is legal."""
-        plan = asked_plan(self.workshop, self.goal)
+        plan = self.base.asked or asked_plan(self.workshop, self.goal)
         if plan.is_source:
             summary = "float is returned, as the plan has it"
             return replace(self._selection(None, "float", summary, {}, (), ()), plan=plan)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -17,6 +19,7 @@ from qcompiler.errors import ConfigurationError, LossError, LoweringError
 from qcompiler.ir.plan import FLOAT, Choice, Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
+from qcompiler.passes.placement.assign_precision import AssignPrecision
 from qcompiler.target.artifact import Artifact, KernelCount
 
 Compile = Callable[..., qc.Compiled]
@@ -182,3 +185,28 @@ def test_verify_without_samples_is_not_ok(compiled: Compile, feeds: list[Feed]) 
     without = made.verify([])
     assert not without.ok
     assert without.summary.startswith("nothing was checked")
+
+
+def test_the_plan_of_a_scheme_is_made_once_and_clones_are_few(
+    compiled: Compile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both were several per step; every one costs as much as a walk over the whole graph."""
+    plans, clones = [], []
+    assign, clone = AssignPrecision.apply, ir.Graph.clone
+
+    def planned(*given: Any) -> Any:
+        plans.append(given)
+        return assign(*given)
+
+    def cloned(*given: Any, **named: Any) -> Any:
+        clones.append(given)
+        return clone(*given, **named)
+
+    monkeypatch.setattr(AssignPrecision, "apply", planned)
+    monkeypatch.setattr(ir.Graph, "clone", cloned)
+    made = compiled(scheme="int8")
+    assert len(plans) == 1
+    assert made.plan.choices
+    # Origins of outputs for the source check and the judge, and one for each pipeline: float
+    # passes, observers, calibration, plan, placement.
+    assert len(clones) <= 7
