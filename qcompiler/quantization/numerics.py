@@ -33,6 +33,9 @@ A channel below it moves the sum by less than a float32 rounding error of the la
 BIAS_LIMIT = 2**30
 """Largest int32 bias the guard leaves: half the accumulator stays free for the products."""
 
+_BLOCK = 1 << 18
+"""Elements quantized at a time: what is between stays in the cache, and memory small."""
+
 
 def choose_qparams(
     low: npt.ArrayLike, high: npt.ArrayLike, space: QSpace, axis: int | None = None
@@ -114,19 +117,42 @@ def quantize(array: Array, params: QParams) -> Array:
     Returns:
         An array of the space's storage type (ml_dtypes types for 2 and 4 bits and float8).
     """
-    space = params.space
     values = np.asarray(array, np.float32)
-    if space.storage_bits > 16:
-        values = values.astype(np.float64)
-    with np.errstate(over="ignore"):  # x / tiny scale may be inf, which saturates
-        steps = values / expand(params.scale, values.shape, params)
+    scale = expand(params.scale, values.shape, params)
     if params.levels is not None:
-        return nonuniform.indices(np.asarray(steps, np.float32), params)
-    if space.is_float:
-        np.clip(steps, space.qmin, space.qmax, out=steps)
-        return np.asarray(steps.astype(space.dtype.numpy()))
+        return nonuniform.indices(_steps(values, scale, params.space), params)
     zero = expand(params.zero_point, values.shape, params)
-    return round_saturate(steps, zero, space)
+    if values.size <= _BLOCK or values.ndim == 0:
+        return _stored(values, scale, zero, params.space)
+    found = np.empty(values.shape, params.space.dtype.numpy())
+    rows = max(1, _BLOCK * len(values) // values.size)
+    for start in range(0, len(values), rows):
+        part = slice(start, start + rows)
+        own = _of_rows(scale, values, part), _of_rows(zero, values, part)
+        found[part] = _stored(values[part], own[0], own[1], params.space)
+    return found
+
+
+def _of_rows(spread: Array, values: FloatArray, part: slice) -> Array:
+    """Of what broadcasts against the values, what belongs to these rows."""
+    along = spread.ndim == values.ndim and spread.shape[0] == len(values)
+    return spread[part] if along else spread
+
+
+def _stored(values: FloatArray, scale: Array, zero: Array, space: QSpace) -> Array:
+    """Float32 values in the space's storage type."""
+    steps = _steps(values, scale, space)
+    if not space.is_float:
+        return round_saturate(steps, zero, space)
+    np.clip(steps, space.qmin, space.qmax, out=steps)
+    return np.asarray(steps.astype(space.dtype.numpy()))
+
+
+def _steps(values: FloatArray, scale: Array, space: QSpace) -> Array:
+    """Multiples of the scale, in float64 where 24 bits would not do."""
+    exact = values.astype(np.float64) if space.storage_bits > 16 else values
+    with np.errstate(over="ignore"):  # x / tiny scale may be inf, which saturates
+        return np.asarray(exact / scale)
 
 
 def dequantize(array: Array, params: QParams) -> FloatArray:
@@ -159,8 +185,10 @@ def round_saturate(steps: Array, zero: npt.NDArray[np.int64] | np.int64, space: 
     low = (space.qmin - zero).astype(steps.dtype)
     high = (space.qmax - zero).astype(steps.dtype)
     # fmax takes the number when the other operand is NaN. Clamping first keeps the cast defined.
-    rounded = np.rint(np.fmin(np.fmax(steps, low), high))
-    integers = rounded.astype(np.int32) + zero.astype(np.int32)
+    bounded = np.asarray(np.fmax(steps, low))
+    np.rint(np.fmin(bounded, high, out=bounded), out=bounded)
+    integers = bounded.astype(np.int32)
+    integers += zero.astype(np.int32)
     return np.asarray(integers.astype(space.dtype.numpy()))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from onnx.reference import ReferenceEvaluator
 from qcompiler.errors import ConfigurationError
 from qcompiler.execution.integer.operand import QuantizedOperand
 from qcompiler.execution.integer.reference import reference
+from qcompiler.quantization import numerics
 from qcompiler.quantization.numerics import (
     SCALE_FLOOR,
     bias_range_guard,
@@ -88,6 +90,38 @@ def test_quantize_per_channel_is_bit_equal_with_onnxruntime() -> None:
     values = np.random.default_rng(1).standard_normal((5, 7, 3)).astype(np.float32)
     params = weight_qparams(values, S8_SYMMETRIC_PER_CHANNEL, 1)
     np.testing.assert_array_equal(quantize(values, params), _runtime_quantize(values, params))
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [((50, 3), None), ((50, 3), 0), ((3, 50), 1), ((7, 5, 4), 0), ((7, 5, 4), 1), ((90,), 0)],
+)
+def test_blocks_are_quantized_as_the_whole(
+    shape: tuple[int, ...], axis: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numerics, "_BLOCK", 16)
+    values = np.random.default_rng(2).standard_normal(shape).astype(np.float32)
+    values.reshape(-1)[-3:] = [np.nan, np.inf, -np.inf]
+    size = () if axis is None else (shape[axis],)
+    scale = np.random.default_rng(3).uniform(0.01, 0.1, size).astype(np.float32)
+    zero = np.random.default_rng(4).integers(-9, 9, size)
+    granularity = Granularity.TENSOR if axis is None else Granularity.CHANNEL
+    params = QParams(scale, np.asarray(zero), S8_AFFINE.with_granularity(granularity), axis)
+    before = values.copy()
+    np.testing.assert_array_equal(quantize(values, params), _runtime_quantize(values, params))
+    np.testing.assert_array_equal(values, before)
+
+
+def test_a_large_weight_is_quantized_in_little_more_memory_than_its_integers() -> None:
+    values = np.ones((4096, 1024), np.float32)
+    params = weight_qparams(values, S8_SYMMETRIC_PER_CHANNEL, 0)
+    tracemalloc.start()
+    try:
+        integers = quantize(values, params)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * integers.nbytes  # all at once, it were 16 times
 
 
 @pytest.mark.parametrize(
