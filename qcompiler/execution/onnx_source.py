@@ -35,8 +35,7 @@ class OnnxSource:
         self._reference: ReferenceEvaluator | None = None
         self._session: OrtSession | None = None
         try:
-            given = Path(model) if isinstance(model, str | Path) else self._graph()
-            self._session = OrtSession(given, optimize=False)
+            self._session = self._opened()
         except LoweringError:
             self._reference = self._evaluator()
 
@@ -53,8 +52,13 @@ class OnnxSource:
         """
         if self._reference is not None:
             return self._evaluated(self._reference, feed)
-        assert self._session is not None
+        if self._session is None:
+            self._session = self._opened()
         return self._session.run_checked(feed)
+
+    def release(self) -> None:
+        """Lets go of the session and its copy of the weights; the next run opens it anew."""
+        self._session = None
 
     def values(self, feed: Feed, names: Iterable[str]) -> Mapping[str, Array]:
         """Interior values of the main graph among these names, as far as they can be had."""
@@ -66,6 +70,11 @@ class OnnxSource:
             return dict(zip(session.output_names, session.run_checked(feed), strict=True))
         except LoweringError:
             return {}
+
+    def _opened(self) -> OrtSession:
+        model = self._model
+        given = Path(model) if isinstance(model, str | Path) else self._graph()
+        return OrtSession(given, optimize=False)
 
     def _graph(self) -> ir.Model:
         match self._model:

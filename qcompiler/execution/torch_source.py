@@ -92,6 +92,9 @@ class TorchSource:
             return {}
         return recorder.seen
 
+    def release(self) -> None:
+        """Nothing: the module is the user's, copies of it live as long as a run."""
+
     def _module(self) -> torch.nn.Module:
         if isinstance(self._model, torch.export.ExportedProgram):
             return copy.deepcopy(self._model.module())

@@ -62,6 +62,9 @@ class Source(Protocol):
     def values(self, feed: Feed, names: Iterable[str]) -> Mapping[str, Array]:
         """Interior values by name, as far as they can be had."""
 
+    def release(self) -> None:
+        """Lets go of what running takes; the next run makes it anew."""
+
 
 def reference_of(model: object, program: Program) -> Source:
     """The source ready to run: a torch model eagerly, an ONNX model as it is.
@@ -198,6 +201,7 @@ class SourceCheck:
                 self._slices = output_slices(self.program, self.feeds, self._wanted)
             except LoweringError as error:
                 self._tell(f"the float program was not compared with its source: {error.why}")
+            self.source.release()  # its outputs are known; it runs again only if others differ
         return self._wanted
 
     def _of_resized(self) -> list[list[Any]]:

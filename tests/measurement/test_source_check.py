@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +18,7 @@ from qcompiler.backends.onnxruntime.artifact import OrtArtifact
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.errors import LoweringError, SourceError
 from qcompiler.execution.onnx_source import OnnxSource
+from qcompiler.execution.session import OrtSession
 from qcompiler.frontends import load
 from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
@@ -70,6 +73,26 @@ def chain(activation: str, weight: np.ndarray, model: Model) -> onnx.ModelProto:
 def test_equal_programs_pass(model: Model, feed: Feed, weight: np.ndarray) -> None:
     made = chain("Relu", weight, model)
     assert checked(made, load(made), feed).diagnostics == []
+
+
+def test_a_source_is_let_go_once_its_outputs_are_known(
+    model: Model, feed: Feed, weight: np.ndarray
+) -> None:
+    """Its session holds a second copy of the weights; what was found stays, and it runs again."""
+    made = chain("Relu", weight, model)
+    sessions = weakref.WeakSet[OrtSession]()
+    source = OnnxSource(made)
+    sessions.add(source._session)  # type: ignore[arg-type]
+    program = load(made)
+    check = SourceCheck(source, program, OnnxRuntime(), [feed])
+    run = OnnxRuntime().lower(program).run
+    check.check(program, run)
+    gc.collect()
+    assert not sessions
+    check.check(program, run)
+    np.testing.assert_allclose(source.run(feed)[0], run(feed)[0], rtol=1e-5, atol=1e-5)
+    with pytest.raises(SourceError):
+        check.check(program, lambda given: [2 * run(given)[0]])
 
 
 def test_a_wrong_translation_names_the_first_node(
