@@ -18,7 +18,14 @@ from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import constant, is_constant, is_op
 from qcompiler.passes.canonical.dims import partial_dims
-from qcompiler.passes.canonical.relayout import POOLS, Layout, data_positions, relayout
+from qcompiler.passes.canonical.relayout import (
+    POOLS,
+    Change,
+    Layout,
+    data_positions,
+    relayout,
+    trimmed,
+)
 
 _PER_AXIS = ("kernel_shape", "strides", "dilations")
 
@@ -130,9 +137,10 @@ _LAID_DOWN = Layout(
     name="laid",
     back_name="upright",
     shape=lambda shape: [shape[0], shape[1], shape[3], shape[2]],
-    into=(0, 0, 1, -1),
-    back=(0, 0, -1, 1),
+    into=lambda _: Change("Reshape", (0, 0, 1, -1)),
+    back=lambda _: Change("Reshape", (0, 0, -1, 1)),
     able=_can_turn,
     triggers=_is_trigger,
     turn=_turn,
+    keeps=trimmed,
 )

@@ -1,13 +1,13 @@
 """Turning connected regions of images or signals into another layout with the same memory order.
 
 What a layout is (which nodes can be turned and how) is a `Layout`; finding the regions and the
-Reshapes at their borders is the same for all.
+changes at their borders is the same for all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,40 @@ POOLS = ("MaxPool", "AveragePool")
 
 
 @dataclass(frozen=True)
+class Change:
+    """A node that writes a value in another layout.
+
+    Attributes:
+        op: Its operator.
+        operand: What it reads besides: a shape (0 and -1 as ONNX has them) or axes.
+        attributes: Of the node.
+    """
+
+    op: str
+    operand: tuple[int, ...] = ()
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    def write(
+        self, value: ir.Value, suffix: str, rewriter: Rewriter, shape: ir.Shape | None, **place: Any
+    ) -> ir.Value:
+        """The value, changed, at `before` or `after` a node."""
+        operands = [value]
+        if self.operand:
+            kind = "shape" if self.op == "Reshape" else "axes"
+            numbers = np.array(self.operand, np.int64)
+            operands.append(rewriter.constant(numbers, f"{value.name}_{suffix}_{kind}"))
+        return rewriter.insert(
+            self.op,
+            operands,
+            attributes=self.attributes,
+            outputs=(f"{value.name}_{suffix}",),
+            dtype=value.dtype,
+            shape=shape,
+            **place,
+        ).outputs[0]
+
+
+@dataclass(frozen=True)
 class Layout:
     """Another way to write the values of a region.
 
@@ -29,21 +63,23 @@ class Layout:
         name: Suffix of the values that enter a region.
         back_name: Suffix of the values that leave it.
         shape: The new shape of a value.
-        into: Operand of the Reshape at the entry; elements 0 and -1 as ONNX has them.
-        back: Operand of the Reshape at the exit.
+        into: The change of a value at the entry.
+        back: The same at the exit.
         able: Whether a node can be turned.
         triggers: Whether a node makes its region worth turning.
         turn: Rewrites attributes and constants of a node.
+        keeps: Which nodes of a connected region are turned.
     """
 
     name: str
     back_name: str
     shape: Callable[[ir.Shape], Sequence[Any]]
-    into: tuple[int, ...]
-    back: tuple[int, ...]
+    into: Callable[[ir.Value], Change]
+    back: Callable[[ir.Value], Change]
     able: Callable[[ir.Node], bool]
     triggers: Callable[[ir.Node], bool]
     turn: Callable[[ir.Node, Rewriter], None]
+    keeps: Callable[[set[ir.Node]], set[ir.Node]]
 
 
 def relayout(program: Program, rewriter: Rewriter, layout: Layout) -> int:
@@ -51,11 +87,7 @@ def relayout(program: Program, rewriter: Rewriter, layout: Layout) -> int:
 
     The main graph only. O(nodes).
     """
-    able = {node for node in program.graph if layout.able(node)}
-    turned: set[ir.Node] = set()
-    for node in program.graph:
-        if node in able and node not in turned and layout.triggers(node):
-            turned |= _trimmed(_connected(node, able))
+    turned = turnable(program, layout)
     in_order = [node for node in program.graph if node in turned]
     old = {node: node.outputs[0].shape for node in in_order}
     entries: dict[ir.Value, ir.Value] = {}
@@ -73,6 +105,19 @@ def relayout(program: Program, rewriter: Rewriter, layout: Layout) -> int:
     return len(in_order)
 
 
+def turnable(program: Program, layout: Layout) -> set[ir.Node]:
+    """The nodes of the main graph that are turned."""
+    able = {node for node in program.graph if layout.able(node)}
+    turned: set[ir.Node] = set()
+    seen: set[ir.Node] = set()
+    for node in program.graph:
+        if node in able and node not in seen and layout.triggers(node):
+            region = connected(node, able)
+            seen |= region
+            turned |= layout.keeps(region)
+    return turned
+
+
 def data_positions(node: ir.Node) -> list[int]:
     """Operands that are images or signals."""
     if is_op(node, "Conv", "Pad", "BatchNormalization", *POOLS):
@@ -84,7 +129,8 @@ def data_positions(node: ir.Node) -> list[int]:
     ]
 
 
-def _connected(start: ir.Node, able: set[ir.Node]) -> set[ir.Node]:
+def connected(start: ir.Node, able: set[ir.Node]) -> set[ir.Node]:
+    """What can be reached from a node through such nodes."""
     found = {start}
     pending = [start]
     while pending:
@@ -95,8 +141,8 @@ def _connected(start: ir.Node, able: set[ir.Node]) -> set[ir.Node]:
     return found
 
 
-def _trimmed(region: set[ir.Node]) -> set[ir.Node]:
-    """Without elementwise nodes that read from outside only: they belong to what is in front."""
+def trimmed(region: set[ir.Node]) -> set[ir.Node]:
+    """The region without elementwise nodes that read from outside only: they belong there."""
     left = set(region)
     while True:
         entering = {
@@ -133,17 +179,11 @@ def _entry(
     entries: dict[ir.Value, ir.Value],
     rewriter: Rewriter,
 ) -> ir.Value:
-    """The value in the new layout; one Reshape for all readers."""
+    """The value in the new layout; one change for all readers."""
     if value not in entries:
-        node = rewriter.insert(
-            "Reshape",
-            [value, _target(value, layout.name, layout.into, rewriter)],
-            before=reader,
-            outputs=(f"{value.name}_{layout.name}",),
-            dtype=value.dtype,
-            shape=_shape(value, layout),
-        )
-        entries[value] = node.outputs[0]
+        shape = _shape(value, layout)
+        change = layout.into(value)
+        entries[value] = change.write(value, layout.name, rewriter, shape, before=reader)
     return entries[value]
 
 
@@ -158,17 +198,8 @@ def _leave(
     value = node.outputs[0]
     if not value.is_graph_output() and all(use.node in turned for use in value.uses()):
         return
-    restored = rewriter.insert(
-        "Reshape",
-        [value, _target(value, layout.back_name, layout.back, rewriter)],
-        after=node,
-        outputs=(f"{value.name}_{layout.back_name}",),
-        dtype=value.dtype,
-        shape=shape,
-    )
+    restored = layout.back(value).write(value, layout.back_name, rewriter, shape, after=node)
     inside = [use.node for use in value.uses() if use.node in turned]
-    rewriter.replace_uses(value, restored.outputs[0], keep=[*inside, restored])
-
-
-def _target(value: ir.Value, suffix: str, elements: Sequence[int], rewriter: Rewriter) -> ir.Value:
-    return rewriter.constant(np.array(elements, np.int64), f"{value.name}_{suffix}_shape")
+    writer = restored.producer()
+    assert writer is not None
+    rewriter.replace_uses(value, restored, keep=[*inside, writer])

@@ -1,13 +1,13 @@
 """Signals, [N, C, L], around convolutions become images of height 1, [N, C, 1, L].
 
 ONNX Runtime's blocked convolution (NCHWc) takes images only; a one-dimensional convolution is
-unrolled in memory and multiplied (im2col). As images, with the Reshapes at the border counted,
-convolutions of 3 to 9 taps with 16 to 256 channels take 0.3-0.94 of the time, depthwise ones
-0.18-0.72, chains of three 0.3-0.92 (AVX-512, one thread, minimum of interleaved runs). Where
+unrolled in memory and multiplied (im2col). As images, with Unsqueeze and Squeeze at the border
+counted, convolutions of 3 to 9 taps with 16 to 256 channels take 0.3-0.94 of the time, depthwise
+ones 0.18-0.72, chains of three 0.3-0.92 (AVX-512, one thread, minimum of interleaved runs). Where
 channels are no multiple of the block (20 -> 10: up to 2.8 times), for single taps (up to 1.2) and
 for short kernels on few channels (up to 1.5) it does not pay, so those start no region.
 A single convolution of 16 channels
-that takes less than 5 µs loses up to 0.5 µs to the two Reshapes. The memory order is the same.
+that takes less than 5 µs loses up to 0.5 µs to these two. The memory order is the same.
 
 Splitting a strided signal into its phases (space to depth) was measured too: on images it is never
 faster by more than noise in float (0.96-3.9 times of it), so it is not done.
@@ -23,7 +23,14 @@ from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import constant, is_constant, is_op
 from qcompiler.passes.canonical.dims import partial_dims
-from qcompiler.passes.canonical.relayout import POOLS, Layout, data_positions, relayout
+from qcompiler.passes.canonical.relayout import (
+    POOLS,
+    Change,
+    Layout,
+    data_positions,
+    relayout,
+    trimmed,
+)
 
 _BLOCK = 16
 """Channels per block with AVX-512; with AVX2 it is 8."""
@@ -119,9 +126,10 @@ _RAISED = Layout(
     name="raised",
     back_name="lowered",
     shape=lambda shape: [shape[0], shape[1], 1, shape[2]],
-    into=(0, 0, 1, -1),
-    back=(0, 0, -1),
+    into=lambda _: Change("Unsqueeze", (2,)),
+    back=lambda _: Change("Squeeze", (2,)),
     able=_can_turn,
     triggers=_gains,
     turn=_turn,
+    keeps=trimmed,
 )
