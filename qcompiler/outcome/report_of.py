@@ -74,7 +74,7 @@ def report_of(
         passes=tuple(replace(row, number=i) for i, row in enumerate(passes, 1)),
         figures=_figures(selection, target),
         diagnostics=worst_first((*diagnostics, *floats_outside(network, target))),
-        warnings=_warnings(source, selection, target),
+        warnings=_warnings(source, selection, target, samples),
         seconds=seconds,
         variants=variant_rows(selection.tried),
         interrupted=selection.interrupted,
@@ -158,7 +158,9 @@ def _diagnostics(
     return found
 
 
-def _warnings(source: Program, selection: Selection, target: Target) -> tuple[str, ...]:
+def _warnings(
+    source: Program, selection: Selection, target: Target, samples: Samples
+) -> tuple[str, ...]:
     return (
         *([_INTERRUPTED] if selection.interrupted else []),
         *selection.warnings,
@@ -167,7 +169,22 @@ def _warnings(source: Program, selection: Selection, target: Target) -> tuple[st
         *_promises(selection, target),
         *unmet_overrides(selection.options),
         *_unplanned(selection),
+        *_none_held_out(selection, samples),
     )
+
+
+def _none_held_out(selection: Selection, samples: Samples) -> list[str]:
+    """Said where ranges were fitted, and the loss is of the same few samples."""
+    candidate = selection.candidate
+    placement = None if candidate is None else candidate.program.placement
+    if placement is None or not placement.values or not samples.feeds or samples.apart:
+        return []
+    told = (
+        f"{samples.seen} calibration samples are too few to keep some apart: the loss is measured "
+        "on those that ranges were fitted to, and other data may lose much more; "
+        "some hundred are usual"
+    )
+    return [told]
 
 
 def _unplanned(selection: Selection) -> list[str]:
