@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from qcompiler.frontends import torch_adaptive
+from qcompiler.frontends import torch_adaptive, torch_forms
 
 _ATEN = torch.ops.aten
 Decomposition = Callable[..., Any]
@@ -28,10 +28,12 @@ class OwnForm:
     Attributes:
         form: Takes what the operator takes. `NotImplemented` leaves a call as it is.
         needed: Whether a call (args, kwargs of its FX node) has to be decomposed.
+        becomes: The operator that torch makes of it first, which the form is given for.
     """
 
     form: Decomposition
     needed: Callable[[Mapping[str, Any]], bool] = lambda given: True
+    becomes: Any = None
 
 
 def with_own_forms(exported: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
@@ -40,7 +42,7 @@ def with_own_forms(exported: torch.export.ExportedProgram) -> torch.export.Expor
     for node in _calls(exported.graph_module):
         own = OWN_FORMS.get(node.target)
         if own is not None and own.needed(_named(node)):
-            chosen[node.target] = own.form
+            chosen[own.becomes or node.target] = own.form
     return exported.run_decompositions(chosen) if chosen else exported
 
 
@@ -246,5 +248,35 @@ OWN_FORMS: Mapping[Any, OwnForm] = {
         ),
         OwnForm(torch_adaptive.maximum, torch_adaptive.needed),
     ),
+    **dict.fromkeys(
+        (
+            _ATEN.batch_norm.default, _ATEN.native_batch_norm.default,
+            _ATEN._native_batch_norm_legit.default,
+        ),
+        OwnForm(
+            torch_forms.batch_norm, torch_forms.is_training,
+            _ATEN._native_batch_norm_legit_functional.default,
+        ),
+    ),
+    _ATEN.cross_entropy_loss.default: OwnForm(
+        torch_forms.cross_entropy, torch_forms.of_probabilities
+    ),
+    _ATEN.special_log_ndtr.default: OwnForm(torch_forms.log_ndtr),
+    _ATEN.special_erfcx.default: OwnForm(torch_forms.erfcx),
+    _ATEN.linspace.Tensor_Tensor: OwnForm(torch_forms.linspace, torch_forms.is_one_step),
+    _ATEN.linspace.Tensor_Scalar: OwnForm(torch_forms.linspace, torch_forms.is_one_step),
+    _ATEN.pad.default: OwnForm(torch_forms.pad, torch_forms.is_cropped),
+    **dict.fromkeys(
+        (
+            _ATEN.conv_transpose1d.default, _ATEN.conv_transpose2d.input,
+            _ATEN.conv_transpose3d.input,
+        ),
+        OwnForm(torch_forms.conv_transpose, torch_forms.is_padded_beyond),
+    ),
+    **{
+        op: OwnForm(torch_forms.without_axes(op), torch_forms.has_no_axes)
+        for op in torch_forms.SCALARS
+    },
+    **{alias: OwnForm(op) for alias, op in torch_forms.OTHER_NAMES.items()},
 }  # fmt: skip
 """operator -> own decomposition."""
