@@ -13,6 +13,7 @@ from onnx.reference import ReferenceEvaluator
 
 from qcompiler.errors import LoweringError
 from qcompiler.execution.session import OrtSession
+from qcompiler.frontends.maps import without_maps
 from qcompiler.ir.signature import Feed
 
 Array = npt.NDArray[Any]
@@ -31,7 +32,7 @@ class OnnxSource:
     """
 
     def __init__(self, model: ir.Model | onnx.ModelProto | Path | str) -> None:
-        self._model = model
+        self._model: ir.Model | onnx.ModelProto | Path | str = model
         self._reference: ReferenceEvaluator | None = None
         self._session: OrtSession | None = None
         try:
@@ -72,9 +73,14 @@ class OnnxSource:
             return {}
 
     def _opened(self) -> OrtSession:
-        model = self._model
-        given = Path(model) if isinstance(model, str | Path) else self._graph()
-        return OrtSession(given, optimize=False)
+        if isinstance(self._model, str | Path):
+            session = OrtSession(Path(self._model), optimize=False)
+            if not _may_give_maps(session):
+                return session
+            self._model = onnx.load(self._model)
+        if isinstance(self._model, onnx.ModelProto):
+            self._model = without_maps(self._model)[0]
+        return OrtSession(self._graph(), optimize=False)
 
     def _graph(self) -> ir.Model:
         match self._model:
@@ -103,3 +109,9 @@ class OnnxSource:
         except Exception as error:
             raise LoweringError("onnx.reference failed", why=str(error)) from error
         return found
+
+
+def _may_give_maps(session: OrtSession) -> bool:
+    """Whether an output is a sequence of something that is no tensor."""
+    outputs = session.signature.outputs
+    return any(each.container == "sequence" and each.dtype is None for each in outputs)

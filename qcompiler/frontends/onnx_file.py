@@ -13,6 +13,7 @@ from qcompiler.files.reading import Door
 from qcompiler.frontends.cleaning import clean, lift_constants
 from qcompiler.frontends.contrib.expand import expand_contrib
 from qcompiler.frontends.inference import infer_types, recompute_shapes
+from qcompiler.frontends.maps import without_maps
 from qcompiler.frontends.opset import to_working_opset
 from qcompiler.frontends.opset_expand import expand_newer_ops
 from qcompiler.frontends.protocheck import check_proto
@@ -41,7 +42,8 @@ def program_from_path(path: Path) -> Program:
     _FILE.require_file(path)
     with _FILE.reading(path):
         proto = onnx.load(path, load_external_data=False)
-        program = _program(_deserialize(proto, str(path), path.parent), f"file {path.name}")
+        model, notes = _deserialize(proto, str(path), path.parent)
+        program = _program(model, f"file {path.name}", notes)
         files = (path.absolute(), *sorted(external_files(program.model)))
     program.provenance = replace(program.provenance, files=files)
     return program
@@ -55,11 +57,11 @@ def raw_model(given: Path | onnx.ModelProto) -> ir.Model:
     """
     if isinstance(given, onnx.ModelProto):
         with _PROTO.reading(None):
-            return _deserialize(given, "the ModelProto", Path())
+            return _deserialize(given, "the ModelProto", Path())[0]
     _FILE.require_file(given)
     with _FILE.reading(given):
         proto = onnx.load(given, load_external_data=False)
-        return _deserialize(proto, str(given), given.parent)
+        return _deserialize(proto, str(given), given.parent)[0]
 
 
 def program_from_proto(proto: onnx.ModelProto) -> Program:
@@ -72,7 +74,8 @@ def program_from_proto(proto: onnx.ModelProto) -> Program:
         UnsupportedOpsetError: See `to_working_opset`.
     """
     with _PROTO.reading(None):
-        return _program(_deserialize(proto, "the ModelProto", Path()), "onnx.ModelProto")
+        model, notes = _deserialize(proto, "the ModelProto", Path())
+        return _program(model, "onnx.ModelProto", notes)
 
 
 def program_from_ir(model: ir.Model) -> Program:
@@ -94,7 +97,10 @@ def program_from_ir(model: ir.Model) -> Program:
         return _program(copied, "onnx_ir.Model")
 
 
-def _deserialize(proto: onnx.ModelProto, name: str, folder: Path) -> ir.Model:
+def _deserialize(
+    proto: onnx.ModelProto, name: str, folder: Path
+) -> tuple[ir.Model, tuple[str, ...]]:
+    """The model, and what of it is no tensor and was left out."""
     if not proto.HasField("graph") or not (proto.graph.node or proto.graph.output):
         raise UnreadableModelError(f"{name} holds no graph", fix=_EXPORT_AGAIN)
     if proto.graph.sparse_initializer:
@@ -103,19 +109,20 @@ def _deserialize(proto: onnx.ModelProto, name: str, folder: Path) -> ir.Model:
             where=proto.graph.sparse_initializer[0].values.name,
             fix="export it with dense weights",
         )
+    proto, notes = without_maps(proto)
     check_proto(proto, name, folder)
     model = ir.from_proto(proto)
     for graph in (model.graph, *(function.graph for function in model.functions.values())):
         ir.external_data.set_base_dir(graph, folder)
-    return model
+    return model, notes
 
 
-def _program(model: ir.Model, source: str) -> Program:
+def _program(model: ir.Model, source: str, notes: tuple[str, ...] = ()) -> Program:
     opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx"))
     producer = " ".join(part for part in (model.producer_name, model.producer_version) if part)
     own_tensors(model)
     read_scopes(model)
-    repaired = clean(model)
+    repaired = notes + clean(model)
     forget_unknown_sizes(model)
     if recompute_shapes(model):
         repaired += ("shapes that the file gives for inner values are wrong: computed anew",)
