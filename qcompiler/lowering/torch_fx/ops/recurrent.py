@@ -70,6 +70,11 @@ def _spelt(options: Options) -> tuple[str, ...]:
     return tuple(_NAMES[name.lower()] for name in options.get("activations") or ())
 
 
+_OF_THE_CELL = 2
+"""Position of LSTM's function of the cell state, which `clip` leaves alone: it bounds the sums of
+the gates (ONNX Runtime, lstm_base.cc; OpenVINO does the same)."""
+
+
 def _activations(op: str, directions: int, options: Options) -> list[list[Activation]]:
     """Per direction; alpha and beta go to the functions that have them, in order (ONNX LSTM)."""
     defaults = _DEFAULTS[op]
@@ -77,10 +82,12 @@ def _activations(op: str, directions: int, options: Options) -> list[list[Activa
     alphas = iter(options.get("activation_alpha") or ())
     betas = iter(options.get("activation_beta") or ())
     made = [_activation(name, alphas, betas) for name in names]
-    limit = options.get("clip")
+    limit, size = options.get("clip"), len(defaults)
     if limit is not None:
-        made = [partial(_clipped, each, limit) for each in made]
-    size = len(defaults)
+        made = [
+            each if number % size == _OF_THE_CELL else partial(_clipped, each, limit)
+            for number, each in enumerate(made)
+        ]
     return [made[k * size : (k + 1) * size] for k in range(directions)]
 
 

@@ -77,6 +77,11 @@ _TF = {"coordinate_transformation_mode": "tf_crop_and_resize"}
             for form in ({"layout": 1}, {"clip": 0.5}, {"clip": 0.5, "direction": "reverse"})
         ),
         ("LSTM", recurrent("LSTM"), {"hidden_size": 5, "outputs": 3, "input_forget": 1}),
+        (  # a cell state beyond the bound: only the sums of the gates are clipped
+            "LSTM",
+            [*recurrent("LSTM"), None, None, f(1, 2, 5), 4 * f(1, 2, 5)],
+            {"hidden_size": 5, "outputs": 3, "clip": 0.3},
+        ),
         *(
             ("Resize", [f(1, 2, 6, 7), None, _LESS], {"mode": mode, "antialias": 1, **form})
             for mode in ("linear", "cubic")
