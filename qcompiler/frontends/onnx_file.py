@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from qcompiler.errors import QCompilerError, UnreadableModelError
 from qcompiler.files.reading import Door
+from qcompiler.frontends.amplification import check_growth
 from qcompiler.frontends.cleaning import clean, lift_constants
 from qcompiler.frontends.contrib.expand import expand_contrib
 from qcompiler.frontends.inference import infer_types, recompute_shapes
@@ -127,6 +128,7 @@ def _program(model: ir.Model, source: str, notes: tuple[str, ...] = ()) -> Progr
     if recompute_shapes(model):
         repaired += ("shapes that the file gives for inner values are wrong: computed anew",)
     infer_types(model)
+    check_growth(model)
     if expand_newer_ops(model):
         lift_constants(model)
         infer_types(model)
