@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from qcompiler.choices.objective import ENERGY, LATENCY, SIZE, Footprint, Objective
-from qcompiler.execution.timing import Latency, compare_latency
+from qcompiler.execution.timing import TURN, Latency, compare_latency
 from qcompiler.ir.signature import Feed
 from qcompiler.measurement.candidates import Candidate, Workshop
 from qcompiler.target.artifact import Artifact
@@ -99,7 +99,8 @@ def _affordable(baseline: Artifact, feed: Feed, contenders: int, seconds: float)
     baseline.run(feed)
     started = time.perf_counter()
     baseline.run(feed)
-    round_trip = 2 * contenders * (time.perf_counter() - started)  # each runs twice
+    turn = max(2 * (time.perf_counter() - started), TURN)  # each runs twice at least
+    round_trip = contenders * turn
     return max(1, int(seconds / round_trip))
 
 

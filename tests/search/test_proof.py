@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
 from qcompiler.choices.objective import Footprint, Objective
-from qcompiler.execution.timing import Latency
+from qcompiler.execution.timing import TURN, Latency
 from qcompiler.ir.plan import FLOAT, Choice, Plan
 from qcompiler.ir.program import Program
 from qcompiler.measurement.candidates import Candidate
 from qcompiler.pipeline.pipeline import PipelineReport
-from qcompiler.search.proof import REWRITTEN, choose, cross_checked
+from qcompiler.search.proof import REWRITTEN, _affordable, choose, cross_checked
 from qcompiler.target.artifact import Artifact
 
 FASTEST = Objective.of("latency")
@@ -69,3 +70,10 @@ def test_not_slower_than_float_takes_an_interval_or_two_witnesses(
 ) -> None:
     found, latencies = contenders(profile), timed(*interval)
     assert choose(FASTEST, found, latencies, PRINTS, 1) == chosen
+
+
+def test_feeds_of_a_round_are_as_many_as_turns_fit() -> None:
+    """A quick model takes a turn for each feed, however quick it is."""
+    quick = SimpleNamespace(run=lambda _: None)
+    assert _affordable(cast("Artifact", quick), {}, 3, 0.9) == int(0.9 / (3 * TURN))
+    assert _affordable(cast("Artifact", quick), {}, 3, 0.0) == 1
