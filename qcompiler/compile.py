@@ -149,7 +149,7 @@ def compile(  # noqa: A001 - the project's one verb
         kept = _calibrated(program, targets, feeds, asked, effort, context, reports, tried, islands)
         hand.apply(program)
         give_ranges(program, hand.ranges)
-        limited = effort.limited(time.perf_counter() - started, asked.is_auto and plan is None)
+        limited = _limited(effort, started, asked.is_auto and plan is None, named=bool(given))
         rules = hand.precisions
         goal = Goal(asked, evaluate, max_loss, objective, budget, rules, plan, tried, loss)
         examples = kept.feeds or _examples(source, example_inputs)
@@ -162,6 +162,11 @@ def compile(  # noqa: A001 - the project's one verb
     verify = effort is not RECIPES["fast"] and not selection.interrupted
     with step(reporter, "verify"):
         return Compiled.assemble(source, chosen, selection, reports, seconds, kept, verify)
+
+
+def _limited(effort: Recipe, started: float, searching: bool, named: bool) -> Recipe:
+    """What the recipe has left for the search, now."""
+    return effort.limited(time.perf_counter() - started, searching, named)
 
 
 def _check_own_passes(

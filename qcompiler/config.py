@@ -198,7 +198,8 @@ class Recipe:
         seconds: Budget of the search unless `budget` is given; the search may overrun this one to
             use what it has begun to measure.
         share: If set, the search takes at most this multiple of the time that loading and
-            calibrating took, but at least a second, and not more than `seconds`.
+            calibrating took, but at least a second, and not more than `seconds`; that if the user
+            names variants.
         timing: Seconds of interleaved timing that prove the result.
         trying: Share of `seconds` that variants of the float program and of ranges may take
             together; one that would take longer than what is left of it is not begun.
@@ -216,21 +217,29 @@ class Recipe:
     trying: float = 0.5
     variants: tuple[str, ...] = ()
 
-    def search_seconds(self, elapsed: float) -> float:
-        """Budget of the search, given how long everything before it took."""
-        if self.share is None:
+    def search_seconds(self, elapsed: float, named: bool = False) -> float:
+        """Budget of the search, given how long everything before it took.
+
+        Whoever names variants wants them tried: then it is all of `seconds`.
+        """
+        if self.share is None or named:
             return self.seconds
         return min(self.seconds, max(1.0, self.share * elapsed))
 
-    def limited(self, elapsed: float, searching: bool) -> Recipe:
+    def limited(self, elapsed: float, searching: bool, named: bool = False) -> Recipe:
         """What is left to spend, given how long everything before took.
+
+        Args:
+            elapsed: Seconds before.
+            searching: Whether there is something to choose.
+            named: Whether the user names variants.
 
         A timing that decides nothing, of what was asked for by name, is in proportion too.
         """
         timing = self.timing
         if self.share is not None and not searching:
             timing = min(timing, max(_LEAST_TIMING, self.share * elapsed / 4))
-        return replace(self, seconds=self.search_seconds(elapsed), timing=timing)
+        return replace(self, seconds=self.search_seconds(elapsed, named), timing=timing)
 
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(

@@ -14,7 +14,7 @@ import pytest
 import qcompiler as qc
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.backends.tensorrt.target import TensorRT
-from qcompiler.config import SCHEMES, Scheme, recipe_of, scheme_of
+from qcompiler.config import RECIPES, SCHEMES, Scheme, recipe_of, scheme_of
 from qcompiler.decisions.forms import region_options
 from qcompiler.errors import CalibrationError, ConfigurationError, LegalityError
 from qcompiler.frontends import load
@@ -243,3 +243,10 @@ def test_a_timing_that_decides_nothing_is_in_proportion_to_what_came_before() ->
     assert 0 < fast.limited(0.0, searching=False).timing < 0.1
     assert fast.limited(60.0, searching=False).timing == fast.timing
     assert recipe_of("best").limited(0.1, searching=False).timing == recipe_of("best").timing
+
+
+def test_whoever_names_variants_has_time_for_them() -> None:
+    fast = RECIPES["fast"]
+    assert fast.search_seconds(0.1) == 1.0
+    assert fast.limited(0.1, searching=False, named=True).seconds == fast.seconds
+    assert RECIPES["balanced"].search_seconds(0.1) == RECIPES["balanced"].seconds

@@ -24,6 +24,7 @@ from typer.testing import CliRunner
 from qcompiler.cli import app
 from qcompiler.demo.digits import Batch
 from qcompiler.demo.run import write_files
+from qcompiler.pipeline.registry import PASSES
 
 ROOT = Path(__file__).resolve().parent.parent
 FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<body>.*?)^```\s*$", re.DOTALL | re.MULTILINE)
@@ -93,6 +94,7 @@ def reader(
     module = ModuleType("reader_of_the_documents")  # classes look their own module up
     monkeypatch.setitem(sys.modules, module.__name__, module)
     vars(module).update(model="model.onnx", feeds=digits_feeds)
+    monkeypatch.setattr(PASSES, "_session", {})  # what a page registers is gone behind it
     return vars(module)
 
 

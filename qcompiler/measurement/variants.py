@@ -46,7 +46,10 @@ class Variant:
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
             raise ConfigurationError(
-                f"{self.text!r} is no variant", fix='name an accuracy pass: "correct-bias"'
+                f"{self.text!r} is no variant",
+                why="plans hold variants by name",
+                fix='name an accuracy pass: "correct-bias"; one of your own is known by name once '
+                "qcompiler.pipeline.registry.register_pass has its class",
             )
         passes = self._passes
         if len(passes) != 1 or passes[0].stage is None:

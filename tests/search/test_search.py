@@ -165,7 +165,7 @@ def test_the_users_budget_is_overrun_by_one_step_at_most(
 def test_the_recipes_budget_may_be_overrun_to_use_what_was_measured(
     digits_path: Path, digits_feeds: list[Feed], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Recipe, "search_seconds", lambda self, elapsed: 1.5)
+    monkeypatch.setattr(Recipe, "search_seconds", lambda self, elapsed, named=False: 1.5)
     clock = Clock(monkeypatch)
     compiled = qc.compile(digits_path, calibration=digits_feeds, recipe="fast", max_loss=1e-4)
     assert clock.now > 2.5
