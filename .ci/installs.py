@@ -78,11 +78,30 @@ def cases(what: str, built: Sequence[Path]) -> Iterator[Case]:
         for extra, module in EXTRAS.items():
             yield Case(f"extra {extra}", own, (f"{ROOT}[{extra}]",), module)
     if what == "versions":
-        found = [path for name in PYTHONS if (path := shutil.which(name))]
+        found = [path for name in PYTHONS if (path := interpreter(name))]
         for python in found or [own]:
             name = Path(python).name
             yield Case(f"{name}, oldest", python, (str(ROOT), *minima()), "torch")
             yield Case(f"{name}, newest", python, (f"{ROOT}[torch]",), "torch")
+
+
+def interpreter(name: str) -> str | None:
+    """A Python of that name that runs: on the path, or the newest one that pyenv has.
+
+    pyenv puts a script of every name on the path, which fails where no version is selected.
+    """
+    folder = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    versions = sorted(folder.glob(f"{name.removeprefix('python')}.*"), key=_number, reverse=True)
+    for path in (shutil.which(name), *(str(each / "bin" / name) for each in versions)):
+        if path is None or not Path(path).is_file():
+            continue
+        if not subprocess.run([path, "-V"], capture_output=True, check=False).returncode:
+            return path
+    return None
+
+
+def _number(folder: Path) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", folder.name)]
 
 
 def build(folder: Path) -> list[Path]:
@@ -101,7 +120,9 @@ def tried(case: Case, folder: Path) -> str:
     """`ok`, `not installable: ...` or `FAILS: ...`."""
     subprocess.run([case.python, "-m", "venv", str(folder)], check=True, capture_output=True)
     python = str(folder / "bin" / "python")
-    command = [python, "-m", "pip", "install", "--quiet", *case.requirements]
+    command = [python, "-m", "pip", "install", "--quiet", "--prefer-binary", *case.requirements]
+    # a dependency that has no wheel would be built for hours; our own files are no wheels
+    command += ["--only-binary", ":all:", "--no-binary", "qcompiler"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         return f"not installable: {_last(done.stderr)}"

@@ -26,7 +26,7 @@ from functools import partial
 from pathlib import Path
 
 import qcompiler as qc
-from benchmarks.models import Model, Run, from_zoo
+from benchmarks.models import Model, Run, add_models, models_of
 from benchmarks.nncf import nncf_file
 from benchmarks.peers import PEERS
 from benchmarks.zoo import session
@@ -143,8 +143,7 @@ def _short(cell: Cell) -> str:
 def main() -> None:
     """Prints every cell as it is measured, then the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*")
-    parser.add_argument("--zoo", type=Path, required=True)
+    add_models(parser, labels=True)
     parser.add_argument("--variants", nargs="+", default=["none", "recipe"])
     parser.add_argument("--forced", action="store_true", help="apply variants that do not help too")
     parser.add_argument("--peers", nargs="*", default=[], choices=[*PEERS, "nncf"])
@@ -156,7 +155,7 @@ def main() -> None:
     given = parser.parse_args()
     found: list[Cell] = []
     with tempfile.TemporaryDirectory() as folder:
-        for model in from_zoo(given.zoo, given.names):
+        for model in models_of(given):
             found += cells(model, given, Path(folder))
             if given.json:
                 given.json.parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ have no labels here, so only speed and agreement with float are measured.
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import subprocess
 import sys
@@ -62,6 +63,42 @@ PACKAGED: Mapping[str, tuple[str, str, dict[str, tuple[int, ...]]]] = {
     ),
 }
 """name: (pip requirement, file inside the wheel, input shapes)."""
+
+
+def add_models(parser: argparse.ArgumentParser, labels: bool = False) -> None:
+    """The options that say which models: names, a zoo folder, or the cache of PyPI packages.
+
+    Args:
+        parser: Of the benchmark.
+        labels: Whether it needs a zoo, which has them.
+    """
+    parser.add_argument("names", nargs="*", help="of models; all by default")
+    told = (
+        "folder with a zoo.py"
+        if labels
+        else "folder with a zoo.py; models of PyPI packages without"
+    )
+    parser.add_argument("--zoo", type=Path, required=labels, help=told)
+    if not labels:
+        parser.add_argument(
+            "--cache", type=Path, default=Path("benchmarks/results/models"), help="of such packages"
+        )
+
+
+def models_of(
+    given: argparse.Namespace, names: Sequence[str] | None = None, usual: Sequence[str] = ()
+) -> list[Model]:
+    """The models that the options of `add_models` name.
+
+    Args:
+        given: Parsed options.
+        names: In the place of the names given.
+        usual: Models of a zoo that are taken where none is named.
+    """
+    chosen = given.names if names is None else names
+    if given.zoo:
+        return from_zoo(given.zoo, chosen or usual)
+    return from_packages(given.cache, chosen)
 
 
 def from_zoo(folder: Path, names: Sequence[str]) -> list[Model]:

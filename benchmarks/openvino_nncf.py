@@ -23,7 +23,7 @@ import onnx_ir as ir
 import openvino
 
 import qcompiler as qc
-from benchmarks.models import Model, from_packages, from_zoo
+from benchmarks.models import Model, add_models, models_of
 from benchmarks.nncf import nncf_file
 from qcompiler.backends.openvino.target import OpenVino
 from qcompiler.execution.timing import compare_latency
@@ -108,10 +108,8 @@ def measure(model: Model, files: Mapping[str, Path], seconds: float) -> None:
 def main() -> None:
     """Prints one block per model."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="zoo models, and resnet50")
+    add_models(parser)
     parser.add_argument("--nncf-python", type=Path, required=True)
-    parser.add_argument("--zoo", type=Path)
-    parser.add_argument("--cache", type=Path, default=Path("benchmarks/results/models"))
     parser.add_argument("--schemes", default="int8,auto")
     parser.add_argument("--max-loss", type=float, help="noise to signal that `auto` may reach")
     parser.add_argument("--seconds", type=float, default=10.0)
@@ -121,7 +119,7 @@ def main() -> None:
         folder = Path(text)
         models = [resnet50(folder)] if "resnet50" in given.names else []
         if names or not models:
-            models += from_zoo(given.zoo, names) if given.zoo else from_packages(given.cache, names)
+            models += models_of(given, names)
         for model in models:
             print(model.name, flush=True)
             files = {

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import qcompiler as qc
-from benchmarks.models import from_packages, from_zoo
+from benchmarks.models import add_models, models_of
 from qcompiler.pipeline import registry
 from qcompiler.pipeline.options import option_fields
 
@@ -27,9 +26,7 @@ def rewrites() -> list[str]:
 def main() -> None:
     """One line for every rewrite that applies."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*")
-    parser.add_argument("--zoo", type=Path)
-    parser.add_argument("--cache", type=Path, default=Path("benchmarks/results/models"))
+    add_models(parser)
     parser.add_argument("--target", default="onnxruntime")
     parser.add_argument("--threads", type=int)
     given = parser.parse_args()
@@ -37,9 +34,7 @@ def main() -> None:
     if given.threads is not None and "threads" in option_fields(type(target)):
         options: dict[str, Any] = {"threads": given.threads}
         target = replace(target, **options)
-    models = (
-        from_zoo(given.zoo, given.names) if given.zoo else from_packages(given.cache, given.names)
-    )
+    models = models_of(given)
     for model in models:
         for name in rewrites():
             compiled = qc.compile(

@@ -14,11 +14,10 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import replace
-from pathlib import Path
 
 from scipy.stats import spearmanr
 
-from benchmarks.models import Model, from_packages, from_zoo
+from benchmarks.models import Model, add_models, models_of
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.calibration.keeper import Keeper
 from qcompiler.choices.cost import uniform_trials
@@ -91,16 +90,11 @@ def measure(model: Model, recipe: str, every: bool) -> str:
 def main() -> None:
     """Prints one line per model."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*")
-    parser.add_argument("--zoo", type=Path)
-    parser.add_argument("--cache", type=Path, default=Path("benchmarks/results/models"))
+    add_models(parser)
     parser.add_argument("--recipe", default="balanced")
     parser.add_argument("--every", action="store_true", help="measure each gate by itself")
     given = parser.parse_args()
-    if given.zoo:
-        models = from_zoo(given.zoo, given.names or NAMES)
-    else:
-        models = from_packages(given.cache, given.names)
+    models = models_of(given, usual=NAMES)
     for model in models:
         print(measure(model, given.recipe, given.every), flush=True)
 

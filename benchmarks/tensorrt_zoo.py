@@ -14,7 +14,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.models import Model, from_packages, from_zoo
+from benchmarks.models import Model, add_models, models_of
 from qcompiler.backends.tensorrt.gate import CAPABILITIES, Gate
 from qcompiler.backends.tensorrt.target import TensorRT
 from qcompiler.decisions.binding import bound_regions
@@ -57,14 +57,10 @@ def verdict(program: Program, path: Path, target: TensorRT, gate: Gate) -> str:
 def main() -> None:
     """Prints a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*")
-    parser.add_argument("--zoo", type=Path)
-    parser.add_argument("--cache", type=Path, default=Path("benchmarks/results/models"))
+    add_models(parser)
     parser.add_argument("--precision", default="int8", choices=("int8", "fp8"))
     given = parser.parse_args()
-    models = (
-        from_zoo(given.zoo, given.names) if given.zoo else from_packages(given.cache, given.names)
-    )
+    models = models_of(given)
     lowest = {"int8": 75, "fp8": 89}[given.precision]
     capabilities = [each for each in CAPABILITIES if each >= lowest]
     print("| model | " + " | ".join(f"SM {each}" for each in capabilities) + " |")

@@ -26,7 +26,7 @@ import numpy as np
 import onnxruntime as ort
 
 import qcompiler as qc
-from benchmarks.models import Model, Run, from_packages, from_zoo
+from benchmarks.models import Model, Run, add_models, models_of
 from benchmarks.peers import PEERS
 from qcompiler.execution.timing import Latency, compare_latency
 from qcompiler.pipeline.targets import members_of, target_of
@@ -140,9 +140,7 @@ def _line(row: dict[str, Any]) -> str:
 def main() -> None:
     """Prints one line per model and the geometric mean."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*")
-    parser.add_argument("--zoo", type=Path)
-    parser.add_argument("--cache", type=Path, default=Path("benchmarks/results/models"))
+    add_models(parser)
     parser.add_argument("--target", default="onnxruntime")
     parser.add_argument("--scheme", default="auto")
     parser.add_argument("--recipe", default="balanced")
@@ -150,9 +148,7 @@ def main() -> None:
     parser.add_argument("--peers", action="store_true", help="also run ONNX Runtime's own tools")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    models = (
-        from_zoo(given.zoo, given.names) if given.zoo else from_packages(given.cache, given.names)
-    )
+    models = models_of(given)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for model in models:

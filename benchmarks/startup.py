@@ -1,0 +1,60 @@
+"""Start-up: seconds until `import qcompiler`, a first name, and the command line are there.
+
+    python -m benchmarks.startup [--runs 20]
+
+Every run is a fresh interpreter with compiled bytecode; the figure is the quickest of all runs, as
+other programs only ever add time, with the bare interpreter's own time beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+
+CASES = {
+    "python -c pass": ["-c", "pass"],
+    "import qcompiler": ["-c", "import qcompiler"],
+    "qc.Program": ["-c", "import qcompiler as qc; qc.Program"],
+    "qc.compile": ["-c", "import qcompiler as qc; qc.compile"],
+    "qcompiler --help": ["-m", "qcompiler", "--help"],
+    "qcompiler compile -h": ["-m", "qcompiler", "compile", "-h"],
+    "qcompiler targets": ["-m", "qcompiler", "targets"],
+}
+
+
+def seconds(arguments: list[str]) -> float:
+    """Of one run in a fresh interpreter.
+
+    Raises:
+        CalledProcessError: It failed.
+    """
+    started = time.perf_counter()
+    subprocess.run(
+        [sys.executable, *arguments],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    """Prints a line for each case, taken by turns."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("--runs", type=int, default=20)
+    runs = parser.parse_args().runs
+    for arguments in CASES.values():
+        seconds(arguments)  # bytecode and the cache of files
+    found = {name: float("inf") for name in CASES}
+    for _ in range(runs):
+        for name, arguments in CASES.items():
+            found[name] = min(found[name], seconds(arguments))
+    for name, least in found.items():
+        print(f"{name:22} {1000 * least:6.0f} ms")
+
+
+if __name__ == "__main__":
+    main()
