@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
+from qcompiler.decisions.fingerprint import fingerprint
 from qcompiler.decisions.forms import Options
 from qcompiler.errors import QCompilerError
 from qcompiler.ir.plan import FLOAT, Plan
@@ -15,7 +17,7 @@ from qcompiler.ir.signature import Feed
 from qcompiler.measurement.evaluation import plan_losses, unshippable
 from qcompiler.measurement.judge import Judge, Judgement
 from qcompiler.measurement.pace import Pace
-from qcompiler.measurement.placing import place
+from qcompiler.measurement.placing import decide, improve, write
 from qcompiler.measurement.trying import Allowance, Tried, keep_if_better
 from qcompiler.measurement.variants import Variant
 from qcompiler.pipeline.pipeline import PipelineReport
@@ -37,7 +39,8 @@ class Candidate:
         plan: Precision of every region.
         program: The placed program.
         artifact: What the engine runs.
-        report: What the placement passes did.
+        report: What the accuracy passes and the placement passes did.
+        improved: What the accuracy passes did.
         loss: Loss against float on the judge's samples; None until measured.
         judgement: The same by output, with decisions that flip; None until measured here.
         seconds: Time of one run, from a profile or a timing; None until measured.
@@ -52,6 +55,7 @@ class Candidate:
     program: Program
     artifact: Artifact
     report: PipelineReport
+    improved: PipelineReport = field(default_factory=PipelineReport)
     loss: float | None = None
     judgement: Judgement | None = None
     seconds: float | None = None
@@ -65,6 +69,12 @@ class Candidate:
     def quantized(self) -> int:
         """How many regions are not float."""
         return sum(choice.precision != FLOAT for choice in self.plan.choices.values())
+
+    @cached_property
+    def content(self) -> str:
+        """Equal for candidates of one plan that run the same."""
+        assert self.program.placement is not None
+        return fingerprint(self.program.placement)
 
     @property
     def noise(self) -> float | None:
@@ -113,20 +123,49 @@ class Workshop:
             choices[key] = each.chosen(wanted, "override" if each.pinned else reason)
         return Plan(self.target.name, choices)
 
-    def build(self, plan: Plan, variants: Sequence[Variant] = ()) -> Candidate:
+    def build(
+        self, plan: Plan, variants: Sequence[Variant] = (), start: Candidate | None = None
+    ) -> Candidate:
         """Places and lowers a plan; one seen before with these variants comes from memory.
+
+        What comes to the same integers, scales and biases as another candidate of the plan shares
+        its artifact, and with that all that was measured of it.
+
+        Args:
+            plan: Precision of every region.
+            variants: Accuracy passes of the placement, in order.
+            start: The plan's candidate with all of them but the last; nothing of it is done again.
 
         Raises:
             QCompilerError: A pass fails, or the engine refuses the artifact.
         """
         key = _key(plan, variants)
         if key not in self._built:
-            program, report = place(
-                self.program, self.target, self.options, plan, variants, self.samples
-            )
-            artifact = self.target.lower(program)
-            self._built[key] = Candidate(plan, program, artifact, report, variants=tuple(variants))
+            self._built[key] = self._made(plan, tuple(variants), start)
         return self._built[key]
+
+    def _made(
+        self, plan: Plan, variants: tuple[Variant, ...], start: Candidate | None
+    ) -> Candidate:
+        known = None if start is None else start.program.placement
+        missing = variants if start is None else variants[len(start.variants) :]
+        decided = decide(self.program, self.options, plan, known)
+        decided, told = improve(decided, self.target, missing, self.samples)
+        told = told if start is None else start.improved.then(told)
+        twin = self._twin(plan, decided) if variants else None
+        if twin is not None:
+            report = told.then(twin.report)
+            return replace(twin, report=report, improved=told, variants=variants, tried=())
+        program, report = write(decided, self.target)
+        artifact = self.target.lower(program)
+        return Candidate(plan, program, artifact, told.then(report), told, variants=variants)
+
+    def _twin(self, plan: Plan, decided: Program) -> Candidate | None:
+        """A candidate of the plan that what was decided is the same as, whoever decided it."""
+        assert decided.placement is not None
+        precisions, content = _key(plan)[0], fingerprint(decided.placement)
+        known = (each for (those, _), each in self._built.items() if those == precisions)
+        return next((each for each in known if each.content == content), None)
 
     @property
     def samples(self) -> Sequence[Feed]:
@@ -229,8 +268,12 @@ class Workshop:
         best.tried = tuple(tried)
         return best
 
-    def _attempt(self, candidate: Candidate, variant: Variant) -> tuple[Candidate, Judgement]:
-        found = self.build(candidate.plan, (*candidate.variants, variant))
+    def _attempt(
+        self, candidate: Candidate, variant: Variant
+    ) -> tuple[Candidate, Judgement] | None:
+        found = self.build(candidate.plan, (*candidate.variants, variant), candidate)
+        if found.artifact is candidate.artifact:
+            return None
         judged = self.judgement(found)
         found.seconds, found.sample = candidate.seconds, candidate.sample
         found.predicted = candidate.predicted

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from qcompiler.decisions.binding import bound_regions
 from qcompiler.decisions.forms import Options
+from qcompiler.decisions.placement import Placement
 from qcompiler.decisions.resolve import resolve
 from qcompiler.decisions.roundings import remembered
 from qcompiler.errors import LegalityError
@@ -45,16 +46,58 @@ def place(
         LegalityError: See `resolve`; or the target's passes left a weight in float.
         InvalidProgramError: The target's passes left a broken program.
     """
-    with remembered(program.absorbed):
-        placement = resolve(program.observations, options, plan, program.absorbed)
-    known = program.properties | {Property.PRECISION_ASSIGNED, Property.RESOLVED}
-    # The pipeline works on a clone of the graph, which `placed` then holds alone.
-    placed = replace(program, plan=plan, placement=placement, properties=known)
-    text = ",".join([*(each.text for each in variants), target.placement])
-    report = Pipeline.parse(text).run(placed, PassContext(target, samples=samples))
-    require_valid(placed, f"after the placement for {target.name}")
-    _require_written(placed, target)
-    return placed, report
+    decided, told = improve(decide(program, options, plan), target, variants, samples)
+    placed, report = write(decided, target)
+    return placed, told.then(report)
+
+
+def decide(
+    program: Program, options: Sequence[Options], plan: Plan, known: Placement | None = None
+) -> Program:
+    """A calibrated program with what the plan comes to, nothing of it written; the graph is shared.
+
+    Args:
+        program: Canonical and calibrated; not changed.
+        options: Legal forms of its regions.
+        plan: Precision of every region.
+        known: What was decided of this plan and changed since; `resolve` decides if None.
+
+    Raises:
+        LegalityError: See `resolve`.
+    """
+    if known is None:
+        with remembered(program.absorbed):
+            known = resolve(program.observations, options, plan, program.absorbed)
+    properties = program.properties | {Property.PRECISION_ASSIGNED, Property.RESOLVED}
+    # Pipelines work on a clone of the graph, which the program then holds alone.
+    return replace(program, plan=plan, placement=known, properties=properties)
+
+
+def improve(
+    decided: Program, target: Target, variants: Sequence[Variant], samples: Sequence[Feed]
+) -> tuple[Program, PipelineReport]:
+    """The decided program, its placement changed in place by accuracy passes.
+
+    Raises:
+        QCompilerError: A pass failed.
+    """
+    if not variants:
+        return decided, PipelineReport()
+    text = ",".join(each.text for each in variants)
+    return decided, Pipeline.parse(text).run(decided, PassContext(target, samples=samples))
+
+
+def write(decided: Program, target: Target) -> tuple[Program, PipelineReport]:
+    """What was decided, written in place by the target's passes.
+
+    Raises:
+        LegalityError: They left a weight in float.
+        InvalidProgramError: They left a broken program.
+    """
+    report = Pipeline.parse(target.placement).run(decided, PassContext(target))
+    require_valid(decided, f"after the placement for {target.name}")
+    _require_written(decided, target)
+    return decided, report
 
 
 def _require_written(program: Program, target: Target) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import chain
 from typing import Any
 
@@ -65,6 +65,12 @@ class PipelineReport:
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         """What all passes had to say, in order."""
         return tuple(found for run in self.runs for found in run.report.diagnostics)
+
+    def then(self, later: PipelineReport) -> PipelineReport:
+        """This run and a later one as one; executions are numbered on."""
+        count = len(self.runs)
+        runs = (replace(run, number=count + run.number) for run in later.runs)
+        return PipelineReport((*self.reports, *later.reports), (*self.runs, *runs))
 
     def details(self, name: str) -> dict[str, Any]:
         """Details of the last execution of a pass; empty if it did not run."""

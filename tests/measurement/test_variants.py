@@ -296,7 +296,7 @@ def test_a_budget_holds_for_variants() -> None:
 
     def tried(budget: float) -> VariantRow:
         compiled = qc.compile(
-            program, calibration=feeds(), scheme="int8", variants=["correct-bias"], budget=budget
+            program, calibration=feeds(), scheme="int8", variants=["toy-shifted"], budget=budget
         )
         return compiled.report.variants[0]
 
