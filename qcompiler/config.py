@@ -276,7 +276,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 "absorb-high-bias",
                 "use-ranges{method=minmax}",
                 "choose-ranges{elements=3e10,looks=2000}",
-                "gptq{bits=4}",
+                "gptq{bits=4,ratios=4}",
                 "adaround{bits=4}",
                 "correct-bias",
                 "correct-bias{cascade=true}",

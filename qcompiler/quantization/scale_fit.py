@@ -64,12 +64,11 @@ def _apart(gram: Matrix, aimed: Matrix, owners: Array, count: int, ridge: float)
     index = np.arange(systems.shape[-1])
     power = systems[..., index, index]
     wanted += ridge * power
-    systems[..., index, index] += ridge * power
+    # A tiny share more, or equal blocks of one column leave the system singular.
+    systems[..., index, index] += (ridge + 1e-9) * power
     dead = power <= 0
     systems[..., index, index] += dead
     wanted += dead
     found = np.ones(count)
-    # A tiny share more, or equal blocks of one column leave the system singular.
-    systems[..., index, index] *= 1 + 1e-9
     found[owners.transpose(0, 2, 1)] = np.linalg.solve(systems, wanted[..., None])[..., 0]
     return found

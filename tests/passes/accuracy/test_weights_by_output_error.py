@@ -164,3 +164,18 @@ def test_options_that_make_no_grid_are_refused() -> None:
     ):
         with pytest.raises(ConfigurationError):
             made()
+
+
+@pytest.mark.parametrize("precision", ["int4", "int4-weights-b16"])
+def test_fitted_scales_save_more_than_integers_alone(
+    precision: str, placed: Placer, changed: Changer, feeds: list[dict[str, Array]]
+) -> None:
+    other = {} if precision == "int4" else {"first": "float32", "deep": "float32"}
+    keys = PRODUCTS if precision == "int4" else ("last",)
+    errors = []
+    for text in ("gptq{ratios=3,fit=false}", "gptq{ratios=3}"):
+        program = placed({**dict.fromkeys(keys, precision), **other})
+        changed(program, text)
+        errors.append([output_error(program, key, feeds) for key in keys])
+    assert all(fitted <= plain * (1 + 1e-6) for plain, fitted in zip(*errors, strict=True))
+    assert sum(errors[1]) < 0.97 * sum(errors[0])
