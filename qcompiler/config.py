@@ -278,6 +278,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 "choose-ranges{elements=3e10,looks=2000}",
                 "gptq{bits=4,ratios=4}",
                 "adaround{bits=4}",
+                "distill",
                 "correct-bias",
                 "correct-bias{cascade=true}",
             ),

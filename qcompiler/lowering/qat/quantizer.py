@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from qcompiler.lowering.torch_fx.element_types import torch_dtype
-from qcompiler.lowering.torch_fx.fake_quantize import on_levels
-from qcompiler.quantization.qspace import Granularity, Levels, QParams
+from qcompiler.lowering.torch_fx.fake_quantize import on_levels, spread
+from qcompiler.quantization.qspace import Levels, QParams
 
 _LEAST = 2.0**-20
 """Smallest step relative to the first one; a step of 0 or below has no grid."""
@@ -196,8 +196,8 @@ class Quantizer(torch.nn.Module):
             return self._on_float8(given).to(x.dtype)
         if self.levels is not None:
             return self._on_levels(given, self.levels).to(x.dtype)
-        zero = self._spread(self.zero_point, given) if self._shifts else None
-        grid = (self._spread(self.scale, given), zero, self._low, self._high)
+        zero = spread(self.zero_point, self.params, given) if self._shifts else None
+        grid = (spread(self.scale, self.params, given), zero, self._low, self._high)
         found: Tensor = OnLearnedGrid.apply(given, *grid, self._factor(given))  # type: ignore[no-untyped-call]
         return found.to(x.dtype)
 
@@ -206,7 +206,7 @@ class Quantizer(torch.nn.Module):
         share = max(1.0, x.numel() / levels.numel())
         unit, factor = torch.ones((), device=x.device), torch.tensor(1.0 / math.sqrt(share))
         moved: Tensor = _Relative.apply(levels, unit, factor)  # type: ignore[no-untyped-call]
-        scale = self._spread(self.scale.detach(), x)
+        scale = spread(self.scale.detach(), self.params, x)
         return on_levels(x, moved.sort(dim=-1).values, scale, self.params)
 
     def present(self) -> QParams:
@@ -236,18 +236,6 @@ class Quantizer(torch.nn.Module):
                 each.requires_grad_(trained)
         if self.levels is not None:
             self.levels.requires_grad_(self._trains_levels)
-
-    def _spread(self, part: Tensor, x: Tensor) -> Tensor:
-        """A scale or zero point in a shape that broadcasts against x."""
-        part = part.to(x.dtype)
-        if self._axis is None or part.dim() == 0:
-            return part
-        axis = self._axis % x.dim()
-        if self._space.granularity is Granularity.GROUP and not self._space.is_table:
-            size = self._space.group_size
-            assert size is not None
-            return part.repeat_interleave(size, axis).narrow(axis, 0, x.shape[axis])
-        return part.reshape((-1,) + (1,) * (x.dim() - axis - 1))
 
     def _factor(self, x: Tensor) -> float:
         """1/sqrt(N * Qp), N the elements of one sample that a step serves."""
@@ -284,12 +272,12 @@ class Quantizer(torch.nn.Module):
 
     def _to_extremes(self, weight: Tensor) -> None:
         """A weight's step from its present largest magnitude, shared as the step is."""
-        ratio = weight.detach().abs() / self._spread(self.first_scale, weight)
+        ratio = weight.detach().abs() / spread(self.first_scale, self.params, weight)
         self.step.copy_((_largest(ratio, self) / max(1.0, self._high)).clamp(min=_LEAST))
 
     def _on_float8(self, x: Tensor) -> Tensor:
         """Float8 levels under the first scale, straight through where nothing saturates."""
-        scale = self._spread(self.scale, x)
+        scale = spread(self.scale, self.params, x)
         assert self._float8 is not None
         kept = (x / scale).clamp(self._low, self._high)
         rounded = kept.to(self._float8).to(x.dtype)

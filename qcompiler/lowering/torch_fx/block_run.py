@@ -38,7 +38,7 @@ class BlockRun:
     """
 
     def __init__(self, program: Program, blocks: Sequence[Block], feeds: Sequence[Feed]) -> None:
-        self._plain = [_inputs(program, feed) for feed in feeds]
+        self._plain = [inputs_of(program, feed) for feed in feeds]
         self._quantized = [dict(each) for each in self._plain]
         self._wanted: dict[Block, list[Values]] = {}
         self._later: dict[Block, set[ir.Value]] = {}
@@ -110,7 +110,12 @@ class BlockRun:
         del self._plain[max(kept, 1) :], self._quantized[max(kept, 1) :]
 
 
-def _inputs(program: Program, feed: Feed) -> dict[ir.Value, Tensor]:
+def inputs_of(program: Program, feed: Feed) -> dict[ir.Value, Tensor]:
+    """A feed as tensors, in the order of the inputs.
+
+    Raises:
+        LoweringError: An input is no tensor.
+    """
     found = {}
     for value in program.graph.inputs:
         array = feed[value.name or ""]

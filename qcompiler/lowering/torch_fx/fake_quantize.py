@@ -94,6 +94,18 @@ class LevelGrid(torch.nn.Module):
         return on_levels(x, self.levels, self.scale, self._params)
 
 
+def spread(part: Tensor, params: QParams, x: Tensor) -> Tensor:
+    """A scale or zero point in a shape that broadcasts against x, in its type; see `expand`."""
+    part, axis = part.to(x.dtype), params.axis
+    if axis is None or part.dim() == 0:
+        return part
+    axis %= x.dim()
+    size = params.space.group_size
+    if size is not None and not params.space.is_table:
+        return part.repeat_interleave(size, axis).narrow(axis, 0, x.shape[axis])
+    return part.reshape((-1,) + (1,) * (x.dim() - axis - 1))
+
+
 def on_levels(x: Tensor, levels: Tensor, scale: Tensor, params: QParams) -> Tensor:
     """The nearest level of every value, with the gradient of the identity; levels get theirs, too.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 
 import onnx_ir as ir
-from torch import fx, nn
+from torch import nn
 
 from qcompiler.decisions.placement import Placement, RegionPlacement
 from qcompiler.decisions.roundings import GUARDED, NEAREST
@@ -16,7 +16,6 @@ from qcompiler.ir.walk import bodies, stored_array
 from qcompiler.lowering.torch_fx.checks import check_nodes
 from qcompiler.lowering.torch_fx.lowering import lower_graph
 from qcompiler.lowering.torch_fx.soft_rounding import DroppedQuantize, Dropping, SoftRounding
-from qcompiler.lowering.torch_fx.strategy import Builder
 from qcompiler.lowering.torch_fx.trainable import Grids, Reading, Shared, Trainable
 from qcompiler.quantization.qspace import QParams
 from qcompiler.target.capability import Kernel
@@ -73,7 +72,7 @@ def quantized_block(
     weights = {key: _soft(regions[key], nodes) for key in soft}
     places = {_weight_place(regions[key]): weight for key, weight in weights.items()}
     dropping = Dropping(seed)
-    shared = _Reconstructed(Grids.of(outside), soft=places, dropping=dropping)
+    shared = _Reconstructed(Grids.of(outside), places, dropping=dropping)
     module = lower_graph(_view(block), lambda graph: Reconstruction(shared)).built
     module.requires_grad_(False)
     for weight in weights.values():
@@ -121,11 +120,9 @@ class _Reconstructed(Shared):
     """What the strategies of a block share.
 
     Attributes:
-        soft: Weights that are trained, by reader.
         dropping: What of its activations stays float.
     """
 
-    soft: Mapping[Reading, SoftRounding] = field(default_factory=dict)
     dropping: Dropping = field(default_factory=lambda: Dropping(0))
 
 
@@ -135,15 +132,6 @@ class Reconstruction(Trainable):
     def __init__(self, shared: _Reconstructed) -> None:
         super().__init__(shared)
         self._block = shared
-
-    def argument(self, node: ir.Node, index: int, given: fx.Node, builder: Builder) -> fx.Node:
-        weight = self._block.soft.get((node.name or "", index))
-        if weight is None:
-            return super().argument(node, index, given, builder)
-        key = ("soft", id(weight))
-        if key not in self._seen:
-            self._seen[key] = builder.module(f"{node.name}_weight", weight)
-        return self._seen[key]
 
     def grid(self, params: QParams, shape: tuple[int, ...]) -> nn.Module:
         if not shape and params.axis is None:

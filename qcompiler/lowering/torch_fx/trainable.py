@@ -130,10 +130,12 @@ class Shared:
 
     Attributes:
         grids: The placement.
+        operands: Modules that give an operand in the place of the stored one, by reader.
         parameters: By value; one that several bodies read is one parameter.
     """
 
     grids: Grids
+    operands: Mapping[Reading, nn.Module] = field(default_factory=dict)
     parameters: dict[ir.Value, nn.Parameter] = field(default_factory=dict)
 
 
@@ -165,6 +167,9 @@ class Trainable(Strategy):
     def argument(self, node: ir.Node, index: int, given: fx.Node, builder: Builder) -> fx.Node:
         place, value = (node.name or "", index), node.inputs[index]
         assert value is not None
+        held = self._shared.operands.get(place)
+        if held is not None:
+            return self._once(("operand", id(held)), value, held, builder)
         array = self.fold(value)
         if array is not None and value in self._shared.parameters:
             given = self._started(value, self._start(place, array), given, builder)
@@ -172,6 +177,14 @@ class Trainable(Strategy):
         for params in self._shared.grids.read.get(place, ()):
             given = self.on_grid(given, params, shape, value, builder)
         return given
+
+    def _once(
+        self, key: tuple[Any, ...], value: ir.Value, held: nn.Module, builder: Builder
+    ) -> fx.Node:
+        """A call of a module that takes nothing; its readers share it."""
+        if key not in self._seen:
+            self._seen[key] = builder.module(f"{value.name}_given", held)
+        return self._seen[key]
 
     def grid(self, params: QParams, shape: tuple[int, ...]) -> nn.Module:
         """What brings a value of a shape, () for one that is computed, onto a grid."""
