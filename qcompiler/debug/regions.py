@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from qcompiler.debug.rows import DebuggedRegion
 from qcompiler.decisions.forms import Options
 from qcompiler.decisions.placement import Placement
 from qcompiler.execution.session import OrtSession
 from qcompiler.ir.origin import module_path, source_line
-from qcompiler.ir.plan import FLOAT, Plan
+from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.measurement.gates import gate_model
@@ -34,7 +33,7 @@ def debugged_regions(
         placement: Ranges that were decided.
         feeds: Samples.
     """
-    chosen = [found for each in options if (found := _only(each, plan)) is not None]
+    chosen = [found for each in options if (found := each.running(plan)) is not None]
     if not chosen:
         return (), 0.0
     session = OrtSession(base.model)
@@ -62,10 +61,3 @@ def debugged_regions(
         for each, own, whole in zip(chosen, alone, cumulated, strict=True)
     )
     return rows, cumulated[-1]
-
-
-def _only(options: Options, plan: Plan) -> Options | None:
-    """The region with the form that it runs in; None for float."""
-    precision = plan.precision(options.region.key)
-    form = None if precision == FLOAT else options.named(precision)
-    return None if form is None else replace(options, implementations=(form,), others=())

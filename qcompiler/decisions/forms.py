@@ -13,7 +13,7 @@ from qcompiler.errors import ConfigurationError, did_you_mean
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.origin import is_left_float, module_path, source_line
 from qcompiler.ir.patterns import region_fits
-from qcompiler.ir.plan import FLOAT, Choice
+from qcompiler.ir.plan import FLOAT, Choice, Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.ir.relative import Relative, relative_values
@@ -59,6 +59,12 @@ class Options:
         """The implementation of that name; None for float or an unknown one."""
         found = [each for each in self.legal if each.precision == precision]
         return found[0] if found else None
+
+    def running(self, plan: Plan) -> Options | None:
+        """The region with the form alone that it has in a plan; None for float."""
+        precision = plan.precision(self.region.key)
+        form = None if precision == FLOAT else self.named(precision)
+        return None if form is None else replace(self, implementations=(form,), others=())
 
     def chosen(self, precision: str, reason: str) -> Choice:
         """The choice of a precision, whose reason says where it is simulated, or saves no time."""

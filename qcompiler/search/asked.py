@@ -17,6 +17,7 @@ from qcompiler.outputs.asked import FUNCTION
 from qcompiler.outputs.tolerance import Tolerance
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
+from qcompiler.search.blame import blamed, is_broken
 from qcompiler.search.goal import Goal
 from qcompiler.target.constraints import has_elements
 
@@ -85,7 +86,8 @@ def over_bound(workshop: Workshop, candidate: Candidate, goal: Goal) -> list[str
     told = f"this plan loses more than is allowed: {', '.join(over)}"
     told += "".join(f"; {each}" for each in _mixed(candidate, judge.limit))
     if goal.max_loss is None:
-        return [f"{told}; scheme='auto' keeps the bound"]
+        found = [f"{told}; scheme='auto' keeps the bound"]
+        return [*found, blamed(workshop, candidate)] if is_broken(workshop, candidate) else found
     raise LossError(
         "what was asked for loses more than max_loss allows",
         why=told,

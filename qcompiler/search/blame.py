@@ -1,0 +1,93 @@
+"""Which regions a plan that was asked for loses by, and the overrides that would keep them float.
+
+A fixed scheme puts in integers all that has a form in them, whatever is lost. Where little is left
+of an output the user has to hear by what: regions are switched on in sets that are halved as long
+as they matter, in a float model with a switch in front of every quantization.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from qcompiler.choices.sensitivity import split_groups
+from qcompiler.ir.plan import FLOAT
+from qcompiler.measurement.candidates import Candidate, Workshop
+from qcompiler.measurement.gate import Gate
+from qcompiler.measurement.gates import gate_model
+from qcompiler.measurement.loss import sqnr_db
+from qcompiler.measurement.probing import Prober
+
+BROKEN = 10**-1.5
+"""Noise-to-signal ratio (15 dB) beyond which an output is of no use."""
+_PROBES = 28
+_GROUPS = 8
+_MOST = 6
+"""Regions that are named."""
+_SHARE = 0.9
+"""Share of what is lost that they stand for together, if so few do."""
+_WORTH = 0.5
+"""Share of the loss that has to be left out by them, or they are none to blame."""
+_SECONDS = 20.0
+"""Time for it, in runs of float; larger networks get the hint alone."""
+_SLOWER = 2.0
+"""How much longer a run with switches takes."""
+
+
+def is_broken(workshop: Workshop, candidate: Candidate) -> bool:
+    """Whether an output keeps too little to be of use: by noise, or by decisions that flip."""
+    judgement = workshop.judgement(candidate)
+    return not judgement.good or max(judgement.losses, default=0.0) > BROKEN
+
+
+def blamed(workshop: Workshop, candidate: Candidate) -> str:
+    """The regions to blame in a sentence, with what is kept if they stay float."""
+    judge, placement = workshop.judge, candidate.program.placement
+    hint = "compiled.debug(feeds) tells what every region loses"
+    if judge is None or placement is None:
+        return hint
+    if judge.run_seconds * _SLOWER * (_PROBES + 3) > _SECONDS:
+        return hint
+    options = (each.running(candidate.plan) for each in workshop.options)
+    chosen = [each for each in options if each is not None]
+    model = gate_model(workshop.program, chosen, placement.values)
+    terms = [model.terms[each.region.key, each.implementations[0].precision] for each in chosen]
+    each_loss = workshop.judgement(candidate).compared.each
+    worst = int(np.argmax(each_loss)) if each_loss else 0
+    slices = [each.of(worst) for each in judge.slices]
+    with Prober(model, [judge.feeds[worst]], workshop.executor, slices) as prober:
+
+        def losses(groups: Sequence[Sequence[int]]) -> list[float]:
+            return prober.losses([_gates(terms, group) for group in groups])
+
+        everything = list(range(len(terms)))
+        size = -(-len(terms) // _GROUPS)
+        groups = [everything[start : start + size] for start in range(0, len(terms), size)]
+        whole = losses([everything])[0]
+        alone = split_groups(groups, losses, whole / 64, _PROBES).losses
+        named = _worst(alone)
+        rest = losses([[each for each in everything if each not in named]])[0]
+    if not rest < _WORTH * whole:
+        return f"no few regions are to blame; {hint}"
+    told = ", ".join(f"'{chosen[each].region.key}'" for each in named)
+    overrides = {chosen[each].region.key: FLOAT for each in named}
+    return (
+        f"the most is lost by {told}: overrides={overrides} keeps them float, "
+        f"{sqnr_db(whole):.1f} dB become {sqnr_db(rest):.1f} dB on the worst sample"
+    )
+
+
+def _gates(terms: Sequence[Sequence[Gate]], regions: Sequence[int]) -> list[Gate]:
+    return list(dict.fromkeys(gate for number in regions for gate in terms[number]))
+
+
+def _worst(losses: dict[int, float]) -> list[int]:
+    """The fewest regions that stand for most of the loss, in graph order."""
+    ranked = sorted(losses, key=lambda number: -losses[number])
+    total, found = sum(losses.values()), []
+    for number in ranked[:_MOST]:
+        found.append(number)
+        if sum(losses[each] for each in found) >= _SHARE * total:
+            break
+    return sorted(found)
