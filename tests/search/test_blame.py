@@ -55,7 +55,7 @@ def kept_db(program: Program, made: qc.Compiled, feeds: list[Feed]) -> float:
             wanted = wanted @ weight.numpy().astype(np.float64)
         signal += float(np.square(wanted).sum())
         noise += float(np.square(made.run(feed)[0] - wanted).sum())
-    return 10 * np.log10(signal / noise)
+    return float(10 * np.log10(signal / noise))
 
 
 def test_the_overrides_that_are_named_mend_what_is_broken(feeds: list[Feed]) -> None:
