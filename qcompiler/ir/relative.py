@@ -160,8 +160,8 @@ def _given_out(value: ir.Value, node: ir.Node, found: dict[ir.Value, Relative]) 
         current = pending.pop()
         passed.append(current)
         for use in uses(current):
-            if not traits(use.node).moves_data:
-                return
+            if not traits(use.node).moves_data or is_op(use.node, "Concat"):
+                return  # what is joined has a rule of its own
             pending += list(use.node.outputs)
     reason = f"small probabilities of {node.op_type} '{node.name}' are what the network gives"
     for each in passed:

@@ -17,6 +17,7 @@ from qcompiler.measurement.candidates import Candidate, Workshop
 from qcompiler.measurement.gate import Gate
 from qcompiler.measurement.gates import gate_model
 from qcompiler.measurement.loss import sqnr_db
+from qcompiler.measurement.parts import output_slices
 from qcompiler.measurement.probing import Prober
 
 BROKEN = 10**-1.5
@@ -55,8 +56,9 @@ def blamed(workshop: Workshop, candidate: Candidate) -> str:
     terms = [model.terms[each.region.key, each.implementations[0].precision] for each in chosen]
     each_loss = workshop.judgement(candidate).compared.each
     worst = int(np.argmax(each_loss)) if each_loss else 0
-    slices = [each.of(worst) for each in judge.slices]
-    with Prober(model, [judge.feeds[worst]], workshop.executor, slices) as prober:
+    feeds = [judge.feeds[worst]]
+    slices = output_slices(workshop.program, feeds, [judge.reference[worst]])
+    with Prober(model, feeds, workshop.executor, slices) as prober:
 
         def losses(groups: Sequence[Sequence[int]]) -> list[float]:
             return prober.losses([_gates(terms, group) for group in groups])

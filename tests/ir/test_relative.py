@@ -66,6 +66,7 @@ CASES = {
     ),
     "logarithm of a product of signs": ("m = MatMul(a, signs) c = Abs(m) y = Log(c)", {"m", "c"}),
     "probabilities": ("s = Sigmoid(a) y = Transpose(s)", {"s", "y"}),
+    "joined probabilities": ("s = Sigmoid(a) y = Concat<axis=0>(s, b)", set()),
     "probabilities on which something rests": ("s = Softmax(a) y = Mul(s, b)", set()),
     "gate": ("s = Sigmoid(a) y = Mul(s, b)", set()),
 }
