@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from qcompiler.choices.sensitivity import split_groups
+from qcompiler.execution.session import OrtSession
 from qcompiler.ir.plan import FLOAT
 from qcompiler.measurement.candidates import Candidate, Workshop
 from qcompiler.measurement.gate import Gate
@@ -57,7 +58,8 @@ def blamed(workshop: Workshop, candidate: Candidate) -> str:
     each_loss = workshop.judgement(candidate).compared.each
     worst = int(np.argmax(each_loss)) if each_loss else 0
     feeds = [judge.feeds[worst]]
-    slices = output_slices(workshop.program, feeds, [judge.reference[worst]])
+    plain = [OrtSession(workshop.program.model).run_checked(feed) for feed in feeds]
+    slices = output_slices(workshop.program, feeds, plain)
     with Prober(model, feeds, workshop.executor, slices) as prober:
 
         def losses(groups: Sequence[Sequence[int]]) -> list[float]:
