@@ -17,6 +17,7 @@ from qcompiler.execution.openvino.faults import (
     is_negated,
     read_apart,
 )
+from qcompiler.execution.openvino.joined import is_joined_across
 from qcompiler.ir.clamping import is_nonnegative
 from qcompiler.ir.regions import Epilogue, Region, RegionPattern, Stage
 from qcompiler.ir.walk import rank
@@ -80,12 +81,19 @@ def _plain_deconvolution(region: Region) -> str | None:
     return None
 
 
+def _not_across(region: Region) -> str | None:
+    """OV-F8 of `joined`."""
+    across = is_joined_across(region.anchor)
+    return "its data was joined along an axis that it does not sum over" if across else None
+
+
 READINGS = Constraint("OV03", _one_reading, "OV-F2, measured with OpenVINO 2026.4.1")
 DECONVOLUTION = Constraint("OV06", _plain_deconvolution, "runtime precisions of OpenVINO 2026.4.1")
 PADDING = Constraint("OV04", _no_counted_padding, "OV-F4, measured with OpenVINO 2026.4.1")
 ALONE = Constraint("OV05", _alone, "OV-F5, measured with OpenVINO 2026.4.1")
 MATRICES = Constraint("OV02", _no_vector, "OV-F3, measured with OpenVINO 2026.4.1")
 NEGATED = Constraint("OV07", _not_negated, "OV-F7, measured with OpenVINO 2026.4.1")
+ACROSS = Constraint("OV08", _not_across, "OV-F8, measured with OpenVINO 2026.4.1")
 _ALIKE = eight_bit("int8", U8_AFFINE, S8_SYMMETRIC_PER_CHANNEL)
 
 
@@ -94,7 +102,7 @@ def _stored_weights_only(table: CapabilityTable) -> OpCapability:
     row = table.row("MatMul")
     assert row is not None
     forms = tuple(form for form in row.implementations if form.weight is not None)
-    return OpCapability(row.pattern, forms, (*row.constraints, MATRICES, ALONE, NEGATED))
+    return OpCapability(row.pattern, forms, (*row.constraints, MATRICES, ALONE, NEGATED, ACROSS))
 
 
 def _limited(table: CapabilityTable, op: str, *constraints: Constraint) -> OpCapability:
@@ -117,7 +125,7 @@ TABLE = _ALIKE.overlay(
     [
         _stored_weights_only(_ALIKE),
         _transposed(_ALIKE),
-        _limited(_ALIKE, "Gemm", ALONE, NEGATED),
+        _limited(_ALIKE, "Gemm", ALONE, NEGATED, ACROSS),
         _limited(_ALIKE, "Conv", READINGS, NEGATED),
         _limited(_ALIKE, "AveragePool", PADDING),
         *(

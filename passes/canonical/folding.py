@@ -34,8 +34,10 @@ _ARITHMETIC = frozenset(
     "Add Sub Mul Div Pow Neg Abs Sqrt Exp Log Reciprocal Floor Ceil Round Mod Min Max Sum Equal "
     "Less LessOrEqual Greater GreaterOrEqual Not And Or Where Concat Slice Gather Range Expand "
     "ConstantOfShape Tile Pad ReduceSum ReduceMean ReduceProd ReduceMax ReduceMin Shape Size Clip "
-    "Relu Sigmoid Tanh Erf MatMul Trilu".split()
+    "Relu Sigmoid Tanh Erf Sin Cos Sign CumSum MatMul Trilu Xor GatherElements".split()
 )
+_SELECTING = frozenset({"Gather", "GatherElements", "Slice"})
+"""Ops whose result is elements of the first operand."""
 _DTYPES = frozenset("f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 b1".split())
 _ELEMENTS = frozenset({"Shape", "Gather", "Slice", "Concat", "Squeeze", "Unsqueeze", "Cast"})
 
@@ -97,6 +99,8 @@ def _worth_folding(node: ir.Node, operands: list[Array | None]) -> bool:
         return False
     if _is_part(node) or _is_whole(node):
         return True
+    if _takes_the_place(node, arrays):
+        return True
     if node.op_type not in _LAYOUT:
         result = static_dims(node.outputs[0])
         size = 8 * math.prod(result) if result is not None else _bound(node, arrays)
@@ -120,6 +124,17 @@ def _is_part(node: ir.Node) -> bool:
     return whole is not None and total <= int(np.prod(whole))
 
 
+def _takes_the_place(node: ir.Node, arrays: list[Array]) -> bool:
+    """Whether what is selected is no larger than the table, which nothing else reads.
+
+    So are the embeddings of positions where the length is fixed.
+    """
+    data, result = node.inputs[0], static_dims(node.outputs[0])
+    if node.op_type not in _SELECTING or data is None or result is None:
+        return False
+    return len(uses(data)) == 1 and math.prod(result) <= arrays[0].size
+
+
 def _is_whole(node: ir.Node) -> bool:
     """Whether a Concat is all that reads its operands."""
     if node.op_type != "Concat":
@@ -141,7 +156,7 @@ def _bound(node: ir.Node, arrays: list[Array]) -> int:
         )
     if node.op_type in ("Range", "Pad"):
         return _SMALL_BYTES + 1
-    if node.op_type in ("MatMul", "Gather"):
+    if node.op_type in ("MatMul", *_SELECTING):
         return 8 * math.prod(int(array.size) for array in arrays)
     if traits(node).elementwise or len(arrays) > 1:
         try:
@@ -153,6 +168,8 @@ def _bound(node: ir.Node, arrays: list[Array]) -> int:
 
 def evaluate(node: ir.Node, operands: list[Array | None]) -> Array:
     """The node's value, by ONNX's reference implementation."""
+    if node.op_type == "GatherElements":
+        return _gather_elements(node, operands)
     names = ["" if operand is None else f"x{i}" for i, operand in enumerate(operands)]
     proto = onnx.helper.make_node(node.op_type, names, ["y"])
     proto.attribute.extend(ir.serde.serialize_attribute(a) for a in node.attributes.values())
@@ -167,6 +184,17 @@ def evaluate(node: ir.Node, operands: list[Array | None]) -> Array:
     feed = {name: array for name, array in zip(names, operands, strict=True) if name}
     results: Any = ReferenceEvaluator(model).run(None, feed)
     return np.asarray(results[0])
+
+
+def _gather_elements(node: ir.Node, operands: list[Array | None]) -> Array:
+    """ONNX's reference implementation refuses indices that are shorter than the data elsewhere."""
+    data, indices = operands
+    assert data is not None
+    assert indices is not None
+    axis = node.attributes.get_int("axis", 0) % data.ndim
+    places: list[Array] = list(np.indices(indices.shape, sparse=True))
+    places[axis] = indices
+    return np.asarray(data[tuple(places)])
 
 
 def _replace(node: ir.Node, array: Array, rewriter: Rewriter) -> bool:
