@@ -18,6 +18,7 @@ from qcompiler.frontends.torch_frozen import missing_tensor, require_default, re
 from qcompiler.frontends.torch_nests import UnstorableError, dump_nest, leaves, parse_nest
 from qcompiler.frontends.torch_parameters import dump_signature, parse_signature
 from qcompiler.frontends.torch_precision import Boundary
+from qcompiler.frontends.torch_trees import children
 from qcompiler.frontends.torch_types import name_of, type_names, typed
 from qcompiler.ir.signature import Signature
 from qcompiler.ir.sizes import SizeRule
@@ -54,7 +55,7 @@ class Convention:
     @property
     def positional(self) -> int:
         """How many arguments of the capture were positional."""
-        return self.inputs.child(0).num_children
+        return children(self.inputs)[0].num_children
 
     @property
     def keywords(self) -> tuple[str, ...]:
@@ -170,11 +171,11 @@ class Convention:
         )
 
     def _leaves(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-        positional, named = self.inputs.children()
+        positional, named = children(self.inputs)
         names = self._names(len(args))
-        for name, value, spec in zip(names, args, positional.children(), strict=True):
+        for name, value, spec in zip(names, args, children(positional), strict=True):
             yield from leaves(value, spec, name)
-        for name, spec in zip(self.keywords, named.children(), strict=True):
+        for name, spec in zip(self.keywords, children(named), strict=True):
             yield from leaves(kwargs[name], spec, name)
 
     def _names(self, count: int) -> list[str]:

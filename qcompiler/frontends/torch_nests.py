@@ -17,6 +17,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from qcompiler.errors import ArtifactError, FeedError
+from qcompiler.frontends.torch_trees import children, leaf
 
 _PLAIN: Mapping[str, Any] = {
     "tuple": tuple,
@@ -53,7 +54,7 @@ def leaves(value: Any, spec: pytree.TreeSpec, path: str) -> Iterator[tuple[str, 
     alike = spec.type in _SEQUENCES and own.type in _SEQUENCES
     if (not alike and not _same_class(own, spec)) or len(parts) != spec.num_children:
         raise _otherwise(path, own, spec, value)
-    for name, part, child in zip(_names(spec), parts, spec.children(), strict=True):
+    for name, part, child in zip(_names(spec), parts, children(spec), strict=True):
         yield from leaves(part, child, path + name)
 
 
@@ -71,7 +72,7 @@ def _by_key(
             where=f"argument '{path}'",
             fix=f"give a dict with the keys {', '.join(map(repr, keys))}",
         )
-    for key, child in zip(keys, spec.children(), strict=True):
+    for key, child in zip(keys, children(spec), strict=True):
         yield from leaves(value[key], child, f"{path}[{key!r}]")
 
 
@@ -141,7 +142,7 @@ def dump_nest(spec: pytree.TreeSpec) -> Any:
     """
     if spec.is_leaf():
         return None
-    parts = [dump_nest(child) for child in spec.children()]
+    parts = [dump_nest(child) for child in children(spec)]
     for name, kind in _PLAIN.items():
         if spec.type is kind:
             keys = spec.context
@@ -163,7 +164,7 @@ def _by_class(kind: str, own: type) -> dict[str, str]:
 
 def _registered(spec: pytree.TreeSpec) -> str:
     """One level of a container that torch knows by a serialized name."""
-    hollow: list[pytree.TreeSpec] = [pytree.treespec_leaf() for _ in spec.children()]
+    hollow: list[pytree.TreeSpec] = [leaf() for _ in children(spec)]
     try:
         return pytree.treespec_dumps(pytree.TreeSpec(spec.type, spec.context, hollow))
     except (NotImplementedError, TypeError, ValueError) as error:
@@ -177,7 +178,7 @@ def parse_nest(data: Any, stand_ins: list[str]) -> pytree.TreeSpec:
         ArtifactError: It is nothing that `dump_nest` writes.
     """
     if data is None:
-        return pytree.treespec_leaf()
+        return leaf()
     try:
         parts = [parse_nest(part, stand_ins) for part in data["parts"]]
         kind, context = _container(data, stand_ins)
