@@ -15,7 +15,7 @@ _TRANSLATION = (
     "write the operation with others, or export the model to ONNX yourself and give the file "
     "(torch.onnx.export takes a custom_translation_table)"
 )
-_TRANSLATES = (2, 10)
+_TRIED = "2.10"
 """Version of torch from which its exporter was tried; that of 2.6 fails on BatchNormalization."""
 _CAPTURE = (
     "write a condition on tensor values with torch.cond or torch.where, give other "
@@ -36,9 +36,7 @@ def translation_error(error: Exception) -> ExportError:
         f"PyTorch's ONNX translation failed{operator}",
         where=user_line(error) if node is None else place_of(node),
         why=_root_cause(error),
-        fix=_TRANSLATION
-        if torch.__version__ >= _TRANSLATES
-        else f"take a newer torch, or {_TRANSLATION}",
+        fix=_TRANSLATION if torch.__version__ >= _TRIED else f"take a newer torch, {_TRANSLATION}",
     )
 
 
