@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,7 +95,9 @@ def _attempts(module: torch.nn.Module, call: Call, dynamic: Any) -> list[_Attemp
         shapes = _batch_shapes(call, insist=dynamic is True)
     else:
         shapes = _named(dynamic)
-    attempts = [_Attempt(lambda: _export(module, call, shapes))]
+    declared = isinstance(dynamic, Mapping | tuple | list)
+    plain = _export_refined if declared else _export
+    attempts = [_Attempt(lambda: plain(module, call, shapes))]
     if dynamic in (None, True) and _is_single(call):
         doubled = _Attempt(lambda: _export_doubled(module, call, shapes), is_told=False)
         attempts = [doubled] if dynamic is None else [doubled, *attempts]
@@ -127,6 +129,19 @@ def _export(module: torch.nn.Module, call: Call, shapes: Any) -> Exported:
     args, kwargs = pytree.tree_map(_unmarked, (call.args, call.kwargs))
     with symbolic_ones(), packing_padded(), kept_whole():
         return torch.export.export(module, args, kwargs, dynamic_shapes=shapes, strict=False)
+
+
+def _export_refined(module: torch.nn.Module, call: Call, shapes: Any) -> Exported:
+    """With the limits of sizes that torch.export finds missing: a kernel of 3 takes no fewer."""
+    try:
+        return _export(module, call, shapes)
+    except torch._dynamo.exc.UserError as error:
+        _, found, told = str(error).partition("Suggested fixes:")
+        fixes = told.strip().partition("\n\n")[0]  # behind it, how to see more
+        if not found or not all(" = Dim(" in line for line in fixes.splitlines()):
+            raise  # an axis can have one size only
+        refine = torch.export.dynamic_shapes.refine_dynamic_shapes_from_suggested_fixes
+        return _export(module, call, refine(found + fixes, shapes))
 
 
 def _unmarked(leaf: Any) -> Any:

@@ -15,6 +15,8 @@ _TRANSLATION = (
     "write the operation with others, or export the model to ONNX yourself and give the file "
     "(torch.onnx.export takes a custom_translation_table)"
 )
+_READ_THEM = ("dynamic_shapes.py", "non_strict_utils.py")
+"""Files of torch.export that read `dynamic_shapes`."""
 _TRIED = "2.10"
 """Version of torch from which its exporter was tried; that of 2.6 fails on BatchNormalization."""
 _CAPTURE = (
@@ -61,6 +63,9 @@ def capture_error(
 
 def _is_of_shapes(error: Exception) -> bool:
     """Whether `dynamic_shapes` has another structure than the inputs, or asks what cannot be."""
+    raised = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-1:]
+    if any(frame.f_code.co_filename.endswith(_READ_THEM) for frame in raised):
+        return True
     told = str(error).lower()
     return any(each in told for each in ("dynamic_shape", "dynamic shape", "constraints violated"))
 

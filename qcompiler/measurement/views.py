@@ -131,9 +131,9 @@ def _pyramids(
     """
     by_classes: dict[tuple[int, int], list[int]] = {}
     for position, kind in enumerate(kinds):
-        samples = [np.asarray(outputs[position]) for outputs in reference] if reference else []
-        if kind.purpose is not Purpose.YES_NO or not found[position] or not samples:
+        if kind.purpose is not Purpose.YES_NO or not found[position] or not reference:
             continue
+        samples = [np.asarray(outputs[position]) for outputs in reference]
         first = samples[0]
         if first.ndim < 3 or any(each.shape != first.shape for each in samples):
             continue

@@ -41,7 +41,7 @@ NET = """g (float[2,3,6,6] x) => (float[2,5] y, float[2,4,3,3] z)
   [f] f0 = Reshape(k0, shape)
   [l] l0 = Gemm(f0, linear__weight, linear__bias)
   [n] n0 = LayerNormalization(l0, norm__weight, norm__bias)
-  [t] y = Sigmoid(n0) }"""
+  [t] y = LeakyRelu(n0) }"""
 TINY = """g (float[2,2,3,3] x) => (float[2,3] y)
 <float[2,2,2,2] w, float[2] b, float[2] slope, float[8,3] v, float[3] g, float[3] h>
 { [one] c = Conv(x, w, b) [two] s = Sigmoid(c) [three] f = Flatten(s)
