@@ -82,6 +82,8 @@ class Region:
         weight: The stored weight operand (constant, or constant behind Q/DQ).
         bias: The stored bias operand (of the anchor or of a bias Add).
         output: The last node's first output that is not omitted (of an LSTM it can be `Y_h`).
+        fixed: Activations that follow from constants alone. Only legality asks for them: a region
+            that is bound to a placement has none.
     """
 
     nodes: tuple[ir.Node, ...]
@@ -89,6 +91,12 @@ class Region:
     weight: Operand | None
     bias: Operand | None
     output: ir.Value
+    fixed: frozenset[ir.Value] = frozenset()
+
+    @property
+    def computed(self) -> tuple[Operand, ...]:
+        """Activations that depend on an input."""
+        return tuple(each for each in self.activations if each.value not in self.fixed)
 
     @property
     def anchor(self) -> ir.Node:
@@ -134,16 +142,18 @@ def find_regions(program: Program, patterns: Sequence[RegionPattern]) -> list[Re
         for node in graph:
             if node in taken or not is_op(node, *table) or is_kept_float(node):
                 continue
-            region = _grow(node, table[node.op_type], taken)
+            region = _grow(node, table[node.op_type], taken, stored)
             if region is None or region.output in sizes:
                 continue
-            if not region.activations or any(o.value not in stored for o in region.activations):
+            if region.computed or not region.activations:
                 taken.update(region.nodes)
                 regions.append(region)
     return regions
 
 
-def _grow(anchor: ir.Node, pattern: RegionPattern, taken: set[ir.Node]) -> Region | None:
+def _grow(
+    anchor: ir.Node, pattern: RegionPattern, taken: set[ir.Node], stored: set[ir.Value]
+) -> Region | None:
     positions = activation_positions(anchor)
     look_up = pattern.tables and weight_of(anchor) is not None
     if not (positions or look_up) or not anchor.outputs:
@@ -166,7 +176,9 @@ def _grow(anchor: ir.Node, pattern: RegionPattern, taken: set[ir.Node]) -> Regio
             activations.append(extra)
         nodes.append(user)
     weight = _operand_of(anchor, weight_of(anchor))
-    return Region(tuple(nodes), tuple(activations), weight, bias, written_by(nodes[-1]))
+    fixed = frozenset(each.value for each in activations) & stored
+    output = written_by(nodes[-1])
+    return Region(tuple(nodes), tuple(activations), weight, bias, output, fixed)
 
 
 def written_by(node: ir.Node) -> ir.Value:

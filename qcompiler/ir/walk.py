@@ -123,24 +123,6 @@ def is_constant(value: ir.Value | None) -> bool:
     return ir.convenience.get_const_tensor(value) is not None
 
 
-_MOST_STEPS = 64
-"""Nodes that are looked at for it: longer computations are taken for ones of the inputs."""
-
-
-def follows_from_constants(value: ir.Value | None) -> bool:
-    """Whether the value is the same for every input: stored, or computed from stored values."""
-    pending, seen = [value], 0
-    while pending:
-        current = pending.pop()
-        if current is None or is_constant(current):
-            continue
-        node, seen = current.producer(), seen + 1
-        if node is None or seen > _MOST_STEPS:
-            return False
-        pending += node.inputs
-    return True
-
-
 _CONSTANT_KEEPERS = ("Transpose", "DequantizeLinear", "QuantizeLinear")
 
 

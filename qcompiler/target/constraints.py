@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from qcompiler.ir.optraits import traits
 from qcompiler.ir.regions import Region
-from qcompiler.ir.walk import constant, follows_from_constants, is_stored, stored_array
+from qcompiler.ir.walk import constant, is_stored, stored_array
 from qcompiler.quantization.numerics import SCALE_FLOOR
 from qcompiler.target.capability import Constraint
 
@@ -35,8 +35,7 @@ def stored_weight(region: Region) -> str | None:
 
 def two_activations(region: Region) -> str | None:
     """A stored operand, or one that follows from such, would take a scale of its own per tensor."""
-    computed = [each for each in region.activations if not follows_from_constants(each.value)]
-    return None if len(computed) > 1 else "one operand is a constant"
+    return None if len(region.computed) > 1 else "one operand is a constant"
 
 
 def weight_above_scale_floor(region: Region) -> str | None:

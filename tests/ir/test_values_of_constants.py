@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from qcompiler.ir.regions import RegionPattern, find_regions
 from qcompiler.ir.text import from_text
 from qcompiler.ir.walk import values_of_constants
 from tests.oracle import compile_int8
@@ -28,6 +29,15 @@ def test_random_numbers_and_bodies_are_none() -> None:
     }"""
     found = {value.name for value in values_of_constants(from_text(text).model)}
     assert found == {"a"}
+
+
+def test_a_region_tells_them_from_what_depends_on_an_input() -> None:
+    text = """g (float[2] x) => (float[2] y, float[2] z, float[2] u) <float[2] k> {
+      [a] n = Neg(k)  [b] r = RandomNormalLike(k)
+      [one] y = Add(x, n)  [two] z = Add(x, r)  [three] u = Add(x, x) }"""
+    regions = find_regions(from_text(text), [RegionPattern("Add")])
+    found = {each.key: [operand.value.name for operand in each.computed] for each in regions}
+    assert found == {"one": ["x"], "two": ["x", "r"], "three": ["x", "x"]}
 
 
 @pytest.mark.parametrize("scheme", ["int8", "dynamic"])

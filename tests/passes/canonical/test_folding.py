@@ -10,7 +10,6 @@ import pytest
 from qcompiler.execution.session import OrtSession
 from qcompiler.frontends import load
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.walk import follows_from_constants
 from qcompiler.passes.canonical.folding import fold_constants
 from qcompiler.passes.canonical.rule import sweep
 
@@ -54,11 +53,3 @@ def test_what_is_selected_takes_the_place_of_its_table(name: str) -> None:
     plain = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (found,) = OrtSession(program.model).run(feed)
     np.testing.assert_allclose(found, plain.run(None, feed)[0], rtol=1e-6, atol=1e-6)
-
-
-def test_what_follows_from_constants() -> None:
-    program = load(_model("p = Gather(table, rows) q = Neg(p) y = Add(x, q)"))
-    values = {out.name: out for node in program.graph for out in node.outputs}
-    assert follows_from_constants(values["q"])
-    assert not follows_from_constants(values["y"])
-    assert not follows_from_constants(program.graph.inputs[0])
