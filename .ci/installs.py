@@ -120,7 +120,7 @@ def tried(case: Case, folder: Path) -> str:
     """`ok`, `not installable: ...` or `FAILS: ...`."""
     subprocess.run([case.python, "-m", "venv", str(folder)], check=True, capture_output=True)
     python = str(folder / "bin" / "python")
-    command = [python, "-m", "pip", "install", "--quiet", "--prefer-binary", *case.requirements]
+    command = [python, "-m", "pip", "install", "--quiet", *case.requirements]
     # a dependency that has no wheel would be built for hours; our own files are no wheels
     command += ["--only-binary", ":all:", "--no-binary", "qcompiler"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -13,7 +13,6 @@ import argparse
 import itertools
 import json
 import math
-import os
 import resource
 import statistics
 import subprocess
@@ -24,6 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.isolation import with_bytecode
 from benchmarks.models import from_zoo
 from benchmarks.peers import PEERS
 
@@ -95,12 +95,6 @@ def imports(environment: Mapping[str, str]) -> float:
         for _ in range(3)
     ]
     return min(times[1:])
-
-
-def with_bytecode(folder: str) -> dict[str, str]:
-    """The environment in which modules are not compiled anew in every process."""
-    kept = {key: text for key, text in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    return {**kept, "PYTHONPYCACHEPREFIX": folder}
 
 
 def row(name: str, given: argparse.Namespace) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -94,3 +95,9 @@ def _serve(pipe: Connection, work: Callable[[int], R]) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
     while (number := pipe.recv()) >= 0:
         pipe.send(work(number))
+
+
+def with_bytecode(folder: str) -> dict[str, str]:
+    """The environment in which modules are not compiled anew in every process."""
+    kept = {key: text for key, text in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPYCACHEPREFIX": folder}

@@ -5,7 +5,7 @@ The float rewrites are run one by one, so that a node which one of them folds aw
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 from typing import Any
 
@@ -54,13 +54,14 @@ def why(
         )
     gone = _rewritten(program, chosen, {name for name, _ in found})
     left = {each.name: each for each in all_nodes(program.model)}
+    regions, sizes = chosen.regions(program), size_values(program)
     told: list[str] = []
     for name, shown in found:
         if name in gone:
             taker = f"{gone[name]} took it into another node or folded it"
             told.append(f"{shown} is not there any more: {taker}")
         else:
-            told += _reasons(left[name], program, chosen)
+            told += _reasons(left[name], regions, sizes, chosen)
     return tuple(dict.fromkeys(told))
 
 
@@ -91,15 +92,16 @@ def _rewritten(program: Program, target: Target, names: set[str]) -> dict[str, s
     return gone
 
 
-def _reasons(node: ir.Node, program: Program, target: Target) -> Iterator[str]:
-    regions = target.regions(program)
+def _reasons(
+    node: ir.Node, regions: list[Region], sizes: Collection[ir.Value], target: Target
+) -> Iterator[str]:
     own = next((region for region in regions if node in region.nodes), None)
     if own is not None:
         yield from _of_region(node, own, target)
         yield from _not_absorbed(own, target)
         return
     if target.capabilities.row(node.op_type) is not None:
-        yield f"{describe(node)} is no region: {outside_reason(node, size_values(program), target)}"
+        yield f"{describe(node)} is no region: {outside_reason(node, sizes, target)}"
     else:
         yield f"{target.name} has no integer kernel for {node.op_type}: it runs in float"
     yield from _not_taken(node, regions, target)

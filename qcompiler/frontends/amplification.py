@@ -11,13 +11,13 @@ import math
 import onnx_ir as ir
 
 from qcompiler.errors import UnreadableModelError
-from qcompiler.ir.walk import all_nodes, is_op
+from qcompiler.frontends.inference import stored_elements
+from qcompiler.ir.walk import DRAWING, all_nodes, is_op
 
 _MOST_ELEMENTS = 1 << 28
 """Elements of one value that files of a few kB may compute: 1 GiB in float32."""
 _MOST_GROWTH = 2
 """Times the elements of all stored weights, if that is more."""
-_DRAWN = ("RandomNormal", "RandomUniform", "Multinomial", "Bernoulli")
 
 
 def check_growth(model: ir.Model) -> None:
@@ -30,14 +30,14 @@ def check_growth(model: ir.Model) -> None:
     stored = 0
     for graph in model.graphs():
         for value in graph.initializers.values():
-            known[value] = 0 if value.const_value is None else int(value.const_value.size)
+            known[value] = stored_elements(value)
             stored += known[value]
     most = max(_MOST_ELEMENTS, _MOST_GROWTH * stored)
     for node in all_nodes(model):
         if any(value is not None and value not in known for value in node.inputs):
             if not _is_of_sizes(node):
                 continue
-        elif node.op_type.startswith(_DRAWN):
+        elif node.op_type in DRAWING:
             continue
         for value in node.outputs:
             known[value] = _elements(node, value, known)

@@ -120,7 +120,7 @@ def _propagated(model: ir.Model) -> int:
 
 def _known(value: ir.Value, known: dict[ir.Value, int]) -> int:
     if value.const_value is not None:
-        count = _elements(value)
+        count = stored_elements(value)
         return count if count <= _KEPT_ELEMENTS else 1
     return known.get(value, 1)
 
@@ -130,7 +130,7 @@ def _without_weights(model: ir.Model) -> ir.Model:
     kept, inputs = [], []
     for value in model.graph.initializers.values():
         tensor = value.const_value
-        if tensor is None or _elements(value) <= _KEPT_ELEMENTS:
+        if tensor is None or stored_elements(value) <= _KEPT_ELEMENTS:
             kept.append(value)
             continue
         shape = value.shape or ir.Shape(tensor.shape.numpy())
@@ -140,7 +140,8 @@ def _without_weights(model: ir.Model) -> ir.Model:
     return with_initializers(model, kept, inputs)
 
 
-def _elements(value: ir.Value) -> int:
+def stored_elements(value: ir.Value) -> int:
+    """Of a constant; 0 without one."""
     return 0 if value.const_value is None else int(value.const_value.size)
 
 

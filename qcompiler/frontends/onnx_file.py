@@ -42,8 +42,7 @@ def program_from_path(path: Path) -> Program:
     """
     _FILE.require_file(path)
     with _FILE.reading(path):
-        proto = onnx.load(path, load_external_data=False)
-        model, notes = _deserialize(proto, str(path), path.parent)
+        model, notes = _read(path)
         program = _program(model, f"file {path.name}", notes)
         files = (path.absolute(), *sorted(external_files(program.model)))
     program.provenance = replace(program.provenance, files=files)
@@ -51,7 +50,7 @@ def program_from_path(path: Path) -> Program:
 
 
 def raw_model(given: Path | onnx.ModelProto) -> ir.Model:
-    """An ONNX file or proto as it is, for those who look at what is written: nothing is rewritten.
+    """An ONNX file or proto for those who look at what is written: as it is, but for maps.
 
     Raises:
         UnreadableModelError: See `program_from_path`.
@@ -61,8 +60,12 @@ def raw_model(given: Path | onnx.ModelProto) -> ir.Model:
             return _deserialize(given, "the ModelProto", Path())[0]
     _FILE.require_file(given)
     with _FILE.reading(given):
-        proto = onnx.load(given, load_external_data=False)
-        return _deserialize(proto, str(given), given.parent)[0]
+        return _read(given)[0]
+
+
+def _read(path: Path) -> tuple[ir.Model, tuple[str, ...]]:
+    proto = onnx.load(path, load_external_data=False)
+    return _deserialize(proto, str(path), path.parent)
 
 
 def program_from_proto(proto: onnx.ModelProto) -> Program:

@@ -67,11 +67,10 @@ def example_call(module: torch.nn.Module, example_inputs: Any, surplus: bool = F
     shorter = list(_shorter(signature, example_inputs, double)) if surplus else []
     failures: list[Exception] = []
     for (args, kwargs), call in zip(spelt, fitting, strict=True):
-        exact = (
-            Call(*_tensors(args, kwargs, True), signature) if _holds_double(args, kwargs) else None
-        )
-        if exact is not None and failure(module, exact) is None:
-            return exact
+        if not double and _holds_double(args, kwargs):
+            exact = Call(*_tensors(args, kwargs, True), signature)
+            if failure(module, exact) is None:
+                return exact
         error = failure(module, call)
         if error is None:
             return call

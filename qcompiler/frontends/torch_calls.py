@@ -60,7 +60,7 @@ class Convention:
     @property
     def keywords(self) -> tuple[str, ...]:
         """Names of the others."""
-        return tuple(self.inputs.child(1).context or ())
+        return tuple(children(self.inputs)[1].context or ())
 
     def flatten(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Sequence[Any]:
         """The fed leaves of a call.

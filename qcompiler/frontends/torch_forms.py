@@ -141,7 +141,7 @@ def conv_transpose(
     if not _reaches(stride, output_padding):
         return NotImplemented
     rank = len(weight.shape) - 2
-    pads, extra = _spread(padding, rank), _spread(output_padding, rank)
+    pads, extra = spread(padding, rank), spread(output_padding, rank)
     amounts: list[int] = []
     for pad, more in zip(pads, extra, strict=True):
         amounts = [-pad, more - pad, *amounts]
@@ -160,11 +160,11 @@ def is_padded_beyond(given: Mapping[str, Any]) -> bool:
 
 def _reaches(stride: Sequence[int], extra: Sequence[int]) -> bool:
     rank = max(len(stride), len(extra))
-    pairs = zip(_spread(stride, rank), _spread(extra, rank), strict=True)
+    pairs = zip(spread(stride, rank), spread(extra, rank), strict=True)
     return any(more >= each for each, more in pairs)
 
 
-def _spread(given: Sequence[int], rank: int) -> list[int]:
+def spread(given: Sequence[int], rank: int) -> list[int]:
     """One number for every axis."""
     return [*given] * rank if len(given) == 1 else [*given]
 

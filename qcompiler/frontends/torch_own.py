@@ -80,7 +80,7 @@ def average_pool(
     rank = 2 if len(kernel_size) == 2 else 3
     kernel = list(kernel_size)
     steps = list(stride) or kernel
-    pads = [padding[0]] * rank if len(padding) == 1 else list(padding)
+    pads = torch_forms.spread(padding, rank)
     amounts: list[int] = []
     for size, k, s, p in zip(x.shape[-rank:], kernel, steps, pads, strict=True):
         amounts = [p, p + _overhang(size, k, s, p) if ceil_mode else p, *amounts]

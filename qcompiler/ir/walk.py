@@ -215,10 +215,12 @@ def is_stored(value: ir.Value | None) -> bool:
     return False
 
 
-_RANDOM = frozenset(
+DRAWING = frozenset(
     {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli",
-     "Multinomial", "Dropout"}
+     "Multinomial"}
 )  # fmt: skip
+"""Ops that draw random numbers."""
+_RANDOM = DRAWING | {"Dropout"}
 
 
 def values_of_constants(model: ir.Model) -> set[ir.Value]:

@@ -25,7 +25,7 @@ from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.origin import describe, source_line
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed, Signature, TensorSpec, arrays_of
-from qcompiler.ir.walk import all_nodes, is_op
+from qcompiler.ir.walk import DRAWING, all_nodes, is_op
 from qcompiler.measurement.first_difference import (
     first_difference,
     run_on_onnxruntime,
@@ -43,10 +43,6 @@ Run = Callable[[Feed], Sequence[Any]]
 _LABELS = 0.01
 """Share of labels that may flip where two of them tie to the last bits."""
 _MORE_THAN_SHAKEN = 1e3
-_RANDOM = (
-    "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial",
-    "Bernoulli",
-)  # fmt: skip
 
 
 class Source(Protocol):
@@ -243,7 +239,7 @@ class SourceCheck:
 
     def _excuse(self, loss: float) -> str | None:
         """Why the source's outputs may differ, None if it determines them."""
-        drawn = [node for node in all_nodes(self.program.model) if is_op(node, *_RANDOM)]
+        drawn = [node for node in all_nodes(self.program.model) if is_op(node, *DRAWING)]
         if drawn:
             return f"{describe(drawn[0])} draws random numbers"
         assert self._wanted is not None

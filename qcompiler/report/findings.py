@@ -7,9 +7,6 @@ from dataclasses import replace
 
 from qcompiler.ir.diagnostics import Diagnostic
 
-_NAMED = 1
-"""Places that a gathered line names."""
-
 
 def gathered(found: Iterable[Diagnostic]) -> list[str]:
     """A line for each finding; those that differ in their place only are one line."""
@@ -20,7 +17,5 @@ def gathered(found: Iterable[Diagnostic]) -> list[str]:
 
 
 def _line(same: list[Diagnostic]) -> str:
-    more = len(same) - _NAMED
-    if not more:
-        return str(same[0])
-    return str(replace(same[0], source=f"and {more} more places"))
+    first, *others = same
+    return str(replace(first, source=f"and {len(others)} more places") if others else first)

@@ -11,10 +11,11 @@ from rich.table import Table
 _LONGEST_NAME = 26
 """Columns of a region's name and of its ops: what is left is for the reason."""
 _CUT = frozenset({"region", "ops", "value"})
-_NUMERIC = frozenset(
+NUMERIC = frozenset(
     {"time", "float time", "loss", "noise", "size", "float size", "edits", "number", "float"}
     | {"compiled", "gain", "scale", "zero point", "range", "seen", "clipped", "count", "quantized"}
 )
+"""Headings of columns that stand to the right."""
 
 
 def plain_table(title: str, columns: Sequence[str]) -> Table:
@@ -22,7 +23,7 @@ def plain_table(title: str, columns: Sequence[str]) -> Table:
     table = Table(title=title or None, box=SIMPLE_HEAD, title_justify="left", pad_edge=False)
     for column in columns:
         most = _LONGEST_NAME if column in _CUT else None
-        justify: Literal["left", "right"] = "right" if column in _NUMERIC else "left"
+        justify: Literal["left", "right"] = "right" if column in NUMERIC else "left"
         cut = most is not None
         table.add_column(column, justify=justify, max_width=most, no_wrap=cut)
     return table

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from rich.cells import cell_len, set_cell_size
 
+from qcompiler.report.plain_table import NUMERIC
+
 _GAP = "  "
-_RIGHT = frozenset({"time", "loss", "noise"})
 _SHORTEST = 16
 """Cells that are left of a name in the narrowest terminal."""
 
@@ -40,5 +41,5 @@ def _line(row: Mapping[str, str], widths: Mapping[str, int]) -> str:
         most = widths[name]
         shown = text if cell_len(text) <= most else set_cell_size(text, most - 1) + "…"
         space = " " * (most - cell_len(shown))
-        parts.append(space + shown if name in _RIGHT else shown + space)
+        parts.append(space + shown if name in NUMERIC else shown + space)
     return " " + _GAP.join(parts)

@@ -16,6 +16,7 @@ from qcompiler.frontends import load
 from qcompiler.frontends.torch_calls import Convention
 from qcompiler.frontends.torch_frozen import same_constant
 from qcompiler.frontends.torch_nests import leaves, parse_nest
+from qcompiler.frontends.torch_trees import children
 from qcompiler.ir.program import Program
 
 X, MASK = torch.randn(4, 3), torch.ones(4, 3)
@@ -198,7 +199,9 @@ def test_reading_a_convention_imports_nothing() -> None:
 
 def test_leaves_are_named_by_their_place() -> None:
     program = load(Nested(), {"a": X, "b": [MASK]})
-    named = list(leaves({"a": 1, "b": [2]}, _again(program).inputs.child(0).child(0), "batch"))
+    named = list(
+        leaves({"a": 1, "b": [2]}, children(children(_again(program).inputs)[0])[0], "batch")
+    )
     assert named == [("batch['a']", 1), ("batch['b'][0]", 2)]
 
 
