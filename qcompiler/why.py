@@ -5,7 +5,7 @@ The float rewrites are run one by one, so that a node which one of them folds aw
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any
 
@@ -93,7 +93,7 @@ def _rewritten(program: Program, target: Target, names: set[str]) -> dict[str, s
 
 
 def _reasons(
-    node: ir.Node, regions: list[Region], sizes: Collection[ir.Value], target: Target
+    node: ir.Node, regions: list[Region], sizes: frozenset[ir.Value], target: Target
 ) -> Iterator[str]:
     own = next((region for region in regions if node in region.nodes), None)
     if own is not None:

@@ -145,7 +145,7 @@ def opaque_program(record: Mapping[str, Any]) -> Program:
     outputs = [_value(spec) for spec in signature.outputs]
     node = ir.Node(OWN_DOMAIN, "ExecuTorch", inputs, outputs=outputs, name="program")
     graph = ir.Graph(inputs, outputs, nodes=[node], opset_imports={"": 21}, name="executorch")
-    making = Making.from_json(record["made"]) if "made" in record else Making()
+    making = Making.from_json(record.get("made"))
     origin = making.on(Provenance(record["source"]))
     return Program(ir.Model(graph, ir_version=10), signature, origin)
 

@@ -61,7 +61,8 @@ def count_kernels(program: Program, target: Target, optimized: ir.Model) -> Kern
             integer.append(key)
         else:
             missed[key] = reason
-    altered = rewritten_outputs([each for each in regions if each.key in integer], found)
+    made = set(integer)
+    altered = rewritten_outputs([each for each in regions if each.key in made], found)
     return KernelCount(tuple(integer), missed, ops, tuple(simulated), altered)
 
 

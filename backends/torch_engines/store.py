@@ -113,7 +113,7 @@ def load(path: Path) -> Stored:
     _check_cpu(path, setting)
     if "digest" in content and content["digest"] != _digest(content["graph"], content["tensors"]):
         raise ArtifactError(f"{path} is damaged", why="its weights are not those saved", fix=_AGAIN)
-    making = Making.from_json(content["made"]) if "made" in content else Making()
+    making = Making.from_json(content.get("made"))
     plan = None if content["plan"] is None else Plan.from_json(content["plan"])
     if making.plan and (plan is None or plan.digest != making.plan):
         raise ArtifactError(f"{path} is damaged", why="its plan is not the one saved", fix=_AGAIN)

@@ -113,11 +113,15 @@ class Gptq(Pass):
             (params.space.qmin, params.space.qmax),
             product.moments,
             layout.matrix(start.astype(np.int64)),
-            damping_for(layout.inputs, product.rows) if self.damping is None else self.damping,
+            self._damping(product),
             self.act_order,
         )
         integers = layout.weight(found).astype(product.rounding.integers.dtype)
         return Rounding(params, integers, self.name)
+
+    def _damping(self, product: Product) -> float:
+        known = self.damping
+        return damping_for(product.layout.inputs, product.rows) if known is None else known
 
     def _with_scales(self, product: Product, rounding: Rounding) -> Rounding:
         """The same integers with the scales that give the least output error."""
@@ -130,7 +134,7 @@ class Gptq(Pass):
             product.moments,
             size,
             product.owners()[:, ::size],
-            damping_for(layout.inputs, product.rows) if self.damping is None else self.damping,
+            self._damping(product),
         ).reshape(params.scale.shape)
         least = np.maximum(_least_factors(product, rounding), 1 / _FARTHEST)
         scale = params.scale * np.minimum(np.maximum(factors, least), _FARTHEST)

@@ -39,7 +39,7 @@ class SmoothSwishes(Pass):
         if not made:
             return []
         rounded, known = rounded_values(copy, target), values_by_name(program.model)
-        asked = requests(find_sites(scaled_values(copy)), rounded, made)
+        asked = requests(find_sites(scaled_values(copy)), rounded, {})
         return [each for each in asked if each.value in known]  # a gate is no value yet
 
     def price(self, samples: int) -> str:
@@ -52,6 +52,6 @@ class SmoothSwishes(Pass):
         made = open_swishes(program, rewriter, written_values(program, target))
         if not made:
             return Outcome(details={"sites": 0})
-        details = smooth_sites(program, rewriter, target, made)
+        details = smooth_sites(program, rewriter, target, {})
         left = close_idle(program, rewriter, made)
         return Outcome(details={**details, "products": left})

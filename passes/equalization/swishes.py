@@ -25,12 +25,10 @@ _ALPHA, _BETA = 1.0 / 6.0, 0.5
 _REASON = "what it reads has channels of different ranges in front of a HardSwish"
 
 
-def open_swishes(
-    program: Program, rewriter: Rewriter, quantized: Collection[str]
-) -> dict[str, str]:
+def open_swishes(program: Program, rewriter: Rewriter, quantized: Collection[str]) -> set[str]:
     """Rewrites each HardSwish that computes in float between channels that can be scaled.
 
-    Gives the products that go into gates with the values whose multiples they are.
+    Gives the names of the products that go into gates.
 
     Args:
         program: The float program.
@@ -38,15 +36,14 @@ def open_swishes(
         quantized: Names of values that quantized regions write: an integer HardSwish stays.
     """
     found = scaled_values(program)
-    made = {}
+    made = set()
     for node in list(program.graph):
         output = node.outputs[0] if node.outputs else None
         if output is None or not is_op(node, "HardSwish") or output.name in quantized:
             continue
         axis = _channel_axis(node.inputs[0], found)
         if axis is not None:
-            inner = _open(node, axis, rewriter)
-            made[inner.name or ""] = node.inputs[0].name or "" if node.inputs[0] else ""
+            made.add(_open(node, axis, rewriter).name or "")
     return made
 
 

@@ -47,12 +47,14 @@ class Making:
         return json.dumps(body, sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str) -> Making:
-        """Reads what `to_json` wrote.
+    def from_json(cls, text: str | None) -> Making:
+        """Reads what `to_json` wrote; empty where there is none, as in files of earlier versions.
 
         Raises:
             ValueError: It is something else.
         """
+        if text is None:
+            return cls()
         match json.loads(text):
             case {"plan": str(plan), "data": str(data), "versions": dict(versions)} if all(
                 isinstance(each, str) for each in versions.values()

@@ -20,7 +20,7 @@ from qcompiler.errors import ArtifactError
 from qcompiler.execution.making import Making
 from qcompiler.files.reading import cause
 from qcompiler.frontends.protocheck import check_proto
-from qcompiler.ir.plan import Plan
+from qcompiler.ir.plan import Plan, digest_of
 from qcompiler.ir.program import Program, Provenance
 from qcompiler.ir.signature import Signature, signature_of
 from qcompiler.ir.views import with_metadata
@@ -92,10 +92,10 @@ def stamp_of(props: Mapping[str, str]) -> Stamp | None:
         name, options = str(target["name"]), dict(target["options"])
         text = props.get(_PLAN)
         plan = None if text is None else Plan.from_json(text)
-        making = Making.from_json(props[_MADE]) if _MADE in props else Making()
+        making = Making.from_json(props.get(_MADE))
     except Exception as error:  # whatever json and a wrong structure lead to
         raise ArtifactError("its stamp is damaged", why=cause(error)) from error
-    if plan is not None and props.get(_DIGEST) != plan.digest:
+    if text is not None and props.get(_DIGEST) != digest_of(text):
         raise ArtifactError(
             "its stamp is damaged",
             why="the plan is not the one whose digest it holds",

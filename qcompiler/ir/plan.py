@@ -42,6 +42,11 @@ class Choice:
     ops: str = ""
 
 
+def digest_of(text: str) -> str:
+    """SHA-256 of a bare plan's JSON, in hex: of the text, which another version may write."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 @dataclass(frozen=True)
 class Plan:
     """Choices by region key (the name of the region's anchor node), in the order of the graph.
@@ -101,7 +106,7 @@ class Plan:
     @property
     def digest(self) -> str:
         """Identifies the precisions, whatever was measured: SHA-256 of `bare` as JSON, in hex."""
-        return hashlib.sha256(self.bare.to_json().encode()).hexdigest()
+        return digest_of(self.bare.to_json())
 
     def to_json(self) -> str:
         """Indented JSON in the order of the graph: what a diff shows is what changed."""

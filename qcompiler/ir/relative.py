@@ -19,11 +19,12 @@ import onnx_ir as ir
 
 from qcompiler.ir.optraits import activation_positions, traits
 from qcompiler.ir.program import Program
-from qcompiler.ir.walk import all_nodes, constant, is_op, uses
+from qcompiler.ir.walk import all_nodes, constant, is_constant, is_op, scalar, uses
 
 _REDUCTIONS = ("ReduceMean", "ReduceSum", "GlobalAveragePool", "AveragePool")
 _SIGNED_SUMS = ("Add", "Sub", "Sum")
 _SQUARE = 2.0
+_POWERS = {"Sqrt": 0.5, "Log": 0.0, "Reciprocal": -1.0, "Div": -1.0}
 _KEPT = ("Relu", "Clip", "Abs", "Neg", "Max", "Min", "Mul", "Cast")
 """Ops whose result's relative error is about that of their operand."""
 _FEW = 4
@@ -76,7 +77,7 @@ def _arguments(node: ir.Node) -> Iterator[tuple[ir.Value, Relative]]:
     if power is None or power >= 1 or position >= len(node.inputs):
         return
     value = node.inputs[position]
-    if value is not None and constant(value) is None:
+    if value is not None and not is_constant(value):
         reason = f"{node.op_type} '{node.name}' wants a share of it, not a step"
         yield value, Relative(reason, power)
 
@@ -88,15 +89,13 @@ def _power(node: ir.Node | None) -> float | None:
     if is_op(node, "Mul") and node.inputs[0] is node.inputs[1]:
         return _SQUARE
     if is_op(node, "Pow"):
-        array = constant(node.inputs[1])
-        return None if array is None or array.size != 1 else float(np.ravel(array)[0])
-    known = {"Sqrt": 0.5, "Log": 0.0, "Reciprocal": -1.0, "Div": -1.0}
-    return next((power for op, power in known.items() if is_op(node, op)), None)
+        return scalar(node.inputs[1])
+    return _POWERS[node.op_type] if is_op(node, *_POWERS) else None
 
 
 def _is_reciprocal(node: ir.Node) -> bool:
     if is_op(node, "Div"):
-        return node.inputs[0] is not None and constant(node.inputs[0]) is not None
+        return is_constant(node.inputs[0])
     power = _power(node)
     return power is not None and power < 0
 
@@ -118,7 +117,7 @@ def _operands(
     node: ir.Node, own: Relative, reduced: bool
 ) -> Iterator[tuple[ir.Value, Relative, bool]]:
     """What a node computes a relative value from, as far as that is one."""
-    power = None if is_op(node, "Div", "Log", "Reciprocal") else _power(node)
+    power = _power(node)
     if is_op(node, *_REDUCTIONS):
         summed = node.inputs[0]
         made = None if summed is None else summed.producer()
@@ -188,7 +187,7 @@ def _forwards(value: ir.Value, why: Relative, found: dict[ir.Value, Relative]) -
 def _computed(node: ir.Node) -> list[ir.Value]:
     positions = activation_positions(node) or ((0,) if node.inputs else ())
     operands = [node.inputs[i] for i in positions]
-    return [each for each in operands if each is not None and constant(each) is None]
+    return [each for each in operands if each is not None and not is_constant(each)]
 
 
 def _is_mean(value: ir.Value | None) -> bool:

@@ -29,6 +29,7 @@ from qcompiler.passes.canonical.relayout import (
     relayout,
     turnable,
 )
+from qcompiler.passes.fusion.affine import of_batch_norm
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 
 Array = npt.NDArray[Any]
@@ -43,7 +44,8 @@ class LayChannelsLast(Pass):
     name: ClassVar[str] = "lay-channels-last"
 
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
-        for node in turnable(program, _CHANNELS_LAST):
+        inside = turnable(program, _CHANNELS_LAST)
+        for node in [each for each in program.graph if each in inside]:  # a set has no order
             if is_op(node, "BatchNormalization"):
                 _scale_and_shift(node, rewriter)
         turned = relayout(program, rewriter, _CHANNELS_LAST)
@@ -211,12 +213,12 @@ _CHANNELS_LAST = Layout(
 def _scale_and_shift(node: ir.Node, rewriter: Rewriter) -> None:
     """BatchNormalization as Mul and Add, which know no layout."""
     x, output = node.inputs[0], node.outputs[0]
-    operands = [constant(each) for each in node.inputs[1:5]]
+    scale, bias, mean, variance = (np.asarray(constant(each)) for each in node.inputs[1:5])
     assert x is not None
-    scale, bias, mean, variance = (np.asarray(each, np.float64) for each in operands)
-    factor = scale / np.sqrt(variance + node.attributes.get_float("epsilon", 1e-5))
+    epsilon = node.attributes.get_float("epsilon", 1e-5)
+    affine = of_batch_norm(scale, bias, mean, variance, epsilon)
     shape = (-1, *[1] * ((rank(x) or 0) - 2))
-    parts = {"factor": factor, "shift": bias - mean * factor}
+    parts = {"factor": affine.scale, "shift": affine.shift}
     stored = {
         name: rewriter.constant(each.astype(np.float32).reshape(shape), f"{output.name}_{name}")
         for name, each in parts.items()

@@ -12,6 +12,7 @@ floats (ONNX Runtime 1.31.1, one thread, docs/onnxruntime.md); there the Sum sta
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -34,6 +35,8 @@ _REPLACED = frozenset(
 """Ops whose kernels on integers compute otherwise than in float; others only move elements."""
 _MOVED_OVER = frozenset({"MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 """Ops that QuantizeLinear is moved in front of."""
+_ABSORBED = frozenset({"Relu", "Clip"})
+"""Ops whose range QuantizeLinear may absorb."""
 _OUTPUT_OPTIONAL = frozenset({"MatMul", "Gemm"})
 """Ops that are replaced without QuantizeLinear behind them, too."""
 
@@ -71,7 +74,7 @@ def _keep(node: ir.Node, rewriter: Rewriter) -> bool:
     operands = [value for value in node.inputs[first:last] if value is not None]
     if not operands or not all(is_op(v.producer(), "DequantizeLinear") for v in operands):
         return False
-    if not is_op(node, *_OUTPUT_OPTIONAL) and not _is_quantized(node.outputs[0]):
+    if not is_op(node, *_OUTPUT_OPTIONAL) and not _is_quantized(node.outputs[0], _ABSORBED):
         return False
     rewriter.set_input(node, first, _copied(operands[0], node, rewriter, before=node))
     return True
@@ -82,7 +85,7 @@ def _keep_pool(node: ir.Node, rewriter: Rewriter) -> bool:
     if not is_op(node, "MaxPool") or _comes_from_integers(node.inputs[0]):
         return False
     value = node.outputs[0]
-    if value.dtype not in (None, ir.DataType.FLOAT) or not _is_reached_by_quantize(value):
+    if value.dtype not in (None, ir.DataType.FLOAT) or not _is_quantized(value, _MOVED_OVER):
         return False
     readers = uses(value)
     rewriter.replace_uses(value, _copied(value, node, rewriter, after=node), only=readers)
@@ -117,20 +120,10 @@ def _comes_from_integers(value: ir.Value | None) -> bool:
     return is_op(node, "DequantizeLinear")
 
 
-def _is_reached_by_quantize(value: ir.Value) -> bool:
-    """Whether QuantizeLinear reads the value, directly or behind what it is moved over."""
+def _is_quantized(value: ir.Value, behind: Iterable[str]) -> bool:
+    """Whether QuantizeLinear reads the value, directly or behind these ops."""
     return any(
         is_op(use.node, "QuantizeLinear")
-        or (is_op(use.node, *_MOVED_OVER) and _is_reached_by_quantize(use.node.outputs[0]))
+        or (is_op(use.node, *behind) and _is_quantized(use.node.outputs[0], behind))
         for use in uses(value)
     )
-
-
-def _is_quantized(value: ir.Value) -> bool:
-    """Whether QuantizeLinear reads the value, directly or behind what its range may absorb."""
-    for use in uses(value):
-        if is_op(use.node, "QuantizeLinear"):
-            return True
-        if is_op(use.node, "Relu", "Clip") and _is_quantized(use.node.outputs[0]):
-            return True
-    return False

@@ -25,6 +25,7 @@ import onnx_ir as ir
 from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import all_nodes, is_op
+from qcompiler.passes.canonical.dims import partial_dims
 from qcompiler.passes.canonical.pooling import reduced_axes
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 
@@ -103,9 +104,9 @@ def _rewrite(node: ir.Node, rewriter: Rewriter) -> bool:
 def _sum(node: ir.Node) -> _Sum | None:
     """What the node adds up, if it is one product; in front, ones or a free batch."""
     x, axes = node.inputs[0], reduced_axes(node)
-    if x is None or x.dtype is not ir.DataType.FLOAT or x.shape is None or not axes:
+    dims = partial_dims(x)
+    if x is None or x.dtype is not ir.DataType.FLOAT or dims is None or not axes:
         return None
-    dims = [each if isinstance(each, int) else None for each in x.shape]
     first, last = axes[0], axes[-1]
     before = dims[:first]
     rows, columns = (

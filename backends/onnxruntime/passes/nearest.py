@@ -20,6 +20,7 @@ from qcompiler.ir.origin import REGION_KEY
 from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import all_nodes, constant, is_op, uses
+from qcompiler.passes.canonical.dims import partial_dims, static_dims
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 
 _LEAST_CHANNELS = 8
@@ -130,11 +131,11 @@ class _Repeat:
 def _repeat(node: ir.Node) -> _Repeat | None:
     """What the node repeats, if that is all it does."""
     x = node.inputs[0]
-    if x is None or x.dtype not in _INTEGERS or x.shape is None or len(x.shape) != 4:
+    dims = partial_dims(x)
+    if x is None or x.dtype not in _INTEGERS or dims is None or len(dims) != 4:
         return None
     if node.attributes.get_string("mode", "nearest") != "nearest" or "axes" in node.attributes:
         return None
-    dims = [each if isinstance(each, int) else None for each in x.shape]
     scales = _scales(node, dims)
     if scales is None or scales[:2] != [1, 1] or any(s < 1 or s % 1 for s in scales):
         return None
@@ -151,9 +152,8 @@ def _scales(node: ir.Node, dims: Sequence[int | None]) -> list[float] | None:
     stored = constant(node.inputs[2]) if len(node.inputs) > 2 else None
     if stored is not None and stored.size:
         return [float(each) for each in stored] if stored.size == 4 else None
-    shape = node.outputs[0].shape
-    wanted = [each if isinstance(each, int) else 0 for each in shape or ()]
-    if len(wanted) != 4 or not all(wanted) or not all(dims):
+    wanted = static_dims(node.outputs[0])
+    if wanted is None or len(wanted) != 4 or not all(wanted) or not all(dims):
         return None
     return [out / (own or 1) for out, own in zip(wanted, dims, strict=True)]
 
@@ -179,7 +179,7 @@ def _comes_from_conv(value: ir.Value | None, seen: set[ir.Value]) -> bool:
     if node is None or value is None:
         return False
     seen.add(value)
-    if _is_integer_conv(node):
+    if _reads_integers(node):
         return True
     return is_op(node, *_PASSED) and any(_comes_from_conv(each, seen) for each in node.inputs)
 
@@ -189,12 +189,12 @@ def _goes_to_conv(node: ir.Node, seen: set[ir.Node]) -> bool:
     seen.add(node)
     readers = [use.node for each in node.outputs for use in uses(each)]
     return any(
-        _is_integer_conv(each)
+        _reads_integers(each)
         or (each not in seen and is_op(each, *_PASSED) and _goes_to_conv(each, seen))
         for each in readers
     )
 
 
-def _is_integer_conv(node: ir.Node) -> bool:
+def _reads_integers(node: ir.Node) -> bool:
     dequantized = [v is not None and is_op(v.producer(), "DequantizeLinear") for v in node.inputs]
     return is_op(node, "Conv") and all(dequantized[:2])

@@ -34,11 +34,8 @@ def is_joined_across(product: ir.Node) -> bool:
             continue
         if is_op(node, "Concat") and node.attributes.get_int("axis", 0) % dims != axis:
             return True
-        before = {
-            (each, at)
-            for each in node.inputs
-            if each is not None and (at := _axis_before(node, axis)) is not None
-        }
+        at = _axis_before(node, axis)
+        before = {(each, at) for each in node.inputs if each is not None and at is not None}
         pending += list(before - seen)
         seen |= before
     return False
