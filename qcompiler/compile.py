@@ -131,9 +131,9 @@ def compile(  # noqa: A001 - the project's one verb
     effort, asked, plan = recipe_of(recipe), scheme_of(scheme), plan_of(plan)
     members = members_of(target_of(target, several=True), plan)
     reporter = _reporter(progress)
-    quiet = not (asked.is_auto and plan is None)
+    searching = asked.is_auto and plan is None
     with step(reporter, "read the model"):
-        source, feeds = loaded(model, calibration, example_inputs, dynamic, quiet)
+        source, feeds = loaded(model, calibration, example_inputs, dynamic, not searching)
     model, source = front_of(model, source, members.targets[0])
     if evaluate is None:  # an unknown output is told before calibration
         output_losses_of(loss, max_loss, source.signature.output_names)
@@ -149,7 +149,7 @@ def compile(  # noqa: A001 - the project's one verb
         kept = _calibrated(program, targets, feeds, asked, effort, context, reports, tried, islands)
         hand.apply(program)
         give_ranges(program, hand.ranges)
-        limited = _limited(effort, started, asked.is_auto and plan is None, named=bool(given))
+        limited = effort.limited(time.perf_counter() - started, searching, named=bool(given))
         rules = hand.precisions
         goal = Goal(asked, evaluate, max_loss, objective, budget, rules, plan, tried, loss)
         examples = kept.feeds or _examples(source, example_inputs)
@@ -162,11 +162,6 @@ def compile(  # noqa: A001 - the project's one verb
     verify = effort is not RECIPES["fast"] and not selection.interrupted
     with step(reporter, "verify"):
         return Compiled.assemble(source, chosen, selection, reports, seconds, kept, verify)
-
-
-def _limited(effort: Recipe, started: float, searching: bool, named: bool) -> Recipe:
-    """What the recipe has left for the search, now."""
-    return effort.limited(time.perf_counter() - started, searching, named)
 
 
 def _check_own_passes(

@@ -12,7 +12,6 @@ import onnx_ir as ir
 from qcompiler.config import SCHEMES, Scheme
 from qcompiler.decisions.concat_loss import drowns
 from qcompiler.decisions.forms import Options, region_options
-from qcompiler.decisions.scale_groups import Chosen
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.optraits import traits
 from qcompiler.ir.origin import module_path
@@ -150,15 +149,11 @@ def _spare_operands(
     options: Sequence[Options], choices: dict[str, Choice], observations: Mapping[str, Observer]
 ) -> None:
     """Leaves those Concats in float whose one scale would be none for an operand."""
-    forms = {each.region.key: each for each in options if each.pinned is None}
-    chosen = [
-        Chosen(each.region, form)
-        for each in options
-        if (form := each.named(choices[each.region.key].precision)) is not None
-    ]
-    for key in drowns(observations, chosen):
-        if key in forms:
-            choices[key] = forms[key].chosen(FLOAT, DROWNING)
+    free = {each.region.key: each for each in options if each.pinned is None}
+    precisions = {key: each.precision for key, each in choices.items()}
+    for key in drowns(observations, options, precisions):
+        if key in free:
+            choices[key] = free[key].chosen(FLOAT, DROWNING)
 
 
 def _choice(options: Options, scheme: Scheme) -> Choice:

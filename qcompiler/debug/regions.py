@@ -12,7 +12,7 @@ from qcompiler.ir.origin import module_path, source_line
 from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
-from qcompiler.measurement.gates import gate_model
+from qcompiler.measurement.gates import gates_of_plan, together
 from qcompiler.measurement.parts import output_slices
 from qcompiler.measurement.probing import Prober
 
@@ -38,12 +38,8 @@ def debugged_regions(
         return (), 0.0
     session = OrtSession(base.model)
     reference = [session.run_checked(feed) for feed in feeds]
-    model = gate_model(base, chosen, placement.values)
-    terms = [model.terms[each.region.key, each.implementations[0].precision] for each in chosen]
-    until = [
-        tuple(dict.fromkeys(gate for some in terms[: number + 1] for gate in some))
-        for number in range(len(terms))
-    ]
+    model, terms = gates_of_plan(base, chosen, placement.values)
+    until = [together(terms[: number + 1]) for number in range(len(terms))]
     slices = output_slices(base, feeds, reference)
     with Prober(model, feeds, None, slices) as prober:
         losses = prober.losses([*terms, *until])

@@ -12,9 +12,11 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
+from qcompiler.decisions.forms import Options
 from qcompiler.decisions.placement import ConcatLoss
 from qcompiler.decisions.scale_groups import Chosen
 from qcompiler.ir.optraits import traits
+from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.walk import uses
 from qcompiler.quantization.numerics import choose_qparams
 from qcompiler.quantization.observer import Observer
@@ -28,9 +30,9 @@ _PARTING = frozenset(("Slice", "Split", "Gather", "GatherElements", "GatherND"))
 
 
 def drowns(
-    observations: Mapping[str, Observer], chosen: Sequence[Chosen]
-) -> Mapping[str, ConcatLoss]:
-    """Concats whose one scale costs an operand its signal, where float would keep it.
+    observations: Mapping[str, Observer], options: Sequence[Options], precisions: Mapping[str, str]
+) -> list[str]:
+    """Concats whose one scale costs an operand its signal, where float would keep it, by key.
 
     Boxes in pixels beside scores in 0..1 are what detectors end with: in the scale of the boxes,
     all scores are 0. A kernel that computes with the joined integers needs that scale wherever it
@@ -38,24 +40,26 @@ def drowns(
 
     Args:
         observations: What calibration saw, by value name.
-        chosen: Regions with the forms that they are to have.
-
-    Returns:
-        Predicted losses by region key.
+        options: Legal forms of the regions.
+        precisions: What they are to run as; float where nothing is said.
     """
+    chosen = [
+        Chosen(each.region, form)
+        for each in options
+        if (form := each.named(precisions.get(each.region.key, FLOAT))) is not None
+    ]
     reading = {
         node: each
         for each in chosen
         if each.form.activation is not None
         for node in each.region.nodes
     }
-    return {
-        each.region.key: loss
-        for each in chosen
-        if each.region.kind == "Concat" and not _only_computed(each.region.output, reading)
-        if (loss := _loss(observations, each)) is not None
-        if min(loss.shared, loss.separate) > _DROWNED
-    }
+    outputs = {each.region.key: each.region.output for each in chosen}
+    return [
+        key
+        for key, loss in concat_losses(observations, chosen).items()
+        if loss.least > _DROWNED and not _only_computed(outputs[key], reading)
+    ]
 
 
 def _only_computed(value: ir.Value, reading: Mapping[ir.Node, Chosen]) -> bool:

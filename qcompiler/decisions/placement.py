@@ -115,6 +115,11 @@ class ConcatLoss:
     operand_shared: float
     operand_separate: float
 
+    @property
+    def least(self) -> float:
+        """Of the better form."""
+        return min(self.shared, self.separate)
+
 
 @dataclass(frozen=True, eq=False)
 class Placement:

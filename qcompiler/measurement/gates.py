@@ -7,7 +7,7 @@ target would use. So the loss of any set of quantizations is one run, without bu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -40,6 +40,26 @@ def gate_model(
             quantized; values that are missing take their observed range.
     """
     return _Builder(program, options, values).build()
+
+
+def gates_of_plan(
+    program: Program, chosen: Sequence[Options], values: Mapping[ValueKey, QParams]
+) -> tuple[GateModel, list[tuple[Gate, ...]]]:
+    """The model of what one plan quantizes, and the gates of each region.
+
+    Args:
+        program: Canonical and calibrated.
+        chosen: Its regions with the form that they run in (`Options.running`).
+        values: Parameters of values that were decided.
+    """
+    model = gate_model(program, chosen, values)
+    keys = [(each.region.key, each.implementations[0].precision) for each in chosen]
+    return model, [tuple(model.terms[key]) for key in keys]
+
+
+def together(terms: Iterable[Iterable[Gate]]) -> tuple[Gate, ...]:
+    """The gates of several regions, each once."""
+    return tuple(dict.fromkeys(gate for some in terms for gate in some))
 
 
 @dataclass(eq=False)

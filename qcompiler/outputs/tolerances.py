@@ -67,7 +67,8 @@ def seen_through(view: View, tolerance: Tolerance) -> Tolerance:
     would be that of the one detection which happens to be closest to a threshold.
     """
     part = view.whole is None and any(group is not None for _, group in view.parts)
-    return derived(replace(tolerance, view=view, at_least=DEFAULT_NSR if part else 0.0))
+    found = replace(tolerance, view=view)
+    return derived(replace(found, at_least=DEFAULT_NSR)) if part else found
 
 
 def _found(name: str, kind: OutputKind, samples: Sequence[Any], parts: Sequence[bool]) -> Tolerance:

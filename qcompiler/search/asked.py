@@ -135,7 +135,7 @@ def _mixed(candidate: Candidate, bound: float) -> list[str]:
     """Concats whose operands differ so much in size that one scale drowns the smallest."""
     placement = candidate.program.placement
     predicted = {} if placement is None else placement.concat_losses
-    keys = [key for key, loss in predicted.items() if min(loss.shared, loss.separate) > bound]
+    keys = [key for key, loss in predicted.items() if loss.least > bound]
     return [
         f"the Concat '{key}' joins operands of very different size in one scale" for key in keys
     ]

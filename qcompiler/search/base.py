@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from qcompiler.choices.cost import uniform_trials
 from qcompiler.decisions.concat_loss import drowns
 from qcompiler.decisions.forms import Options, region_options
-from qcompiler.decisions.scale_groups import Chosen
-from qcompiler.ir.plan import FLOAT, Plan
+from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.measurement.candidates import Candidate, Workshop
@@ -136,12 +135,7 @@ class Yardstick:
 
 def _undrowned(workshop: Workshop, precisions: Mapping[str, str]) -> dict[str, str]:
     """Without the Concats that lose an operand: beside that, nothing else is seen."""
-    chosen = [
-        Chosen(each.region, form)
-        for each in workshop.options
-        if (form := each.named(precisions.get(each.region.key, FLOAT))) is not None
-    ]
-    lost = drowns(workshop.program.observations, chosen)
+    lost = drowns(workshop.program.observations, workshop.options, precisions)
     return {key: each for key, each in precisions.items() if key not in lost}
 
 

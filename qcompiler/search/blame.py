@@ -11,12 +11,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from qcompiler.choices.sensitivity import split_groups
+from qcompiler.choices.sensitivity import FLOOR, split_groups
 from qcompiler.execution.session import OrtSession
 from qcompiler.ir.plan import FLOAT
 from qcompiler.measurement.candidates import Candidate, Workshop
-from qcompiler.measurement.gate import Gate
-from qcompiler.measurement.gates import gate_model
+from qcompiler.measurement.gates import gates_of_plan, together
 from qcompiler.measurement.loss import sqnr_db
 from qcompiler.measurement.parts import output_slices
 from qcompiler.measurement.probing import Prober
@@ -53,8 +52,7 @@ def blamed(workshop: Workshop, candidate: Candidate) -> str:
         return hint
     options = (each.running(candidate.plan) for each in workshop.options)
     chosen = [each for each in options if each is not None]
-    model = gate_model(workshop.program, chosen, placement.values)
-    terms = [model.terms[each.region.key, each.implementations[0].precision] for each in chosen]
+    model, terms = gates_of_plan(workshop.program, chosen, placement.values)
     each_loss = workshop.judgement(candidate).compared.each
     worst = int(np.argmax(each_loss)) if each_loss else 0
     feeds = [judge.feeds[worst]]
@@ -63,13 +61,13 @@ def blamed(workshop: Workshop, candidate: Candidate) -> str:
     with Prober(model, feeds, workshop.executor, slices) as prober:
 
         def losses(groups: Sequence[Sequence[int]]) -> list[float]:
-            return prober.losses([_gates(terms, group) for group in groups])
+            return prober.losses([together(terms[each] for each in group) for group in groups])
 
         everything = list(range(len(terms)))
         size = -(-len(terms) // _GROUPS)
         groups = [everything[start : start + size] for start in range(0, len(terms), size)]
         whole = losses([everything])[0]
-        alone = split_groups(groups, losses, whole / 64, _PROBES).losses
+        alone = split_groups(groups, losses, FLOOR * whole, _PROBES).losses
         named = _worst(alone)
         rest = losses([[each for each in everything if each not in named]])[0]
     if not rest < _WORTH * whole:
@@ -80,10 +78,6 @@ def blamed(workshop: Workshop, candidate: Candidate) -> str:
         f"the most is lost by {told}: overrides={overrides} keeps them float, "
         f"{sqnr_db(whole):.1f} dB become {sqnr_db(rest):.1f} dB on the worst sample"
     )
-
-
-def _gates(terms: Sequence[Sequence[Gate]], regions: Sequence[int]) -> list[Gate]:
-    return list(dict.fromkeys(gate for number in regions for gate in terms[number]))
 
 
 def _worst(losses: dict[int, float]) -> list[int]:

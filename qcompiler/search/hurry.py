@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from qcompiler.execution.timing import Latency
 from qcompiler.measurement.candidates import Candidate
-from qcompiler.search.proof import Proof
+from qcompiler.search.proof import Proof, untimed
 
 _SECONDS = 0.5
 """Of timing."""
@@ -49,11 +49,7 @@ def by_profile(
     found = {name: each.seconds for name, each in finalists.items()}
     if not plain or not all(found.values()):
         return {}
-    told = {"float": plain, **{name: each or 0.0 for name, each in found.items()}}
-    return {
-        name: Latency(each, each / plain, each / plain, each / plain, rounds=0)
-        for name, each in told.items()
-    }
+    return untimed({"float": plain, **{name: each or 0.0 for name, each in found.items()}})
 
 
 def least_seconds(latencies: Mapping[str, Latency]) -> float:

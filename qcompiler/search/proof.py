@@ -60,10 +60,13 @@ class Proof:
         seconds = {name: sample.total for name, sample in samples.items() if sample is not None}
         if "float" not in seconds:
             return {}
-        ratios = {name: each / seconds["float"] for name, each in seconds.items()}
-        return {
-            name: Latency(seconds[name], ratio, ratio, ratio, 0) for name, ratio in ratios.items()
-        }
+        return untimed(seconds)
+
+
+def untimed(seconds: Mapping[str, float]) -> dict[str, Latency]:
+    """Times that no round has measured; `float` is the baseline."""
+    ratios = {name: each / seconds["float"] for name, each in seconds.items()}
+    return {name: Latency(seconds[name], ratio, ratio, ratio, 0) for name, ratio in ratios.items()}
 
 
 def timed_beside(

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 
 import qcompiler as qc
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
+from qcompiler.execution.session import OrtSession
 from qcompiler.ir.plan import FLOAT, Choice, Plan
 from qcompiler.ir.text import from_text
 from qcompiler.ir.walk import all_nodes
@@ -66,14 +63,9 @@ def compiled(island: str, convolutions: str = "int8") -> qc.Compiled:
     return qc.compile(program, target, feeds, plan=Plan("onnxruntime", chosen), recipe="fast")
 
 
-def transposes(found: qc.Compiled, folder: Path) -> int:
+def transposes(found: qc.Compiled) -> int:
     """Of the graph that ONNX Runtime runs; one each at the input and at the output are needed."""
-    options = onnxruntime.SessionOptions()
-    options.optimized_model_filepath = str(folder / "optimized.onnx")
-    options.log_severity_level = 4
-    path = str(found.save(folder / "model.onnx"))
-    onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    nodes = onnx.load(options.optimized_model_filepath).graph.node
+    nodes = OrtSession(found.program.model, threads=1).optimized_model().graph
     return sum(node.op_type == "Transpose" for node in nodes)
 
 
@@ -82,14 +74,12 @@ def written(found: qc.Compiled) -> int:
 
 
 @pytest.mark.parametrize("island", ISLANDS.values(), ids=ISLANDS)
-def test_an_island_computes_the_same(
-    island: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_island_computes_the_same(island: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bit by bit; a BatchNormalization is rounded otherwise, which may move one step of 255."""
     found = compiled(island)
     found.verify().require()
     assert written(found) > 0
-    assert transposes(found, tmp_path) <= 2
+    assert transposes(found) <= 2
     passes = OnnxRuntime.placement.split(",")
     left = ",".join(each for each in passes if each != "lay-channels-last")
     monkeypatch.setattr(OnnxRuntime, "placement", left)
@@ -113,7 +103,7 @@ def test_float_convolutions_are_left() -> None:
     assert written(compiled(ISLANDS["twice"], FLOAT)) == 0
 
 
-def test_signals_are_laid_out_too(tmp_path: Path) -> None:
+def test_signals_are_laid_out_too() -> None:
     """A convolution over [N, C, L] that becomes an image behind the island."""
     text = """g (float[20,1,64] x) => (float[20,16,7] y) <float[32,1,16] u, float[16,16,3] t,
     int64[1] s0 = {0}, int64[1] e1 = {16}, int64[1] e2 = {32}, int64[1] ax = {1}>
@@ -127,4 +117,4 @@ def test_signals_are_laid_out_too(tmp_path: Path) -> None:
     found = qc.compile(program, OnnxRuntime(1), feeds, scheme="int8", recipe="fast")
     found.verify().require()
     assert written(found) > 0
-    assert transposes(found, tmp_path) <= 2
+    assert transposes(found) <= 2

@@ -51,6 +51,12 @@ def draw_feeds(seed: int, count: int = 6) -> Feeds:
 
 
 @pytest.fixture
+def drawn() -> Callable[[int, int], Feeds]:
+    """As many samples as asked, like those of calibration, by a seed."""
+    return draw_feeds
+
+
+@pytest.fixture
 def feeds() -> Feeds:
     return draw_feeds(4)
 

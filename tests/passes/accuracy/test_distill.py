@@ -25,6 +25,7 @@ Feeds = list[dict[str, Array]]
 Placer = Callable[[Mapping[str, str]], Program]
 Changer = Callable[..., Mapping[str, Any]]
 Writer = Callable[[Program], Program]
+Drawer = Callable[[int, int], Feeds]
 PRODUCTS = ("first", "deep", "last")
 QUICK = "distill{steps=40}"
 
@@ -35,23 +36,12 @@ def noise(program: Program, placed: Program, feeds: Feeds) -> float:
     return sum(float(np.sum((engine.run(f)[0] - plain.run(f)[0]) ** 2)) for f in feeds)
 
 
-def images(seed: int, count: int) -> Feeds:
-    """Like the feeds that the network is calibrated on."""
-    draw = np.random.default_rng(seed)
-    found = []
-    for _ in range(count):
-        coarse = draw.normal(size=(2, 1, 3, 3)).repeat(2, axis=2).repeat(2, axis=3)
-        x = coarse * [[[[1.0]], [[0.7]], [[-0.5]], [[0.2]]]] + 0.2 * draw.normal(size=(2, 4, 6, 6))
-        found.append({"x": x.astype(np.float32)})
-    return found
-
-
 def test_outputs_come_nearer_on_samples_that_it_did_not_see(
-    placed: Placer, changed: Changer, written: Writer, program: Program, feeds: Feeds
+    placed: Placer, changed: Changer, written: Writer, program: Program, feeds: Feeds, drawn: Drawer
 ) -> None:
     found = placed(dict.fromkeys(PRODUCTS, "int4"))
     before = noise(program, written(found), feeds)
-    told = changed(found, "distill{steps=60,rate=0.01,gain_rate=0.004}", samples=images(9, 24))
+    told = changed(found, "distill{steps=60,rate=0.01,gain_rate=0.004}", samples=drawn(9, 24))
     assert told["weights"] == 3
     assert told["after"] < told["before"]
     assert noise(program, written(found), feeds) < 0.8 * before

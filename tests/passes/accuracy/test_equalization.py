@@ -140,22 +140,25 @@ def test_scales_pass_a_hard_swish(gates: bool) -> None:
     assert len(inner) == 2
 
 
-def test_a_hard_swish_is_left_whole_between_even_channels() -> None:
-    rng = np.random.default_rng(2)
+def _even_weights(rng: np.random.Generator) -> dict[str, Array]:
+    """Those of `_uneven_weights` with channels of one size."""
     weights = _uneven_weights(rng)
     for name in ("w", "b", "e"):
         weights[name] = weights[name] / _UNEVEN.reshape(-1, *(1,) * (weights[name].ndim - 1))
     weights["v"] = weights["v"] * _UNEVEN.reshape(1, -1, 1, 1)
+    return weights
+
+
+def test_a_hard_swish_is_left_whole_between_even_channels() -> None:
+    rng = np.random.default_rng(2)
+    weights = _even_weights(rng)
     found = tried(_chain("HardSwish({0})"), weights, _images(rng), "smooth-swishes")
     assert [node.op_type for node in found.changed.graph].count("HardSwish") == 2
 
 
 def test_even_channels_are_left_alone_by_smoothing() -> None:
     rng = np.random.default_rng(2)
-    weights = _uneven_weights(rng)
-    for name in ("w", "b", "e"):
-        weights[name] = weights[name] / _UNEVEN.reshape(-1, *(1,) * (weights[name].ndim - 1))
-    weights["v"] = weights["v"] * _UNEVEN.reshape(1, -1, 1, 1)
+    weights = _even_weights(rng)
     found = tried(_chain("Relu({0})"), weights, _images(rng), "smooth-activations")
     assert found.changed_db > found.plain_db - 2  # the loop of variants would not keep it
 
