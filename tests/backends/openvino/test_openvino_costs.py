@@ -77,16 +77,14 @@ def test_layers_go_to_the_first_region_they_were_made_from() -> None:
 @needs_openvino
 def test_profile_names_every_convolution_and_stays_below_the_wall_clock() -> None:
     artifact = OpenVino(threads=1).lower(_placed(_gated))
+    started = time.perf_counter()
     sample = artifact.profile(FEEDS)
+    elapsed = time.perf_counter() - started
     convolutions = [key for key in sample.regions if key.startswith("conv")]
     assert len(convolutions) == 3
     assert all(seconds > 0 for seconds in (sample.regions[key] for key in convolutions))
-    slowest = 0.0
-    for feed in FEEDS:
-        started = time.perf_counter()
-        artifact.run(feed)
-        slowest = max(slowest, time.perf_counter() - started)
-    assert 0 < sample.total < 20 * slowest
+    # One thread runs the layers of every feed in that time, however busy the machine is.
+    assert 0 < sample.total < elapsed
 
 
 @needs_openvino
