@@ -13,6 +13,7 @@ from qcompiler.files.reading import Door
 from qcompiler.frontends.amplification import check_growth
 from qcompiler.frontends.cleaning import clean, lift_constants
 from qcompiler.frontends.contrib.expand import expand_contrib
+from qcompiler.frontends.contrib.nchwc import is_foreign, undo_blocks
 from qcompiler.frontends.inference import infer_types, recompute_shapes
 from qcompiler.frontends.maps import without_maps
 from qcompiler.frontends.opset import to_working_opset
@@ -137,6 +138,10 @@ def _program(model: ir.Model, source: str, notes: tuple[str, ...] = ()) -> Progr
         infer_types(model)
     draft = Program(model, Signature((), ()), Provenance(source))
     to_working_opset(draft)
+    misread = is_foreign(undo_blocks(draft))
+    if misread:
+        repaired += ("its layout is that of another machine: undone, and not run here as it is",)
     expand_contrib(draft)
     make_names_unique(model)
-    return Program(model, signature_of(model), Provenance(source, producer, opset, repaired))
+    origin = Provenance(source, producer, opset, repaired, misread=misread)
+    return Program(model, signature_of(model), origin)

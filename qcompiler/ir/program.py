@@ -55,6 +55,7 @@ class Provenance:
         data: Digest of the calibration data, empty without: see `calibration.keeper`.
         plan: Of an artifact that was loaded: digest of the plan it was made by.
         versions: Of an artifact that was loaded: what it was made with.
+        misread: ONNX Runtime on this machine does not compute what the source says.
     """
 
     source: str
@@ -66,6 +67,7 @@ class Provenance:
     data: str = ""
     plan: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+    misread: bool = False
 
 
 @dataclass(eq=False)

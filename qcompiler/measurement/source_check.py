@@ -67,13 +67,16 @@ def reference_of(model: object, program: Program) -> Source:
 
     Args:
         model: What the user gave.
-        program: What the front end made of it; the reference of itself where it was given.
+        program: What the front end made of it; the reference where that was given, or where the
+            source is laid out for another machine.
 
     Raises:
         LoweringError: Nothing here runs it.
     """
     if isinstance(model, Program):
         return OnnxSource(model.model)
+    if program.provenance.misread:
+        return OnnxSource(program.model)
     if isinstance(model, str | Path | onnx.ModelProto | ir.Model):
         return OnnxSource(model)
     from qcompiler.execution.torch_source import TorchSource

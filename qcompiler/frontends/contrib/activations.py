@@ -14,7 +14,7 @@ from qcompiler.frontends.contrib.spelling import NotSpelt, Spell, Spelling
 
 _PARAMETERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "Relu": (), "Sigmoid": (), "Tanh": (), "Softplus": (), "Softsign": (),
+        "Relu": (), "Sigmoid": (), "Tanh": (), "Softplus": (), "Softsign": (), "HardSwish": (),
         "LeakyRelu": ("alpha",), "Elu": ("alpha",), "ThresholdedRelu": ("alpha",),
         "HardSigmoid": ("alpha", "beta"), "Selu": ("alpha", "gamma"), "Clip": ("min", "max"),
     }

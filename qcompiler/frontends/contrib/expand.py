@@ -11,9 +11,9 @@ from types import MappingProxyType
 
 import onnx_ir as ir
 
-from qcompiler.errors import UnreadableModelError
 from qcompiler.frontends.contrib.activations import ACTIVATIONS
 from qcompiler.frontends.contrib.attention import ATTENTION
+from qcompiler.frontends.contrib.blocks import laid_out
 from qcompiler.frontends.contrib.layouts import LAYOUTS
 from qcompiler.frontends.contrib.norms import NORMS
 from qcompiler.frontends.contrib.products import PRODUCTS
@@ -34,20 +34,20 @@ SPELLINGS: Mapping[str, Spell] = MappingProxyType(
 _OWN = "com.microsoft"
 _IN_ONNX = ("SimplifiedLayerNormalization",)
 """Operators of ONNX Runtime that its files hold in ONNX's domain."""
-_BLOCKED = ("com.microsoft.nchwc", "com.ms.internal.nhwc")
-"""Domains whose operators read data laid out for one processor or accelerator."""
+_CLOSED = "com.ms.internal.nhwc"
+"""The domain of operators that read data laid out for one accelerator."""
 
 
 def expand_contrib(program: Program) -> None:
     """Rewrites the program, which is in the working opset, in place.
 
     Raises:
-        UnreadableModelError: Data is laid out for the machine that saved the file.
+        UnreadableModelError: Data is laid out for an accelerator.
     """
     model = program.model
     for node in all_nodes(model):
-        if node.domain in _BLOCKED:
-            raise _laid_out(node)
+        if node.domain == _CLOSED:
+            raise laid_out(node, f"ONNX Runtime wrote '{_CLOSED}' for one accelerator")
     rewriter = Rewriter(program)
     while waiting := [node for node in all_nodes(model) if _has_spelling(node)]:
         ranks = ranks_of(model)
@@ -88,14 +88,3 @@ def _cast_constants(program: Program, rewriter: Rewriter) -> None:
             kept = rewriter.constant(number.astype(like.dtype.numpy()), f"{node.name}_number")
             rewriter.replace_uses(node.outputs[0], kept)
             rewriter.erase_dead(node)
-
-
-def _laid_out(node: ir.Node) -> UnreadableModelError:
-    return UnreadableModelError(
-        f"this file holds {node.op_type} in a layout for the machine that saved it",
-        where=describe(node),
-        why=f"ONNX Runtime wrote '{node.domain}', whose weights are in blocks of that machine's "
-        "vector width",
-        fix="give the original model, or save it with graph_optimization_level="
-        "ORT_ENABLE_EXTENDED or lower",
-    )

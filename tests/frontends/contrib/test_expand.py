@@ -67,6 +67,7 @@ CASES: list[Case] = [
     ("FusedConv", CONV, ["Y"], {"activation": "Relu", **WINDOW}),
     ("FusedConv", CONV | {"Wb": B}, ["Y"], {"activation": "Tanh", **WINDOW, "strides": [2, 1]}),
     ("FusedConv", CONV | {"Wb": B, "Z": Z}, ["Y"], {"activation": "Relu", **WINDOW}),
+    ("FusedConv", CONV, ["Y"], {"activation": "HardSwish", **WINDOW}),
     ("FusedConv", CONV | {"Wb": None, "Z": Z}, ["Y"], {"activation": "Sigmoid", **WINDOW}),
     *[
         ("FusedConv", CONV, ["Y"], {"activation": name, "activation_params": list(given), **WINDOW})
@@ -290,7 +291,7 @@ def test_files_that_onnx_runtime_saved(level: str, tmp_path: Any, assert_same: S
     assert_same(model, program, {"x": floats(2, 16, 8, 8)})
 
 
-def test_layouts_of_one_machine_are_refused(tmp_path: Any) -> None:
-    saved(convolutions(), LEVELS.ORT_ENABLE_ALL, tmp_path / "saved.onnx")
+def test_layouts_of_an_accelerator_are_refused() -> None:
+    model = model_of("Conv", CONV, ["Y"], "com.ms.internal.nhwc")
     with pytest.raises(UnreadableModelError, match="ORT_ENABLE_EXTENDED"):
-        load(tmp_path / "saved.onnx")
+        load(model)
