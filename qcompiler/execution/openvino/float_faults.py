@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from qcompiler.errors import LoweringError
 from qcompiler.execution.openvino import float_rewrites as rewrites
+from qcompiler.execution.openvino import float_strides
 from qcompiler.ir.origin import source_line
 from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
@@ -157,6 +158,8 @@ FAULTS = (
                "8- and 16-bit integers"),
     FloatFault("OV-R13", ("Loop",), _runs_no_time, "SIGFPE in the plugin"),
     FloatFault("OV-R16", ("LSTM", "GRU", "RNN"), _batch_first, "backend suite, lstm_batchwise"),
+    FloatFault("OV-R18", ("Conv",), float_strides.slice_before_pointwise,
+               "strides of a 1x1 kernel behind an op with several outputs, or with padding"),
     FloatFault("OV-R14", (), _wide_constant, "64-bit integers are kept in 32"),
 )  # fmt: skip
 

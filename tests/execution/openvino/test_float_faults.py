@@ -118,6 +118,40 @@ def test_a_square_weight_in_two_layouts() -> None:
     assert _same(mended(program), feed)
 
 
+POINTWISE = RNG.normal(size=(5, 2, 1, 1)).astype(np.float32)
+_THIN: Arrays = {"strides": [2, 2]}
+STRIDED: dict[str, tuple[list[onnx.NodeProto], Arrays]] = {
+    "second output": ([helper.make_node("Relu", ["b"], ["m"])], _THIN),
+    "both outputs": ([helper.make_node("Sub", ["a", "b"], ["m"])], {"strides": [1, 2]}),
+    "through a convolution": ([helper.make_node("Mul", ["a", "b"], ["h"]),
+                               helper.make_node("Conv", ["h", "v"], ["m"])], _THIN),
+    "same": ([helper.make_node("Max", ["a", "b"], ["m"])], {**_THIN, "auto_pad": "SAME_UPPER"}),
+    "padding": ([helper.make_node("Transpose", ["a"], ["t"]),
+                 helper.make_node("Transpose", ["t"], ["u"]),
+                 helper.make_node("Relu", ["u"], ["m"])], {**_THIN, "pads": [1, 0, 1, 2]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STRIDED)
+def test_strides_of_one_element_kernels_end_at_the_right_output(name: str) -> None:
+    between, attributes = STRIDED[name]
+    nodes = [helper.make_node("Split", ["x"], ["a", "b"], axis=1, num_outputs=2), *between,
+             helper.make_node("Conv", ["m", "w"], ["y"], name="n", **attributes)]  # fmt: skip
+    feed = {"x": RNG.normal(size=(2, 4, 7, 8)).astype(np.float32)}
+    program = load(_model(nodes, feed, {"w": POINTWISE, "v": POINTWISE[:2]}))
+    assert not _same(program, feed)
+    assert _same(mended(program), feed)
+
+
+def test_strides_that_openvino_moves_rightly_stay() -> None:
+    nodes = [helper.make_node("Relu", ["x"], ["m"]),
+             helper.make_node("Conv", ["m", "w"], ["y"], strides=[2, 2])]  # fmt: skip
+    feed = {"x": RNG.normal(size=(2, 2, 7, 8)).astype(np.float32)}
+    program = load(_model(nodes, feed, {"w": POINTWISE}))
+    assert mended(program) is program
+    assert _same(program, feed)
+
+
 REFUSED: dict[str, tuple[str, Arrays, Arrays, dict[str, Any]]] = {
     "antialias": ("Resize", {"x": IMAGE},
                   {"roi": np.zeros(0, np.float32), "s": np.array([1, 1, 0.5, 0.5], np.float32)},
