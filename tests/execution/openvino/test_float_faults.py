@@ -152,6 +152,36 @@ def test_strides_that_openvino_moves_rightly_stay() -> None:
     assert _same(program, feed)
 
 
+def _branch(weight: str, name: str) -> onnx.GraphProto:
+    value = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 14])
+    return helper.make_graph([helper.make_node("MatMul", ["x", weight], [name])], name, [], [value])
+
+
+def test_what_reads_an_if_in_the_first_run_of_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("ReduceProd", ["s"], ["p"], keepdims=0),
+        helper.make_node("Greater", ["p", "z"], ["c"]),
+        helper.make_node("If", ["c"], ["i"], then_branch=_branch("a", "then"),
+                         else_branch=_branch("b", "else")),
+        helper.make_node("Gemm", ["i", "d"], ["g"]),
+        helper.make_node("MatMul", ["g", "e"], ["h"]),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("MatMul", ["r", "f"], ["t"]),
+        helper.make_node("Add", ["t", "g"], ["y"]),
+    ]  # fmt: skip
+    sizes = {"a": (14, 14), "b": (14, 14), "d": (14, 8), "e": (8, 16), "f": (16, 8)}
+    held: Arrays = {k: RNG.normal(size=each).astype(np.float32) for k, each in sizes.items()}
+    feeds = [{"x": RNG.normal(size=(n, 14)).astype(np.float32)} for n in (3, 5, 9)]
+    program = load(_model(nodes, feeds[0], {**held, "z": np.array(0)}))
+    session = OpenVinoSession(program.model, program.signature, threads=1)
+    for feed in feeds:
+        wanted = OrtSession(program.model, optimize=False).run(feed)
+        np.testing.assert_allclose(session.run(feed)[0], wanted[0], rtol=1e-4, atol=1e-4)
+    monkeypatch.setattr(OpenVinoSession, "_runs", lambda *_: 1)
+    assert not all(_same(program, feed) for feed in feeds)
+
+
 REFUSED: dict[str, tuple[str, Arrays, Arrays, dict[str, Any]]] = {
     "antialias": ("Resize", {"x": IMAGE},
                   {"roi": np.zeros(0, np.float32), "s": np.array([1, 1, 0.5, 0.5], np.float32)},
