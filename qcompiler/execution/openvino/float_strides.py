@@ -1,8 +1,9 @@
 """OV-R18: strided convolutions with kernels of one element, which OpenVINO takes apart.
 
-Its pass StridesOptimization moves their strides towards the input, through elementwise ops and other
-such convolutions, and ends them at the first op that it does not know. It takes that op's first
-output, whichever was read, and fails where the op has none by default; padding is not moved along.
+Its pass StridesOptimization moves their strides towards the input, through elementwise ops and
+other such convolutions, and ends them at the first op that it does not know. It takes the first
+output of that op, whichever was read, and fails where the op has none by default; padding is not
+moved along.
 """
 
 from __future__ import annotations
