@@ -1,4 +1,4 @@
-"""A saved artifact checked again: its stamp, the digest of its plan, its kernels, its integers."""
+"""A saved artifact checked again: its digests, its kernels, its integers."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def check_artifact(
         target: Name of the target it was saved for; by default the file tells.
 
     Raises:
-        ArtifactError: Not readable, or what its stamp says does not fit what it holds.
+        ArtifactError: Not readable, or plan, graph or weights are not those that were saved.
         FeedError: A feed does not fit.
     """
     compiled = load_compiled(path, target)
@@ -92,6 +92,8 @@ def _regions(compiled: Compiled) -> set[str]:
 
 def _notes(compiled: Compiled, compared: bool) -> list[str]:
     notes = [] if compiled.plan.choices else ["the file holds no plan to compare kernels with"]
+    if not compiled.program.provenance.content:
+        notes.append("the file holds no digest of its graph and weights: they were not compared")
     if not compared:
         notes.append("integers were not compared with the reference: give data")
     return notes

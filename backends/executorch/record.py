@@ -38,7 +38,7 @@ def record_of(program: Program, target: ExecuTorch, kernels: KernelCount) -> dic
         "outputs": _rows(signature.outputs),
         "convention": signature.convention,
         "source": program.provenance.source,
-        "made": Making.of(program, target).to_json(),
+        "made": Making.of(program, target, program.model).to_json(),
         "batch": target.batch,
         "length": target.length,
         "integer": list(kernels.integer),

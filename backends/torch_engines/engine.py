@@ -155,7 +155,7 @@ class TorchEngine(Target):
             self._keys(program),
             program.plan,
             program.provenance.source,
-            partial(Making.of, program, self),
+            partial(Making.of, program, self, placed.model),
         )
 
     def baseline(self, source: Program, model: object, feeds: Sequence[Feed]) -> Artifact:

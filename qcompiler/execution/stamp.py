@@ -75,7 +75,7 @@ def stamped(model: ir.Model, target: Target, program: Program) -> ir.Model:
         props[_CONVENTION] = convention
     if plan is not None:
         props[_PLAN], props[_DIGEST] = plan.bare.to_json(), plan.digest
-    props[_MADE] = Making.of(program, target).to_json()
+    props[_MADE] = Making.of(program, target, model).to_json()
     return with_metadata(model, props)
 
 
@@ -122,7 +122,7 @@ def restored_program(path: Path) -> tuple[Program, Stamp | None]:
     """The graph of an ONNX artifact under its plan, called as its torch source was.
 
     Raises:
-        ArtifactError: Its stamp is damaged.
+        ArtifactError: Its stamp is damaged, or its graph or weights are not those saved.
     """
     proto = onnx.load(path, format="protobuf", load_external_data=False)
     check_proto(proto, path.name, path.parent)
@@ -132,6 +132,7 @@ def restored_program(path: Path) -> tuple[Program, Stamp | None]:
     text = None if stamp is None else stamp.convention
     signature, notes = _called_so(signature_of(model), text)
     making = Making() if stamp is None else stamp.making
+    making.check(model, path)
     origin = making.on(Provenance(f"file {path.name}", warnings=notes))
     program = Program(model, signature, origin)
     program.plan = None if stamp is None else stamp.plan

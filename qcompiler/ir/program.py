@@ -54,6 +54,7 @@ class Provenance:
         computed: Types that the source computes in where the program has float32.
         data: Digest of the calibration data, empty without: see `calibration.keeper`.
         plan: Of an artifact that was loaded: digest of the plan it was made by.
+        content: Of an artifact that was loaded: digest of its graph and weights.
         versions: Of an artifact that was loaded: what it was made with.
         misread: ONNX Runtime on this machine does not compute what the source says.
     """
@@ -66,6 +67,7 @@ class Provenance:
     computed: tuple[ir.DataType, ...] = ()
     data: str = ""
     plan: str = ""
+    content: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     misread: bool = False
 

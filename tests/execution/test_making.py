@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
 
 import qcompiler as qc
+from qcompiler.artifact_check import check_artifact
 from qcompiler.calibration.keeper import DataDigest
 from qcompiler.errors import ArtifactError
 from qcompiler.execution.making import Making
@@ -93,14 +96,61 @@ def test_other_data_has_another_digest(other: Any) -> None:
     assert _digest(other) not in ("", _digest(FEEDS))
 
 
-def test_a_weight_that_was_changed_is_noticed(tmp_path: Path) -> None:
-    path = _compiled("fbgemm").save(tmp_path / "a")
-    content = torch.load(path, weights_only=True)
-    name = max(content["tensors"], key=lambda each: content["tensors"][each].numel())
-    content["tensors"][name].zero_()
-    torch.save(content, path)
-    with pytest.raises(ArtifactError, match="weights"):
+def _zeroed(path: Path) -> None:
+    """The largest weight of an artifact becomes zero, all else stays."""
+    if path.read_bytes()[:2] == b"PK":
+        content = torch.load(path, weights_only=True)
+        max(content["tensors"].values(), key=torch.Tensor.numel).zero_()
+        torch.save(content, path)
+    elif path.read_bytes()[4:8] == b"ET12":
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    else:
+        model = onnx.load(path)
+        held = max(model.graph.initializer, key=lambda each: len(each.raw_data))
+        held.raw_data = bytes(len(held.raw_data))
+        onnx.save(model, path)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_weight_that_was_changed_is_noticed(target: str, tmp_path: Path) -> None:
+    path = _compiled(target).save(tmp_path / "a")
+    _zeroed(path)
+    with pytest.raises(ArtifactError, match=r"/a.*\n.*digest"):
         qc.load_compiled(path)
+    with pytest.raises(ArtifactError, match=r"/a.*\n.*digest"):
+        check_artifact(path)
+
+
+@pytest.mark.parametrize("target", ["onnxruntime", "tensorrt"])
+def test_a_file_that_another_tool_wrote_again_is_taken(target: str, tmp_path: Path) -> None:
+    compiled = _compiled(target)
+    model = onnx.load(compiled.save(tmp_path / "a"))
+    onnx.save(model, tmp_path / "b", save_as_external_data=True, location="w", size_threshold=0)
+    again = qc.load_compiled(tmp_path / "b")
+    np.testing.assert_array_equal(again.run(FEEDS[0])[0], compiled.run(FEEDS[0])[0])
+
+
+def test_a_weight_in_a_file_beside_it_is_compared(tmp_path: Path) -> None:
+    model = onnx.load(_compiled().save(tmp_path / "a"))
+    onnx.save(model, tmp_path / "b", save_as_external_data=True, location="w", size_threshold=0)
+    content = bytearray((tmp_path / "w").read_bytes())
+    content[5] ^= 1
+    (tmp_path / "w").write_bytes(content)
+    with pytest.raises(ArtifactError, match="weights"):
+        qc.load_compiled(tmp_path / "b")
+
+
+def test_a_file_of_an_earlier_version_is_opened_with_a_note(tmp_path: Path) -> None:
+    path = _compiled().save(tmp_path / "a")
+    model = onnx.load(path)
+    (made,) = [each for each in model.metadata_props if each.key == "qcompiler.made"]
+    body = json.loads(made.value)
+    assert len(body.pop("content")) == 32
+    made.value = json.dumps(body)
+    onnx.save(model, path)
+    assert any("no digest of its graph" in note for note in check_artifact(path).notes)
 
 
 def test_a_plan_that_was_changed_is_noticed(tmp_path: Path) -> None:
@@ -112,7 +162,17 @@ def test_a_plan_that_was_changed_is_noticed(tmp_path: Path) -> None:
         qc.load_compiled(path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"versions": {"a": 1}}', '{"versions": []}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"plan": "", "data": "", "content": 1, "versions": {}}',
+        '{"versions": {"a": 1}}',
+        '{"versions": []}',
+    ],
+)
 def test_what_is_no_record_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"Expecting value|made of"):
         Making.from_json(text)
