@@ -8,19 +8,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 
 from qcompiler.compiled import Compiled, load_compiled
 from qcompiler.errors import ConfigurationError, FeedError
 from qcompiler.execution.feeds import normalize_feed
+from qcompiler.execution.made_up import made_up
 from qcompiler.execution.session import OrtSession
 from qcompiler.execution.stamp import target_in
 from qcompiler.execution.timing import Latency, compare_latency
 from qcompiler.frontends.load import load
-from qcompiler.ir.signature import Feed, Signature, TensorSpec
+from qcompiler.ir.signature import Feed, Signature
 from qcompiler.measurement.source_check import reference_of
 
 Run = Callable[[Feed], object]
@@ -59,6 +58,7 @@ def bench(
     seconds: float = 3.0,
     threads: int | None = None,
     batch: int = 1,
+    shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> tuple[Timed, ...]:
     """Times models in interleaved rounds on one feed; ratios refer to the first.
 
@@ -71,6 +71,7 @@ def bench(
         seconds: For the whole comparison.
         threads: Of ONNX Runtime and torch; the engine's default without.
         batch: Size of open dimensions where no feed is given.
+        shapes: Of inputs by name, where no feed is given.
 
     Raises:
         ConfigurationError: Fewer than one model.
@@ -82,34 +83,12 @@ def bench(
         _limit_torch(models.values(), threads)
     ready = {name: _ready(model, feed, threads) for name, model in models.items()}
     first = next(iter(ready.values())).signature
-    own = made_up(first, batch) if feed is None else normalize_feed(first, feed)
+    own = made_up(first, batch, shapes) if feed is None else normalize_feed(first, feed)
     runs = {name: partial(each.run, _fitted(own, each.signature)) for name, each in ready.items()}
     for run in runs.values():
         run()
     timed = compare_latency(runs, seconds)
     return tuple(Timed(name, each.engine, each.nbytes, timed[name]) for name, each in ready.items())
-
-
-def made_up(signature: Signature, open_size: int = 1) -> Feed:
-    """A feed of normal numbers, of zeros for integers; open dimensions have one size.
-
-    Raises:
-        FeedError: An input without a known rank or type, or that is no tensor of numbers.
-    """
-    rng = np.random.default_rng(0)
-    return {spec.name: _array(spec, open_size, rng) for spec in signature.inputs}
-
-
-def _array(spec: TensorSpec, open_size: int, rng: np.random.Generator) -> npt.NDArray[Any]:
-    usable = spec.shape is not None and not spec.container
-    if not usable or spec.dtype is None or spec.dtype == ir.DataType.STRING:
-        raise FeedError(f"no values can be made up for the input {spec}", fix="give --data")
-    assert spec.shape is not None
-    shape = [each if isinstance(each, int) else open_size for each in spec.shape]
-    kind = spec.dtype.numpy()
-    if spec.dtype.is_floating_point():
-        return rng.standard_normal(shape).astype(kind)
-    return np.zeros(shape, kind)
 
 
 def _ready(model: Any, feed: Any, threads: int | None) -> _Ready:

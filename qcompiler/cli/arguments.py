@@ -14,7 +14,7 @@ import onnx
 import onnx_ir as ir
 
 from qcompiler.calibration.feed_files import FeedFiles
-from qcompiler.calibration.images import Preprocessing
+from qcompiler.cli.numbers import images_of
 from qcompiler.cli.options import Images
 from qcompiler.compiled import Compiled, load_compiled
 from qcompiler.errors import ConfigurationError, UnreadableModelError
@@ -126,46 +126,6 @@ def data_of(
         raise ConfigurationError("calibration data is one function, or files", where=functions[0])
     feeds: Iterable[Any] = function_of(written[0], "--calibration")()
     return feeds
-
-
-def numbers_of(written: str | None, option: str) -> tuple[float, ...]:
-    """`0.5` or `0.485,0.456,0.406`; nothing for None.
-
-    Raises:
-        ConfigurationError: Something else.
-    """
-    try:
-        return () if written is None else tuple(map(float, written.split(",")))
-    except ValueError:
-        raise ConfigurationError(
-            f"cannot read {option} '{written}'", fix=f"write {option} 0.485,0.456,0.406"
-        ) from None
-
-
-def size_of(written: str | None) -> tuple[int, int] | None:
-    """`224`, or height and width as `224x320`.
-
-    Raises:
-        ConfigurationError: Something else.
-    """
-    if written is None:
-        return None
-    parts = written.lower().split("x")
-    if len(parts) > 2 or not all(part.isascii() and part.isdigit() for part in parts):
-        raise ConfigurationError(
-            f"cannot read --size '{written}'", fix="write 224, or height and width as 224x320"
-        )
-    return int(parts[0]), int(parts[-1])
-
-
-def images_of(written: Images) -> Preprocessing:
-    """How images are read, from what was written.
-
-    Raises:
-        ConfigurationError: Something that cannot be read, or makes no sense.
-    """
-    means, stds = numbers_of(written.mean, "--mean"), numbers_of(written.std, "--std")
-    return Preprocessing(size_of(written.size), written.layout, means, stds, written.scale)
 
 
 def target_with(written: str, threads: int | None = None, *, several: bool = False) -> Target:

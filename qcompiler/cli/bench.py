@@ -30,6 +30,7 @@ def bench(
     data: options.CompareData = None,
     batch: options.Batch = 1,
     images: options.Images = options.AS_THEY_ARE,
+    shape: options.Shapes = None,
     seconds: Annotated[float, typer.Option(help="Of interleaved timing.")] = 3.0,
     threads: Annotated[int | None, typer.Option(help="Of each engine.")] = None,
     as_json: options.Json = False,
@@ -38,12 +39,15 @@ def bench(
     with reported():
         from qcompiler.bench import bench as timed
         from qcompiler.cli import arguments
+        from qcompiler.cli.numbers import shapes_of
 
         named = {each: arguments.model_of(each) for each in models}
         own = batch if data else 1  # without data, the size of the made-up feed
         feeds = arguments.data_of(data, next(iter(named.values())), own, images)
         feed = next(iter(feeds or []), None)
-        found = timed(named, feed, seconds=seconds, threads=threads, batch=batch)
+        found = timed(
+            named, feed, seconds=seconds, threads=threads, batch=batch, shapes=shapes_of(shape)
+        )
         rows = [{**asdict(each), "speed": each.latency.speed} for each in found]
         typer.echo(json.dumps(rows, indent=2) if as_json else _table(found))
 

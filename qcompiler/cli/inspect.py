@@ -21,12 +21,16 @@ def inspect(
     model: options.Model,
     target: options.TargetName = "onnxruntime",
     text: Annotated[bool, typer.Option("--text", help="Print the IR.")] = False,
+    shape: options.Shapes = None,
+    every: Annotated[bool, typer.Option("--all", help="All regions.")] = False,
     why: Annotated[str | None, typer.Option(help="Say why a node runs as it does.")] = None,
     as_json: options.Json = False,
 ) -> None:
     """Show a model's inputs, outputs, ops, size and regions, and what each target quantizes."""
     with reported():
         from qcompiler.cli import arguments
+        from qcompiler.cli.numbers import shapes_of
+        from qcompiler.execution.made_up import made_up
         from qcompiler.ir.text import to_text
         from qcompiler.printable import printable
         from qcompiler.report.inspection import facts, show_facts
@@ -42,8 +46,10 @@ def inspect(
             typer.echo(printable(to_text(program)), nl=False)
             return
         others = arguments.all_targets()
-        found = facts(program, arguments.target_with(target), others, making)
-        typer.echo(json.dumps(found, indent=2) if as_json else show_facts(found), nl=as_json)
+        feed = made_up(program.signature, 1, shapes_of(shape)) if shape else None
+        found = facts(program, arguments.target_with(target), others, making, feed)
+        most = None if every else _SHOWN
+        typer.echo(json.dumps(found, indent=2) if as_json else show_facts(found, most), nl=as_json)
 
 
 def _read(written: str) -> tuple[Program, dict[str, str]]:
@@ -63,3 +69,7 @@ def _read(written: str) -> tuple[Program, dict[str, str]]:
     stamp = stamp_of(program.model.metadata_props)
     made = {} if stamp is None else {"compiled for": stamp.target, **stamp.making.facts}
     return program, made
+
+
+_SHOWN = 40
+"""Regions that a terminal takes at once."""

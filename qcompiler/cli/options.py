@@ -29,12 +29,23 @@ Data = Annotated[
     typer.Option(
         "--calibration",
         "-c",
+        "--data",
+        "-d",
         help="An .npz or .npy file, an image, a folder of one kind of them, or module:function "
         "that returns feeds; files and folders may be repeated.",
     ),
 ]
 CompareData = Annotated[
-    list[str] | None, typer.Option("--data", "-d", help="As --calibration of compile.")
+    list[str] | None,
+    typer.Option("--data", "-d", "--calibration", "-c", help="As --calibration of compile."),
+]
+Shapes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--shape",
+        help="Of an input that is made up: NAME=1x3x320x320, or without a name where there is "
+        "one; may be repeated.",
+    ),
 ]
 Batch = Annotated[int, typer.Option(help="Samples in one feed.")]
 

@@ -8,6 +8,7 @@ granted and touches no weight.
 
 from __future__ import annotations
 
+import onnx
 import onnx_ir as ir
 
 from qcompiler.errors import UnsupportedOpsetError
@@ -28,8 +29,8 @@ def to_working_opset(program: Program) -> None:
     """Rewrites the program in place. O(nodes).
 
     Raises:
-        UnsupportedOpsetError: The opset is outside 6–28, or an op has no equal at `WORKING_OPSET`;
-            names the op.
+        UnsupportedOpsetError: The opset is outside 6–28 or newer than the installed onnx, or an op
+            has no equal at `WORKING_OPSET`; names the op.
     """
     model = program.model
     source = model.opset_imports.get("", WORKING_OPSET)
@@ -38,6 +39,13 @@ def to_working_opset(program: Program) -> None:
             f"opset {source} is not supported",
             why=f"models of opset {OLDEST} to {NEWEST} can be taken",
             fix="export the model again with opset_version=21",
+        )
+    known = onnx.defs.onnx_opset_version()
+    if source > known:
+        raise UnsupportedOpsetError(
+            f"opset {source} is newer than the installed onnx",
+            why=f"onnx {onnx.__version__} knows what ops mean up to opset {known}",
+            fix="pip install --upgrade onnx, or export the model again with opset_version=21",
         )
     rewriter = Rewriter(program)
     if source < WORKING_OPSET:

@@ -6,6 +6,7 @@ import onnx
 import onnx_ir as ir
 
 from qcompiler.frontends.opset_expansions import EXPANSIONS, too_new
+from qcompiler.ir.nodecheck import legal_types
 from qcompiler.ir.program import WORKING_OPSET
 from qcompiler.ir.rewriter import Rewriter
 
@@ -76,7 +77,9 @@ def _newer_part(node: ir.Node, old: Schema) -> str | None:
         if value is None or value.dtype is None or value.dtype == ir.DataType.UNDEFINED:
             continue
         formal = formals[min(index, len(formals) - 1)]
-        if isinstance(value.type, ir.TensorType) and _tensor_name(value) not in formal.types:
+        if isinstance(value.type, ir.TensorType) and _tensor_name(value) not in legal_types(
+            old, formal
+        ):
             return f"element type {value.dtype.name.lower()} of '{value.name}' is new"
     return None
 

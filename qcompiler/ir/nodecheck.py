@@ -47,8 +47,8 @@ def _form(op_type: str, opset: int) -> _Form | None:
     if schema.deprecated:
         return None
     return _Form(
-        tuple(_formal(each) for each in schema.inputs),
-        tuple(_formal(each) for each in schema.outputs),
+        tuple(_formal(each, legal_types(schema, each)) for each in schema.inputs),
+        tuple(_formal(each, legal_types(schema, each)) for each in schema.outputs),
         (schema.min_input, schema.max_input),
         (schema.min_output, schema.max_output),
         frozenset(schema.attributes),
@@ -56,11 +56,24 @@ def _form(op_type: str, opset: int) -> _Form | None:
     )
 
 
-def _formal(parameter: onnx.defs.OpSchema.FormalParameter) -> _Formal:
+def legal_types(
+    schema: onnx.defs.OpSchema, parameter: onnx.defs.OpSchema.FormalParameter
+) -> frozenset[str]:
+    """Types of an operand or output, such as `tensor(float)`.
+
+    `parameter.types` says the same, but raises a TypeError in onnx 1.20.
+    """
+    for each in schema.type_constraints:
+        if each.type_param_str == parameter.type_str:
+            return frozenset(each.allowed_type_strs)
+    return frozenset((parameter.type_str,))
+
+
+def _formal(parameter: onnx.defs.OpSchema.FormalParameter, types: frozenset[str]) -> _Formal:
     options = onnx.defs.OpSchema.FormalParameterOption
     return _Formal(
         parameter.type_str,
-        frozenset(parameter.types),
+        types,
         parameter.option == options.Variadic,
         parameter.is_homogeneous,
         parameter.option == options.Optional,

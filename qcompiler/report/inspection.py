@@ -7,13 +7,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from qcompiler.choices.objective import operations
 from qcompiler.config import Scheme
+from qcompiler.execution.made_up import sizes_in_a_run
 from qcompiler.ir.origin import module_path
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
+from qcompiler.ir.signature import Feed
 from qcompiler.ir.walk import all_nodes
 from qcompiler.printable import one_line
 from qcompiler.report.numbers import show_bytes
@@ -27,6 +30,7 @@ def facts(
     target: Target,
     others: Sequence[Target] = (),
     making: Mapping[str, str] | None = None,
+    feed: Feed | None = None,
 ) -> dict[str, Any]:
     """What a program is made of, ready for JSON.
 
@@ -38,14 +42,24 @@ def facts(
         target: Whose regions are shown with the forms they may take.
         others: Targets that are counted.
         making: What an artifact says of its making.
+        feed: It is run once, and multiply-accumulates are those of that run; without, they are
+            counted from the shapes of inputs, open sizes as 1.
+
+    Raises:
+        FeedError: The feed does not fit the inputs.
+        LoweringError: The model does not run on it.
     """
     ops = Counter(node.op_type for node in all_nodes(program.model))
-    sizes = _open_sizes(program)
-    regions = [_region_facts(target, region, sizes) for region in target.regions(program)]
+    found = target.regions(program)
+    sizes = [] if feed else _open_sizes(program)
+    ends = [region.output.name or "" for region in found]
+    seen = sizes_in_a_run(program, feed, ends) if feed else None
+    regions = [_region_facts(target, region, sizes, seen) for region in found]
     return {
         "source": program.provenance.source,
         "made": dict(making or {}),
         "inputs": [str(spec) for spec in program.signature.inputs],
+        "run_on": {name: list(np.shape(value)) for name, value in (feed or {}).items()},
         "outputs": [str(spec) for spec in program.signature.outputs],
         "ops": dict(ops.most_common()),
         "weight_bytes": _weight_bytes(program),
@@ -70,8 +84,12 @@ def _open_sizes(program: Program) -> list[str]:
     return sorted({dim or "?" for shape in shapes for dim in shape if not isinstance(dim, int)})
 
 
-def _region_facts(target: Target, region: Region, sizes: Sequence[str]) -> dict[str, Any]:
-    elements = {region.output.name or "": _elements(region.output)}
+def _region_facts(
+    target: Target, region: Region, sizes: Sequence[str], seen: Mapping[str, int] | None
+) -> dict[str, Any]:
+    name = region.output.name or ""
+    known = _is_known(region.output, sizes) if seen is None else name in seen
+    elements = {name: _elements(region.output) if seen is None else float(seen.get(name, 0))}
     weighted = region.weight is not None
     forms = target.implementations(region)
     return {
@@ -79,7 +97,7 @@ def _region_facts(target: Target, region: Region, sizes: Sequence[str]) -> dict[
         "ops": "+".join(node.op_type for node in region.nodes),
         "module": module_path(region.anchor),
         "macs": round(operations(region, elements)) if weighted else 0,
-        "macs_known": not weighted or _is_known(region.output, sizes),
+        "macs_known": not weighted or known,
         "precisions": [each.precision for each in forms],
         "searched": [each.precision for each in forms if each.searched],
         "objections": [each.message for each in target.objections(region)],
@@ -113,22 +131,29 @@ def _counted(program: Program, target: Target) -> dict[str, Any]:
     return {"regions": len(regions), "int8": quantized, "against": dict(against.most_common())}
 
 
-def show_facts(found: Mapping[str, Any]) -> str:
-    """The facts as lines; each region with the forms it may take, or why it has to stay float."""
+def show_facts(found: Mapping[str, Any], most: int | None = None) -> str:
+    """The facts as lines; each region with the forms it may take, or why it has to stay float.
+
+    Args:
+        found: What `facts` gave.
+        most: Regions that are listed; all without.
+    """
     lines = [found["source"]]
     lines += [f"  {name}: {value}" for name, value in found["made"].items()]
     lines += [f"  in  {spec}" for spec in found["inputs"]]
     lines += [f"  out {spec}" for spec in found["outputs"]]
     lines.append("ops: " + ", ".join(f"{count} {op}" for op, count in found["ops"].items()))
     lines.append(f"weights: {show_bytes(found['weight_bytes'])}")
-    at = f", {', '.join(found['macs_open_sizes'])} at 1" if found["macs_open_sizes"] else ""
+    at = _at(found["run_on"], found["macs_open_sizes"])
     unknown = found["macs_of_unknown_size"]
     least = "at least " if unknown else ""
     beside = f"; products whose sizes only a run tells: {unknown}" if unknown else ""
     lines.append(f"multiply-accumulates: {least}{found['macs']:,}{at}{beside}")
     lines.append(f"regions on {found['target']}: {len(found['regions'])}")
-    for each in found["regions"]:
+    for each in found["regions"][:most]:
         lines.append(f"  {each['module'] or each['name']}  {each['ops']}  {_forms(each)}")
+    left = len(found["regions"]) - len(found["regions"][:most])
+    lines += [f"  and {left} more: --all"] if left else []
     if found["targets"]:
         lines.append("regions that int8 quantizes:")
     for name, each in found["targets"].items():
@@ -137,6 +162,14 @@ def show_facts(found: Mapping[str, Any]) -> str:
         lines.append(f"  {name}  {each['int8']} of {each['regions']}{told}")
     lines += [f"warning: {line}" for line in found["warnings"]]
     return "\n".join(map(one_line, lines)) + "\n"
+
+
+def _at(run_on: Mapping[str, Sequence[int]], open_sizes: Sequence[str]) -> str:
+    """At which sizes it was counted."""
+    if run_on:
+        told = (f"{name} {'x'.join(map(str, shape))}" for name, shape in run_on.items())
+        return f" with {', '.join(told)}"
+    return f", {', '.join(open_sizes)} at 1" if open_sizes else ""
 
 
 def _forms(region: Mapping[str, Any]) -> str:

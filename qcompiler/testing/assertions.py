@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from qcompiler.bench import made_up
 from qcompiler.execution.feeds import normalize_feed
+from qcompiler.execution.made_up import made_up
 from qcompiler.execution.session import OrtSession
 from qcompiler.frontends.load import load
 from qcompiler.ir.program import Program

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
+from packaging.version import Version
 
 from qcompiler.ir.program import Program
 from qcompiler.ir.verifier import require_valid
@@ -53,3 +54,25 @@ def assert_same() -> Same:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20)
+
+
+@pytest.fixture
+def needs_onnx() -> Callable[[str, str], None]:
+    """Skips, with the reason, where the installed onnx is older: older ones are supported too."""
+
+    def check(version: str, why: str) -> None:
+        if Version(onnx.__version__) < Version(version):
+            pytest.skip(f"{why} (onnx {version}; this is {onnx.__version__})")
+
+    return check
+
+
+@pytest.fixture
+def needs_opset() -> Callable[[int], None]:
+    """Skips, with the reason, where the installed onnx does not know an opset."""
+
+    def check(opset: int) -> None:
+        if onnx.defs.onnx_opset_version() < opset:
+            pytest.skip(f"onnx {onnx.__version__} does not know opset {opset}")
+
+    return check

@@ -6,6 +6,7 @@ import onnx
 import pytest
 
 from qcompiler.execution.integer.reference import KERNELS
+from qcompiler.ir.nodecheck import legal_types
 from qcompiler.ir.optraits import INTEGER_MOVERS, LINEAR, TRAITS
 from qcompiler.pipeline import registry
 from qcompiler.pipeline.targets import target_of
@@ -67,8 +68,8 @@ def test_every_traits_row_is_an_operator_of_onnx() -> None:
         operands = [*(row.activations or ()), row.weight or 0, row.bias or 0]
         assert max(operands) < max(len(schema.inputs), 1), op
         if row.moves_integers:
-            kinds = schema.inputs[row.weight or 0].types
-            assert {"tensor(int8)", "tensor(uint8)"} <= set(kinds), op
+            kinds = legal_types(schema, schema.inputs[row.weight or 0])
+            assert {"tensor(int8)", "tensor(uint8)"} <= kinds, op
 
 
 def test_linear_operators_say_where_their_channels_are() -> None:
