@@ -46,7 +46,7 @@ class OnnxRuntime(Target):
         f"{STATIC_PLACEMENT},merge-double-pairs,insert-dynamic-lstm,insert-dynamic-gru,"
         "insert-n-bit-products,insert-integer-lookups,insert-level-tables,"
         "quantize-weight-blocks{fusible=true},avoid-skip-layer-norm,reduce-by-product,"
-        "write-all-axes,repeat-by-expand,lay-channels-last,keep-float,dead-code"
+        "write-all-axes,repeat-by-expand,lay-channels-last,keep-float,share-constants,dead-code"
     )
 
     def __post_init__(self) -> None:

@@ -46,7 +46,8 @@ class OpenVino(Target):
     name: ClassVar[str] = "openvino"
     packages: ClassVar[tuple[str, ...]] = ("openvino",)
     placement: ClassVar[str] = (
-        "insert-qdq,share-dequantized,fold-qdq,float-movers,quantize-weights,quantize-bias,dead-code"
+        "insert-qdq,share-dequantized,fold-qdq,float-movers,quantize-weights,quantize-bias,"
+        "share-constants,dead-code"
     )
 
     def __post_init__(self) -> None:

@@ -78,7 +78,7 @@ class TensorRT(Target):
     runs_float16: ClassVar[bool] = True
     placement: ClassVar[str] = (
         "insert-qdq,fold-qdq,float-movers,quantize-weights,quantize-bias,"
-        "quantize-weight-blocks,dead-code"
+        "quantize-weight-blocks,share-constants,dead-code"
     )
 
     def __post_init__(self) -> None:

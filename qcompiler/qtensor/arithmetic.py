@@ -108,7 +108,8 @@ def relu(x: QTensor, output: Output = None) -> QTensor:
     """max(x, 0): integers below the zero point become it."""
     _require_even(x, "relu")
     zero = quantize(np.zeros(x.shape, np.float32), x.params)
-    kept = x.with_data(np.maximum(x.data, zero))
+    # numpy's comparison of 4-bit and 2-bit integers gives int8.
+    kept = x.with_data(np.maximum(x.data, zero).astype(x.data.dtype))
     return kept if output is None else requantize(kept, output)
 
 

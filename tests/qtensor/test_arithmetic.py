@@ -176,9 +176,20 @@ def test_cat_of_one_scale_moves_integers() -> None:
     assert found.scale == a.scale
 
 
-def test_relu_is_on_the_integers() -> None:
-    for given in ({}, {"granularity": "channel"}, {"symmetric": True, "dtype": "int8"}):
-        q = _drawn(4, 3, 8, **given)
+@pytest.mark.parametrize("bits", [2, 3, 4, 8, 16])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"granularity": "channel"},
+        {"granularity": "group", "group_size": 3},
+        {"symmetric": True},
+    ],
+)
+def test_relu_is_on_the_integers(bits: int, given: dict[str, Any]) -> None:
+    width = next(each for each in (2, 4, 8, 16) if each >= bits)
+    for kind in (f"int{width}", f"uint{width}"):
+        q = _drawn(4, 3, 8, bits=bits, **(given | {"dtype": kind}))
         np.testing.assert_array_equal(q.relu().dequantize(), np.maximum(q.dequantize(), 0))
         assert q.relu().params.same_as(q.params)
 
