@@ -137,12 +137,13 @@ def _may_mask(value: ir.Value) -> bool:
 def _product(value: ir.Value) -> int:
     """Whether a value depends on a product: 2 with a stored weight, 1 without, 0 for none.
 
-    Two masks may be multiplied, too, so the score operand is the one with the higher number.
+    Two masks may be multiplied, too, so the score operand is the one with the higher number. What
+    is made of the size of a product does not depend on its numbers.
     """
     best, pending, seen = 0, [value], {value}
     while pending:
         node = pending.pop().producer()
-        if node is None:
+        if node is None or is_op(node, "Shape", "Size"):
             continue
         row = traits(node)
         if row.weight is not None and not row.moves_data:

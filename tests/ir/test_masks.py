@@ -40,6 +40,10 @@ SPELLINGS = {
         "t = Transpose<perm=[0,2,1]>(m) both = MatMul(t, m) "
         "o = Sub(one, both) b = Mul(o, big) s = Add(a, b)"
     ),
+    "of a product's sizes": (
+        "dims = Shape<start=2>(a) zeros = Expand(zero, dims) seen = Cast<to=9>(zeros) "
+        "b = Where(seen, zero, big) s = Add(a, b)"
+    ),
     "twice": (
         "b = Where(keep, zero, big) c = Add(a, b) o = Sub(one, m) e = Mul(o, big) s = Add(c, e)"
     ),

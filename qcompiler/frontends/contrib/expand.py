@@ -14,6 +14,7 @@ import onnx_ir as ir
 from qcompiler.frontends.contrib.activations import ACTIVATIONS
 from qcompiler.frontends.contrib.attention import ATTENTION
 from qcompiler.frontends.contrib.blocks import laid_out
+from qcompiler.frontends.contrib.grouped import GROUPED
 from qcompiler.frontends.contrib.layouts import LAYOUTS
 from qcompiler.frontends.contrib.norms import NORMS
 from qcompiler.frontends.contrib.products import PRODUCTS
@@ -29,7 +30,7 @@ from qcompiler.ir.walk import all_nodes, constant, is_op
 _LOG = logging.getLogger(__name__)
 
 SPELLINGS: Mapping[str, Spell] = MappingProxyType(
-    {**ACTIVATIONS, **PRODUCTS, **NORMS, **ATTENTION, **ROTARY, **LAYOUTS}
+    {**ACTIVATIONS, **PRODUCTS, **NORMS, **ATTENTION, **GROUPED, **ROTARY, **LAYOUTS}
 )
 _OWN = "com.microsoft"
 _IN_ONNX = ("SimplifiedLayerNormalization",)
