@@ -294,7 +294,8 @@ def _quantized(
         if isinstance(each, str):
             unchecked[region.key] = each
         else:
-            found[region.key] = StaticCheck(each)
+            rule = target.arithmetic.tolerances.get(region.kind)
+            found[region.key] = StaticCheck(each, rule is not None and rule.ties)
     for key in sorted(keys):
         unchecked[key] = "its activations are quantized at run time, inside the kernel"
     return found, unchecked

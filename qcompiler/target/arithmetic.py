@@ -33,10 +33,13 @@ class Tolerance:
     Attributes:
         steps: Most steps of the output that any element may be off.
         share: Largest share of the elements that may be off at all.
+        ties: Whether results halfway between two steps may be rounded either way; they are not
+            counted as off then.
     """
 
     steps: int = 0
     share: float = 1.0
+    ties: bool = False
 
     def __post_init__(self) -> None:
         if self.steps < 0 or not 0 <= self.share <= 1:

@@ -16,8 +16,10 @@ from qcompiler.backends.torch_engines.arithmetic import arithmetic_of
 from qcompiler.backends.torch_engines.eager import EagerArtifact, float_baseline
 from qcompiler.backends.torch_engines.engine import TorchEngine
 from qcompiler.errors import ConfigurationError
+from qcompiler.execution.integer import comparison
 from qcompiler.execution.integer.operand import QuantizedOperand
 from qcompiler.frontends import load
+from qcompiler.ir.text import from_text
 from qcompiler.pipeline import registry
 from qcompiler.quantization.qspace import U8_AFFINE, QParams
 from qcompiler.target.arithmetic import Tolerance
@@ -106,6 +108,46 @@ def test_verify_names_a_layer_that_is_wrong(net: Any, monkeypatch: pytest.Monkey
     failed = compiled.verify(feeds[:1]).failed
     assert failed
     assert all("Conv" in check.ops for check in failed)
+
+
+TIED = """g (float[4] x, float[1] c) => (float[4] y) { y = Add(x, c) }"""
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_ties_of_few_elements_may_go_either_way(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps of c are half of those of x and y: every sum is a tie, and four fill no vector."""
+    feeds = [{"x": np.array([0, 0.5, 1, 1.5], np.float32), "c": np.array([-0.75], np.float32)}]
+    compiled = qc.compile(from_text(TIED), engine, feeds, scheme="int8", recipe="fast")
+    found = compiled.verify(feeds)
+    assert found.checked[0].elements == 4
+    assert found.ok, found.text()
+    monkeypatch.setattr(comparison, "_TIE", 0.0)  # the control: no tie is known as one
+    assert engine == "qnnpack" or not compiled.verify(feeds).ok
+
+
+@pytest.mark.parametrize("op", ["Add", "AveragePool"])
+def test_what_is_off_without_a_tie_counts(op: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: the reference is one step off everywhere."""
+    nodes = {
+        "Add": ("Add(x, c)", "8,8"),
+        "AveragePool": ("AveragePool<kernel_shape=[2,2]>(x)", "7,7"),
+    }
+    node, last = nodes[op]
+    text = f"g (float[1,4,8,8] x, float[1,4,8,8] c) => (float[1,4,{last}] y)"
+    rng = np.random.default_rng(5)
+    feeds = [{n: rng.standard_normal((1, 4, 8, 8)).astype(np.float32) for n in "xc"}]
+    compiled = qc.compile(from_text(f"{text} {{ y = {node} }}"), Fbgemm(), feeds, scheme="int8")
+    assert compiled.verify(feeds).ok
+    rule = arithmetic_of("fbgemm").kernels[op]
+
+    def shifted(*operands: Any) -> Any:
+        result = rule(*operands)
+        return result if operands[-1] is None else result + np.uint8(1)
+
+    monkeypatch.setitem(arithmetic_of("fbgemm").kernels, op, shifted)
+    assert not compiled.verify(feeds).ok
 
 
 class Attention(torch.nn.Module):
