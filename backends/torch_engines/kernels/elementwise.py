@@ -44,7 +44,8 @@ def binary(name: str) -> Callable[[Island, Setting], Choice]:
             return Refusal("an operand is not quantized per tensor in 8 bits")
 
         def emit(writer: Writer) -> fx.Node:
-            a, b = (writer.integer(_operand(island.core, i)) for i in (0, 1))
+            order = (1, 0) if name != "matmul" and _second_is_wider(island.core) else (0, 1)
+            a, b = (writer.integer(_operand(island.core, i)) for i in order)
             kernel = adapter.op(f"{name}_relu" if island.relu else name)
             result = writer.call(kernel, a, b, island.output.scale, island.output.zero_point)
             return result if island.relu else finish(island, writer, result)
@@ -52,6 +53,21 @@ def binary(name: str) -> Callable[[Island, Setting], Choice]:
         return emit
 
     return choose
+
+
+def _second_is_wider(node: ir.Node) -> bool:
+    """Whether the first operand is repeated to the shape of the second one.
+
+    The kernels allocate the result in the shape of the first operand, and resize it with a warning
+    where that is not the shape of the result.
+    """
+    first, second = (_operand(node, index).shape for index in (0, 1))
+    if first is None or second is None or len(first) > len(second):
+        return False
+    padded = [1] * (len(second) - len(first)) + list(first)
+    return padded != list(second) and all(
+        one in (1, other) for one, other in zip(padded, second, strict=True)
+    )
 
 
 def matmul(island: Island, setting: Setting) -> Choice:

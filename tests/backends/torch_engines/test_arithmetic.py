@@ -127,6 +127,27 @@ def test_ties_of_few_elements_may_go_either_way(
     assert engine == "qnnpack" or not compiled.verify(feeds).ok
 
 
+@pytest.mark.parametrize("op", ["Add", "Mul"])
+@pytest.mark.parametrize("shape", ["1", "6", "5,1", "4,1,6", "4,5,6"])
+def test_results_are_allocated_in_their_own_shape(
+    op: str, shape: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Torch resizes a result that has the shape of a narrow first operand, and warns of it."""
+    text = f"g (float[{shape}] x, float[4,5,6] c) => (float[4,5,6] y) {{ y = {op}(x, c) }}"
+    rng = np.random.default_rng(6)
+    dims = [int(dim) for dim in shape.split(",")]
+    feeds = [
+        {"x": rng.random(dims, np.float32), "c": rng.random((4, 5, 6), np.float32)}
+        for _ in range(3)
+    ]
+    compiled = qc.compile(from_text(text), Fbgemm(), feeds, scheme="int8", recipe="fast")
+    found = compiled.run(feeds[0])[0]
+    wanted = feeds[0]["x"] + feeds[0]["c"] if op == "Add" else feeds[0]["x"] * feeds[0]["c"]
+    assert np.abs(found - wanted).max() <= 2 / 128  # two roundings of numbers up to 2 to 1/127
+    assert compiled.verify(feeds).checked
+    assert "resized" not in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("op", ["Add", "AveragePool"])
 def test_what_is_off_without_a_tie_counts(op: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: the reference is one step off everywhere."""
