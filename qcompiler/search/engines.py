@@ -55,6 +55,15 @@ class _Race:
         """Whether the user said what is to be built, so that float is no answer."""
         return self.job.goal.plan is not None or not self.job.goal.scheme.is_auto
 
+    @property
+    def speeds(self) -> dict[str, Latency]:
+        """What each search that found something has timed by itself."""
+        return {
+            name: each.latencies[each.chosen]
+            for name, (_, each) in self.found.items()
+            if each.candidate is not None and each.chosen in each.latencies
+        }
+
     def timed(self) -> dict[str, Latency]:
         """All that was found in turns, beside the yardstick; empty without samples."""
         feeds = self.job.samples.feeds[:PROFILE_FEEDS]
@@ -72,14 +81,11 @@ class _Race:
 
     def _timed_before(self) -> dict[str, Latency]:
         """What each search measured by itself against the yardstick; empty unless all did."""
-        found = {}
-        for name, (_, each) in self.found.items():
-            if each.candidate is None:
-                continue
-            if each.chosen not in each.latencies:
-                return {}
-            found["float"], found[name] = each.latencies["float"], each.latencies[each.chosen]
-        return found
+        found = self.speeds
+        with_result = [each for _, each in self.found.values() if each.candidate is not None]
+        if len(found) < len(with_result) or not found:
+            return {}
+        return {"float": with_result[0].latencies["float"], **found}
 
     def scores(self, latencies: Mapping[str, Latency]) -> dict[str, float]:
         """The objective of every engine that may be returned; lower is better."""
@@ -118,7 +124,11 @@ def chosen_engine(job: Job, members: Members) -> tuple[Target, Selection]:
     race = _begun(job, members)
     tried = promising(job, members.targets, race.yardstick, race.outcomes)
     share = _with_share_of_budget(job, len(tried))
-    for target in tried:
+    for each in tried:
+        target, beaten = each.target, each.beaten(race.speeds)
+        if beaten is not None:
+            race.outcomes[target.name] = beaten
+            continue
         try:
             found = selected(share, target, race.yardstick)
         except Exception as error:  # noqa: BLE001 - engines raise what they like; it is a row

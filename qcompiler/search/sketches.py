@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from qcompiler.choices.cost import uniform_trials
+from qcompiler.choices.objective import LATENCY, Objective
 from qcompiler.decisions.forms import region_options
 from qcompiler.execution.timing import Latency
 from qcompiler.measurement.baseline import Baseline
@@ -21,19 +23,46 @@ _BEYOND_FLOAT = 1.25
 """An engine whose best sketch takes this many times another one's float is not tried."""
 _BEYOND_BEST = 2.5
 """The same of another one's best sketch, which may turn out to lose too much."""
+_BEYOND_FOUND = 1.25
+"""The same of what another one's search has found. A search came to 0.86 of the time of the better
+sketch at best (twelve trained networks, four engines)."""
 
 _Sketches = Mapping[str, Mapping[str, Artifact]]
 
 
+@dataclass(frozen=True)
+class Promise:
+    """An engine that may win.
+
+    Attributes:
+        target: The engine.
+        sketch: Time of its best sketch relative to the yardstick; None if it was not taken.
+    """
+
+    target: Target
+    sketch: Latency | None = None
+
+    def beaten(self, found: Mapping[str, Latency]) -> str | None:
+        """Why it is not worth a search any more, by what others found; None if it is."""
+        if self.sketch is None or not found:
+            return None
+        best = min(found, key=lambda name: found[name].high)
+        factor = self.sketch.low / found[best].high
+        if factor <= _BEYOND_FOUND:
+            return None
+        return f"not tried: takes {factor:.1f}x of what was found on {best}"
+
+
 def promising(
     job: Job, targets: Sequence[Target], yardstick: Baseline, outcomes: dict[str, str]
-) -> list[Target]:
+) -> list[Promise]:
     """The engines to search on, the fastest first; why the others are not goes to `outcomes`.
 
-    Without samples, or where the user said what to build, all are.
+    Without samples, or where the user said what to build, or where something else than time is
+    asked for, all are.
     """
-    if not (job.samples.feeds and job.goal.scheme.is_auto and job.goal.plan is None):
-        return [each for each in targets if each.name not in outcomes]
+    if not (job.samples.feeds and _is_for_time(job)):
+        return [Promise(each) for each in targets if each.name not in outcomes]
     sketched: dict[str, Mapping[str, Artifact]] = {}
     for target in targets:
         if target.name in outcomes or not target.evidence.timed:
@@ -47,8 +76,15 @@ def promising(
         why = _hopeless(name, best, plain)
         if why is not None:
             outcomes[name] = why
-    left = [each for each in targets if each.name not in outcomes]
-    return sorted(left, key=lambda each: best[each.name].ratio if each.name in best else 1.0)
+    left = [Promise(each, best.get(each.name)) for each in targets if each.name not in outcomes]
+    return sorted(left, key=lambda each: each.sketch.ratio if each.sketch else 1.0)
+
+
+def _is_for_time(job: Job) -> bool:
+    """Whether the search is free, and the fastest result is the best one."""
+    objective = Objective.of(job.goal.objective)
+    free = job.goal.scheme.is_auto and job.goal.plan is None
+    return free and set(objective.weights) == {LATENCY}
 
 
 def _sketches(job: Job, target: Target) -> dict[str, Artifact]:

@@ -161,6 +161,26 @@ def test_an_engine_that_cannot_win_is_not_searched(
     assert rows(compiled)["openvino"].outcome == "not tried: takes 3.0x of onnxruntime in float"
 
 
+def test_an_engine_far_behind_what_was_found_is_not_searched(
+    net: Path, feeds: list[Feed], clock: Clock
+) -> None:
+    """Its better sketch takes 0.9 of the time, a search elsewhere came to 0.5."""
+    clock(candidate=0.5, onnxruntime=0.8, openvino=0.9)
+    compiled = compiled_for_pair(net, feeds)
+    outcome = rows(compiled)["openvino"].outcome
+    assert outcome == "not tried: takes 1.8x of what was found on onnxruntime"
+    clock(candidate=0.5, onnxruntime=0.59, openvino=0.6)
+    assert rows(compiled_for_pair(net, feeds))["openvino"].outcome == "slower"
+
+
+def test_where_size_counts_no_engine_is_left_out_for_its_time(
+    net: Path, feeds: list[Feed], clock: Clock
+) -> None:
+    clock(candidate=0.5, onnxruntime=0.5, openvino=3.0)
+    compiled = compiled_for_pair(net, feeds, objective={"latency": 1, "size": 1})
+    assert "not tried" not in rows(compiled)["openvino"].outcome
+
+
 def test_float_is_returned_where_nothing_is_faster(
     net: Path, feeds: list[Feed], clock: Clock
 ) -> None:
