@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from qcompiler.errors import ConfigurationError
 from qcompiler.execution.crowding import waited as waited_so_far
 from qcompiler.execution.ratio import CONFIDENCE, Ratio, Times, columns, ratio, typical
+from qcompiler.execution.spreading import spread
 
 Run = Callable[[], object]
 Clock = Callable[[], float]
@@ -32,6 +34,9 @@ _NARROW = 1.1
 """Timing goes on until intervals are as narrow as this, or the time is up."""
 _CROWDED = 0.05
 """Share of the quietest rounds spent waiting for a core, above which the machine is told busy."""
+_PATIENCE = 4
+"""Times `min_rounds` before timing may stop early on a busy machine: its first rounds may all be of
+one spell, and agree."""
 _CHECK_GROWTH = 1.1
 """Rounds between two looks at the intervals grow by this factor: a look costs a bootstrap."""
 
@@ -112,6 +117,7 @@ def compare_latency(
     rest: float = 0.0,
     clock: Clock = time.perf_counter,
     waited: Clock = waited_so_far,
+    apart: Callable[[], AbstractContextManager[None]] = spread,
 ) -> dict[str, Latency]:
     """Times the candidates round by round.
 
@@ -129,6 +135,7 @@ def compare_latency(
             (OpenMP's) spin on for a while after a run, on the cores of the next.
         clock: Seconds, monotonic.
         waited: Seconds that threads of this process have waited for a core so far.
+        apart: Gives each thread its own core, for every other round while they have to wait.
 
     Raises:
         ConfigurationError: No candidates, an unknown baseline, or no rounds.
@@ -143,17 +150,21 @@ def compare_latency(
     turns = {name: _turns(each, clock) for name, each in runs.items()}
     samples: dict[str, list[list[float]]] = {name: [] for name in names}
     waits: list[float] = []
-    look = float(min_rounds)
+    look, bound = float(min_rounds), False
     while len(waits) < min_rounds or clock() < end:
         begun, idle = clock(), waited()
-        for name in _rotated(names, len(waits)):
-            if rest:
-                time.sleep(rest)
-            samples[name].append([turn.quickest(clock) for turn in turns[name]])
+        with apart() if bound else nullcontext():
+            for name in _rotated(names, len(waits)):
+                if rest:
+                    time.sleep(rest)
+                samples[name].append([turn.quickest(clock) for turn in turns[name]])
         waits.append((waited() - idle) / max(clock() - begun, 1e-9))
+        bound = not bound and waits[-1] > _CROWDED
         if len(waits) >= look:
             look = len(waits) * _CHECK_GROWTH
-            if _is_decided(_ratios(samples, reference), reference, decisive):
+            crowded = typical(columns(waits)) > _CROWDED
+            enough = len(waits) >= _PATIENCE * min_rounds or not crowded
+            if enough and _is_decided(_ratios(samples, reference), reference, decisive):
                 break
     waiting = max(typical(columns(waits)), 0.0)
     found = _ratios(samples, reference)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -131,6 +132,30 @@ def test_waiting_in_some_rounds_is_not_being_crowded() -> None:
     runs = {"a": clock.job(0.01), "b": clock.job(0.005)}
     spell = compare_latency(runs, 2.0, 60, clock=clock, waited=lambda: max(0.0, clock.now - 1.0))
     assert spell["b"].waiting == 0.0
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.5, 4), (0.0, 0)])
+def test_threads_are_bound_in_every_other_round_while_they_wait(
+    share: float, expected: int
+) -> None:
+    """What the scheduler keeps on one core is timed both ways; a quiet machine's never is."""
+    clock = Clock()
+    bound: list[float] = []
+
+    @contextmanager
+    def apart() -> Iterator[None]:
+        bound.append(clock.now)
+        yield
+
+    compare_latency(
+        {"a": clock.job(0.01), "b": clock.job(0.02)},
+        0.0,
+        9,
+        clock=clock,
+        waited=lambda: share * clock.now,
+        apart=apart,
+    )
+    assert len(bound) == expected
 
 
 def test_wrong_arguments() -> None:
