@@ -26,6 +26,7 @@ from qcompiler.errors import (
 )
 from qcompiler.execution.feeds import normalize_feed
 from qcompiler.frontends.load import Dynamic
+from qcompiler.ir.collector import rare_collections
 from qcompiler.ir.plan import Plan, plan_of
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
@@ -44,6 +45,7 @@ from qcompiler.search.job import Job
 from qcompiler.target.contract import Target
 
 
+@rare_collections()
 @remembered()
 def compile(  # noqa: A001 - the project's one verb
     model: object,
@@ -153,6 +155,7 @@ def compile(  # noqa: A001 - the project's one verb
         rules = hand.precisions
         goal = Goal(asked, evaluate, max_loss, objective, budget, rules, plan, tried, loss)
         examples = kept.feeds or _examples(source, example_inputs)
+        source, program, plain = (each.of_data(kept.digest) for each in (source, program, plain))
         job = Job(model, source, program, plain, kept, examples, goal, limited, reporter, executor)
         _check_own_passes(pipeline, job, targets[0], single)
         chosen, selection = chosen_engine(job, members)

@@ -184,6 +184,10 @@ SCHEMES: Mapping[str, Scheme] = MappingProxyType(
 
 _LEAST_TIMING = 0.05
 """Seconds of the shortest timing."""
+_LEAST_TURNS = 3
+"""Rounds of it."""
+_TOLD = 1 / 16
+"""What a timing that decides nothing may take of the time before it."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +205,7 @@ class Recipe:
             calibrating took, but at least a second, and not more than `seconds`; that if the user
             names variants.
         timing: Seconds of interleaved timing that prove the result.
+        turns: Least rounds of it, however long they take.
         trying: Share of `seconds` that variants of the float program and of ranges may take
             together; one that would take longer than what is left of it is not begun.
         variants: Accuracy passes that are tried, in this order, and kept where the loss is lower;
@@ -215,6 +220,7 @@ class Recipe:
     timing: float
     share: float | None = None
     trying: float = 0.5
+    turns: int = 7
     variants: tuple[str, ...] = ()
 
     def search_seconds(self, elapsed: float, named: bool = False) -> float:
@@ -236,10 +242,11 @@ class Recipe:
 
         A timing that decides nothing, of what was asked for by name, is in proportion too.
         """
-        timing = self.timing
-        if self.share is not None and not searching:
-            timing = min(timing, max(_LEAST_TIMING, self.share * elapsed / 4))
-        return replace(self, seconds=self.search_seconds(elapsed, named), timing=timing)
+        seconds = self.search_seconds(elapsed, named)
+        if self.share is None or searching:
+            return replace(self, seconds=seconds)
+        timing = min(self.timing, max(_LEAST_TIMING, self.share * elapsed * _TOLD))
+        return replace(self, seconds=seconds, timing=timing, turns=_LEAST_TURNS)
 
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(

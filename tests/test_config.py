@@ -239,7 +239,8 @@ def test_plan_and_artifact_come_back_as_they_were(scheme: str, tmp_path: Path) -
 def test_a_timing_that_decides_nothing_is_in_proportion_to_what_came_before() -> None:
     fast = recipe_of("fast")
     assert fast.limited(0.4, searching=True).timing == fast.timing
-    assert fast.limited(0.4, searching=False).timing == pytest.approx(0.1)
+    assert fast.limited(3.2, searching=False).timing == pytest.approx(0.2)
+    assert fast.limited(3.2, searching=False).turns < fast.limited(3.2, searching=True).turns
     assert 0 < fast.limited(0.0, searching=False).timing < 0.1
     assert fast.limited(60.0, searching=False).timing == fast.timing
     assert recipe_of("best").limited(0.1, searching=False).timing == recipe_of("best").timing

@@ -86,10 +86,10 @@ def _drop_activation(quantize: ir.Node, rewriter: Rewriter) -> bool:
     assert value is not None
     activation = value.producer()
     bounds = activation_bounds(activation)
-    params = params_of(quantize)
-    if activation is None or bounds is None or params is None or params.axis is not None:
+    if activation is None or bounds is None or sole_user(value) is not quantize:
         return False
-    if sole_user(value) is not quantize or params.space.is_float:
+    params = params_of(quantize)
+    if params is None or params.axis is not None or params.space.is_float:
         return False
     ends = quantized(np.asarray([bounds.low, bounds.high], np.float32), params)
     if int(ends[0]) != params.space.qmin or int(ends[1]) != params.space.qmax:
@@ -174,6 +174,8 @@ def _merge(graph: ir.Graph, rewriter: Rewriter) -> int:
         if not is_op(node, "QuantizeLinear", "DequantizeLinear"):
             continue
         if any(output.is_graph_output() for output in node.outputs):
+            continue
+        if node.inputs[0] is not None and len(node.inputs[0].uses()) == 1:
             continue
         key = (node.op_type, node.inputs[0], *_key(node))
         kept = first.setdefault(key, node)

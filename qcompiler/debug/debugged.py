@@ -13,7 +13,7 @@ from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.measurement.loss import noise_to_signal
-from qcompiler.measurement.parts import output_slices
+from qcompiler.measurement.parts import Slicer
 from qcompiler.search.goal import Selection
 
 
@@ -37,7 +37,7 @@ def debugged(
     """
     session = OrtSession(source.model)
     reference = [session.run_checked(feed) for feed in feeds]
-    slices = output_slices(source, feeds, reference)
+    slices = Slicer(source)(feeds, reference)
     measured = noise_to_signal(reference, [list(run(feed)) for feed in feeds], slices)
     variants = tuple(
         DebuggedVariant(each.variant, each.before, each.after, each.kept, each.note)

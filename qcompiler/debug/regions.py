@@ -13,7 +13,7 @@ from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.measurement.gates import gates_of_plan, together
-from qcompiler.measurement.parts import output_slices
+from qcompiler.measurement.parts import Slicer
 from qcompiler.measurement.probing import Prober
 
 
@@ -40,7 +40,7 @@ def debugged_regions(
     reference = [session.run_checked(feed) for feed in feeds]
     model, terms = gates_of_plan(base, chosen, placement.values)
     until = [together(terms[: number + 1]) for number in range(len(terms))]
-    slices = output_slices(base, feeds, reference)
+    slices = Slicer(base)(feeds, reference)
     with Prober(model, feeds, None, slices) as prober:
         losses = prober.losses([*terms, *until])
     alone, cumulated = losses[: len(terms)], losses[len(terms) :]

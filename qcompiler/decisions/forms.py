@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import NamedTuple
 
 import onnx_ir as ir
 
@@ -57,8 +59,8 @@ class Options:
 
     def named(self, precision: str) -> Implementation | None:
         """The implementation of that name; None for float or an unknown one."""
-        found = [each for each in self.legal if each.precision == precision]
-        return found[0] if found else None
+        both = chain(self.implementations, self.others)
+        return next((each for each in both if each.precision == precision), None)
 
     def running(self, plan: Plan) -> Options | None:
         """The region with the form alone that it has in a plan; None for float."""
@@ -102,10 +104,12 @@ def region_options(
     rules = dict(overrides or {})
     matched: set[str] = set()
     relative = relative_values(program)
-    found = [_options(program, target, each, rules, matched, relative) for each in regions]
+    asking = _Asking(program, target, rules, relative, matched)
+    found = [asking.options(each) for each in regions]
     if relative and not any(_is_static(form) for each in found for form in each.implementations):
         # Nothing else is left of the network, say of a spectrum alone: the user decides.
-        found = [_options(program, target, each, rules, matched, {}) for each in regions]
+        asking = replace(asking, relative={})
+        found = [asking.options(each) for each in regions]
     for pattern, precision in rules.items():
         if pattern not in matched:
             raise _matches_nothing(pattern, regions)
@@ -204,43 +208,93 @@ def broken_weights(options: Sequence[Options]) -> list[Diagnostic]:
     ]
 
 
-def _options(
-    program: Program,
-    target: Target,
-    region: Region,
-    rules: Mapping[str, str],
-    matched: set[str],
-    relative: Mapping[str, Relative],
-) -> Options:
-    reasons = [found.message for found in target.objections(region)]
-    legal, lacking = [], {}
-    offered_forms = target.implementations(region)
-    coarse = too_coarse(region, offered_forms, relative)
-    for implementation in offered_forms:
-        missing = _missing_data(program, region, implementation)
-        missing = missing or coarse.get(implementation.precision)
-        if missing is None:
-            legal.append(implementation)
-        else:
-            lacking[implementation.precision] = missing
-    kept = any(map(is_left_float, region.nodes))
-    pinned: str | None = FLOAT if kept else None
-    reasons += ["the module keeps it in float"] if kept else []
-    unmet: tuple[str, ...] = ()
-    for pattern, precision in rules.items():
-        if _matches(pattern, region):
-            matched.add(pattern)
-            form = _form_of(precision, legal)
-            pinned = form or pinned
-            unmet += () if form else (f"{pattern}={precision}",)
-    offered = [each.searched or each.precision == pinned for each in legal]
-    both = list(zip(legal, offered, strict=True))
-    searched = tuple(each for each, is_offered in both if is_offered)
-    others = tuple(each for each, is_offered in both if not is_offered)
-    for missing in dict.fromkeys(lacking.values()):
-        names = [precision for precision, why in lacking.items() if why == missing]
-        reasons.append(f"{', '.join(names)}: {missing}")
-    return Options(region, searched, tuple(reasons), pinned, others, unmet, lacking)
+@dataclass(frozen=True, eq=False)
+class _Offer:
+    """Forms that many regions are offered alike, looked through once for all of them.
+
+    Attributes:
+        forms: The target's preferred one first.
+        needs: The data that they want, each kind once.
+        searched: Those that the search tries.
+        others: Those that it does not.
+    """
+
+    forms: tuple[Implementation, ...]
+    needs: frozenset[_Need]
+    searched: tuple[Implementation, ...]
+    others: tuple[Implementation, ...]
+
+    @classmethod
+    def of(cls, forms: tuple[Implementation, ...], pinned: str | None = None) -> _Offer:
+        """The offer; a form that is asked for by name is searched, too."""
+        needs = frozenset(_need_of(form) for form in forms)
+        offered = [form.searched or form.precision == pinned for form in forms]
+        both = list(zip(forms, offered, strict=True))
+        searched = tuple(form for form, is_offered in both if is_offered)
+        return cls(forms, needs, searched, tuple(form for form, found in both if not found))
+
+
+@dataclass(frozen=True, eq=False)
+class _Asking:
+    """What is asked about every region of a program.
+
+    Attributes:
+        program: A calibrated program.
+        target: Gives legal implementations.
+        rules: Precision by pattern.
+        relative: Of `relative_values`.
+        matched: Patterns that matched a region so far.
+        offers: Of every tuple of forms that a target gave, by identity.
+    """
+
+    program: Program
+    target: Target
+    rules: Mapping[str, str]
+    relative: Mapping[str, Relative]
+    matched: set[str]
+    offers: dict[int, _Offer] = field(default_factory=dict)
+
+    def options(self, region: Region) -> Options:
+        """What a region may run as."""
+        offer = self._offer(self.target.implementations(region))
+        refused = () if offer.forms else self.target.objections(region)
+        reasons = [found.message for found in refused]
+        lacking = self._lacking(region, offer)
+        legal = tuple(form for form in offer.forms if form.precision not in lacking)
+        kept = any(map(is_left_float, region.nodes))
+        pinned: str | None = FLOAT if kept else None
+        reasons += ["the module keeps it in float"] if kept else []
+        unmet: tuple[str, ...] = ()
+        for pattern, precision in self.rules.items():
+            if _matches(pattern, region):
+                self.matched.add(pattern)
+                form = _form_of(precision, legal)
+                pinned = form or pinned
+                unmet += () if form else (f"{pattern}={precision}",)
+        for missing in dict.fromkeys(lacking.values()):
+            names = [precision for precision, why in lacking.items() if why == missing]
+            reasons.append(f"{', '.join(names)}: {missing}")
+        if lacking or pinned is not None:
+            offer = _Offer.of(legal, pinned)
+        return Options(region, offer.searched, tuple(reasons), pinned, offer.others, unmet, lacking)
+
+    def _offer(self, forms: tuple[Implementation, ...]) -> _Offer:
+        known = self.offers.get(id(forms))  # which holds them, so that no others get their place
+        if known is None:
+            known = self.offers[id(forms)] = _Offer.of(forms)
+        return known
+
+    def _lacking(self, region: Region, offer: _Offer) -> dict[str, str]:
+        """Forms that cannot be built or would be too coarse, by precision, with why."""
+        missing = {need: _missing_data(self.program, region, need) for need in offer.needs}
+        coarse = too_coarse(region, offer.forms, self.relative)
+        if not coarse and not any(missing.values()):
+            return {}
+        found = {
+            form.precision: missing[_need_of(form)] or coarse.get(form.precision)
+            for form in offer.forms
+        }
+        return {precision: why for precision, why in found.items() if why is not None}
 
 
 def _is_static(form: Implementation) -> bool:
@@ -267,14 +321,28 @@ def _matches(pattern: str, region: Region) -> bool:
     return region_fits(pattern, region.key, module_path(region.anchor), region.kind)
 
 
-def _missing_data(program: Program, region: Region, form: Implementation) -> str | None:
+class _Need(NamedTuple):
+    """What a form wants of calibration."""
+
+    kernel: Kernel
+    reads: bool
+    writes: bool
+
+
+def _need_of(form: Implementation) -> _Need:
+    """Ranges of what it reads, and of what it writes."""
+    writes = form.output is not None and form.output_range is None
+    return _Need(form.kernel, form.activation is not None, writes)
+
+
+def _missing_data(program: Program, region: Region, need: _Need) -> str | None:
     """Why a static form cannot be built from the observations, None if it can."""
-    if form.kernel is Kernel.DYNAMIC:
+    if need.kernel is Kernel.DYNAMIC:
         return _nonfinite(program, [each.value for each in region.activations])
-    if form.kernel is not Kernel.STATIC:
+    if need.kernel is not Kernel.STATIC:
         return None
-    needed = [each.value for each in region.activations] if form.activation else []
-    if form.output is not None and form.output_range is None:
+    needed = [each.value for each in region.activations] if need.reads else []
+    if need.writes:
         needed.append(region.output)
     fixed = () if program.absorbed is None else program.absorbed.values
     for value in needed:

@@ -26,6 +26,9 @@ def too_coarse(
         forms: What the target offers for it.
         relative: Of `relative_values`.
     """
+    near = [region.output, *(each.value for each in region.activations)]
+    if not any((value.name or "") in relative for value in near):
+        return {}
     found = {}
     for form in forms:
         name = _touched(region, form, relative)

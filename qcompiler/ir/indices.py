@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from qcompiler.ir.optraits import traits
 from qcompiler.ir.program import Program
-from qcompiler.ir.walk import all_graphs, all_nodes, bodies, is_constant
+from qcompiler.ir.walk import RANDOM, all_graphs, all_nodes, bodies, is_constant
 
 _EVERY = tuple(range(16))
 _REDUCTIONS = (
@@ -98,6 +98,42 @@ def size_values(program: Program) -> frozenset[ir.Value]:
         for value in node.outputs
         if value not in data and (value.uses() or value.is_graph_output())
     )
+
+
+_PLACES = frozenset(
+    "Compress CumSum DeformConv GRU Gather GatherElements GatherND GridSample If LSTM Loop "
+    "MaxRoiPool NegativeLogLikelihoodLoss NonMaxSuppression RNN ReverseSequence RoiAlign Scatter "
+    "ScatterElements ScatterND Shape Size SoftmaxCrossEntropyLoss Trilu".split()
+)
+"""Ops of `SIZE_OPERANDS` whose operand says which elements, not how many."""
+_COUNTED = frozenset({"Compress", "NonMaxSuppression", "NonZero", "StringSplit", "Unique"})
+"""Ops that give as many elements as their data says."""
+
+
+def follow_from_shapes(model: ir.Model) -> frozenset[ir.Value] | None:
+    """Values that are the same for all feeds of the same shapes.
+
+    None where shapes of values may differ between such feeds. O(nodes).
+    """
+    found: set[ir.Value] = set()
+    for node in model.graph:
+        if node.domain not in ("", "ai.onnx") or node.op_type in _COUNTED:
+            return None
+        if any(True for _ in bodies(node)) or _holds_sequences(node):
+            return None
+        operands = {i: each for i, each in enumerate(node.inputs) if each is not None}
+        known = {i for i, each in operands.items() if each in found or is_constant(each)}
+        sizes = () if node.op_type in _PLACES else SIZE_OPERANDS.get(node.op_type, ())
+        if any(i in operands and i not in known for i in sizes):
+            return None
+        given = node.op_type in ("Shape", "Size") or len(known) == len(operands)
+        if given and node.op_type not in RANDOM:
+            found.update(node.outputs)
+    return frozenset(found)
+
+
+def _holds_sequences(node: ir.Node) -> bool:
+    return "Sequence" in node.op_type or "Optional" in node.op_type
 
 
 def _seeds(program: Program) -> Iterator[ir.Value]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -111,6 +111,12 @@ class Program:
     def graph(self) -> ir.Graph:
         """The main graph."""
         return self.model.graph
+
+    def of_data(self, digest: str) -> Program:
+        """The program with the digest of the calibration data in its provenance; the graph is
+        shared.
+        """
+        return replace(self, provenance=replace(self.provenance, data=digest))
 
     def clone(self) -> Program:
         """An independent program; O(nodes), since tensors are shared and never written to."""

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from qcompiler.ir.naming import Names
 from qcompiler.ir.origin import inherit_origin
 from qcompiler.ir.program import Program
-from qcompiler.ir.walk import Usage, all_graphs, uses
+from qcompiler.ir.walk import Usage, all_graphs
 
 Array = npt.NDArray[Any]
 
@@ -286,7 +286,7 @@ def _shape(tensor: ir.TensorProtocol) -> ir.Shape:
 
 
 def _needed(value: ir.Value) -> bool:
-    return bool(uses(value)) or value.is_graph_output()
+    return bool(value.uses()) or value.is_graph_output()
 
 
 def _place(node: ir.Node, before: ir.Node | None, after: ir.Node | None, graph: ir.Graph) -> None:

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from qcompiler.errors import InvalidProgramError
+from qcompiler.ir.collector import rare_collections
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.nodecheck import check_node
 from qcompiler.ir.origin import source_line
@@ -35,6 +36,7 @@ _CONTEXT = 2
 """Lines of IR shown before and after an offender."""
 
 
+@rare_collections()
 def verify(program: Program, stage: str | None = None) -> tuple[Diagnostic, ...]:
     """Returns all findings, in the order of the graph; empty for a sound program. Never raises.
 

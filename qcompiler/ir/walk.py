@@ -36,7 +36,11 @@ def all_graphs(model: ir.Model) -> Iterator[ir.Graph]:
     while pending:
         graph = pending.pop()
         yield graph
-        pending.extend(body for node in graph for body in bodies(node))
+        for node in graph:
+            if (
+                node.op_type in _WITH_BODIES or node.domain
+            ):  # as `bodies`, without asking every node
+                pending.extend(bodies(node))
 
 
 def all_nodes(model: ir.Model) -> Iterator[ir.Node]:
@@ -145,7 +149,7 @@ def stored_identity(value: ir.Value | None) -> tuple[object, ...] | None:
 
 
 class Identity:
-    """A tensor as part of a key: equal to itself only."""
+    """A tensor (or whatever else is large) as part of a key: equal to itself only."""
 
     def __init__(self, tensor: object) -> None:
         self._tensor = tensor
@@ -220,7 +224,8 @@ DRAWING = frozenset(
      "Multinomial"}
 )  # fmt: skip
 """Ops that draw random numbers."""
-_RANDOM = DRAWING | {"Dropout"}
+RANDOM = DRAWING | {"Dropout"}
+"""Those, and what may draw when it trains."""
 
 
 def values_of_constants(model: ir.Model) -> set[ir.Value]:
@@ -229,7 +234,7 @@ def values_of_constants(model: ir.Model) -> set[ir.Value]:
     for graph in all_graphs(model):
         for node in graph:
             operands = [value for value in node.inputs if value is not None]
-            if not operands or node.op_type in _RANDOM or any(True for _ in bodies(node)):
+            if not operands or node.op_type in RANDOM or any(True for _ in bodies(node)):
                 continue
             if all(value in found or is_constant(value) for value in operands):
                 found.update(node.outputs)

@@ -1,40 +1,21 @@
-"""Where the elements of an output come from: a shadow of the graph that carries origins, not data.
+"""How every output is judged: by the origins of its elements, or by the data where none are known.
 
-Behind the last computations of an output stand ops that only move elements (Concat, Reshape,
-Transpose, Gather, Where, ...) or treat each by itself (Sigmoid, Mul by a constant). The shadow runs
-the movers on numbers of origins in the place of the data, with the real shapes, indices and
-conditions, so whichever way parts are joined, every element's origin is exact.
+See `shadow` for where origins come from.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx_ir as ir
 
-from qcompiler.errors import LoweringError
-from qcompiler.execution.session import OrtSession
 from qcompiler.ir.program import Program
-from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.signature import Feed
-from qcompiler.ir.walk import constant
-from qcompiler.measurement.carriers import (
-    DATA,
-    DECADES,
-    SCORING,
-    carried,
-    is_each,
-    keeps_scores,
-    keeps_whole,
-    place_in_concat,
-    positions_of_data,
-    powers_of_ten,
-    root_of,
-)
+from qcompiler.measurement.shadow import Shadow
 from qcompiler.measurement.slices import (
     OutputSlices,
     plain_slices,
@@ -43,239 +24,57 @@ from qcompiler.measurement.slices import (
 )
 
 Array = npt.NDArray[Any]
-_SCALING = frozenset(("Mul", "Div", "Add", "Sub"))
-Origin = int | ir.Value
-"""Of a value: one number for all of its elements, or a value of the shadow that holds them."""
 
 
-def output_slices(
-    program: Program, feeds: Sequence[Feed], reference: Sequence[Sequence[Any]]
-) -> list[OutputSlices]:
-    """How every output is judged.
+@dataclass(frozen=True, eq=False)
+class Slicer:
+    """Slices of a program's outputs. What was found of a feed is found once.
 
-    Args:
+    Attributes:
         program: The program whose outputs these are; not changed.
-        feeds: The samples.
-        reference: What float gives for them.
     """
-    found = plain_slices(reference)
-    if not reference:
+
+    program: Program
+
+    @cached_property
+    def _shadow(self) -> Shadow:
+        return Shadow(self.program)
+
+    def __call__(
+        self, feeds: Sequence[Feed], reference: Sequence[Sequence[Any]]
+    ) -> list[OutputSlices]:
+        """How every output is judged.
+
+        Args:
+            feeds: The samples.
+            reference: What float gives for them.
+        """
+        found = plain_slices(reference)
+        if not reference:
+            return found
+        shadow = self._shadow
+        origins = shadow.run(feeds)
+        for position, name in enumerate(self.program.signature.output_names[: len(found)]):
+            samples = [outputs[position] for outputs in reference]
+            if not all(map(_is_numeric, samples)):
+                continue
+            of_output = [each.get(name) for each in origins]
+            whole = shadow.whole.get(name)
+            if samples[0].dtype.kind == "b" or (whole is not None and shadow.labels[whole]):
+                found[position] = OutputSlices((True,), (None,) * len(samples))
+            elif _fit(of_output, samples):
+                given = [each for each in of_output if each is not None]
+                labels = shadow.labels_of(given)
+                found[position] = slices_by_origin(samples, given, labels, shadow.scores)
+            elif whole is not None or samples[0].dtype.kind == "f":
+                found[position] = slices_by_data(samples)
         return found
-    shadow = _Shadow(program)
-    origins = shadow.run(feeds)
-    for position, name in enumerate(program.signature.output_names[: len(found)]):
-        samples = [outputs[position] for outputs in reference]
-        if not all(isinstance(each, np.ndarray) and each.dtype.kind in "fiub" for each in samples):
-            continue
-        of_output = [each.get(name) for each in origins]
-        whole = shadow.whole.get(name)
-        if samples[0].dtype.kind == "b" or (whole is not None and shadow.labels[whole]):
-            found[position] = OutputSlices((True,), (None,) * len(samples))
-        elif _fit(of_output, samples):
-            given = [each for each in of_output if each is not None]
-            labels = shadow.labels_of(given)
-            found[position] = slices_by_origin(samples, given, labels, shadow.scores)
-        elif whole is not None or samples[0].dtype.kind == "f":
-            found[position] = slices_by_data(samples)
-    return found
+
+
+def _is_numeric(output: Any) -> bool:
+    return isinstance(output, np.ndarray) and output.dtype.kind in "fiub"
 
 
 def _fit(origins: Sequence[Array | None], samples: Sequence[Array]) -> bool:
     pairs = zip(origins, samples, strict=True)
     return all(origin is not None and origin.shape == each.shape for origin, each in pairs)
-
-
-@dataclass(eq=False)
-class _Shadow:
-    """The program with origins of its outputs.
-
-    Attributes:
-        labels: By origin, whether it gives labels; origin 0 is padding.
-        whole: Outputs with a single origin, by name.
-        scores: Origins that are scores of yes or no. Those at one place of a Concat are one.
-    """
-
-    program: Program
-    labels: dict[int, bool] = field(default_factory=lambda: {0: False})
-    whole: dict[str, int] = field(default_factory=dict)
-    scores: set[int] = field(default_factory=set)
-    _score_at: dict[int, int] = field(default_factory=dict)
-    _known: dict[ir.Value, Origin] = field(default_factory=dict)
-    _shown: dict[str, ir.Value] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._copy = self.program.clone()
-        self._rewriter = Rewriter(self._copy)
-        graph = self._copy.graph
-        self._first = next(iter(graph), None)
-        outputs = list(graph.outputs)
-        between = carried(outputs)
-        for node in [each for each in graph if each in between]:
-            for output in node.outputs:
-                self._known[output] = self._carry(node, output)
-        for value in outputs:
-            origin = self._origin(value)
-            if isinstance(origin, int):
-                self.whole[value.name or ""] = origin
-            else:
-                self._shown[value.name or ""] = origin
-
-    def run(self, feeds: Sequence[Feed]) -> list[dict[str, Array]]:
-        """Origins by output, per sample; empty where there are none or the graph does not run."""
-        if not self._shown:
-            return [{} for _ in feeds]
-        graph = self._copy.graph
-        graph.outputs.clear()
-        graph.outputs.extend(self._shown.values())
-        try:
-            session = OrtSession(self._copy.model)
-            found = [session.run_checked(feed) for feed in feeds]
-        except LoweringError:
-            return [{} for _ in feeds]  # an op that ONNX Runtime lacks: the data tell
-        return [dict(zip(self._shown, each, strict=True)) for each in found]
-
-    def labels_of(self, origins: Sequence[Array]) -> dict[int, bool]:
-        """Whether an origin gives labels, for all that occur."""
-        present = {int(each) for origin in origins for each in np.unique(origin)}
-        return {each: self.labels[root_of(each, self.labels)] for each in present}
-
-    def _origin(self, value: ir.Value) -> Origin:
-        if value not in self._known:
-            self._known[value] = self._leaf(value)
-        return self._known[value]
-
-    def _leaf(self, value: ir.Value) -> int:
-        number = len(self.labels) * DECADES
-        is_number = value.dtype is None or value.dtype.is_floating_point()
-        self.labels[number] = not is_number
-        return number
-
-    def _score(self, value: ir.Value) -> int:
-        """The origin of a value of scores: one for each place in the Concats that they go to."""
-        place = place_in_concat(value)
-        if place not in self._score_at:
-            self._score_at[place] = self._leaf(value)
-            self.scores.add(self._score_at[place])
-        return self._score_at[place]
-
-    def _is_score(self, origin: Origin) -> bool:
-        return isinstance(origin, int) and origin in self.scores
-
-    def _is_label(self, origin: Origin) -> bool:
-        return isinstance(origin, int) and self.labels[origin]
-
-    def _carry(self, node: ir.Node, output: ir.Value) -> Origin:
-        if node.op_type in DATA:
-            return self._moved(node, output)
-        if is_each(node):
-            assert node.inputs[0] is not None
-            origin = self._origin(node.inputs[0])
-            if node.op_type in SCORING:
-                return self._score(output)
-            if self._is_score(origin) and not keeps_scores(node):
-                return self._leaf(output)
-            computed = self._is_label(origin) and not keeps_whole(node)
-            return self._leaf(output) if computed else origin
-        return self._combined(node, output)
-
-    def _moved(self, node: ir.Node, output: ir.Value) -> Origin:
-        positions = positions_of_data(node)
-        operands = [node.inputs[i] for i in positions]
-        origins = [self._origin(each) for each in operands if each is not None]
-        alike = {each if isinstance(each, int) else id(each) for each in origins}
-        if len(alike) == 1 and isinstance(origins[0], int):
-            return origins[0]
-        inputs = list(node.inputs)
-        for position, origin in zip(positions, origins, strict=True):
-            value = inputs[position]
-            assert value is not None
-            inputs[position] = self._filled(origin, value)
-        if node.op_type == "Pad":
-            inputs[2:3] = [None]  # the number that is padded with has the data's type
-        names = [f"{each.name}_origin" for each in node.outputs]
-        made = self._rewriter.insert(
-            node.op_type,
-            inputs,
-            after=node,
-            attributes=dict(node.attributes),
-            outputs=names,
-            dtype=ir.DataType.INT64,
-        )
-        self._known.update(zip(node.outputs, made.outputs, strict=True))
-        return self._known[output]
-
-    def _combined(self, node: ir.Node, output: ir.Value) -> Origin:
-        """Of two operands: the one with several origins, scaled by a constant or not."""
-        operands = [each for each in node.inputs if each is not None]
-        constants = [constant(each) for each in operands]
-        data = [each for each, c in zip(operands, constants, strict=True) if c is None]
-        scores = [self._is_score(self._origin(each)) for each in data]
-        if any(scores) and all(isinstance(self._origin(each), int) for each in data):
-            product = node.op_type == "Mul" and all(scores) and len(data) == len(operands)
-            return self._score(output) if product else self._leaf(output)
-        if len(data) == 1 and node.op_type in _SCALING:
-            factor = next(c for c in constants if c is not None)
-            return self._scaled(factor, data[0], output, node)
-        several = [each for each in data if not isinstance(self._origin(each), int)]
-        if several:
-            return self._spread(self._filled(self._origin(several[0]), several[0]), output)
-        if len(data) == 1:
-            return self._origin(data[0])
-        return self._leaf(output)
-
-    def _scaled(self, factor: Array, data: ir.Value, output: ir.Value, node: ir.Node) -> Origin:
-        """A constant whose elements differ by powers of ten divides what it scales."""
-        origin = self._origin(data)
-        powers = powers_of_ten(factor)
-        if powers.max(initial=0) == 0:
-            if isinstance(origin, int):
-                return origin
-            return self._spread(origin, output)
-        if self._is_label(origin):
-            return self._leaf(output)  # positions times rates are numbers
-        added = self._rewriter.constant(powers, "origin_power")
-        filled = self._filled(origin, data)
-        made = self._rewriter.insert(
-            "Add", [filled, added], after=node, outputs=["origin_scaled"], dtype=ir.DataType.INT64
-        )
-        return made.outputs[0]
-
-    def _spread(self, origin: ir.Value, output: ir.Value) -> ir.Value:
-        """Origins in the shape of the output, which may be broadcast."""
-        shape = self._shape(output)
-        made = self._rewriter.insert(
-            "Expand",
-            [origin, shape],
-            after=shape.producer(),
-            outputs=["origins"],
-            dtype=ir.DataType.INT64,
-        )
-        return made.outputs[0]
-
-    def _filled(self, origin: Origin, value: ir.Value) -> ir.Value:
-        """The origins of a value as a tensor of its shape."""
-        if not isinstance(origin, int):
-            return origin
-        shape = self._shape(value)
-        made = self._rewriter.insert(
-            "ConstantOfShape",
-            [shape],
-            after=shape.producer(),
-            attributes={"value": ir.Tensor(np.asarray([origin], np.int64))},
-            outputs=["origin"],
-            dtype=ir.DataType.INT64,
-        )
-        return made.outputs[0]
-
-    def _shape(self, value: ir.Value) -> ir.Value:
-        """The shape of a value, computed right behind it."""
-        producer = value.producer()
-        made = self._rewriter.insert(
-            "Shape",
-            [value],
-            after=producer,
-            before=self._first if producer is None else None,
-            outputs=["origin_shape"],
-            dtype=ir.DataType.INT64,
-        )
-        return made.outputs[0]

@@ -34,7 +34,7 @@ from qcompiler.measurement.first_difference import (
 from qcompiler.measurement.float_agreement import float_loss, float_losses, rounding, shaken
 from qcompiler.measurement.loss import agreement_loss, sqnr_db
 from qcompiler.measurement.output_types import misfit
-from qcompiler.measurement.parts import output_slices
+from qcompiler.measurement.parts import Slicer
 from qcompiler.measurement.slices import OutputSlices
 from qcompiler.target.contract import Target
 
@@ -93,6 +93,7 @@ class SourceCheck:
         program: What the front end made of it.
         target: Where artifacts run.
         feeds: What to run; one or two.
+        slicer: Of the program.
         diagnostics: Why outputs could not be compared, if they could not.
         resized: A feed of another batch size, which the source need not take.
     """
@@ -101,6 +102,7 @@ class SourceCheck:
     program: Program
     target: Target
     feeds: Sequence[Feed]
+    slicer: Slicer
     diagnostics: list[Diagnostic] = field(default_factory=list)
     resized: Feed | None = None
     _wanted: list[list[Any]] | None = None
@@ -197,7 +199,7 @@ class SourceCheck:
             try:
                 self._wanted = [list(self.source.run(feed)) for feed in self.feeds]
                 self._wanted += self._of_resized()
-                self._slices = output_slices(self.program, self.feeds, self._wanted)
+                self._slices = self.slicer(self.feeds, self._wanted)
             except LoweringError as error:
                 self._tell(f"the float program was not compared with its source: {error.why}")
             self.source.release()  # its outputs are known; it runs again only if others differ

@@ -17,7 +17,7 @@ from qcompiler.ir.plan import FLOAT
 from qcompiler.measurement.candidates import Candidate, Workshop
 from qcompiler.measurement.gates import gates_of_plan, together
 from qcompiler.measurement.loss import sqnr_db
-from qcompiler.measurement.parts import output_slices
+from qcompiler.measurement.parts import Slicer
 from qcompiler.measurement.probing import Prober
 
 BROKEN = 10**-1.5
@@ -57,7 +57,7 @@ def blamed(workshop: Workshop, candidate: Candidate) -> str:
     worst = int(np.argmax(each_loss)) if each_loss else 0
     feeds = [judge.feeds[worst]]
     plain = [OrtSession(workshop.program.model).run_checked(feed) for feed in feeds]
-    slices = output_slices(workshop.program, feeds, plain)
+    slices = Slicer(workshop.program)(feeds, plain)
     with Prober(model, feeds, workshop.executor, slices) as prober:
 
         def losses(groups: Sequence[Sequence[int]]) -> list[float]:

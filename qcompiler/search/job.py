@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from qcompiler.config import SCHEMES, Recipe
 from qcompiler.ir.diagnostics import Diagnostic
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.measurement.baseline import Baseline, baseline_of, told_of_float_form
+from qcompiler.measurement.parts import Slicer
 from qcompiler.measurement.source_check import SourceCheck
 from qcompiler.measurement.source_reference import runner_of, source_check_of
 from qcompiler.pipeline.contract import Progress, Silent
@@ -48,9 +50,10 @@ class Job:
     progress: Progress = field(default_factory=Silent)
     executor: Executor | None = None
 
-    def __post_init__(self) -> None:
-        for each in {self.source, self.program, self.plain}:
-            each.provenance = replace(each.provenance, data=self.samples.digest)
+    @cached_property
+    def slicer(self) -> Slicer:
+        """Says how outputs are judged, on whatever target."""
+        return Slicer(self.source)
 
 
 def baseline(job: Job, target: Target) -> Baseline:
@@ -79,7 +82,7 @@ def selected(job: Job, target: Target, yardstick: Baseline | None = None) -> Sel
     nothing = free and not target.regions(job.program)
     if nothing:
         goal = replace(goal, scheme=SCHEMES["float32"])
-    reference = source_check_of(job.model, job.source, target, job.examples)
+    reference = source_check_of(job.model, job.source, target, job.examples, job.slicer)
     own = baseline(job, target)
     _check(reference, target, own.program, own.artifact)
     selection = select(
@@ -92,6 +95,7 @@ def selected(job: Job, target: Target, yardstick: Baseline | None = None) -> Sel
         job.progress,
         job.executor,
         (yardstick or own).artifact,
+        job.slicer,
     )
     if nothing:
         why = f"float: the model has no op that {target.name} quantizes"

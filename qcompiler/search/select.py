@@ -21,7 +21,7 @@ from qcompiler.measurement.gates import gate_model
 from qcompiler.measurement.judge import Judge
 from qcompiler.measurement.loss import sqnr_db
 from qcompiler.measurement.pace import Pace
-from qcompiler.measurement.parts import output_slices
+from qcompiler.measurement.parts import Slicer
 from qcompiler.measurement.scoring import Scorer
 from qcompiler.measurement.trying import Allowance
 from qcompiler.outputs.asked import DEFAULT_NSR
@@ -62,11 +62,12 @@ def select(
     progress: Progress,
     executor: Executor | None = None,
     baseline: Artifact | None = None,
+    slicer: Slicer | None = None,
 ) -> Selection:
     """Builds what the goal asks for; with the scheme `auto`, searches and proves it by timing."""
     options = region_options(program, target, target.regions(program), goal.overrides)
     baseline = baseline or target.lower(source)
-    judge = _judge(source, target, baseline, samples, goal)
+    judge = _judge(slicer or Slicer(source), target, baseline, samples, goal)
     priced = target.evidence.priced
     searching = goal.plan is None and goal.scheme.is_auto and priced and judge is not None
     clock = Clock.of(goal.budget, effort.seconds, effort.trying)
@@ -106,13 +107,13 @@ def select(
 
 
 def _judge(
-    source: Program, target: Target, baseline: Artifact, samples: Samples, goal: Goal
+    slicer: Slicer, target: Target, baseline: Artifact, samples: Samples, goal: Goal
 ) -> Judge | None:
     """Who judges candidates; None where they do not run or there is nothing to run."""
     if not (target.evidence.judged and samples.feeds):
         return None
-    slicing, judging = partial(output_slices, source), partial(goal.tolerances, source)
-    return Judge(samples.feeds, baseline.run, slicing, judging, samples.apart)
+    judging = partial(goal.tolerances, slicer.program)
+    return Judge(samples.feeds, baseline.run, slicer, judging, samples.apart)
 
 
 def _pace(source: Program, target: Target, samples: Samples) -> Pace:
@@ -157,7 +158,8 @@ class _Chooser:
 
     @property
     def _proof(self) -> Proof:
-        return Proof(self.baseline, self.workshop, self.samples.feeds, self.effort.timing)
+        effort = self.effort
+        return Proof(self.baseline, self.workshop, self.samples.feeds, effort.timing, effort.turns)
 
     def search(self) -> Selection:
         """Searches under the goal, then times the best few against float.

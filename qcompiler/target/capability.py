@@ -76,13 +76,18 @@ class Implementation:
     size_only: bool = False
     follows: bool = False
 
-    def fits(self, region: Region) -> bool:
-        """Whether the region has the constant weight that this form is about."""
-        if not region.activations:
+    def fits(self, *, reads: bool, weighted: bool) -> bool:
+        """Whether a region has the constant weight that this form is about.
+
+        Args:
+            reads: Whether the region has activations.
+            weighted: Whether it has a stored weight.
+        """
+        if not reads:
             return self.kernel is Kernel.WEIGHT_ONLY
         if self.kernel is Kernel.STATIC and self.output is not None:
             return True
-        return self.weight is None or region.weight is not None
+        return self.weight is None or weighted
 
     def choose_operands(self, activations: tuple[Operand, ...]) -> tuple[Operand, ...]:
         """The activations that this form reads quantized."""
@@ -111,11 +116,23 @@ class OpCapability:
     pattern: RegionPattern
     implementations: tuple[Implementation, ...]
     constraints: tuple[Constraint, ...] = ()
+    _fitting: dict[tuple[bool, bool], tuple[Implementation, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         names = [each.precision for each in self.implementations]
         if len(set(names)) != len(names):
             raise ConfigurationError(f"precision listed twice for {self.pattern.anchor}: {names}")
+
+    def fitting(self, region: Region) -> tuple[Implementation, ...]:
+        """The forms that fit a region; the same tuple for all regions that have the same ones."""
+        key = reads, weighted = bool(region.activations), region.weight is not None
+        if key not in self._fitting:
+            self._fitting[key] = tuple(
+                form for form in self.implementations if form.fits(reads=reads, weighted=weighted)
+            )
+        return self._fitting[key]
 
 
 PER_TENSOR = "int8-per-tensor"

@@ -174,7 +174,7 @@ class Target(ABC):
         row = self.capabilities.row(region.kind)
         if row is None or self.objections(region):
             return ()
-        return tuple(form for form in row.implementations if form.fits(region))
+        return row.fitting(region)
 
     def implementation(self, region: Region, precision: str) -> Implementation | None:
         """The form that a plan's precision names, None for float."""

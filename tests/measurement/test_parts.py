@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from qcompiler.frontends import load
-from qcompiler.measurement.parts import output_slices
+from qcompiler.measurement.parts import Slicer
 from qcompiler.measurement.slices import OutputSlices
 
 Node = onnx.NodeProto
@@ -36,7 +36,7 @@ def sliced() -> Callable[..., OutputSlices]:
         constants = [numpy_helper.from_array(each, name) for name, each in stored.items()]
         graph = helper.make_graph(nodes, "g", inputs, [output], constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-        return output_slices(load(model), [FEED], [[y]])[0]
+        return Slicer(load(model))([FEED], [[y]])[0]
 
     return build
 

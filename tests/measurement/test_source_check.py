@@ -26,6 +26,7 @@ from qcompiler.ir.signature import Feed, Signature, TensorSpec
 from qcompiler.ir.text import from_text
 from qcompiler.measurement.float_agreement import rounding
 from qcompiler.measurement.loss import noise_to_signal, sqnr_db
+from qcompiler.measurement.parts import Slicer
 from qcompiler.measurement.source_check import SourceCheck, with_other_batch
 
 N = helper.make_node
@@ -60,7 +61,7 @@ def weight(rng: np.random.Generator) -> np.ndarray:
 
 def checked(source: onnx.ModelProto, program: Program, feed: Feed) -> SourceCheck:
     """A check that has run the program on ONNX Runtime against another model as its source."""
-    check = SourceCheck(OnnxSource(source), program, OnnxRuntime(), [feed])
+    check = SourceCheck(OnnxSource(source), program, OnnxRuntime(), [feed], Slicer(program))
     check.check(program, OnnxRuntime().lower(program).run)
     return check
 
@@ -84,7 +85,7 @@ def test_a_source_is_let_go_once_its_outputs_are_known(
     source = OnnxSource(made)
     sessions.add(source._session)  # type: ignore[arg-type]
     program = load(made)
-    check = SourceCheck(source, program, OnnxRuntime(), [feed])
+    check = SourceCheck(source, program, OnnxRuntime(), [feed], Slicer(program))
     run = OnnxRuntime().lower(program).run
     check.check(program, run)
     gc.collect()

@@ -13,7 +13,7 @@ from qcompiler.config import SCHEMES
 from qcompiler.frontends import load
 from qcompiler.ir.program import Program
 from qcompiler.measurement.judge import Judge
-from qcompiler.measurement.parts import output_slices
+from qcompiler.measurement.parts import Slicer
 from qcompiler.measurement.slices import OutputSlices
 from qcompiler.measurement.views import informative
 from qcompiler.outputs.asked import DEFAULT_NSR
@@ -43,7 +43,7 @@ def judge_of(source: Program, samples: list[list[Array]], loss: str | None = Non
 
     def slicing(feeds: object, reference: Sequence[Sequence[Array]]) -> list[OutputSlices]:
         given = [{"boxes": np.zeros(BOXES, np.float32), "logits": np.zeros(LOGITS, np.float32)}]
-        return output_slices(source, given * len(samples), reference)
+        return Slicer(source)(given * len(samples), reference)
 
     return Judge(
         feeds,
