@@ -19,7 +19,7 @@ from typing import Any
 import qcompiler as qc
 from benchmarks.models import Model, from_zoo
 from benchmarks.zoo import session
-from qcompiler.config import SCHEMES
+from qcompiler.decisions.schemes import SCHEMES
 from qcompiler.frontends.load import load
 from qcompiler.measurement.judge import Judge
 from qcompiler.measurement.loss import sqnr_db

@@ -43,7 +43,7 @@ from benchmarks.backend_suite import CLASSES
 from benchmarks.isolation import in_workers
 from qcompiler.compile import compile as compile_
 from qcompiler.config import RECIPES
-from qcompiler.config import SCHEMES as NAMED
+from qcompiler.decisions.schemes import SCHEMES as NAMED
 from qcompiler.errors import LegalityError, PassFailedError, QCompilerError
 from qcompiler.outputs.asked import DEFAULT_NSR
 from qcompiler.testing.random_nets import Net, net

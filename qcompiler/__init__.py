@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from qcompiler.compare import compare
     from qcompiler.compile import compile  # noqa: A004 - the public name
     from qcompiler.compiled import Compiled, load_compiled
-    from qcompiler.config import Scheme
     from qcompiler.config_file import read_config
     from qcompiler.decisions.overrides import Override
+    from qcompiler.decisions.schemes import Scheme
     from qcompiler.distill import distill
     from qcompiler.frontends import load
     from qcompiler.ir.plan import Plan
@@ -97,7 +97,7 @@ _HOMES = {
     "Plan": "ir.plan",
     "Program": "ir.program",
     "QTensor": "qtensor.tensor",
-    "Scheme": "config",
+    "Scheme": "decisions.schemes",
     "Target": "target.contract",
     "cat": "qtensor.arithmetic",
     "compare": "compare",

@@ -15,10 +15,11 @@ from qcompiler.calibration.dividing import divided
 from qcompiler.calibration.keeper import Keeper
 from qcompiler.calibration.loading import front_of, loaded
 from qcompiler.compiled import Compiled
-from qcompiler.config import FLOAT_PIPELINE, RECIPES, Recipe, Scheme, recipe_of, scheme_of
-from qcompiler.decisions.given_ranges import Ranges, give_ranges
+from qcompiler.config import FLOAT_PIPELINE, RECIPES, Recipe, recipe_of
+from qcompiler.decisions.given_ranges import Ranges
 from qcompiler.decisions.overrides import ByHand, Overrides, by_hand
 from qcompiler.decisions.roundings import remembered
+from qcompiler.decisions.schemes import Scheme, scheme_of
 from qcompiler.errors import (
     CalibrationError,
     ConfigurationError,
@@ -150,7 +151,6 @@ def compile(  # noqa: A001 - the project's one verb
     with remembered(program.absorbed):
         kept = _calibrated(program, targets, feeds, asked, effort, context, reports, tried, islands)
         hand.apply(program)
-        give_ranges(program, hand.ranges)
         limited = effort.limited(time.perf_counter() - started, searching, named=bool(given))
         rules = hand.precisions
         goal = Goal(asked, evaluate, max_loss, objective, budget, rules, plan, tried, loss)

@@ -15,12 +15,13 @@ import torch
 
 from qcompiler.calibration.keeper import Keeper
 from qcompiler.calibration.loading import loaded
-from qcompiler.config import FLOAT_PIPELINE, Scheme, scheme_of
+from qcompiler.config import FLOAT_PIPELINE
 from qcompiler.decisions.forms import Options, region_options
-from qcompiler.decisions.given_ranges import give_ranges
 from qcompiler.decisions.overrides import Overrides, by_hand
+from qcompiler.decisions.planning import planned
 from qcompiler.decisions.resolve import resolve
 from qcompiler.decisions.roundings import remembered
+from qcompiler.decisions.schemes import Scheme, scheme_of
 from qcompiler.errors import CalibrationError, ConfigurationError
 from qcompiler.frontends.load import Dynamic
 from qcompiler.frontends.torch_dropout import dropout_kept
@@ -104,7 +105,6 @@ def prepare_qat(
         with remembered(program.absorbed):
             _calibrate(program, chosen, feeds, asked, given, observer)
             hand.apply(program)
-            give_ranges(program, hand.ranges)
             options, precisions = _planned(program, chosen, asked, hand.precisions, given)
             placement = resolve(program.observations, options, precisions, program.absorbed)
     program.placement = placement
@@ -210,16 +210,14 @@ def _planned(
 ) -> tuple[Sequence[Options], Plan]:
     """Legal forms, and the plan: the one that is given, or the scheme wherever it is legal."""
     name = target.preferred if scheme.is_auto else scheme.precision
-    copy = program.clone()
-    context = PassContext(target, options={"overrides": dict(overrides), "plan": plan})
-    Pipeline.parse(f"assign-precision{{scheme={name}}}").run(copy, context)
-    assert copy.plan is not None
-    if all(each.precision == FLOAT for each in copy.plan.choices.values()):
+    options = region_options(program, target, target.regions(program), overrides)
+    found = planned(options, target, name, plan, program.observations)
+    if all(each.precision == FLOAT for each in found.choices.values()):
         raise ConfigurationError(
             f"no region of this model can run as {name!r} on {target.name}",
             fix="choose another scheme",
         )
-    return region_options(program, target, target.regions(program), overrides), copy.plan
+    return options, found
 
 
 def _built(

@@ -14,13 +14,14 @@ import pytest
 import qcompiler as qc
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.backends.tensorrt.target import TensorRT
-from qcompiler.config import RECIPES, SCHEMES, Scheme, recipe_of, scheme_of
+from qcompiler.config import RECIPES, recipe_of
 from qcompiler.decisions.forms import region_options
+from qcompiler.decisions.planning import uniform_plan
+from qcompiler.decisions.schemes import SCHEMES, Scheme, scheme_of
 from qcompiler.errors import CalibrationError, ConfigurationError, LegalityError
 from qcompiler.frontends import load
 from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.text import from_text
-from qcompiler.passes.placement.assign_precision import uniform_plan
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.pipeline.registry import find_target

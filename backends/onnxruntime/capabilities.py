@@ -31,7 +31,7 @@ from qcompiler.backends.onnxruntime.constraints import (
     UNDILATED,
     finest_mean,
 )
-from qcompiler.config import LEVEL_SPACES, WEIGHT_BLOCKS, blocked
+from qcompiler.decisions.schemes import LEVEL_SPACES, WEIGHT_BLOCKS, blocked
 from qcompiler.ir.bounds import activation_bounds
 from qcompiler.ir.optraits import TRAITS
 from qcompiler.ir.regions import Epilogue, RegionPattern, Stage

@@ -28,7 +28,7 @@ from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.measurement.gain import Look, Margin
-from qcompiler.measurement.parts import output_slices
+from qcompiler.measurement.parts import Slicer
 from qcompiler.measurement.range_model import range_model
 from qcompiler.measurement.range_probing import RangeProber, Ranges
 from qcompiler.measurement.scored import MOST, few, referred, scored_program, stressed, unclipped
@@ -118,7 +118,7 @@ class ChooseRanges(Pass):
         limit, count = self._effort(program, len(context.samples))
         samples = few(context.samples, count)
         feeds, reference = referred(scored, [*samples, *stressed(samples[::2])])
-        slices = output_slices(scored, feeds, reference)
+        slices = Slicer(scored)(feeds, reference)
         with RangeProber(model, feeds, reference, slices, context.executor) as prober:
             choice, found = _searched(ranges, prober, limit)
         choice = tuple(0 if k else number for k, number in zip(kept, choice, strict=True))

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import ClassVar
 
-import onnx_ir as ir
-
-from qcompiler.config import SCHEMES, Scheme
-from qcompiler.decisions.concat_loss import drowns
-from qcompiler.decisions.forms import Options, region_options
+from qcompiler.decisions.forms import region_options
+from qcompiler.decisions.planning import planned
 from qcompiler.errors import ConfigurationError
-from qcompiler.ir.optraits import traits
-from qcompiler.ir.origin import module_path
-from qcompiler.ir.plan import FLOAT, UNPLANNED, Choice, Plan
-from qcompiler.ir.plan_places import Spot, label, matched
+from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program, Property
-from qcompiler.ir.regions import Region, region_of
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.walk import uses
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
-from qcompiler.quantization.observer import Observer
-from qcompiler.target.capability import Implementation
-from qcompiler.target.contract import Target
-
-DROWNING = "its operands differ so much in size that one scale would be none for the smallest"
 
 
 @dataclass(frozen=True)
@@ -34,8 +19,8 @@ class AssignPrecision(Pass):
     """Sets `program.plan`.
 
     A plan in `context.options["plan"]` is applied as it is; otherwise every region gets the legal
-    form that the scheme prefers (`config.PREFERENCES`). Ops that only move data follow their
-    neighbours.
+    form that the scheme prefers (`PREFERENCES` of `decisions.schemes`). Ops that only move data
+    follow their neighbours.
 
     Attributes:
         scheme: Name of a scheme (`int8`, `dynamic`, `float32`, ...) or of a form of the target.
@@ -52,174 +37,8 @@ class AssignPrecision(Pass):
             raise ConfigurationError("assign-precision needs a target")
         given = context.options.get("plan")
         overrides = context.options.get("overrides")
-        regions = target.regions(program)
-        options = region_options(program, target, regions, overrides)
-        if isinstance(given, Plan):
-            program.plan = checked_plan(given, options, target)
-        else:
-            program.plan = uniform_plan(
-                SCHEMES.get(self.scheme, Scheme(self.scheme)),
-                options,
-                target.name,
-                program.observations,
-            )
+        options = region_options(program, target, target.regions(program), overrides)
+        plan = given if isinstance(given, Plan) else None
+        program.plan = planned(options, target, self.scheme, plan, program.observations)
         used = [choice.precision for choice in program.plan.choices.values()]
         return Outcome(details={name: used.count(name) for name in sorted(set(used))})
-
-
-def checked_plan(plan: Plan, options: Sequence[Options], target: Target) -> Plan:
-    """The plan with entries for exactly these regions; overrides come before its own choices.
-
-    Raises:
-        ConfigurationError: The plan is of another target, or names a region or precision that does
-            not exist here.
-    """
-    if plan.target != target.name:
-        raise ConfigurationError(
-            f"the plan is for {plan.target!r}, the target is {target.name!r}",
-            why="precisions and regions are those of a target",
-            fix=f"compile for {plan.target!r}, or make a plan for {target.name!r}",
-        )
-    regions = [each.region for each in options]
-    spots = [Spot(each.key, module_path(each.anchor), each.kind) for each in regions]
-    found = matched(plan.choices, spots)
-    if found.entries_left:
-        lost = [label(key, plan.choices[key]) for key in found.entries_left]
-        new = [str(each) for each in regions if each.key in found.regions_left]
-        raise ConfigurationError(
-            f"the plan names the region {lost[0]}, which this model does not have",
-            where=f"{len(lost)} of {len(plan.choices)} entries: {_listed(lost)}",
-            why=f"{len(new)} regions without an entry: {_listed(new)}",
-            fix="make a plan from this model, or remove the entries",
-        )
-    choices = {}
-    for each in options:
-        entry = found.entries.get(each.region.key)
-        choices[each.region.key] = _kept(plan.choices[entry] if entry else None, each, target)
-    return replace(plan, choices=choices)
-
-
-def _kept(choice: Choice | None, options: Options, target: Target) -> Choice:
-    """The plan's choice for a region; an override's, and float without an entry.
-
-    Raises:
-        ConfigurationError: The target has no form of that name.
-    """
-    if options.pinned is not None:
-        return options.chosen(options.pinned, "override")
-    if choice is None:
-        return options.chosen(FLOAT, UNPLANNED)
-    if choice.precision == FLOAT or options.named(choice.precision) is not None:
-        return options.placed(choice)
-    legal = [form.precision for form in options.legal]
-    raise ConfigurationError(
-        f"the plan gives {choice.precision!r} to {options.region}",
-        why="; ".join(options.reasons) or f"{target.name} has no such form",
-        fix=f"change the entry to one of {', '.join([FLOAT, *legal])}",
-    )
-
-
-def _listed(names: Sequence[str]) -> str:
-    """The first few names."""
-    shown = ", ".join(names[:5])
-    return (shown + (", ..." if len(names) > 5 else "")) or "none"
-
-
-def uniform_plan(
-    scheme: Scheme,
-    options: Sequence[Options],
-    target: str,
-    observations: Mapping[str, Observer] = MappingProxyType({}),
-) -> Plan:
-    """One scheme for all regions that have it; data movers follow what surrounds them.
-
-    Args:
-        scheme: The scheme.
-        options: Legal forms by region.
-        target: Name of the target.
-        observations: What calibration saw: a Concat that would drown an operand stays float.
-    """
-    choices = {each.region.key: _choice(each, scheme) for each in options}
-    _spare_operands(options, choices, observations)
-    _settle_movers(options, choices)
-    return Plan(target, choices)
-
-
-def _spare_operands(
-    options: Sequence[Options], choices: dict[str, Choice], observations: Mapping[str, Observer]
-) -> None:
-    """Leaves those Concats in float whose one scale would be none for an operand."""
-    free = {each.region.key: each for each in options if each.pinned is None}
-    precisions = {key: each.precision for key, each in choices.items()}
-    for key in drowns(observations, options, precisions):
-        if key in free:
-            choices[key] = free[key].chosen(FLOAT, DROWNING)
-
-
-def _choice(options: Options, scheme: Scheme) -> Choice:
-    if options.pinned is not None:
-        return options.chosen(options.pinned, "override")
-    table = not options.region.activations
-    form = scheme.choose(options.legal, table)
-    if form is None:
-        return options.chosen(FLOAT, "; ".join(options.reasons) or f"no {scheme.precision} form")
-    reason = f"scheme {scheme.precision}" + (", a table" if table else "")
-    return options.chosen(form.precision, reason)
-
-
-def _settle_movers(options: Sequence[Options], choices: dict[str, Choice]) -> None:
-    """Movers start in float and turn integer beside integer neighbours, to the fixed point."""
-    owner = region_of([each.region for each in options])
-    forms = {each.region.key: each for each in options}
-
-    def form_of(node: ir.Node | None) -> Implementation | None:
-        region = owner.get(node) if node is not None else None
-        if region is None:
-            return None
-        return forms[region.key].named(choices[region.key].precision)
-
-    def writes_integers(node: ir.Node | None) -> bool:
-        form = form_of(node)
-        return form is not None and form.output is not None
-
-    def reads_integers(node: ir.Node) -> bool:
-        form = form_of(node)
-        return form is not None and form.activation is not None
-
-    waiting = [each for each in options if _is_free_mover(each, choices)]
-    wanted = {each.region.key: choices[each.region.key] for each in waiting}
-    for key in wanted:
-        choices[key] = forms[key].chosen(FLOAT, "its neighbours are float")
-    if all(choice.precision == FLOAT for choice in choices.values()):
-        choices.update(wanted)  # nothing but movers: as asked
-        return
-    while waiting:
-        turning = [each for each in waiting if _worth(each.region, writes_integers, reads_integers)]
-        if not turning:
-            return
-        for each in turning:
-            choices[each.region.key] = wanted[each.region.key]
-        waiting = [each for each in waiting if each not in turning]
-
-
-def _is_free_mover(options: Options, choices: dict[str, Choice]) -> bool:
-    if options.pinned is not None or not traits(options.region.anchor).shares_scale:
-        return False
-    if not options.region.activations:
-        return False  # a look-up in a stored table has no neighbour that brings integers
-    return choices[options.region.key].precision != FLOAT
-
-
-def _worth(
-    region: Region,
-    writes_integers: Callable[[ir.Node | None], bool],
-    reads_integers: Callable[[ir.Node], bool],
-) -> bool:
-    """Whether integers reach the mover from its producer, or all its users want them.
-
-    A producer with an integer kernel that writes float brings none.
-    """
-    if any(writes_integers(operand.value.producer()) for operand in region.activations):
-        return True
-    users = [use.node for use in uses(region.output)]
-    return bool(users) and all(reads_integers(user) for user in users)

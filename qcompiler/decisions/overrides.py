@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from qcompiler.decisions.absorbed import GIVEN, NOTHING, Absorbed
-from qcompiler.decisions.given_ranges import Ranges, checked_ranges, matching_values
+from qcompiler.decisions.given_ranges import Ranges, checked_ranges, give_ranges, matching_values
 from qcompiler.errors import ConfigurationError, did_you_mean
 from qcompiler.ir.program import Program
 from qcompiler.quantization.chosen import USER, Chosen, statistics_of
@@ -131,7 +131,7 @@ class ByHand:
         return bool(self.ranges or self.observers or self.params)
 
     def apply(self, program: Program) -> None:
-        """Puts observers and scales in the place of what calibration decided, in place.
+        """Puts observers, scales and ranges in the place of what calibration decided, in place.
 
         Raises:
             ConfigurationError: A pattern matches no value that is quantized anywhere, or a method
@@ -151,6 +151,7 @@ class ByHand:
             own = program.absorbed or NOTHING
             how = GIVEN if program.absorbed is None else own.how
             program.absorbed = Absorbed({**own.values, **found}, own.grids, how)
+        give_ranges(program, self.ranges)
 
 
 def by_hand(overrides: object, ranges: object = None) -> ByHand:

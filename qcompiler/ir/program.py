@@ -113,9 +113,7 @@ class Program:
         return self.model.graph
 
     def of_data(self, digest: str) -> Program:
-        """The program with the digest of the calibration data in its provenance; the graph is
-        shared.
-        """
+        """The program, its graph shared, with the digest of the calibration data."""
         return replace(self, provenance=replace(self.provenance, data=digest))
 
     def clone(self) -> Program:

@@ -37,9 +37,7 @@ def all_graphs(model: ir.Model) -> Iterator[ir.Graph]:
         graph = pending.pop()
         yield graph
         for node in graph:
-            if (
-                node.op_type in _WITH_BODIES or node.domain
-            ):  # as `bodies`, without asking every node
+            if node.op_type in _WITH_BODIES or node.domain:  # `bodies` of every node is slow
                 pending.extend(bodies(node))
 
 

@@ -89,8 +89,8 @@ class Shadow:
         if not self._shown:
             return [{} for _ in feeds]
         keys = [_shapes(feed) if self._follows else Identity(feed) for feed in feeds]
-        missing = {key: feed for key, feed in zip(keys, feeds, strict=True)}
-        missing = {key: feed for key, feed in missing.items() if key not in self._origins}
+        given = dict(zip(keys, feeds, strict=True))
+        missing = {key: feed for key, feed in given.items() if key not in self._origins}
         if missing:
             self._origins.update(zip(missing, self._run(list(missing.values())), strict=True))
         return [self._origins[key] for key in keys]

@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from qcompiler.choices.objective import operations
-from qcompiler.config import Scheme
+from qcompiler.decisions.schemes import Scheme
 from qcompiler.execution.made_up import sizes_in_a_run
 from qcompiler.ir.origin import module_path
 from qcompiler.ir.program import Program

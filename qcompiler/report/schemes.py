@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import groupby
 
-from qcompiler.config import SCHEMES, Scheme
+from qcompiler.decisions.schemes import SCHEMES, Scheme
 from qcompiler.decisions.wanted import family
 from qcompiler.target.capability import CapabilityTable
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from qcompiler.decisions.forms import broken_weights, denials
+from qcompiler.decisions.planning import planned
 from qcompiler.errors import LegalityError, LossError, LoweringError, QCompilerError
 from qcompiler.ir.origin import describe
 from qcompiler.ir.plan import FLOAT, Plan
@@ -15,8 +15,6 @@ from qcompiler.measurement.loss import sqnr_db
 from qcompiler.measurement.variants import Variant
 from qcompiler.outputs.asked import FUNCTION
 from qcompiler.outputs.tolerance import Tolerance
-from qcompiler.pipeline.contract import PassContext
-from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.search.blame import blamed, is_broken
 from qcompiler.search.goal import Goal
 from qcompiler.target.constraints import has_elements
@@ -33,15 +31,10 @@ def asked_plan(workshop: Workshop, goal: Goal) -> Plan:
         _require_numbers(workshop)
     target = workshop.target
     name = target.preferred if goal.scheme.is_auto else goal.scheme.precision
-    program = replace(workshop.program)  # the pipeline clones the graph
-    options = {"overrides": dict(goal.overrides), "plan": goal.plan}
-    Pipeline.parse(f"assign-precision{{scheme={name}}}").run(
-        program, PassContext(target, options=options)
-    )
-    assert program.plan is not None
+    plan = planned(workshop.options, target, name, goal.plan, workshop.program.observations)
     if goal.plan is None and not goal.scheme.is_auto:
-        _require_quantized(workshop, goal, program.plan)
-    return program.plan
+        _require_quantized(workshop, goal, plan)
+    return plan
 
 
 def built(workshop: Workshop, plan: Plan, variants: Sequence[Variant] = ()) -> Candidate:

@@ -9,8 +9,8 @@ from numbers import Real
 from typing import Any
 
 from qcompiler.choices.objective import Objective
-from qcompiler.config import Scheme
 from qcompiler.decisions.forms import Options
+from qcompiler.decisions.schemes import Scheme
 from qcompiler.errors import ConfigurationError
 from qcompiler.execution.timing import Latency
 from qcompiler.ir.diagnostics import Diagnostic

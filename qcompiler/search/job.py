@@ -7,7 +7,8 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from qcompiler.config import SCHEMES, Recipe
+from qcompiler.config import Recipe
+from qcompiler.decisions.schemes import SCHEMES
 from qcompiler.ir.diagnostics import Diagnostic
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed

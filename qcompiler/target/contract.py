@@ -167,7 +167,7 @@ class Target(ABC):
         Ops that move indices, shapes or data that is quantized already are no candidates.
         """
         found = find_regions(program, self.capabilities.patterns)
-        return [region for region in found if not _moves_integers(region)]
+        return [region for region in found if not moves_integers(region)]
 
     def implementations(self, region: Region) -> tuple[Implementation, ...]:
         """Legal quantized forms of the region; empty when it has to stay float."""
@@ -215,7 +215,8 @@ def _is_installed(package: str) -> bool:
     return True
 
 
-def _moves_integers(region: Region) -> bool:
+def moves_integers(region: Region) -> bool:
+    """Whether the region moves indices, shapes or data that is quantized already."""
     if not traits(region.anchor).shares_scale:
         return False
     read = region.activations or ((region.weight,) if region.weight is not None else ())

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region, find_regions
-from qcompiler.target.contract import Target
+from qcompiler.target.contract import Target, moves_integers
 
 
 def lowered_regions(program: Program, target: Target) -> list[Region]:
     """Regions of a placed program, with the movers that already work on integers."""
-    found = target.regions(program)
-    keys = {region.key for region in found}
-    patterns = target.capabilities.patterns
-    return found + [each for each in find_regions(program, patterns) if each.key not in keys]
+    found = find_regions(program, target.capabilities.patterns)
+    return sorted(found, key=moves_integers)

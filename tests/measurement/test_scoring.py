@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import qcompiler as qc
-from qcompiler.config import SCHEMES
+from qcompiler.decisions.schemes import SCHEMES
 from qcompiler.errors import ConfigurationError, FeedError
 from qcompiler.ir.signature import Feed
 from qcompiler.search.goal import Goal

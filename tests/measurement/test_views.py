@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from qcompiler.config import SCHEMES
+from qcompiler.decisions.schemes import SCHEMES
 from qcompiler.frontends import load
 from qcompiler.ir.program import Program
 from qcompiler.measurement.judge import Judge

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from qcompiler.backends.tensorrt.target import TensorRT
-from qcompiler.config import SCHEMES
+from qcompiler.decisions.schemes import SCHEMES
 from qcompiler.ir.regions import RegionPattern
 from qcompiler.pipeline.registry import find_target
 from qcompiler.quantization.qspace import S8_AFFINE

@@ -15,11 +15,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 import qcompiler as qc
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
+from qcompiler.decisions import roundings
 from qcompiler.errors import ConfigurationError, LossError, LoweringError
 from qcompiler.ir.plan import FLOAT, Choice, Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
-from qcompiler.passes.placement.assign_precision import AssignPrecision
+from qcompiler.search import asked
+from qcompiler.target import contract, placement
 from qcompiler.target.artifact import Artifact, KernelCount
 
 Compile = Callable[..., qc.Compiled]
@@ -187,26 +189,32 @@ def test_verify_without_samples_is_not_ok(compiled: Compile, feeds: list[Feed]) 
     assert without.summary.startswith("nothing was checked")
 
 
-def test_the_plan_of_a_scheme_is_made_once_and_clones_are_few(
-    compiled: Compile, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Both were several per step; every one costs as much as a walk over the whole graph."""
-    plans, clones = [], []
-    assign, clone = AssignPrecision.apply, ir.Graph.clone
+def test_nothing_is_asked_or_made_twice(compiled: Compile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of these were several per step; most cost as much as a walk over the whole graph."""
+    calls: dict[str, list[Any]] = {}
 
-    def planned(*given: Any) -> Any:
-        plans.append(given)
-        return assign(*given)
+    def counted(owner: Any, name: str, of: Callable[..., Any] = lambda *given: given) -> None:
+        plain = getattr(owner, name)
 
-    def cloned(*given: Any, **named: Any) -> Any:
-        clones.append(given)
-        return clone(*given, **named)
+        def call(*given: Any, **named: Any) -> Any:
+            calls.setdefault(name, []).append(of(*given))
+            return plain(*given, **named)
 
-    monkeypatch.setattr(AssignPrecision, "apply", planned)
-    monkeypatch.setattr(ir.Graph, "clone", cloned)
+        monkeypatch.setattr(owner, name, call)
+
+    counted(asked, "planned")
+    counted(ir.Graph, "clone")
+    counted(contract, "find_regions")
+    counted(placement, "find_regions")
+    counted(OnnxRuntime, "implementations", lambda target, region: region.key)
+    counted(roundings, "rounded", lambda array, space, axis: (array.tobytes(), space, axis))
     made = compiled(scheme="int8")
-    assert len(plans) == 1
     assert made.plan.choices
-    # Origins of outputs for the source check and the judge, and one for each pipeline: float
-    # passes, observers, calibration, plan, placement; two for who is to blame for what is lost.
-    assert len(clones) <= 9
+    assert len(calls["planned"]) == 1
+    # Float passes, observers, calibration, placement; origins of outputs; who is to blame.
+    assert len(calls["clone"]) <= 7
+    # To observe and to decide, and once in what was written.
+    assert len(calls["find_regions"]) <= 3
+    # Whether a region is worth observing, and what it may run as.
+    assert max(calls["implementations"].count(each) for each in made.plan.choices) <= 2
+    assert len(set(calls["rounded"])) == len(calls["rounded"]) == 3

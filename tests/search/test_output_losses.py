@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import qcompiler as qc
-from qcompiler.config import SCHEMES
+from qcompiler.decisions.schemes import SCHEMES
 from qcompiler.errors import ConfigurationError, LossError
 from qcompiler.ir.text import from_text
 from qcompiler.measurement.judge import Judge

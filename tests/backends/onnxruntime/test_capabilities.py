@@ -19,7 +19,7 @@ from onnx.reference import ReferenceEvaluator
 import qcompiler as qc
 from qcompiler.backends.onnxruntime.capabilities import TABLE, block_forms
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
-from qcompiler.config import LEVEL_SPACES
+from qcompiler.decisions.schemes import LEVEL_SPACES
 from qcompiler.ir.plan import Choice, Plan
 from qcompiler.ir.text import from_text
 

@@ -10,8 +10,8 @@ import pytest
 
 import qcompiler as qc
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
-from qcompiler.config import SCHEMES, WEIGHT_BLOCKS
 from qcompiler.decisions.forms import region_options
+from qcompiler.decisions.schemes import SCHEMES, WEIGHT_BLOCKS
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.text import from_text

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from qcompiler.config import SCHEMES
 from qcompiler.decisions.forms import region_options
+from qcompiler.decisions.planning import uniform_plan
+from qcompiler.decisions.schemes import SCHEMES
 from qcompiler.frontends.inference import infer_types
 from qcompiler.ir.program import Program
 from qcompiler.ir.text import from_text
@@ -21,7 +22,6 @@ from qcompiler.measurement.candidates import Workshop
 from qcompiler.measurement.variants import Variant, ask, with_base
 from qcompiler.passes.accuracy.equalize_layers import EqualizeLayers
 from qcompiler.passes.accuracy.split_channels import SplitChannels
-from qcompiler.passes.placement.assign_precision import uniform_plan
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.pipeline.registry import find_target
