@@ -288,15 +288,15 @@ def _calibrated(
     if not (needed or islands):
         for _ in keeper:
             pass
-        kept = tuple(keeper.kept[: effort.samples])
-        return Samples(kept, keeper.seen, digest=keeper.digest)
+        judging, fitting = divided(keeper, program, effort.samples, effort.fitting)
+        return Samples(judging, keeper.seen, fitting, keeper.digest)
     method = scheme.observer or effort.observer
     context.feeds = keeper
     reports.append(_observed(program, targets, method, context))
     for target in targets:
         ask(program, target, variants)
     reports.append(Pipeline.parse("calibrate").run(program, context))
-    judging, fitting = divided(keeper, program, effort.samples)
+    judging, fitting = divided(keeper, program, effort.samples, effort.fitting)
     return Samples(judging, keeper.seen, fitting, keeper.digest)
 
 

@@ -38,6 +38,7 @@ class Recipe:
             names variants.
         timing: Seconds of interleaved timing that prove the result.
         turns: Least rounds of it, however long they take.
+        fitting: Calibration samples that corrections are fitted to, where that is more than judge.
         trying: Share of `seconds` that variants of the float program and of ranges may take
             together; one that would take longer than what is left of it is not begun.
         variants: Accuracy passes that are tried, in this order, and kept where the loss is lower;
@@ -51,6 +52,7 @@ class Recipe:
     seconds: float
     timing: float
     share: float | None = None
+    fitting: int = 0
     trying: float = 0.5
     turns: int = 7
     variants: tuple[str, ...] = ()
@@ -107,6 +109,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             probes=2000,
             seconds=600.0,
             timing=5.0,
+            fitting=96,
             variants=(
                 "equalize-layers",
                 "smooth-swishes",
@@ -116,9 +119,8 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 "use-ranges{method=minmax}",
                 "choose-ranges{elements=3e10,looks=2000}",
                 "gptq{bits=4,ratios=4}",
-                "adaround{bits=4}",
-                "distill",
                 "correct-bias",
+                "distill",
                 "correct-bias{cascade=true}",
             ),
         ),

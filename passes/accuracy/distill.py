@@ -54,6 +54,8 @@ class Distill(Pass):
         batch: Samples of one update.
         rate: Step size for weights, in steps of their grids.
         gain_rate: The same for scales, as a share of them, and for biases.
+        blended: Share of the samples that are blends of two (arXiv 1710.09412), where inputs are
+            floating-point numbers: the float network tells what is right for those, too.
         seconds: The tuning ends within this.
         seed: Of the order of samples.
 
@@ -69,15 +71,18 @@ class Distill(Pass):
     batch: int = 4
     rate: float = 0.002
     gain_rate: float = 0.0004
+    blended: float = 0.0
     seconds: float = 240.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.batch) < 1 or not min(self.rate, self.gain_rate) > 0:
+        if min(self.steps, self.batch) < 1 or not (
+            min(self.rate, self.gain_rate) > 0 and 0 <= self.blended <= 1
+        ):
             raise ConfigurationError(
                 f"steps {self.steps}, batch {self.batch}, rate {self.rate}, "
-                f"gain_rate {self.gain_rate} tune nothing",
-                fix="give steps and batch of at least 1, and positive rates",
+                f"gain_rate {self.gain_rate}, blended {self.blended} tune nothing",
+                fix="give steps and batch of at least 1, positive rates, and blended from 0 to 1",
             )
 
     def price(self, samples: int) -> str:
@@ -111,7 +116,13 @@ class Distill(Pass):
             sum(_is_float(each) for each in program.graph.outputs),
         )
         fit = TuningFit(
-            self.steps, self.batch, self.rate, self.gain_rate, self.seed, deadline=deadline
+            self.steps,
+            self.batch,
+            self.rate,
+            self.gain_rate,
+            self.seed,
+            self.blended,
+            deadline=deadline,
         )
         before, after = tune(pupil, samples, fit)
         if after < before:

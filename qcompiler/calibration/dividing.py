@@ -15,21 +15,26 @@ _LEAST_DIVIDED = 4
 
 
 def divided(
-    keeper: Keeper, program: Program, least: int
+    keeper: Keeper, program: Program, least: int, fitting: int = 0
 ) -> tuple[tuple[Feed, ...], tuple[Feed, ...]]:
     """The kept feeds: those to judge by, and others to fit corrections to.
 
-    As many judge as are cheap to run, at least `least`, evenly spread. That is counted in elements
-    that calibration saw, not in seconds, so that the choice is the same on every machine. A few
-    feeds are too few to divide: then the same ones serve for both.
+    As many judge as are cheap to run, at least `least` and at most half, evenly spread. That is
+    counted in elements that calibration saw, not in seconds, so that the choice is the same on
+    every machine; where nothing was observed, `least` of them judge. As many others are fitted to,
+    or `fitting` of them where that is more. A few feeds are too few to divide: then the same ones
+    serve for both.
     """
     kept = keeper.kept
     seen = sum(observer.count for observer in program.observations.values())
     per_feed = max(1, seen // max(1, keeper.seen))
-    wanted = max(least, _JUDGE_ELEMENTS // per_feed)
+    wanted = max(least, _JUDGE_ELEMENTS // per_feed) if seen else least
     if len(kept) < 2 * _LEAST_DIVIDED:
         return tuple(kept[:wanted]), tuple(kept[:wanted])
-    return _spread(kept[0::2], wanted), _spread(kept[1::2], wanted)
+    judging = _spread(kept[0::2], wanted)
+    judged = {id(each) for each in judging}
+    others = kept[1::2] if fitting <= wanted else [each for each in kept if id(each) not in judged]
+    return judging, _spread(others, max(wanted, fitting))
 
 
 def _spread(feeds: Sequence[Feed], wanted: int) -> tuple[Feed, ...]:

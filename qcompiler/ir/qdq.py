@@ -119,8 +119,10 @@ def stored_constant(
     params: QParams,
     integers: Array,
     graph: ir.Graph | None = None,
-) -> tuple[ir.Value, ir.Value, ir.Value]:
+) -> tuple[ir.Value, ...]:
     """Initializers (integers, scale, zero point) of a constant, as a DequantizeLinear reads them.
+
+    Blocks around 0 have no zero points: there may be as many of them as a thirtieth of the weights.
 
     Args:
         rewriter: Of the program.
@@ -131,11 +133,14 @@ def stored_constant(
     """
     dtype = params.space.dtype
     zero = params.zero_point.astype(dtype.numpy())
-    return (
+    parts = (
         rewriter.constant(ir.Tensor(integers, dtype=dtype), f"{stem}_quantized", graph),
         rewriter.constant(np.asarray(params.scale, np.float32), f"{stem}_scale", graph),
-        rewriter.constant(ir.Tensor(zero, dtype=dtype), f"{stem}_zero_point", graph),
     )
+    space = params.space
+    if space.group_size is not None and space.symmetric and not np.any(zero):
+        return parts
+    return *parts, rewriter.constant(ir.Tensor(zero, dtype=dtype), f"{stem}_zero_point", graph)
 
 
 def dequantize_constant(

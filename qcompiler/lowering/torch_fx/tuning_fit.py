@@ -6,7 +6,7 @@ Values inside count beside the outputs: a few samples have few outputs, and many
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,7 @@ class TuningFit:
         rate: Step size of Adam for weights, in steps of their grids.
         gain_rate: The same for scales, as a share of them, and for biases.
         seed: Of the order of samples.
+        blended: Share of the samples that are blends of two, where inputs allow it.
         bytes: Most that is kept of one sample for its gradient.
         deadline: `time.monotonic()` value to stop at.
     """
@@ -46,6 +47,7 @@ class TuningFit:
     rate: float
     gain_rate: float
     seed: int = 0
+    blended: float = 0.0
     bytes: int = 2 << 30
     deadline: float = float("inf")
 
@@ -92,7 +94,7 @@ def tune(pupil: Pupil, samples: Sequence[Inputs], fit: TuningFit) -> tuple[float
     before, inside = _total(pupil, held)
     least, best = before, [each.detach().clone() for each in trained]
     scales = max(before, _TINY), max(inside, _TINY)
-    order = _order(len(learned), fit)
+    order = _order(learned, fit)
     looks = {max(1, fit.steps * look // _LOOKS) for look in range(1, _LOOKS + 1)}
     for step in range(fit.steps):
         if time.monotonic() > fit.deadline:
@@ -101,7 +103,7 @@ def tune(pupil: Pupil, samples: Sequence[Inputs], fit: TuningFit) -> tuple[float
             group["lr"] = rate * slope(step / fit.steps)
         optimizer.zero_grad()
         for _ in range(fit.batch):
-            _teach(pupil, learned[next(order)], scales, fit)
+            _teach(pupil, next(order), scales, fit)
         optimizer.step()
         if step + 1 in looks:
             found, _ = _total(pupil, held)
@@ -139,10 +141,24 @@ def _divided(samples: Sequence[Inputs]) -> tuple[Sequence[Inputs], Sequence[Inpu
     return samples[::_HELD], [each for index, each in enumerate(samples) if index % _HELD]
 
 
-def _order(count: int, fit: TuningFit) -> Any:
+def _order(samples: Sequence[Inputs], fit: TuningFit) -> Iterator[Inputs]:
+    """Samples in random order, some of them blended with another one (mixup, arXiv 1710.09412)."""
     generator = torch.Generator().manual_seed(fit.seed)
     while True:
-        yield from torch.randperm(count, generator=generator).tolist()
+        for index in torch.randperm(len(samples), generator=generator).tolist():
+            share, part, other = torch.rand(3, generator=generator).tolist()
+            if share < fit.blended:
+                yield blend(samples[index], samples[int(other * len(samples))], part)
+            else:
+                yield samples[index]
+
+
+def blend(one: Inputs, other: Inputs, part: float) -> Inputs:
+    """A part of one sample and the rest of another; `one` if they are not numbers of one shape."""
+    pairs = list(zip(one, other, strict=True))
+    if not all(a.is_floating_point() and a.shape == b.shape for a, b in pairs):
+        return one
+    return tuple(part * a + (1 - part) * b for a, b in pairs)
 
 
 def _total(pupil: Pupil, samples: Sequence[Inputs]) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from qcompiler.errors import ConfigurationError
 from qcompiler.execution.session import OrtSession
 from qcompiler.ir.program import Program
 from qcompiler.lowering.torch_fx.tuning import TunedWeight, float_module, tuned_module
-from qcompiler.lowering.torch_fx.tuning_fit import Pupil, TuningFit, tune
+from qcompiler.lowering.torch_fx.tuning_fit import Pupil, TuningFit, blend, tune
 from qcompiler.passes.accuracy import torch_needed
 from qcompiler.passes.accuracy.distill import Distill
 from qcompiler.pipeline.registry import find_target
@@ -74,6 +74,23 @@ def test_it_is_the_same_each_time(placed: Placer, changed: Changer) -> None:
         np.testing.assert_array_equal(one, two)
 
 
+def test_samples_of_numbers_are_blended() -> None:
+    one, other = torch.full((2, 3), 4.0), torch.full((2, 3), 8.0)
+    (found,) = blend((one,), (other,), 0.25)
+    torch.testing.assert_close(found, torch.full((2, 3), 7.0))
+    for wrong in (other.long(), torch.zeros(3, 3)):  # words, and another length
+        assert blend((one, wrong), (other, other), 0.25)[0] is one
+        assert blend((wrong,), (other,), 0.25)[0] is wrong
+
+
+def test_blended_samples_are_drawn_the_same_each_time(placed: Placer, changed: Changer) -> None:
+    told = [
+        changed(placed(dict.fromkeys(PRODUCTS, "int4")), f"distill{{steps=12,blended={part}}}")
+        for part in (1.0, 1.0, 0.0)
+    ]
+    assert told[0] == told[1] != told[2]
+
+
 def test_what_did_not_help_leaves_everything(placed: Placer, changed: Changer) -> None:
     found = placed(dict.fromkeys(PRODUCTS, "int4"))
     before = decided(found)
@@ -123,6 +140,12 @@ def test_without_torch_it_says_what_it_needs(
 
 
 def test_options_that_tune_nothing_are_refused() -> None:
-    for options in ({"steps": 0}, {"batch": 0}, {"rate": 0.0}, {"gain_rate": -1.0}):
+    for options in (
+        {"steps": 0},
+        {"batch": 0},
+        {"rate": 0.0},
+        {"gain_rate": -1.0},
+        {"blended": 1.5},
+    ):
         with pytest.raises(ConfigurationError, match="tune nothing"):
             Distill(**options)
