@@ -27,7 +27,7 @@ from pathlib import Path
 
 import qcompiler as qc
 from benchmarks.models import Model, Run, add_models, models_of
-from benchmarks.nncf import nncf_file
+from benchmarks.nncf_peer import nncf_file
 from benchmarks.peers import PEERS
 from benchmarks.zoo import session
 from qcompiler.pipeline.pipeline import Pipeline

@@ -24,7 +24,7 @@ import openvino
 
 import qcompiler as qc
 from benchmarks.models import Model, add_models, models_of
-from benchmarks.nncf import nncf_file
+from benchmarks.nncf_peer import nncf_file
 from qcompiler.backends.openvino.target import OpenVino
 from qcompiler.execution.timing import compare_latency
 

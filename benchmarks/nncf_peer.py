@@ -1,4 +1,7 @@
-"""NNCF as a peer: it lives in an environment of its own, whose Python is given."""
+"""NNCF as a peer: it lives in an environment of its own, whose Python is given.
+
+Not `nncf.py`: the worker runs as a script, and would import that in the place of the package.
+"""
 
 from __future__ import annotations
 
