@@ -22,6 +22,7 @@ from qcompiler.passes.canonical import (
     padding,
     pooling,
     recurrent,
+    sequences,
     transposes,
 )
 from qcompiler.passes.canonical.duplicates import merge_duplicates
@@ -55,6 +56,8 @@ SIMPLIFY: tuple[Rule, ...] = (
     gemm.gemm_of_activations,
     pooling.no_dilations,
     recurrent.recurrent_defaults,
+    sequences.sequence_at,
+    sequences.concat_from_sequence,
 )
 """Rules that make the graph smaller or plainer; exact, but for the reciprocal (1.5 ulp)."""
 

@@ -131,7 +131,7 @@ def arrays_of(feed: Feed) -> Iterator[tuple[str, Array]]:
 
 
 def plain_arrays(feed: Feed) -> Iterator[tuple[str, Array]]:
-    """The arrays of a feed that are an input of their own, present in every feed."""
+    """The arrays of a feed that are an input of their own; an optional one may be absent."""
     return ((name, leaf) for name, leaf in feed.items() if isinstance(leaf, np.ndarray))
 
 

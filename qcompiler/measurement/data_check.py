@@ -52,13 +52,23 @@ def data_findings(source: Program, feeds: Sequence[Feed], *, run: bool = True) -
 
 def _blank(feeds: Sequence[Feed]) -> Iterator[Diagnostic]:
     """All data inputs hold one number: nobody's data, whatever the model."""
-    data = [
-        n for n, array in plain_arrays(feeds[0]) if array.size > 1 and array.dtype.kind in "fiu"
-    ]
-    held = {name: _extremes([feed[name] for feed in feeds]) for name in data}
-    if data and all(low == high for low, high in held.values()):
+    held = {
+        name: _extremes(arrays)
+        for name, arrays in _given(feeds).items()
+        if any(array.size > 1 and array.dtype.kind in "fiu" for array in arrays)
+    }
+    if held and all(low == high for low, high in held.values()):
         numbers = ", ".join(f"'{name}' is {low + 0.0:g}" for name, (low, _) in held.items())
         yield _warning("DATA01", f"the calibration data is constant: {numbers} everywhere")
+
+
+def _given(feeds: Sequence[Feed]) -> dict[str, list[Array]]:
+    """The arrays of every input; an optional one has none in some samples."""
+    found: dict[str, list[Array]] = {}
+    for feed in feeds:
+        for name, array in plain_arrays(feed):
+            found.setdefault(name, []).append(array)
+    return found
 
 
 def _repeated(feeds: Sequence[Feed]) -> Iterator[Diagnostic]:
@@ -73,10 +83,10 @@ def _repeated(feeds: Sequence[Feed]) -> Iterator[Diagnostic]:
 
 def _outliers(feeds: Sequence[Feed]) -> Iterator[Diagnostic]:
     """Ranges that one sample alone makes."""
-    for name, array in plain_arrays(feeds[0]) if len(feeds) > 2 else ():
-        if array.dtype.kind != "f":
+    for name, arrays in _given(feeds).items():
+        if len(arrays) < 3 or arrays[0].dtype.kind != "f":
             continue
-        reach = [max(map(abs, _extremes([feed[name]]))) for feed in feeds]
+        reach = [max(map(abs, _extremes([array]))) for array in arrays]
         largest = int(np.argmax(reach))
         rest = max(each for i, each in enumerate(reach) if i != largest)
         if rest > 0 and reach[largest] > _OUTLIER * rest:

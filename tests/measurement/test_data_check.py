@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -169,3 +170,15 @@ def test_sequences_and_strings_are_compared_by_content() -> None:
     for other in (feed(2, "a"), feed(1, "c")):
         found = data_findings(program, [feed(1, "a"), other])
         assert not any("the same one" in each.message for each in found)
+
+
+def test_an_optional_input_that_some_samples_lack(network: onnx.ModelProto) -> None:
+    """What is there is looked at: constant where given, and one sample that reaches further."""
+    source, rng = load(network), np.random.default_rng(4)
+    present = [rng.random((1, 2), np.float32) for _ in range(5)]
+    present[3] *= 100
+    feeds: list[Any] = [{"p": each} for pair in present for each in (None, pair)]
+    found = {each.rule: each.message for each in data_findings(source, feeds, run=False)}
+    assert "'p'" in found["DATA03"]
+    blank: list[Any] = [{"p": None}, {"p": np.zeros((1, 2), np.float32)}]
+    assert "DATA01" in {each.rule for each in data_findings(source, blank, run=False)}

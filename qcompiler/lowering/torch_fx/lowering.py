@@ -172,7 +172,11 @@ class GraphLowering(Builder):
         return self._out.dotted(name, value, kept)
 
     def attributes(self, node: ir.Node) -> dict[str, Any]:
-        return {name: self._attribute(each) for name, each in node.attributes.items()}
+        return {
+            name: self._attribute(each)
+            for name, each in node.attributes.items()
+            if each.type != ir.AttributeType.TYPE_PROTO  # of an optional that holds nothing
+        }
 
     def bind(self, node: ir.Node, result: fx.Node) -> None:
         row = row_of(node)

@@ -96,3 +96,28 @@ def test_cast_like_an_element_of_a_sequence(run_float: Any) -> None:
     (found,) = run_float(program, {"x": X})
     assert found.dtype == np.float32
     assert found.ravel().tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_an_optional_that_may_hold_nothing(run_float: Any) -> None:
+    """Its element type is an attribute, which no torch graph can hold as a number."""
+    tensor = onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, [2, 3])
+    optional = onnx.helper.make_optional_type_proto(tensor)
+    there, none = (
+        onnx.helper.make_graph(
+            [onnx.helper.make_node("Optional", inputs, [name], **given)],
+            name, [], [onnx.helper.make_value_info(name, optional)],
+        )
+        for name, inputs, given in (("a", ["x"], {}), ("b", [], {"type": tensor}))
+    )  # fmt: skip
+    nodes = [
+        onnx.helper.make_node("If", ["k"], ["o"], then_branch=there, else_branch=none),
+        onnx.helper.make_node("OptionalHasElement", ["o"], ["h"]),
+    ]
+    value = onnx.helper.make_tensor_value_info
+    inputs = [value("x", onnx.TensorProto.FLOAT, [2, 3]), value("k", onnx.TensorProto.BOOL, [])]
+    outputs = [value("h", onnx.TensorProto.BOOL, [])]
+    graph = onnx.helper.make_graph(nodes, "g", inputs, outputs)
+    opsets = [onnx.helper.make_opsetid("", 18)]
+    program = program_from_proto(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8))
+    for held in (True, False):
+        assert bool(run_float(program, {"x": X, "k": np.array(held)})[0]) is held
