@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from qcompiler.choices.cost import CostModel
 from qcompiler.choices.prediction import LossModel
@@ -17,6 +18,7 @@ def explained(
     costs: CostModel,
     losses: LossModel | None,
     time_model: str | None = None,
+    limit: float = math.inf,
 ) -> Plan:
     """The plan with times, losses, alternatives and a reason for every region.
 
@@ -26,6 +28,7 @@ def explained(
         costs: Seconds by region and precision.
         losses: Sensitivities, if they were measured.
         time_model: The model that the seconds are of; None where they were measured.
+        limit: Most loss that is allowed, of all regions together.
     """
     choices = {}
     for each in options:
@@ -36,7 +39,8 @@ def explained(
             name: costs.regions[key, name] for name in names if (key, name) in costs.regions
         }
         lost = {name: losses.of_choice(key, name) for name in names} if losses else {}
-        reason = _reason(each, precision, measured, lost) + (" (modelled)" if time_model else "")
+        over = _Over(plan.precisions, key, losses, limit)
+        reason = _reason(each, precision, measured, over) + (" (modelled)" if time_model else "")
         choices[key] = replace(
             each.chosen(precision, reason),
             seconds=measured.get(precision),
@@ -46,9 +50,36 @@ def explained(
     return replace(plan, choices=choices)
 
 
-def _reason(
-    options: Options, precision: str, measured: dict[str, float], lost: dict[str, float]
-) -> str:
+_NOT_BETTER = "no plan with it that was measured was better"
+
+
+@dataclass(frozen=True)
+class _Over:
+    """What a region in another precision would make of the loss of a plan."""
+
+    precisions: Mapping[str, str]
+    key: str
+    losses: LossModel | None
+    limit: float
+
+    def lost(self, precision: str) -> float:
+        """By this region alone; 0 where no losses were measured."""
+        return 0.0 if self.losses is None else self.losses.of_choice(self.key, precision)
+
+    def told(self, precision: str) -> str:
+        """That it passes what is allowed, and by whose loss; nothing where it does not."""
+        if self.losses is None:
+            return ""
+        changed = self.losses.of_plan({**self.precisions, self.key: precision})
+        if changed <= self.limit:
+            return ""
+        own = self.lost(precision)
+        others = self.losses.of_plan(self.precisions)
+        beside = f" and the other regions {others:.1e}" if others > 0 else ""
+        return f"it adds {own:.1e} of noise to signal{beside}, where {self.limit:.1e} is allowed"
+
+
+def _reason(options: Options, precision: str, measured: dict[str, float], over: _Over) -> str:
     if options.pinned is not None:
         return "override"
     if not options.implementations:
@@ -64,10 +95,10 @@ def _reason(
         return "its neighbours are integers, so conversions are saved"
     if others[fastest] >= own:
         return f"float is faster: {_micro(own)} against {_micro(others[fastest])} as {fastest}"
-    loss = lost.get(fastest)
-    if loss:
-        return f"{fastest} would save {_micro(own - others[fastest])} but lose {loss:.1e} of signal"
-    return f"{fastest} would save {_micro(own - others[fastest])}, less than its conversions cost"
+    saved = f"{fastest} would save {_micro(own - others[fastest])}"
+    if not over.lost(fastest):
+        return f"{saved}, less than its conversions cost"
+    return f"{saved}, but {over.told(fastest) or _NOT_BETTER}"
 
 
 def _micro(seconds: float) -> str:

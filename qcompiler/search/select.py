@@ -214,7 +214,7 @@ class _Chooser:
             candidate, chosen, summary, latencies, frontier, (*self.base.log, *state.log)
         )
         model = self.workshop.target.evidence.model
-        plan = explained(selection.plan, options, costs, state.losses, model)
+        plan = explained(selection.plan, options, costs, state.losses, model, self._limit)
         predicted = candidate.predicted if candidate else None
         if predicted is None and state.sensitivities is not None:
             predicted = state.sensitivities.of_plan(plan.precisions)

@@ -1,0 +1,58 @@
+"""Reasons of float regions: what they say of loss is of the plan that the region would be in."""
+
+from __future__ import annotations
+
+import pytest
+
+from qcompiler.backends.onnxruntime.target import OnnxRuntime
+from qcompiler.choices.cost import CostModel
+from qcompiler.choices.prediction import LossModel
+from qcompiler.decisions.forms import region_options
+from qcompiler.ir.text import from_text
+from qcompiler.measurement.candidates import Workshop
+from qcompiler.measurement.gate import VALUE, Gate
+from qcompiler.search.explain import explained
+
+TEXT = """
+g (float[4,8] x) => (float[4,8] y) <float[8,8] v, float[8,8] w> {
+  [first] a = MatMul (x, v)
+  [second] y = MatMul (a, w) }"""
+GATES = {key: Gate(VALUE, key) for key in ("first", "second")}
+
+
+def _reasons(losses: dict[str, float] | None, limit: float) -> str:
+    """Of the second product, in float beside a first one in integers, which would save 300 µs."""
+    program, target = from_text(TEXT), OnnxRuntime(1)
+    options = region_options(program, target, target.regions(program), {})
+    times = {(key, p): s for key in GATES for p, s in (("float32", 4e-4), ("int8-dynamic", 1e-4))}
+    model = losses and LossModel(
+        {GATES[key]: loss for key, loss in losses.items()},
+        {(key, "int8-dynamic"): (GATES[key],) for key in GATES},
+    )
+    plan = Workshop(program, target, options, None).plan({"first": "int8-dynamic"})
+    costs = CostModel({}, None, times)
+    told = explained(plan, options, costs, model or None, limit=limit)
+    return told.choices["second"].reason
+
+
+def test_a_loss_over_the_bound_is_told_with_that_of_the_others() -> None:
+    told = _reasons({"first": 6e-3, "second": 2e-3}, 7.5e-3)
+    assert told == (
+        "int8-dynamic would save 300 µs, but it adds 2.0e-03 of noise to signal and the other regions "
+        "6.0e-03, where 7.5e-03 is allowed"
+    )
+
+
+def test_a_loss_within_the_bound_is_no_reason() -> None:
+    """What was allowed and fast alone, but not in any plan that was measured, is said to be so."""
+    told = _reasons({"first": 1e-3, "second": 1.4e-4}, 7.5e-3)
+    assert (
+        told == "int8-dynamic would save 300 µs, but no plan with it that was measured was better"
+    )
+
+
+@pytest.mark.parametrize("losses", [None, {"first": 1e-3, "second": 0.0}])
+def test_without_a_loss_it_is_the_conversions(losses: dict[str, float] | None) -> None:
+    assert (
+        _reasons(losses, 7.5e-3) == "int8-dynamic would save 300 µs, less than its conversions cost"
+    )
