@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from qcompiler.choices.cost import CostModel
 from qcompiler.choices.prediction import LossModel
 from qcompiler.decisions.forms import Options
 from qcompiler.ir.plan import FLOAT, Plan
+from qcompiler.measurement.candidates import Candidate
+from qcompiler.measurement.loss import sqnr_db
 
 
 def explained(
@@ -48,6 +50,27 @@ def explained(
             alternatives={n: seconds for n, seconds in measured.items() if n != precision},
         )
     return replace(plan, choices=choices)
+
+
+def tried(candidates: Iterable[Candidate], limit: float) -> str:
+    """What became of the candidates with integers, where none of them is returned.
+
+    Args:
+        candidates: All that were measured, float among them.
+        limit: Most loss that is allowed.
+    """
+    measured = [each for each in candidates if each.loss is not None]
+    known = [each for each in measured if each.quantized]
+    if not known:
+        return "none with integers was measured"
+    within = [e.seconds for e in known if (e.loss or 0.0) <= limit and e.seconds is not None]
+    head = f"of {len(known)} with integers"
+    if not within:
+        nearest = min(known, key=lambda each: each.loss or 0.0)
+        return f"{head} none was within it, the nearest has {sqnr_db(nearest.noise or 0.0):.1f} dB"
+    plain = [each.seconds for each in measured if not each.quantized and each.seconds is not None]
+    beside = f" where float takes {_micro(min(plain))}" if plain else ""
+    return f"{head} the quickest within it takes {_micro(min(within))}{beside}"
 
 
 _NOT_BETTER = "no plan with it that was measured was better"
@@ -103,4 +126,6 @@ def _reason(options: Options, precision: str, measured: dict[str, float], over: 
 
 def _micro(seconds: float) -> str:
     number = 1e6 * seconds
+    if abs(number) >= 1000:
+        return f"{number / 1000:.3g} ms"
     return f"{number:.0f} µs" if abs(number) >= 100 else f"{number:.3g} µs"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,7 +30,7 @@ from qcompiler.quantization.qspace import QParams
 from qcompiler.search.asked import asked_plan, built, over_bound, over_score
 from qcompiler.search.base import Base, allowance_of, chosen_base
 from qcompiler.search.cache import CostCache
-from qcompiler.search.explain import explained
+from qcompiler.search.explain import explained, tried
 from qcompiler.search.goal import DEFAULT_SCORE_LOSS, Goal, Samples, Selection
 from qcompiler.search.hurry import hurried
 from qcompiler.search.loop import Search
@@ -207,7 +207,7 @@ class _Chooser:
             del finalists[chosen]  # float rewritten, whose rounding the user's score minds
             chosen = choose(*asked)
             candidate = finalists.get(chosen)
-        summary = self._summary(candidate, latencies, chosen)
+        summary = self._summary(candidate, latencies, chosen, state.frontier)
         summary += "; the search was interrupted" if self.interrupted else ""
         frontier = tuple(self.workshop.known(each) for each in state.frontier)
         selection = self._selection(
@@ -300,13 +300,18 @@ class _Chooser:
         return named | dict(zip([REWRITTEN], rewritten, strict=False))
 
     def _summary(
-        self, candidate: Candidate | None, latencies: Mapping[str, Latency], chosen: str
+        self,
+        candidate: Candidate | None,
+        latencies: Mapping[str, Latency],
+        chosen: str,
+        measured: Iterable[Candidate],
     ) -> str:
         total = len(self.workshop.options)
         model = self.workshop.target.evidence.model
         if candidate is None:
             how = "measured" if model is None else f"that {model} knows of"
-            return f"float is returned: nothing {how} was better within the loss allowed"
+            told = f"float is returned: nothing {how} was better within the loss allowed"
+            return f"{told}; {tried(measured, self._limit)}"
         source = model or ("" if latencies[chosen].rounds else "its profile")
         speed = latencies[chosen].speed + (f" by {source}" if source else "")
         quality = f"SQNR {sqnr_db(candidate.noise or 0.0):.1f} dB"

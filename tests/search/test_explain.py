@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import pytest
 
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
@@ -11,7 +14,7 @@ from qcompiler.decisions.forms import region_options
 from qcompiler.ir.text import from_text
 from qcompiler.measurement.candidates import Workshop
 from qcompiler.measurement.gate import VALUE, Gate
-from qcompiler.search.explain import explained
+from qcompiler.search.explain import explained, tried
 
 TEXT = """
 g (float[4,8] x) => (float[4,8] y) <float[8,8] v, float[8,8] w> {
@@ -38,8 +41,8 @@ def _reasons(losses: dict[str, float] | None, limit: float) -> str:
 def test_a_loss_over_the_bound_is_told_with_that_of_the_others() -> None:
     told = _reasons({"first": 6e-3, "second": 2e-3}, 7.5e-3)
     assert told == (
-        "int8-dynamic would save 300 µs, but it adds 2.0e-03 of noise to signal and the other regions "
-        "6.0e-03, where 7.5e-03 is allowed"
+        "int8-dynamic would save 300 µs, but it adds 2.0e-03 of noise to signal and the other "
+        "regions 6.0e-03, where 7.5e-03 is allowed"
     )
 
 
@@ -56,3 +59,37 @@ def test_without_a_loss_it_is_the_conversions(losses: dict[str, float] | None) -
     assert (
         _reasons(losses, 7.5e-3) == "int8-dynamic would save 300 µs, less than its conversions cost"
     )
+
+
+@dataclass
+class _Measured:
+    """What is asked of a candidate."""
+
+    quantized: int
+    loss: float
+    seconds: float | None
+
+    @property
+    def noise(self) -> float:
+        return self.loss
+
+
+@pytest.mark.parametrize(
+    ("candidates", "told"),
+    [
+        ([(0, 0.0, 8e-3)], "none with integers was measured"),
+        (
+            [(0, 0.0, 8e-3), (5, 1e-1, 4e-3), (3, 1e-2, 6e-3)],
+            "of 2 with integers none was within it, the nearest has 20.0 dB",
+        ),
+        (
+            [(0, 0.0, 8e-3), (5, 1e-1, 4e-3), (3, 1e-4, 9e-3)],
+            "of 2 with integers the quickest within it takes 9 ms where float takes 8 ms",
+        ),
+    ],
+)
+def test_float_that_is_returned_says_what_was_measured(
+    candidates: list[tuple[int, float, float]], told: str
+) -> None:
+    given: Any = [_Measured(*each) for each in candidates]
+    assert tried(given, 1e-3) == told
