@@ -21,7 +21,7 @@ import onnxruntime as ort
 from onnxruntime.quantization import QuantType
 
 import qcompiler as qc
-from benchmarks.models import Feed, from_zoo
+from benchmarks.models import Feed, add_models, from_zoo
 from benchmarks.peers import static
 from examples.digits.data import ONNX_FILE, load_digits
 from qcompiler.execution.timing import compare_latency
@@ -73,9 +73,8 @@ def within_a_step(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--zoo", type=Path)
+    add_models(parser, packages=False)
     parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("names", nargs="*")
     given = parser.parse_args()
     for name, path, given_feeds in networks(given.zoo, given.names):
         feeds = given_feeds[:16]

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.isolation import with_bytecode
-from benchmarks.models import from_zoo
+from benchmarks.models import add_models, from_zoo
 from benchmarks.peers import PEERS
 
 
@@ -120,8 +120,7 @@ def row(name: str, given: argparse.Namespace) -> float:
 def main() -> None:
     """Prints a row per model, and the geometric mean of the ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*")
-    parser.add_argument("--zoo", type=Path, required=True)
+    add_models(parser, labels=True)
     parser.add_argument("--scheme", default="int8")
     parser.add_argument("--recipe", default="fast")
     parser.add_argument("--runs", type=int, default=1)

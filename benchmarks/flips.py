@@ -13,11 +13,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import qcompiler as qc
-from benchmarks.models import Model, from_zoo
+from benchmarks.models import Model, add_models, models_of
 from benchmarks.zoo import session
 from qcompiler.decisions.schemes import SCHEMES
 from qcompiler.frontends.load import load
@@ -104,14 +103,12 @@ def rows_of(model: Model, scheme: str, most: int) -> list[Row]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", default=list(CLASSIFIERS))
-    parser.add_argument("--zoo", type=Path, required=True)
+    add_models(parser, labels=True)
     parser.add_argument("--scheme", default="int8")
     parser.add_argument("--rows", type=int, default=2000, help="Most feeds of evaluation data.")
     given = parser.parse_args()
-    for name in given.names or CLASSIFIERS:
-        for model in from_zoo(given.zoo, [name]):
-            print(*rows_of(model, given.scheme, given.rows), sep="\n", flush=True)
+    for model in models_of(given, usual=CLASSIFIERS):
+        print(*rows_of(model, given.scheme, given.rows), sep="\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -65,21 +65,21 @@ PACKAGED: Mapping[str, tuple[str, str, dict[str, tuple[int, ...]]]] = {
 """name: (pip requirement, file inside the wheel, input shapes)."""
 
 
-def add_models(parser: argparse.ArgumentParser, labels: bool = False) -> None:
+def add_models(
+    parser: argparse.ArgumentParser, labels: bool = False, packages: bool = True
+) -> None:
     """The options that say which models: names, a zoo folder, or the cache of PyPI packages.
 
     Args:
         parser: Of the benchmark.
         labels: Whether it needs a zoo, which has them.
+        packages: Whether it takes models of PyPI packages where no zoo is given.
     """
     parser.add_argument("names", nargs="*", help="of models; all by default")
-    told = (
-        "folder with a zoo.py"
-        if labels
-        else "folder with a zoo.py; models of PyPI packages without"
-    )
+    packages = packages and not labels
+    told = "folder with a zoo.py" + ("; models of PyPI packages without" if packages else "")
     parser.add_argument("--zoo", type=Path, required=labels, help=told)
-    if not labels:
+    if packages:
         parser.add_argument(
             "--cache", type=Path, default=Path("benchmarks/results/models"), help="of such packages"
         )

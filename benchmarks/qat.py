@@ -1,6 +1,6 @@
 """Accuracy after training with quantization in place, beside post-training quantization.
 
-    python -m benchmarks.qat [--zoo FOLDER] [--schemes int8 int4] [--epochs 10] [--models NAMES]
+    python -m benchmarks.qat [NAMES] [--zoo FOLDER] [--schemes int8 int4] [--epochs 10]
 
 A row a network and scheme: accuracy of float, of `qc.compile` without training (`ptq`), of the
 trained module in evaluation, of what it compiles to, and the CPU time of a training step against
@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 import qcompiler as qc
+from benchmarks.models import add_models
 from examples.digits.data import ONNX_FILE, accuracy, load_module, preprocess
 from examples.train_digits import shifted, split_digits
 from qcompiler.lowering.torch_fx.trainable import lower_trainable
@@ -172,15 +173,14 @@ def tasks(given: argparse.Namespace) -> Iterator[tuple[str, Task]]:
 def main() -> None:
     """Prints a table, and JSON lines with `--json`."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--zoo", type=Path)
+    add_models(parser, packages=False)
     parser.add_argument("--schemes", nargs="+", default=["int8", "int4", "int3", "int2", "ternary"])
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--models", nargs="+")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(1)
     for name, task in tasks(given):
-        for scheme in given.schemes if given.models is None or name in given.models else ():
+        for scheme in given.schemes if not given.names or name in given.names else ():
             found = row(name, task, scheme, given.epochs)
             shown = json.dumps(found) if given.json else _line(found)
             print(shown, flush=True)
