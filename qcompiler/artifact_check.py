@@ -9,7 +9,9 @@ from typing import Any
 
 from qcompiler.compiled import Compiled, load_compiled
 from qcompiler.execution.verification import Verification
+from qcompiler.ir.origin import replaced_region
 from qcompiler.ir.plan import FLOAT
+from qcompiler.ir.walk import all_nodes
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ def check_artifact(
     compiled = load_compiled(path, target)
     planned = [key for key, each in compiled.plan.precisions.items() if each != FLOAT]
     kernels = compiled.kernels
-    lost = [key for key in planned if key not in _regions(compiled)]
+    held = _held(compiled)
+    lost = [key for key in planned if key not in held]
     return ArtifactCheck(
         compiled.target.name,
         len(planned),
@@ -86,8 +89,11 @@ def check_artifact(
     )
 
 
-def _regions(compiled: Compiled) -> set[str]:
-    return {row.region for row in compiled.report.regions}
+def _held(compiled: Compiled) -> set[str]:
+    """Regions of the file, and those that other nodes stand for: dynamic forms, blocks of bits."""
+    found = {row.region for row in compiled.report.regions}
+    replaced = map(replaced_region, all_nodes(compiled.program.model))
+    return found | {key for key in replaced if key is not None}
 
 
 def _notes(compiled: Compiled, compared: bool) -> list[str]:
