@@ -94,19 +94,25 @@ def _region_values(program: Program, target: Target) -> set[ir.Value]:
 
 
 def _spread_over_shared_scales(program: Program, wanted: set[ir.Value]) -> None:
-    """Adds operands and results of ops that keep the scale of a wanted value, until all are in."""
+    """Adds operands and results of ops that keep the scale of a wanted value, until all are in.
+
+    Results that nobody reads are left out. A node is looked at once: it may have 100 000 operands.
+    """
     pending = list(wanted)
+    done: set[ir.Node] = set()
     while pending:
         value = pending.pop()
         producer = value.producer()
         near = [use.node for use in value.uses()] + ([producer] if producer is not None else [])
         for node in near:
-            if not traits(node).shares_scale:
+            if node in done or not traits(node).shares_scale:
                 continue
             members = [node.inputs[i] for i in activation_positions(node)]
             if value not in members and value not in node.outputs:
                 continue
-            for member in (*members, *node.outputs):
+            done.add(node)
+            read = [each for each in node.outputs if each.uses() or each.is_graph_output()]
+            for member in (*members, *read):
                 if member is not None and member not in wanted and not is_constant(member):
                     wanted.add(member)
                     pending.append(member)

@@ -29,10 +29,12 @@ def transposes(node: ir.Node, rewriter: Rewriter) -> bool:
     source = node.inputs[0]
     if perm is None or source is None:
         return False
+    if source.shape is not None and len(source.shape) != len(perm):
+        return False  # refused by the engine; not to become legal here
     if list(perm) == list(range(len(perm))):
         return bypass(node, source, rewriter)
     first = _order(source)
-    if first is None:
+    if first is None or len(first) != len(perm):
         return False
     inner = source.producer()
     assert inner is not None

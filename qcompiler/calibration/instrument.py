@@ -73,15 +73,16 @@ class FloatModel:
         """
         proto = onnx.ModelProto.FromString(self.packed.graph)
         graph = proto.graph
+        added: set[str] = set()
         for site in sizes:
             _add_size(graph, site)
-        _add_bounds(graph, [site for site in bounds if not site.nested])
+        _add_bounds(graph, [site for site in bounds if not site.nested], added)
         for site in values:
             if not site.nested:
-                _keep(graph, site)
+                _keep(graph, site, added)
         nested = [(s, False) for s in values if s.nested] + [(s, True) for s in bounds if s.nested]
         if nested:
-            _carry_nested(proto, nested)
+            _carry_nested(proto, nested, added)
         return PackedModel(proto.SerializeToString(), self.packed.weights)
 
 
@@ -95,36 +96,45 @@ def _output(graph: onnx.GraphProto, name: str, kind: int, shape: list[int] | Non
     graph.output.append(helper.make_tensor_value_info(name, kind, shape))
 
 
-def _as_float(graph: onnx.GraphProto, site: Site) -> str:
-    """Name of the value in float32, cut to what its readers tell apart."""
+def _as_float(graph: onnx.GraphProto, site: Site, added: set[str]) -> str:
+    """Name of the value in float32, cut to what its readers tell apart.
+
+    Args:
+        graph: Where the value lives; nodes are added.
+        site: What is observed of it.
+        added: Names of values that were added before; grows.
+    """
     name = site.value
     if site.dtype != ir.DataType.FLOAT:
         name = f"{MARK}.float.{site.value}"
-        _once(graph, helper.make_node("Cast", [site.value], [name], to=TensorProto.FLOAT))
+        cast = helper.make_node("Cast", [site.value], [name], to=TensorProto.FLOAT)
+        _once(graph, cast, added)
     if site.live is None:
         return name
     for op, bound in (("Max", site.live.low), ("Min", site.live.high)):
         if np.all(np.abs(bound) >= np.finfo(np.float32).max):
             continue
         cut = f"{MARK}.{op.lower()}.{site.value}"
-        if _once(graph, helper.make_node(op, [name, f"{cut}.bound"], [cut])):
+        if _once(graph, helper.make_node(op, [name, f"{cut}.bound"], [cut]), added):
             graph.initializer.append(numpy_helper.from_array(bound, f"{cut}.bound"))
         name = cut
     return name
 
 
-def _once(graph: onnx.GraphProto, node: onnx.NodeProto) -> bool:
+def _once(graph: onnx.GraphProto, node: onnx.NodeProto, added: set[str]) -> bool:
     """Adds a node unless it is there."""
-    if any(node.output[0] in each.output for each in graph.node):
+    if node.output[0] in added:
         return False
+    added.add(node.output[0])
     graph.node.append(node)
     return True
 
 
-def _add_bounds(graph: onnx.GraphProto, sites: list[Site]) -> None:
+def _add_bounds(graph: onnx.GraphProto, sites: list[Site], added: set[str]) -> None:
     """One vector per kind, since hundreds of scalar outputs cost more than the reductions."""
     for site in sites:
-        graph.node.extend(_reductions(_as_float(graph, site), _bounds_names(site.value)))
+        value = _as_float(graph, site, added)
+        graph.node.extend(_reductions(value, _bounds_names(site.value)))
     kinds = [TensorProto.FLOAT] * 3 + [TensorProto.INT64]
     for index, (name, kind) in enumerate(zip(STACKED, kinds, strict=True) if sites else ()):
         parts = [_bounds_names(site.value)[index] for site in sites]
@@ -151,28 +161,28 @@ def _add_size(graph: onnx.GraphProto, site: Site) -> None:
     _output(graph, name, TensorProto.INT64, [])
 
 
-def _keep(graph: onnx.GraphProto, site: Site) -> None:
+def _keep(graph: onnx.GraphProto, site: Site, added: set[str]) -> None:
     name = carried_output(site.value)
-    graph.node.append(helper.make_node("Identity", [_as_float(graph, site)], [name]))
+    graph.node.append(helper.make_node("Identity", [_as_float(graph, site, added)], [name]))
     _output(graph, name, TensorProto.FLOAT, None)
 
 
-def _carry_nested(proto: onnx.ModelProto, sites: list[tuple[Site, bool]]) -> None:
+def _carry_nested(proto: onnx.ModelProto, sites: list[tuple[Site, bool]], added: set[str]) -> None:
     """Carries sites of subgraphs out; the flag asks for bounds instead of values."""
     scans_to_loops(proto)
     for site, reduced in sites:
         path = _path_to(proto.graph, site.value)
         assert path is not None, site.value
         home = path[-1].graph
-        payload = _bounds_vector(home, site) if reduced else _as_float(home, site)
+        payload = _bounds_vector(home, site, added) if reduced else _as_float(home, site, added)
         kind = TensorProto.DOUBLE if reduced else TensorProto.FLOAT
         carry_out(path, payload, kind, carried_output(site.value))
 
 
-def _bounds_vector(graph: onnx.GraphProto, site: Site) -> str:
+def _bounds_vector(graph: onnx.GraphProto, site: Site, added: set[str]) -> str:
     """Adds a float64[4] of the bounds to a body; float64 holds every size exactly."""
     names = _bounds_names(site.value)
-    graph.node.extend(_reductions(_as_float(graph, site), names))
+    graph.node.extend(_reductions(_as_float(graph, site, added), names))
     wide = [f"{name}.f64" for name in names]
     flat = [f"{name}.flat" for name in names]
     shape = f"{MARK}.one.{site.value}"

@@ -26,6 +26,9 @@ Observations = dict[Request, Observer | Statistic]
 """Statistics by what was asked for."""
 DEFAULT_CAP = 256 << 20
 """Bytes of observed values that may be alive at once."""
+_OPTIMIZED = 1024
+"""Sites from which ONNX Runtime's graph optimizations cost more than they save: the time they take
+grows with the square of the observed values, and is eight times that of loading the graph."""
 _GROWTH = 2.0
 """Feeds with this many times the elements of the measured one are measured anew."""
 
@@ -164,7 +167,11 @@ class Recorder:
         if session is None:
             packed = self.model.instrumented(bounds, values, sizes)
             session = OrtSession(
-                packed, threads=self.threads, spinning=self.spinning, early_outputs=True
+                packed,
+                threads=self.threads,
+                optimize=len(bounds) + len(values) + len(sizes) < _OPTIMIZED,
+                spinning=self.spinning,
+                early_outputs=True,
             )
             if keep:
                 self._sessions[names] = session

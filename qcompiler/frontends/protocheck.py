@@ -7,7 +7,9 @@ one name wins, names may be bytes), so this comes first.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ _DEEPEST = 100
 
 
 def check_proto(proto: onnx.ModelProto, name: str, folder: Path) -> None:
-    """Checks names, attributes, weights and external data of the graph, bodies and functions.
+    """Checks names, arities, attributes, weights, external data of graph, bodies and functions.
 
     Args:
         proto: Read, never changed.
@@ -31,22 +33,27 @@ def check_proto(proto: onnx.ModelProto, name: str, folder: Path) -> None:
         folder: External data has to lie in it.
 
     Raises:
-        UnreadableModelError: Two initializers have one name, an attribute has no type, a name is no
-            UTF-8, bodies are nested too deep, or external data is missing, cut off or elsewhere.
+        UnreadableModelError: Two initializers or inputs have one name, a domain has two versions,
+            there is no output, a node has too few or too many operands or results, an attribute
+            has no type or is a function's outside of one, a name is no UTF-8, bodies are nested
+            too deep, or external data is missing, cut off or elsewhere.
     """
     files: dict[Path, int] = {}
     _check_names(proto, name)
+    _check_ends(proto, name)
     for owner, nodes, graph in _scopes(proto):
         if graph is not None:
             _check_unique(graph, name)
             for tensor in graph.initializer:
-                _check_tensor(tensor, f"initializer '{tensor.name}'", folder, files)
+                _check_tensor(tensor, f"initializer '{tensor.name}' of {name}", folder, files)
         for node in nodes:
+            place = f"{node.op_type} '{node.name}'{owner}"
+            _check_arity(node, place, name)
             for attribute in node.attribute:
-                where = f"attribute '{attribute.name}' of {node.op_type} '{node.name}'{owner}"
-                _check_attribute(attribute, where, name)
+                where = f"attribute '{attribute.name}' of {place}"
+                _check_attribute(attribute, where, name, in_function=bool(owner))
                 for tensor in _tensors(attribute):
-                    _check_tensor(tensor, where, folder, files)
+                    _check_tensor(tensor, f"{where} in {name}", folder, files)
 
 
 Scope = tuple[str, Iterable[onnx.NodeProto], onnx.GraphProto | None]
@@ -95,6 +102,61 @@ def _check_names(message: Any, name: str) -> None:
                     )
 
 
+def _check_ends(proto: onnx.ModelProto, name: str) -> None:
+    """Outputs, names of inputs, and the versions of operator sets."""
+    if not proto.graph.output:
+        raise UnreadableModelError(f"{name} has no outputs", fix="name the values to compute")
+    for each, count in Counter(end.name for end in proto.graph.input).items():
+        if count > 1:
+            raise UnreadableModelError(f"{name} has {count} inputs '{each}'", fix=_EXPORT_AGAIN)
+    versions: dict[str, int] = {}
+    for opset in proto.opset_import:
+        domain = "" if opset.domain == "ai.onnx" else opset.domain
+        if versions.setdefault(domain, opset.version) != opset.version:
+            raise UnreadableModelError(
+                f"{name} imports two versions of the opset of domain '{domain}'",
+                why=f"{versions[domain]} and {opset.version}: operators differ between them",
+                fix=_EXPORT_AGAIN,
+            )
+
+
+def _check_arity(node: onnx.NodeProto, where: str, name: str) -> None:
+    """Operands and results as many as any version of the operator takes."""
+    limits = _arity(node.op_type, "" if node.domain == "ai.onnx" else node.domain)
+    for held, (least, most), what in zip(
+        (len(node.input), len(node.output)), limits, ("operands", "results"), strict=False
+    ):
+        if not least <= held <= most:
+            wanted = f"{least}" if least == most else f"{least} to {most}"
+            raise UnreadableModelError(
+                f"a node of {name} has {held} {what}",
+                where=where,
+                why=f"{node.op_type} has {wanted}",
+                fix=_EXPORT_AGAIN,
+            )
+
+
+@cache
+def _arity(op_type: str, domain: str) -> tuple[tuple[int, int], ...]:
+    """Least and most operands, then results, over all versions; nothing for unknown operators."""
+    schemas = _schemas().get((domain, op_type), [])
+    if not schemas:
+        return ()
+    return (
+        (min(each.min_input for each in schemas), max(each.max_input for each in schemas)),
+        (min(each.min_output for each in schemas), max(each.max_output for each in schemas)),
+    )
+
+
+@cache
+def _schemas() -> dict[tuple[str, str], list[onnx.defs.OpSchema]]:
+    """Every version of every operator that ONNX defines."""
+    found: dict[tuple[str, str], list[onnx.defs.OpSchema]] = {}
+    for schema in onnx.defs.get_all_schemas_with_history():
+        found.setdefault((schema.domain, schema.name), []).append(schema)
+    return found
+
+
 def _check_unique(graph: onnx.GraphProto, name: str) -> None:
     seen: set[str] = set()
     for tensor in graph.initializer:
@@ -108,7 +170,15 @@ def _check_unique(graph: onnx.GraphProto, name: str) -> None:
         seen.add(tensor.name)
 
 
-def _check_attribute(attribute: onnx.AttributeProto, where: str, name: str) -> None:
+def _check_attribute(
+    attribute: onnx.AttributeProto, where: str, name: str, in_function: bool
+) -> None:
+    if attribute.ref_attr_name and not in_function:
+        raise UnreadableModelError(
+            f"{name} has an attribute that is a function's, outside of a function",
+            where=where,
+            fix=_EXPORT_AGAIN,
+        )
     if attribute.type == onnx.AttributeProto.UNDEFINED and not attribute.ref_attr_name:
         raise UnreadableModelError(
             f"{name} has an attribute without a type", where=where, fix=_EXPORT_AGAIN
@@ -138,6 +208,14 @@ def _check_tensor(
     if tensor.data_location != onnx.TensorProto.EXTERNAL:
         if math.prod(tensor.dims) and not _has_values(tensor):
             raise UnreadableModelError("a tensor has no values", where=where, fix=_EXPORT_AGAIN)
+        texts, wanted = len(tensor.string_data), math.prod(tensor.dims)
+        if tensor.data_type == onnx.TensorProto.STRING and texts != wanted:
+            raise UnreadableModelError(
+                "a tensor of strings has another size than its shape",
+                where=where,
+                why=f"{texts} strings for {wanted}",
+                fix=_EXPORT_AGAIN,
+            )
         return
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")

@@ -171,6 +171,44 @@ def test_a_damaged_weight_is_refused(
         load(saved(build(tensor), tmp_path))
 
 
+def _strings_as_bytes(proto: onnx.ModelProto) -> None:
+    proto.graph.initializer[0].data_type = TensorProto.STRING
+
+
+def _of_a_function(proto: onnx.ModelProto) -> None:
+    proto.graph.node[0].attribute.add(name="axis", type=2, ref_attr_name="of")
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (_strings_as_bytes, "0 strings for 4"),
+        (_of_a_function, "outside of a function"),
+        (lambda proto: proto.graph.node[0].input.pop(), r"has 1 operands\n.*MatMul 'product'"),
+        (lambda proto: proto.graph.node[0].ClearField("input"), "has 0 operands"),
+        (lambda proto: proto.graph.node[0].input.append("x"), "has 3 operands"),
+        (lambda proto: proto.graph.node[0].output.append("z"), "has 2 results"),
+        (lambda proto: proto.graph.input.append(proto.graph.input[0]), "2 inputs 'x'"),
+        (lambda proto: proto.graph.ClearField("output"), "no outputs"),
+        (lambda proto: proto.opset_import.append(make_opsetid("", 11)), "two versions"),
+    ],
+)
+def test_a_graph_that_cannot_be_is_refused(
+    damage: Callable[[onnx.ModelProto], None], words: str, tmp_path: Path
+) -> None:
+    proto = model([make_node("MatMul", ["x", "w"], ["y"], name="product")], (weight(),))
+    load(proto)
+    damage(proto)
+    with pytest.raises(UnreadableModelError, match=words):
+        load(saved(proto, tmp_path))
+
+
+def test_the_file_of_a_damaged_weight_is_named(tmp_path: Path) -> None:
+    path = saved(as_initializer(external("none.data")), tmp_path)
+    with pytest.raises(UnreadableModelError, match=f"initializer 'w' of {path}"):
+        load(path)
+
+
 def test_nodes_out_of_order_are_sorted() -> None:
     nodes = [make_node("Relu", ["h"], ["y"]), make_node("MatMul", ["x", "w"], ["h"])]
     program = load(model(nodes, (weight(),)))

@@ -101,6 +101,16 @@ def test_with_a_target_its_regions_and_what_shares_their_scale() -> None:
     assert not [found for found in verify(program) if found.severity.name == "ERROR"]
 
 
+def test_results_that_nobody_reads_are_left_out() -> None:
+    program = program_of(
+        """g (float[2, 3, 8, 8] x) => (float[1, 1, 8, 8] y)
+        <float[1, 3, 1, 1] w = {1, 2, 3}>
+        { a, unread = Split<axis = 0, num_outputs = 2>(x)  y = Conv(a, w) }"""
+    )
+    InsertObservers().run(program, PassContext(target=ConvOnly()))
+    assert observed(program) == ["x", "a", "y"]
+
+
 def test_without_a_target_every_activation() -> None:
     program = program_of(CONV)
     InsertObservers().run(program, PassContext())

@@ -94,3 +94,11 @@ def test_a_wider_constant_keeps_the_transpose() -> None:
     """Five axes cannot be brought in front of a Transpose of four."""
     nodes = (make_node("Add", ["p", "c"], ["r"]), turn("r", "y", [0, 1, 2, 4, 3]))
     assert left(program(ENTER[0], *nodes, c=array(2, 1, 4, 5, 3))).count("Transpose") == 2
+
+
+@pytest.mark.parametrize("perm", [[0], [0, 1, 2, 3, 4]])
+def test_an_order_of_another_rank_stays_for_the_engine_to_refuse(perm: list[int]) -> None:
+    """Taken for one that changes nothing, it made a program that runs of one that does not."""
+    source = program(turn("a", "t", LAST), turn("t", "y", perm))
+    sweep(source, Rewriter(source), (join_transposes, transposes))
+    assert [node.op_type for node in source.graph] == ["Transpose", "Transpose"]

@@ -1,0 +1,1 @@
+"""Bad and odd inputs of every kind, see `benchmarks.odd_inputs`."""
