@@ -13,7 +13,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
 from qcompiler.errors import UnreadableModelError, UnsupportedOpsetError
-from qcompiler.frontends.calls import check_calls
+from qcompiler.frontends.calls import check_calls, drop_uncalled
 from qcompiler.ir.naming import make_names_unique
 from qcompiler.ir.tensors import own_tensor
 from qcompiler.ir.walk import all_graphs, all_nodes, bodies, is_op
@@ -64,6 +64,7 @@ def inline_functions(model: ir.Model) -> None:
     if not model.functions:
         return
     check_calls(model)
+    drop_uncalled(model)
     for function in model.functions.values():
         _align_opset(model, function)
     try:

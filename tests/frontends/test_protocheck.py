@@ -22,7 +22,7 @@ from onnx.helper import (
 from qcompiler.errors import ModelError, UnreadableModelError
 from qcompiler.execution.session import OrtSession
 from qcompiler.frontends import load
-from qcompiler.frontends.calls import MOST_NODES
+from qcompiler.frontends.calls import MOST_NODES, drop_uncalled
 from qcompiler.ir.walk import all_nodes
 
 OPSETS = [make_opsetid("", 17), make_opsetid("f", 1)]
@@ -248,6 +248,17 @@ def test_functions_that_call_twice_are_counted_before_they_are_inlined() -> None
     assert len(list(all_nodes(load(doubling(5)).model))) == 32
     with pytest.raises(UnreadableModelError, match=f"{2**40} nodes .*{MOST_NODES}"):
         load(doubling(40))
+
+
+def test_functions_that_nobody_calls_are_left_out_before_inlining() -> None:
+    other = [make_opsetid("", 9)]
+    idle = make_function("f", "Idle", ["a"], ["o"], [make_node("Cast", ["a"], ["o"], to=1)], other)
+    proto = doubling(2)
+    proto.functions.append(idle)
+    assert len(list(all_nodes(load(proto).model))) == 4
+    read = ir.from_proto(proto)
+    drop_uncalled(read)
+    assert {name for _, name, _ in read.functions} == {"F0", "F1", "F2"}
 
 
 def test_a_chain_of_concats_that_doubles_is_not_computed() -> None:
