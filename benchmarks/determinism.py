@@ -2,9 +2,9 @@
 
 The digits network, as a torch module and as an ONNX file, is compiled for each target by each fixed
 scheme in processes that differ in hash seed and threads, and once more from the plan that came
-out. One line for each, with the number of different files; exit code 1 unless all are 1. What `auto`
-chooses depends on times: of it, only that its plan applied again gives the same file, also where it
-returned the float model (`auto, no loss allowed`).
+out. One line for each, with the number of different files; exit code 1 unless all are 1. What
+`auto` chooses depends on times: of it, only that its plan applied again gives the same file, also
+where it returned the float model (`auto, no loss allowed`).
 """
 
 from __future__ import annotations
