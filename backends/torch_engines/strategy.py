@@ -69,6 +69,12 @@ class _KernelWriter(Writer):
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> fx.Node:
         return self.builder.call(function, *args, **kwargs)
 
+    def clamped(self, x: fx.Node, low: float, high: float) -> fx.Node:
+        if self.strategy.engine == "qnnpack":
+            # Its kernel reads channels-last data in memory order and writes rows of channels-first.
+            x = self.call(torch.ops.aten.contiguous.default, x)
+        return self.call(adapter.op("clamp"), x, low, high)
+
     def attribute(self, stem: str, value: Any) -> fx.Node:
         return self.builder.attribute(stem, value)
 
@@ -92,6 +98,11 @@ class EngineStrategy(Strategy):
         self._specials: dict[ir.Node, Special] = {}
         self._absorbed: set[ir.Node] = set()
         self._choose_kernels()
+
+    @property
+    def engine(self) -> str:
+        """The engine that kernels are chosen for."""
+        return self._setting.engine
 
     # choosing
 

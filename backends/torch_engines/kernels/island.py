@@ -55,6 +55,10 @@ class Writer(ABC):
         """A call in the graph."""
 
     @abstractmethod
+    def clamped(self, x: fx.Node, low: float, high: float) -> fx.Node:
+        """A quantized tensor cut to real bounds, its scale kept."""
+
+    @abstractmethod
     def attribute(self, stem: str, value: Any) -> fx.Node:
         """A tensor or packed weight as an attribute of the module; one per call."""
 

@@ -85,7 +85,8 @@ def clamp(island: Island, setting: Setting) -> Choice:
         given = core.inputs[index] if index < len(core.inputs) else None
         array = array_of(given)
         bounds.append(end if array is None else float(array.reshape(())))
-    return lambda writer: writer.call(adapter.op("clamp"), writer.integer(_operand(core)), *bounds)
+    low, high = bounds
+    return lambda writer: writer.clamped(writer.integer(_operand(core)), low, high)
 
 
 def averaged(function: Callable[..., Any]) -> Callable[[Island, Setting], Choice]:

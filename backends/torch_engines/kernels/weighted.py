@@ -29,7 +29,7 @@ def finish(island: Island, writer: Writer, result: fx.Node) -> fx.Node:
     if not island.bounded:
         return result
     low, high = island.bounds()
-    return writer.call(adapter.op("clamp"), result, low, high)
+    return writer.clamped(result, low, high)
 
 
 def site_of(

@@ -351,3 +351,23 @@ def test_linear_without_rows_keeps_its_axes(engine: str, qdq: Any) -> None:
             (found,) = lowered.module(torch.ones(rows, 4, 5))
         assert tuple(found.shape) == (rows, 4, 6)
     assert len(lowered.kernels.integer) == 1
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 3, 2, 4, 5)])
+def test_c2_qnnpack_clamps_channels_last_data_where_it_lies(shape: Any, qdq: Any, rng: Any) -> None:
+    """The kernel alone puts the numbers into other places."""
+    last = torch.channels_last if len(shape) == 4 else torch.channels_last_3d
+    q = rng.integers(0, 256, shape).astype(np.uint8)
+    real = torch.from_numpy((q.astype(np.float32) - ZX) * np.float32(SX)).contiguous(
+        memory_format=last
+    )
+    expected = real.clamp(-0.5, 1.0)
+    with adapter.engine_scope("qnnpack"), torch.no_grad():
+        wrong = torch.clamp(torch.quantize_per_tensor(real, SX, ZX, torch.quint8), -0.5, 1.0)
+        assert (wrong.dequantize() - expected).abs().max() > 0.5
+        g = qdq()
+        bounds = [g.constant(np.array(end, np.float32)) for end in (-0.5, 1.0)]
+        y = g.node("Clip", g.pair(g.input(shape), SX, ZX), *bounds)
+        program = g.program(g.pair(y, SX, ZX))
+        found = lower(program.model, Setting("qnnpack")).module(real)[0]
+    np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=1e-6)
