@@ -26,7 +26,12 @@ from qcompiler.outputs.kinds import OutputKind, Purpose, Scale
 from qcompiler.outputs.noise import assumed
 from qcompiler.outputs.reading import readings
 from qcompiler.outputs.tolerance import LOOSE_NSR, TEXT, Tolerance, derived
+from qcompiler.outputs.variation import varying_share
 from qcompiler.outputs.views import View
+
+_VARIED = 0.5
+"""Share of an output that varies from which all of it counts: means of few samples are no better
+known than that, and it is 3 dB of the bound at most."""
 
 
 def tolerances_of(
@@ -79,7 +84,13 @@ def _found(name: str, kind: OutputKind, samples: Sequence[Any], parts: Sequence[
     if divided:
         reason = f"parts of different size are judged apart; {reason}"
     loss = {Purpose.EMBEDDING: COSINE, Purpose.LABELS: AGREEMENT}.get(kind.purpose, SQNR)
-    return Tolerance(name, SQNR if divided else loss, kind, reason, DEFAULT_NSR)
+    if divided or kind.purpose not in (Purpose.EMBEDDING, Purpose.VALUES):
+        return Tolerance(name, SQNR if divided else loss, kind, reason, DEFAULT_NSR)
+    share = varying_share(samples, unit=loss == COSINE)
+    if share > _VARIED:
+        return Tolerance(name, loss, kind, reason, DEFAULT_NSR)
+    reason += f"; {share:.2g} of its power differs from sample to sample, the rest is no signal"
+    return Tolerance(name, loss, kind, reason, DEFAULT_NSR * share)
 
 
 def _wanted(name: str, kind: OutputKind, asked: OutputLoss, samples: Sequence[Any]) -> Tolerance:
