@@ -71,7 +71,7 @@ class Distill(Pass):
     batch: int = 4
     rate: float = 0.002
     gain_rate: float = 0.0004
-    blended: float = 0.5
+    blended: float = 0.0
     seconds: float = 240.0
     seed: int = 0
 
