@@ -7,12 +7,15 @@
 Each network (`random_nets`) goes to one target and up to four schemes, the next one to the next, or
 to all of them with `--every`. The oracle is the float model on ONNX Runtime without its optimizer,
 and for int8 ONNX Runtime's own quantizer (`quantize_static`, uint8 activations, int8 weights per
-channel) on the same samples. The classes are those of `backend_suite`; `wrong` is
+channel) on the same samples and on the network without loops and branches. A calibration feed is
+judged, and one of other sizes where the model has open axes. The classes are those of
+`backend_suite`; `wrong` is another shape or type of some output, and
 
-- for `float32`: noise above -60 dB of the signal in some output, or another shape;
+- for `float32`: noise above -60 dB of the signal;
 - for `int8`: more than 6 dB below ONNX Runtime's quantizer, and below 30 dB;
 - for `auto`: noise above twice the bound that the compiler promises by default;
-- for any other scheme: less than 5 dB, less than -6 dB with weights of few bits.
+- for any other scheme: less than 5 dB, less than -6 dB with weights of few bits;
+- of integers and truth values: fewer than half are equal, and fewer than the quantizer's half.
 
 `--variants` puts each of these accuracy passes, by itself, into the plan that the scheme led to and
 compiles that plan again; one that the compilation reports as failed is `in a pass`.
@@ -35,7 +38,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 
@@ -46,9 +48,10 @@ from qcompiler.config import RECIPES
 from qcompiler.decisions.schemes import SCHEMES as NAMED
 from qcompiler.errors import LegalityError, PassFailedError, QCompilerError
 from qcompiler.outputs.asked import DEFAULT_NSR
-from qcompiler.testing.random_nets import Net, net
+from qcompiler.testing.random_nets import Array, Net, net
 
-TARGETS = ("onnxruntime", "openvino", "fbgemm", "onednn", "x86", "qnnpack")
+Feed = dict[str, Array]
+TARGETS = ("onnxruntime", "openvino", "fbgemm", "onednn", "x86", "qnnpack", "executorch")
 SCHEMES = ("int8", "auto")
 _EXACT = 60.0
 """dB that a float program keeps: float32 sums in another order lose far less."""
@@ -57,8 +60,11 @@ _ALLOWED = 6.0
 _ENOUGH = 30.0
 """dB from which nothing is held against int8, whatever the peer reaches."""
 _BLIND = 15.0
-"""dB asked for where the peer fails, or loses less as it leaves the bodies of loops in float."""
-_BODIES = {"looped", "conditional"}
+"""dB asked for where the peer fails."""
+_EQUAL, _HALF, _FLIPS = 0.9, 0.5, 0.34
+"""Shares of equal integers: of float programs, of others, and how many fewer than the peer's."""
+_STRANGE = 4.0
+"""dB that a feed may have less which was not calibrated with: its extremes are cut off."""
 _COARSE = 5.0
 """dB of a scheme that nothing is promised for."""
 _FEW_BITS = re.compile("ternary|int[234]|codebook[234]|log2-|log2x2-[45]")
@@ -109,7 +115,6 @@ def judge(
         variants: Accuracy passes; each is put into the plan that was found and compiled anew.
     """
     result = partial(Outcome, made.seed, target, scheme, layers=made.layers)
-    wanted = in_float(made.model, made.feeds[0])
     compiled_as = partial(compile_, made.model, target, list(made.feeds), recipe=recipe)
     try:
         compiled = compiled_as(scheme=scheme)
@@ -120,7 +125,8 @@ def judge(
                 return result("in a pass", "; ".join(failed))
             if not (checked := forced.verify(made.feeds[:1])).ok:
                 return result("verify", f"{text}: {checked.summary}")
-        found = [np.asarray(each) for each in compiled.run(made.feeds[0])]
+        feeds = [made.feeds[0], *([] if made.unseen is None else [made.unseen])]
+        results = [[np.asarray(each) for each in compiled.run(feed)] for feed in feeds]
         verified = compiled.verify(made.feeds[:1])
     except PassFailedError as error:
         return result("in a pass", _line(error))
@@ -131,16 +137,58 @@ def judge(
         return result("refused", _line(error))
     except Exception as error:  # noqa: BLE001 - whatever it is, it is a result
         return result("foreign", f"{type(error).__name__}: {_line(error)}")
-    shapes = [each.shape for each in wanted], [each.shape for each in found]
-    if shapes[0] != shapes[1]:
-        return result("wrong", f"shapes {shapes[1]} for {shapes[0]}")
-    quality = min(map(sqnr, wanted, found))
-    asked = scheme == "int8" and quality < _ENOUGH and not _BODIES & set(made.layers)
-    peer = peer_sqnr(made, wanted) if asked else None
-    result = partial(result, sqnr=quality, peer=peer, integers=verified.integer)
-    if quality < _least(scheme, peer):
-        return result("wrong", f"{quality:.1f} dB, at least {_least(scheme, peer):.1f} expected")
+    result = partial(result, integers=verified.integer)
+    for feed, found in zip(feeds, results, strict=True):
+        judged = _judged(made, scheme, feed, found)
+        result = partial(result, sqnr=judged.quality, peer=judged.peer)
+        if judged.wrong:
+            unseen = " (sizes not calibrated with)" if feed is made.unseen else ""
+            return result("wrong", judged.wrong + unseen)
     return result("right") if verified.ok else result("verify", verified.summary)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """What is wrong with the results of one feed, empty if nothing is, and dB of the worst."""
+
+    wrong: str
+    quality: float = math.inf
+    peer: float | None = None
+
+
+def _judged(made: Net, scheme: str, feed: Feed, found: Sequence[Array]) -> _Judged:
+    wanted = in_float(made.model, feed)
+    kinds = [[(each.shape, str(each.dtype)) for each in outputs] for outputs in (found, wanted)]
+    if kinds[0] != kinds[1]:
+        return _Judged(f"{kinds[0]} for {kinds[1]}")
+    slack = _STRANGE if feed is made.unseen else 0.0
+    floats = [pair for pair in zip(wanted, found, strict=True) if pair[0].dtype.kind == "f"]
+    quality = min((sqnr(*pair) for pair in floats), default=math.inf)
+    judged = _Judged("", quality)
+    for index, pair in enumerate(zip(wanted, found, strict=True)):
+        if not _lost(scheme, *pair, None, slack):
+            continue
+        others = peer_outputs(made, feed) if scheme == "int8" else None
+        peer = None if others is None else others[index]
+        judged = replace(judged, peer=None if peer is None else sqnr(pair[0], peer))
+        if lost := _lost(scheme, *pair, peer, slack):
+            return replace(judged, wrong=f"output {index}: {lost}")
+    return judged
+
+
+def _lost(scheme: str, wanted: Array, found: Array, peer: Array | None, slack: float) -> str:
+    """What is said of an output that keeps too little; empty if it keeps enough.
+
+    Without a peer it is asked for as much as is held against nobody.
+    """
+    if wanted.dtype.kind != "f":
+        equal = 1.0 if peer is None else float(np.mean(wanted == peer))
+        least = _EQUAL if scheme == "float32" else min(_HALF, equal - _FLIPS)
+        share = float(np.mean(wanted == found)) if wanted.size else 1.0
+        return f"{share:.0%} equal, at least {least:.0%} expected" if share < least else ""
+    least = _least(scheme, None if peer is None else sqnr(wanted, peer)) - slack
+    quality = sqnr(wanted, found)
+    return f"{quality:.1f} dB, at least {least:.1f} expected" if quality < least else ""
 
 
 def _least(scheme: str, peer: float | None) -> float:
@@ -158,7 +206,7 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split())[:400]
 
 
-def in_float(model: onnx.ModelProto, feed: dict[str, Any]) -> list[npt.NDArray[Any]]:
+def in_float(model: onnx.ModelProto, feed: Feed) -> list[Array]:
     """Outputs by ONNX Runtime without its optimizer."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -170,7 +218,7 @@ def in_float(model: onnx.ModelProto, feed: dict[str, Any]) -> list[npt.NDArray[A
     return [np.asarray(each) for each in session.run(None, feed)]
 
 
-def sqnr(wanted: npt.NDArray[Any], found: npt.NDArray[Any]) -> float:
+def sqnr(wanted: Array, found: Array) -> float:
     """Signal to noise in dB; minus infinity where something is not finite."""
     signal = float(np.square(wanted, dtype=np.float64).sum())
     noise = float(np.square(wanted.astype(np.float64) - found).sum())
@@ -179,8 +227,8 @@ def sqnr(wanted: npt.NDArray[Any], found: npt.NDArray[Any]) -> float:
     return math.inf if noise == 0 else 10 * math.log10(max(signal, 1e-30) / noise)
 
 
-def peer_sqnr(made: Net, wanted: Sequence[npt.NDArray[Any]]) -> float | None:
-    """dB of ONNX Runtime's own quantizer; None where it fails."""
+def peer_outputs(made: Net, feed: Feed) -> list[Array] | None:
+    """Outputs by ONNX Runtime's own quantizer; None where it fails, or cannot be asked."""
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
@@ -190,16 +238,17 @@ def peer_sqnr(made: Net, wanted: Sequence[npt.NDArray[Any]]) -> float | None:
         def get_next(self) -> Any:
             return next(self.feeds, None)
 
+    if made.plain is None:
+        return None
     with tempfile.TemporaryDirectory() as folder:
         source, path = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
-        onnx.save(made.model, source)
+        onnx.save(made.plain, source)
         try:
             kinds = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
             quantize_static(source, path, Reader(), per_channel=True, **kinds)
-            found = in_float(onnx.load(path), made.feeds[0])
+            return in_float(onnx.load(path), feed)
         except Exception:  # noqa: BLE001 - then there is nothing to compare with
             return None
-    return min(map(sqnr, wanted, found))
 
 
 def judge_all(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from onnx import TensorProto
 
 from benchmarks import random_graphs
-from benchmarks.random_graphs import Outcome, judge, judge_all, peer_sqnr, plan, sqnr, table
+from benchmarks.random_graphs import Outcome, judge, judge_all, peer_outputs, plan, sqnr, table
 from qcompiler.execution.openvino.session import available
 from qcompiler.testing.random_nets import Net, net
 
@@ -34,23 +34,55 @@ def test_a_seed_gives_the_same_network() -> None:
 
 
 def test_noise_on_a_result_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Negative control: the same network, judged by another one's outputs."""
-    made = net(3)
+    """Negative control: what the same network gives, judged by other numbers and types."""
+    made = next(each for each in map(net, itertools.count()) if "spelled" in each.layers)
     assert judge(made, "onnxruntime", "float32").outcome == "right"
-    shifted = replace(made, feeds=tuple({"x": each["x"] * 0.99} for each in made.feeds))
-    wanted = random_graphs.in_float(shifted.model, shifted.feeds[0])
-    monkeypatch.setattr(random_graphs, "in_float", lambda *_: wanted)
-    found = judge(made, "onnxruntime", "float32")
-    assert found.outcome == "wrong"
-    assert found.is_fault
+    real = random_graphs.in_float
+    for changed in (
+        lambda a: a * 0.99 if a.dtype.kind == "f" else a,
+        lambda a: a.astype(np.float16),
+    ):
+        monkeypatch.setattr(
+            random_graphs, "in_float", lambda *given, to=changed: [to(a) for a in real(*given)]
+        )
+        assert judge(made, "onnxruntime", "float32").outcome == "wrong"
+
+
+def test_integers_are_judged_by_agreement() -> None:
+    wanted, found = np.arange(10), np.arange(10)
+    assert random_graphs._lost("int8", wanted, found, None, 0.0) == ""
+    found[:6] = -1
+    assert "40% equal" in random_graphs._lost("int8", wanted, found, None, 0.0)
+    assert random_graphs._lost("int8", wanted, found, found, 0.0) == ""
+    assert random_graphs._lost("float32", wanted, found, None, 0.0)
 
 
 def test_the_peer_is_measured() -> None:
-    made = next(each for each in map(net, itertools.count(3)) if "linear" in each.layers)
-    reached = peer_sqnr(made, random_graphs.in_float(made.model, made.feeds[0]))
+    """On the network without bodies, which is the same function."""
+    made = next(
+        each for each in map(net, itertools.count()) if "looped" in each.layers and each.plain
+    )
+    assert made.plain is not None
+    wanted = random_graphs.in_float(made.model, made.feeds[0])
+    for a, b in zip(wanted, random_graphs.in_float(made.plain, made.feeds[0]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    reached = peer_outputs(made, made.feeds[0])
     assert reached is not None
-    assert 10 < reached < 80
+    assert 5 < min(map(sqnr, wanted, reached)) < 80
     assert sqnr(np.ones(4, np.float32), np.full(4, np.nan, np.float32)) == -np.inf
+
+
+def test_networks_cover_what_models_have() -> None:
+    made = [net(seed) for seed in range(120)]
+    inputs = [each for n in made for each in n.model.graph.input]
+    kinds = {each.type.tensor_type.elem_type for each in inputs}
+    assert kinds >= {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.INT64}
+    named = {axis.dim_param for each in inputs for axis in each.type.tensor_type.shape.dim}
+    assert named >= {"batch", "steps", "height", "width"}
+    assert {each.name for each in inputs} >= {"x", "keep", "bias", "lengths"}
+    assert {n.model.opset_import[0].version for n in made} >= set(range(13, 24))
+    ops = {node.op_type for n in made for node in n.model.graph.node}
+    assert ops >= {"If", "Loop", "Scan", "LSTM", "GRU", "Resize", "ConvTranspose", "Attention"}
 
 
 def test_a_death_is_an_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
