@@ -87,6 +87,15 @@ def _not_across(region: Region) -> str | None:
     return "its data was joined along an axis that it does not sum over" if across else None
 
 
+def _known_channels(region: Region) -> str | None:
+    """A Tile or Pad whose amounts are computed leaves the number of channels open."""
+    data = region.anchor.inputs[0]
+    shape = data.shape if data is not None else None
+    if shape is None or len(shape) < 2 or not isinstance(shape[1], int):
+        return "its number of channels is open, and OpenVINO runs it in float"
+    return None
+
+
 READINGS = Constraint("OV03", _one_reading, "OV-F2, measured with OpenVINO 2026.4.1")
 DECONVOLUTION = Constraint("OV06", _plain_deconvolution, "runtime precisions of OpenVINO 2026.4.1")
 PADDING = Constraint("OV04", _no_counted_padding, "OV-F4, measured with OpenVINO 2026.4.1")
@@ -94,6 +103,7 @@ ALONE = Constraint("OV05", _alone, "OV-F5, measured with OpenVINO 2026.4.1")
 MATRICES = Constraint("OV02", _no_vector, "OV-F3, measured with OpenVINO 2026.4.1")
 NEGATED = Constraint("OV07", _not_negated, "OV-F7, measured with OpenVINO 2026.4.1")
 ACROSS = Constraint("OV08", _not_across, "OV-F8, measured with OpenVINO 2026.4.1")
+CHANNELS = Constraint("OV09", _known_channels, "runtime precisions of OpenVINO 2026.4.1")
 _ALIKE = eight_bit("int8", U8_AFFINE, S8_SYMMETRIC_PER_CHANNEL)
 
 
@@ -114,7 +124,9 @@ def _limited(table: CapabilityTable, op: str, *constraints: Constraint) -> OpCap
 def _transposed(table: CapabilityTable) -> OpCapability:
     row = deconvolution(table)
     return OpCapability(
-        row.pattern, row.implementations, (*row.constraints, READINGS, DECONVOLUTION, NEGATED)
+        row.pattern,
+        row.implementations,
+        (*row.constraints, READINGS, DECONVOLUTION, NEGATED, CHANNELS),
     )
 
 
@@ -126,7 +138,7 @@ TABLE = _ALIKE.overlay(
         _stored_weights_only(_ALIKE),
         _transposed(_ALIKE),
         _limited(_ALIKE, "Gemm", ALONE, NEGATED, ACROSS),
-        _limited(_ALIKE, "Conv", READINGS, NEGATED),
+        _limited(_ALIKE, "Conv", READINGS, NEGATED, CHANNELS),
         _limited(_ALIKE, "AveragePool", PADDING),
         *(
             OpCapability(RegionPattern(op, (ACTIVATION,)), (_ELEMENTWISE,), (FLOAT32, PAIR))
