@@ -37,6 +37,7 @@ class ExecuTorch(Target):
 
     name: ClassVar[str] = "executorch"
     packages: ClassVar[tuple[str, ...]] = ("executorch", "torch")
+    has_texts: ClassVar[bool] = False
     placement: ClassVar[str] = (
         "insert-qdq,share-dequantized,quantize-weights,quantize-bias,insert-dynamic-quantization,dead-code"
     )

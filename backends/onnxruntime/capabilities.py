@@ -149,9 +149,7 @@ _ARITHMETIC = (
     OpCapability(RegionPattern("Sigmoid"), (UNIT_OUTPUT,), (FLOAT32,)),
     OpCapability(RegionPattern("LeakyRelu"), (ELEMENTWISE,), (FLOAT32,)),
     OpCapability(RegionPattern("Softmax"), (UNIT_OUTPUT,), (FLOAT32, LONG_AXIS)),
-    OpCapability(
-        RegionPattern("AveragePool"), (ELEMENTWISE,), (FLOAT32, IMAGES, COUNTED, UNDILATED)
-    ),
+    OpCapability(RegionPattern("AveragePool"), (AVERAGED,), (FLOAT32, IMAGES, COUNTED, UNDILATED)),
     OpCapability(RegionPattern("GlobalAveragePool"), (AVERAGED,), (FLOAT32, IMAGES)),
     OpCapability(RegionPattern("Where"), (ELEMENTWISE,), (FLOAT32, STORED)),
     OpCapability(RegionPattern("Concat"), (ELEMENTWISE, SHARED), (FLOAT32,)),

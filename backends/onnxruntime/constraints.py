@@ -7,6 +7,7 @@ stands in the kernel's source; the reference names it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -178,9 +179,12 @@ def finest_mean(region: Region, scale: float) -> float:
     """Smallest output scale of QLinearGlobalAveragePool: data scale / (scale * pixels) < 256.
 
     Nothing is lost: that step is 1/256 of the mean's own steps. Free extents count as 1.
+    QLinearAveragePool is that kernel where its window covers the data.
     """
-    dims = dims_of(region.activations[0].value) or []
-    return scale / (_MEAN_RATIO * math.prod(each or 1 for each in dims[2:]))
+    window: Sequence[int | None] = region.anchor.attributes.get_ints("kernel_shape", ())
+    if not window:
+        window = (dims_of(region.activations[0].value) or [])[2:]
+    return scale / (_MEAN_RATIO * math.prod(each or 1 for each in window))
 
 
 def _size(dims: list[int | None]) -> int | None:

@@ -45,6 +45,7 @@ class OpenVino(Target):
 
     name: ClassVar[str] = "openvino"
     packages: ClassVar[tuple[str, ...]] = ("openvino",)
+    has_texts: ClassVar[bool] = False
     placement: ClassVar[str] = (
         "insert-qdq,share-dequantized,fold-qdq,float-movers,quantize-weights,quantize-bias,"
         "share-constants,dead-code"

@@ -76,6 +76,7 @@ class TensorRT(Target):
     packages: ClassVar[tuple[str, ...]] = ("tensorrt-rtx",)
     knows_custom_operators: ClassVar[bool] = True
     runs_float16: ClassVar[bool] = True
+    has_texts: ClassVar[bool] = False
     placement: ClassVar[str] = (
         "insert-qdq,fold-qdq,float-movers,quantize-weights,quantize-bias,"
         "quantize-weight-blocks,share-constants,dead-code"

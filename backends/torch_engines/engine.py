@@ -63,6 +63,7 @@ class TorchEngine(Target):
     threads: int | None = None
     normalization: bool = False
 
+    has_texts: ClassVar[bool] = False
     placement: ClassVar[str] = f"{STATIC_PLACEMENT},quantize-weight-blocks"
     engine: ClassVar[str]
     table: ClassVar[CapabilityTable] = BASE

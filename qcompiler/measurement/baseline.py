@@ -12,6 +12,7 @@ from qcompiler.ir.signature import Feed
 from qcompiler.measurement.loss import sqnr_db
 from qcompiler.target.artifact import Artifact
 from qcompiler.target.contract import Target
+from qcompiler.target.texts import refuse_texts
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +70,8 @@ def told_of_float_form(program: Program, loss: float | None) -> tuple[Diagnostic
 
 
 def _lowered(target: Target, program: Program, model: object, feeds: Sequence[Feed]) -> Artifact:
+    if not target.has_texts:
+        refuse_texts(program, target.name)
     try:
         return target.baseline(program, model, feeds)
     except QCompilerError:

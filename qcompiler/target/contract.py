@@ -58,6 +58,7 @@ class Target(ABC):
             what depends on them is left as it is, and is no part of what is called here.
         runs_float16: Whether the engine has float16 kernels that are worth keeping; elsewhere
             float16 models are compiled in float32, with Casts at their inputs and outputs.
+        has_texts: Whether its engine may have tensors of strings; False refuses them early.
         tolerance_lsb: Steps by which the engine's integers may differ from the integer reference.
     """
 
@@ -66,6 +67,7 @@ class Target(ABC):
     placement: ClassVar[str] = STATIC_PLACEMENT
     knows_custom_operators: ClassVar[bool] = False
     runs_float16: ClassVar[bool] = False
+    has_texts: ClassVar[bool] = True
     tolerance_lsb: ClassVar[int] = 0
 
     @property
