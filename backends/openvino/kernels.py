@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+import onnx_ir as ir
+
 from qcompiler.decisions.binding import bound_regions
 from qcompiler.execution.openvino.session import RuntimeLayer
 from qcompiler.ir.optraits import LINEAR
@@ -26,7 +28,10 @@ def count_kernels(program: Program, target: Target, layers: Sequence[RuntimeLaye
     elementwise regions are fused into others there and not looked for. Simulated forms are listed
     by themselves.
     """
-    integer, missed, simulated = [], {}, []
+    integer: list[str] = []
+    missed: dict[str, str] = {}
+    simulated: list[str] = []
+    nameless: list[Region] = []
     placed = bound_regions(program) if program.placement is not None else []
     for each in placed:
         region = each.region
@@ -38,11 +43,40 @@ def count_kernels(program: Program, target: Target, layers: Sequence[RuntimeLaye
         precisions = {layer.precision for layer in layers if _made_from(layer, region)}
         if precisions & _INTEGER:
             integer.append(region.key)
+        elif precisions:
+            missed[region.key] = f"OpenVINO runs it as {', '.join(sorted(precisions))}"
         else:
-            seen = ", ".join(sorted(precisions)) or "no layer of its own"
-            missed[region.key] = f"OpenVINO runs it as {seen}"
+            nameless.append(region)
+    for kind in dict.fromkeys(_kind(each) for each in nameless):
+        alike = [each.key for each in nameless if _kind(each) == kind]
+        if len(alike) == sum(_is_nameless(layer, kind, program) for layer in layers):
+            integer += alike
+        else:
+            missed |= dict.fromkeys(alike, "OpenVINO runs it as no layer of its own")
     ops = Counter(f"{layer.kind}:{layer.precision}" for layer in layers)
     return KernelCount(tuple(integer), missed, dict(ops), tuple(simulated))
+
+
+_KINDS = {"Conv": ("Convolution",), "ConvTranspose": ("Deconvolution",)}
+
+
+def _kind(region: Region) -> tuple[str, ...]:
+    return _KINDS.get(region.kind, ("FullyConnected", "MatMul"))
+
+
+def _is_nameless(layer: RuntimeLayer, kinds: tuple[str, ...], program: Program) -> bool:
+    """An integer kernel under no name of the graph: a Sub behind it turns its scale's sign.
+
+    Each comes from a weighted region, so as many of them as regions are missing are those.
+    """
+    if layer.kind not in kinds or layer.precision not in _INTEGER:
+        return False
+    names = [each for node in program.graph for each in (node.name, *_outputs(node)) if each]
+    return not any(_stems(layer.origins, name) for name in names)
+
+
+def _outputs(node: ir.Node) -> list[str]:
+    return [value.name or "" for value in node.outputs]
 
 
 def _made_from(layer: RuntimeLayer, region: Region) -> bool:

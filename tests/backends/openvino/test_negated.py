@@ -75,3 +75,15 @@ def test_openvino_has_the_fault() -> None:
     found = OpenVinoSession(program.model, signature_of(program.model)).run(feed)[0]
     wanted = OrtSession(program.model, optimize=False).run(feed)[0]
     assert np.square(found - wanted).sum() > 0.1 * np.square(wanted).sum()
+
+
+@pytest.mark.parametrize("first", ["x", "slope"])
+def test_a_subtracted_convolution_is_found_under_no_name(first: str) -> None:
+    """OpenVINO turns the sign of its scale, and the kernel has only a name of OpenVINO's own."""
+    model = _model(f"t = Sub({first}, c) y = Relu(t)")
+    feed = {"x": np.random.default_rng(1).normal(0, 1, (2, 3, 8, 8)).astype(np.float32)}
+    compiled = qc.compile(model, "openvino", [feed], scheme="int8", recipe="fast", budget=0)
+    checked = compiled.verify()
+    assert checked.ok, checked.summary
+    assert not compiled.kernels.missed
+    assert compiled.kernels.ops["Convolution:u8"] == checked.integer == 1
