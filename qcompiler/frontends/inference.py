@@ -9,7 +9,7 @@ import onnx
 import onnx_ir as ir
 
 from qcompiler.ir.views import with_initializers
-from qcompiler.ir.walk import all_nodes, is_op
+from qcompiler.ir.walk import all_graphs, all_nodes, is_op
 
 _LOG = logging.getLogger(__name__)
 _LARGEST_MODEL = 50_000
@@ -53,8 +53,13 @@ def recompute_shapes(model: ir.Model) -> bool:
     """Infers the shapes of inner values from the inputs; says whether the written ones were wrong.
 
     A file's `value_info` may be that of another batch or size. If one written shape contradicts
-    what is inferred, none is believed; else they fill the gaps.
+    what is inferred, none is believed; else they fill the gaps. That of a stored weight counts for
+    nothing.
     """
+    for graph in all_graphs(model):
+        for stored in graph.initializers.values():
+            if stored.const_value is not None and not stored.is_graph_input():
+                stored.shape = ir.Shape(stored.const_value.shape)
     written = {
         value: value.shape
         for node in all_nodes(model)

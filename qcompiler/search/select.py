@@ -14,6 +14,8 @@ from qcompiler.decisions.forms import broken_weights, region_options
 from qcompiler.decisions.placement import ValueKey
 from qcompiler.decisions.resolve import resolve
 from qcompiler.execution.timing import Latency
+from qcompiler.execution.verification import is_unplanned
+from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program
 from qcompiler.measurement.candidates import Candidate, Workshop
 from qcompiler.measurement.gate import GateModel
@@ -319,6 +321,13 @@ class _Chooser:
             return f"float is returned, rewritten: {speed}; no quantized form was better"
         return f"{candidate.quantized} of {total} regions quantized: {speed}, {quality}"
 
+    def _as_it_came(self, plan: Plan) -> Program:
+        """The source; one that is quantized already holds the plan that asks for nothing more.
+
+        Without a plan it would count as a file of which nobody knows what was meant.
+        """
+        return replace(self.source, plan=plan) if is_unplanned(self.source) else self.source
+
     def _selection(
         self,
         candidate: Candidate | None,
@@ -336,7 +345,7 @@ class _Chooser:
             plan = replace(candidate.plan, rewritten=True, variants=texts)
         return Selection(
             artifact=candidate.artifact if candidate else self.baseline,
-            program=candidate.program if candidate else self.source,
+            program=candidate.program if candidate else self._as_it_came(plan),
             base=self.workshop.program,
             plan=plan,
             summary=summary,

@@ -358,3 +358,19 @@ def test_a_default_that_becomes_a_constant_is_told(ir_version: int, dense: onnx.
     assert program.signature.input_names == ("x",)
     told = program.provenance.warnings
     assert ["compiled in: 'w'" in text for text in told] == ([] if ir_version == 3 else [True])
+
+
+def test_a_written_shape_of_a_stored_weight_counts_for_nothing() -> None:
+    """ONNX Runtime takes the tensor's own."""
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17]>
+        g (float[n,4] x) => (float[n,2] y) <float[4,2] w = {1, 2, 3, 4, 5, 6, 7, 8}>
+        { y = MatMul(x, w) }"""
+    )
+    del model.graph.value_info[:]
+    model.graph.value_info.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, [1]))
+    program = load(model)
+    require_valid(program, "loaded")
+    weight = program.graph.initializers["w"]
+    assert weight.shape is not None
+    assert list(weight.shape) == [4, 2]

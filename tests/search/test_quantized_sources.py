@@ -163,3 +163,17 @@ def test_our_own_files_come_back(target: str, tmp_path: Path, feeds: list[Feed])
     if target == "onnxruntime":
         np.testing.assert_array_equal(wanted, found)
     assert np.mean((wanted - found) ** 2) < 1e-3 * np.mean(wanted**2)  # 30 dB
+
+
+def test_a_source_returned_as_it_came_verifies(
+    quantized: Quantize, feeds: list[Feed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has a plan, which asks for nothing: what its maker quantized is no promise of ours."""
+    monkeypatch.setattr("qcompiler.search.select.choose", lambda *_: "float")
+    path = quantized(weight_type=QuantType.QInt8)
+    compiled = qc.compile(str(path), "onnxruntime", feeds, scheme="auto", recipe="fast")
+    kinds = {node.op_type for node in compiled.program.graph}
+    assert "QuantizeLinear" in kinds
+    checked = compiled.verify()
+    assert checked.ok, checked.text()
+    assert checked.integer == 0

@@ -116,10 +116,11 @@ def _correlate(
     out = windows.shape[2 : 2 + spatial]
     # [N, C, *out, *kernel] -> [N, group, C / group * kernel, out]
     order = (0, 1, *range(2 + spatial, 2 + 2 * spatial), *axes)
-    columns = windows.transpose(order).reshape(batch, group, -1, int(np.prod(out)))
-    rows = kernel.reshape(group, kernel.shape[0] // group, -1)
-    if rows.shape[2] != columns.shape[2]:
+    if kernel.shape[1] * group != channels:
         raise ConfigurationError(f"weight {kernel.shape} does not fit {channels} channels")
+    summed = int(np.prod(kernel.shape[1:]))  # no -1: there may be no samples
+    columns = windows.transpose(order).reshape(batch, group, summed, int(np.prod(out)))
+    rows = kernel.reshape(group, kernel.shape[0] // group, summed)
     return np.asarray(np.matmul(rows, columns).reshape(batch, kernel.shape[0], *out))
 
 
