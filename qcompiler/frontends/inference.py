@@ -59,7 +59,7 @@ def recompute_shapes(model: ir.Model) -> bool:
     for graph in all_graphs(model):
         for stored in graph.initializers.values():
             if stored.const_value is not None and not stored.is_graph_input():
-                stored.shape = ir.Shape(stored.const_value.shape)
+                stored.shape = ir.Shape(stored.const_value.shape.numpy())
     written = {
         value: value.shape
         for node in all_nodes(model)
