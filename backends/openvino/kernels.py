@@ -12,6 +12,7 @@ from qcompiler.execution.openvino.session import RuntimeLayer
 from qcompiler.ir.optraits import LINEAR
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
+from qcompiler.ir.walk import is_op
 from qcompiler.target.artifact import KernelCount
 from qcompiler.target.contract import Target
 
@@ -65,13 +66,14 @@ def _kind(region: Region) -> tuple[str, ...]:
 
 
 def _is_nameless(layer: RuntimeLayer, kinds: tuple[str, ...], program: Program) -> bool:
-    """An integer kernel under no name of the graph: a Sub behind it turns its scale's sign.
+    """An integer kernel under no weighted op's name: a Sub behind it turns its scale's sign.
 
     Each comes from a weighted region, so as many of them as regions are missing are those.
     """
     if layer.kind not in kinds or layer.precision not in _INTEGER:
         return False
-    names = [each for node in program.graph for each in (node.name, *_outputs(node)) if each]
+    weighted = [node for node in program.graph if is_op(node, *LINEAR)]
+    names = [each for node in weighted for each in (node.name, *_outputs(node)) if each]
     return not any(_stems(layer.origins, name) for name in names)
 
 

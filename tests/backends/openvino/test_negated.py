@@ -87,3 +87,13 @@ def test_a_subtracted_convolution_is_found_under_no_name(first: str) -> None:
     assert checked.ok, checked.summary
     assert not compiled.kernels.missed
     assert compiled.kernels.ops["Convolution:u8"] == checked.integer == 1
+
+
+def test_a_convolution_is_found_under_the_name_of_what_copies_it() -> None:
+    model = _model("y, m = Dropout(c)")
+    model.graph.output.append(onnx.helper.make_tensor_value_info("m", 9, [2, 3, 8, 8]))
+    feed = {"x": np.random.default_rng(1).normal(0, 1, (2, 3, 8, 8)).astype(np.float32)}
+    compiled = qc.compile(model, "openvino", [feed], scheme="int8", recipe="fast", budget=0)
+    checked = compiled.verify()
+    assert checked.ok, checked.summary
+    assert checked.integer == 1
