@@ -96,6 +96,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             seconds=60.0,
             timing=1.5,
             variants=(
+                "spare-regions",
                 "smooth-swishes",
                 "smooth-activations",
                 "use-ranges{method=minmax}",
@@ -111,6 +112,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             timing=5.0,
             fitting=96,
             variants=(
+                "spare-regions",
                 "equalize-layers",
                 "smooth-swishes",
                 "smooth-activations",

@@ -42,6 +42,8 @@ class Options:
         pinned: The precision an override asks for, None when the compiler may choose.
         unmet: Overrides, as `pattern=precision`, that match and ask for a form it does not have.
         lacking: Why a form of the target's table lacks data, by precision; among the reasons, too.
+        coarse: Forms with too coarse steps for a value of which a share counts: only an override or
+            a plan that names them brings them in, no scheme.
     """
 
     region: Region
@@ -51,6 +53,7 @@ class Options:
     others: tuple[Implementation, ...] = ()
     unmet: tuple[str, ...] = ()
     lacking: Mapping[str, str] = field(default_factory=dict)
+    coarse: tuple[Implementation, ...] = ()
 
     @property
     def legal(self) -> tuple[Implementation, ...]:
@@ -59,14 +62,16 @@ class Options:
 
     def named(self, precision: str) -> Implementation | None:
         """The implementation of that name; None for float or an unknown one."""
-        both = chain(self.implementations, self.others)
+        both = chain(self.implementations, self.others, self.coarse)
         return next((each for each in both if each.precision == precision), None)
 
     def running(self, plan: Plan) -> Options | None:
         """The region with the form alone that it has in a plan; None for float."""
         precision = plan.precision(self.region.key)
         form = None if precision == FLOAT else self.named(precision)
-        return None if form is None else replace(self, implementations=(form,), others=())
+        if form is None:
+            return None
+        return replace(self, implementations=(form,), others=(), coarse=())
 
     def chosen(self, precision: str, reason: str) -> Choice:
         """The choice of a precision, whose reason says where it is simulated, or saves no time."""
@@ -259,7 +264,7 @@ class _Asking:
         offer = self._offer(self.target.implementations(region))
         refused = () if offer.forms else self.target.objections(region)
         reasons = [found.message for found in refused]
-        lacking = self._lacking(region, offer)
+        lacking, coarse = self._lacking(region, offer)
         legal = tuple(form for form in offer.forms if form.precision not in lacking)
         kept = any(map(is_left_float, region.nodes))
         pinned: str | None = FLOAT if kept else None
@@ -268,15 +273,18 @@ class _Asking:
         for pattern, precision in self.rules.items():
             if _matches(pattern, region):
                 self.matched.add(pattern)
-                form = _form_of(precision, legal)
+                form = _form_of(precision, (*legal, *coarse))
                 pinned = form or pinned
                 unmet += () if form else (f"{pattern}={precision}",)
         for missing in dict.fromkeys(lacking.values()):
             names = [precision for precision, why in lacking.items() if why == missing]
             reasons.append(f"{', '.join(names)}: {missing}")
         if lacking or pinned is not None:
-            offer = _Offer.of(legal, pinned)
-        return Options(region, offer.searched, tuple(reasons), pinned, offer.others, unmet, lacking)
+            asked = tuple(form for form in coarse if form.precision == pinned)
+            coarse = tuple(form for form in coarse if form.precision != pinned)
+            offer = _Offer.of((*legal, *asked), pinned)
+        found = (region, offer.searched, tuple(reasons), pinned, offer.others, unmet, lacking)
+        return Options(*found, coarse)
 
     def _offer(self, forms: tuple[Implementation, ...]) -> _Offer:
         known = self.offers.get(id(forms))  # which holds them, so that no others get their place
@@ -284,17 +292,21 @@ class _Asking:
             known = self.offers[id(forms)] = _Offer.of(forms)
         return known
 
-    def _lacking(self, region: Region, offer: _Offer) -> dict[str, str]:
-        """Forms that cannot be built or would be too coarse, by precision, with why."""
+    def _lacking(
+        self, region: Region, offer: _Offer
+    ) -> tuple[dict[str, str], tuple[Implementation, ...]]:
+        """Why forms cannot be built or would be too coarse, by precision; those of the latter."""
         missing = {need: _missing_data(self.program, region, need) for need in offer.needs}
         coarse = too_coarse(region, offer.forms, self.relative)
         if not coarse and not any(missing.values()):
-            return {}
+            return {}, ()
         found = {
             form.precision: missing[_need_of(form)] or coarse.get(form.precision)
             for form in offer.forms
         }
-        return {precision: why for precision, why in found.items() if why is not None}
+        lacking = {precision: why for precision, why in found.items() if why is not None}
+        rough = (form for form in offer.forms if form.precision in coarse)
+        return lacking, tuple(form for form in rough if missing[_need_of(form)] is None)
 
 
 def _is_static(form: Implementation) -> bool:

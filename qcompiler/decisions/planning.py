@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-
-import onnx_ir as ir
 
 from qcompiler.decisions.concat_loss import drowns
 from qcompiler.decisions.forms import Options
 from qcompiler.decisions.schemes import SCHEMES, Scheme
+from qcompiler.decisions.settling import settle
 from qcompiler.errors import ConfigurationError
-from qcompiler.ir.optraits import traits
 from qcompiler.ir.origin import module_path
 from qcompiler.ir.plan import FLOAT, UNPLANNED, Choice, Plan
 from qcompiler.ir.plan_places import Spot, label, matched
-from qcompiler.ir.regions import Region, region_of
-from qcompiler.ir.walk import uses
 from qcompiler.quantization.observer import Observer
-from qcompiler.target.capability import Implementation
 from qcompiler.target.contract import Target
 
 DROWNING = "its operands differ so much in size that one scale would be none for the smallest"
@@ -124,7 +119,7 @@ def uniform_plan(
     """
     choices = {each.region.key: _choice(each, scheme) for each in options}
     _spare_operands(options, choices, observations)
-    _settle_movers(options, choices)
+    settle(options, choices, observations)
     return Plan(target, choices)
 
 
@@ -148,61 +143,3 @@ def _choice(options: Options, scheme: Scheme) -> Choice:
         return options.chosen(FLOAT, "; ".join(options.reasons) or f"no {scheme.precision} form")
     reason = f"scheme {scheme.precision}" + (", a table" if table else "")
     return options.chosen(form.precision, reason)
-
-
-def _settle_movers(options: Sequence[Options], choices: dict[str, Choice]) -> None:
-    """Movers start in float and turn integer beside integer neighbours, to the fixed point."""
-    owner = region_of([each.region for each in options])
-    forms = {each.region.key: each for each in options}
-
-    def form_of(node: ir.Node | None) -> Implementation | None:
-        region = owner.get(node) if node is not None else None
-        if region is None:
-            return None
-        return forms[region.key].named(choices[region.key].precision)
-
-    def writes_integers(node: ir.Node | None) -> bool:
-        form = form_of(node)
-        return form is not None and form.output is not None
-
-    def reads_integers(node: ir.Node) -> bool:
-        form = form_of(node)
-        return form is not None and form.activation is not None
-
-    waiting = [each for each in options if _is_free_mover(each, choices)]
-    wanted = {each.region.key: choices[each.region.key] for each in waiting}
-    for key in wanted:
-        choices[key] = forms[key].chosen(FLOAT, "its neighbours are float")
-    if all(choice.precision == FLOAT for choice in choices.values()):
-        choices.update(wanted)  # nothing but movers: as asked
-        return
-    while waiting:
-        turning = [each for each in waiting if _worth(each.region, writes_integers, reads_integers)]
-        if not turning:
-            return
-        for each in turning:
-            choices[each.region.key] = wanted[each.region.key]
-        waiting = [each for each in waiting if each not in turning]
-
-
-def _is_free_mover(options: Options, choices: dict[str, Choice]) -> bool:
-    if options.pinned is not None or not traits(options.region.anchor).shares_scale:
-        return False
-    if not options.region.activations:
-        return False  # a look-up in a stored table has no neighbour that brings integers
-    return choices[options.region.key].precision != FLOAT
-
-
-def _worth(
-    region: Region,
-    writes_integers: Callable[[ir.Node | None], bool],
-    reads_integers: Callable[[ir.Node], bool],
-) -> bool:
-    """Whether integers reach the mover from its producer, or all its users want them.
-
-    A producer with an integer kernel that writes float brings none.
-    """
-    if any(writes_integers(operand.value.producer()) for operand in region.activations):
-        return True
-    users = [use.node for use in uses(region.output)]
-    return bool(users) and all(reads_integers(user) for user in users)

@@ -24,6 +24,9 @@ LEAST_GAIN = 0.3
 LEAST_GAIN_OF_FLOAT = 1.0
 """The same of one that rewrites the float program: ranges of what it changes are taken anew from
 few samples, the judged ones among them, which looks better than it is."""
+LEAST_GAIN_OF_PLAN = 1.0
+"""The same of one that gives regions back to float, which costs time."""
+_LEAST = {Stage.FLOAT: LEAST_GAIN_OF_FLOAT, Stage.PLAN: LEAST_GAIN_OF_PLAN}
 _OBSERVING = 4.0
 """Time of a run with every value observed, in float runs."""
 
@@ -151,7 +154,7 @@ def keep_if_better(
     for variant in variants:
         loss, started, price = known.compared.loss, time.monotonic(), Price(0.0, "")
         try:
-            refusal, price = _refusal(known.loss, variant, allowance)
+            refusal, price = _refusal(known, variant, allowance)
             if refusal:
                 tried.append(Tried(variant.text, loss, None, False, refusal, price=price.seconds))
                 continue
@@ -187,21 +190,23 @@ def helps(found: Judgement, known: Judgement, stage: Stage, limit: float = math.
     """
     if found.loss > limit >= known.loss or (known.good and not found.good):
         return False
-    least = LEAST_GAIN_OF_FLOAT if stage is Stage.FLOAT else LEAST_GAIN
+    least = _LEAST.get(stage, LEAST_GAIN)
     share = 1 - 10 ** (-least / 10)
     if len(known.compared.each) < _TESTED:
         return found.compared.loss < (1 - share) * known.compared.loss
     return Margin(share).better(found.compared, known.compared)
 
 
-def _refusal(loss: float, variant: Variant, allowance: Allowance) -> tuple[str, Price]:
+def _refusal(known: Judgement, variant: Variant, allowance: Allowance) -> tuple[str, Price]:
     """Why a variant is not begun, empty if it is; and its price."""
-    price, left = allowance.price(variant), allowance.left()
+    price, left, loss = allowance.price(variant), allowance.left(), known.loss
     if loss <= allowance.enough:
         told = (
             "nothing is lost" if loss <= 0 else f"{sqnr_db(loss):.1f} dB are far within the bound"
         )
         return told, price
+    if variant.stage is Stage.PLAN and known.good and loss <= allowance.limit:
+        return f"{sqnr_db(loss):.1f} dB are within the bound", price
     if price.seconds > left:
         return f"{price}, and {_seconds(max(left, 0.0))} are left", price
     return "", price

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 class Stage(Enum):
     """When an accuracy pass changes a candidate."""
 
+    PLAN = "plan"
+    """Changes `program.plan`, what a fixed scheme gave the regions; a search chooses by itself."""
     FLOAT = "float program"
     """Rewrites the float program, whose ranges are then calibrated anew on the kept samples."""
     RANGES = "ranges"

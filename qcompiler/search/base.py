@@ -5,21 +5,22 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from qcompiler.choices.cost import uniform_trials
 from qcompiler.decisions.concat_loss import drowns
 from qcompiler.decisions.forms import Options, region_options
-from qcompiler.ir.plan import Plan
+from qcompiler.ir.plan import Choice, Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.measurement.candidates import Candidate, Workshop
 from qcompiler.measurement.judge import Judge, Judgement
-from qcompiler.measurement.trying import FAR, Allowance, Tried, keep_if_better
+from qcompiler.measurement.trying import FAR, Allowance, Tried, helps, keep_if_better
 from qcompiler.measurement.variants import Variant, with_base
 from qcompiler.pipeline.contract import Progress, Silent, Stage, step
 from qcompiler.search.asked import asked_plan
 from qcompiler.search.goal import Goal, Samples
+from qcompiler.search.replanning import changes, replanned, with_changes
 from qcompiler.search.state import Clock
 
 
@@ -96,16 +97,18 @@ class Yardstick:
         goal: What is asked for.
         searching: Whether a search follows, which starts with every region quantized.
         seconds: What building and judging took the first time.
+        changed: What variants of the plan chose otherwise than the scheme, by region.
     """
 
     goal: Goal
     searching: bool
     seconds: float = 0.0
+    changed: Mapping[str, Choice] = field(default_factory=dict)
 
     def plan(self, workshop: Workshop) -> Plan | None:
         """The plan; None where a search finds no region to quantize."""
         if not self.searching:
-            return asked_plan(workshop, self.goal)
+            return with_changes(workshop, asked_plan(workshop, self.goal), self.changed)
         trials = uniform_trials(workshop.options)
         return workshop.plan(_undrowned(workshop, trials[0])) if trials else None
 
@@ -189,22 +192,29 @@ def chosen_base(
         progress: Told of every variant.
     """
     workshop = start.workshop
-    wanted = [each for each in goal.variants if each.stage is not Stage.PLACED]
+    wanted = [each for each in goal.variants if each.stage in (Stage.FLOAT, Stage.RANGES)]
     if goal.scheme.observer is not None:  # the user chose the ranges
         wanted = [each for each in wanted if each.stage is not Stage.RANGES]
+    planning = [each for each in goal.variants if each.stage is Stage.PLAN and not searching]
     yardstick = Yardstick(goal, searching)
     if goal.plan is not None and goal.plan.variants is not None:
         for variant in wanted:
             start = extended(start, variant, samples, goal) or named(start, variant)
         found = yardstick.built(start.workshop)
-        return replace(start, asked=None if searching or found is None else found.plan)
+        if found is None or searching:
+            return start
+        plan = found.plan
+        for variant in planning:
+            plan = replanned(start.workshop, plan, variant, goal, samples.fitting)
+        return replace(start, asked=plan)
     wanted = [each for each in wanted if each.accuracy.gains == "loss"]
     first = yardstick.built(workshop)
     asked = None if searching or first is None else first.plan
     start = replace(start, build_seconds=yardstick.seconds, asked=asked)
     if first is None or workshop.judge is None or first.judgement is None:
         return start
-    untried = not wanted or not workshop.program.observations
+    planning = planning if goal.plan is None else []
+    untried = not (wanted or planning) or not workshop.program.observations
     if searching or not untried:
         first.artifact.release()
     if untried:
@@ -216,9 +226,48 @@ def chosen_base(
 
     def attempt(base: Base, variant: Variant) -> tuple[Base, Judgement] | None:
         told.advance(1, variant.text)
+        if variant.stage is Stage.PLAN:
+            return _replanned(base, variant, samples, goal)
         found = extended(base, variant, samples, goal)
         return None if found is None else (found, yardstick.judged(found.workshop))
 
-    with step(told, "try variants", len(wanted)):
-        best, tried = keep_if_better(start, first.judgement, wanted, attempt, spent)
-    return replace(best, tried=(*start.tried, *tried))
+    with step(told, "try variants", len(planning) + len(wanted)):
+        start, tried = keep_if_better(start, first.judgement, planning, attempt, spent)
+        known = first.judgement
+        if asked is not None and start.asked is not None and start.asked is not asked:
+            yardstick.changed = changes(asked, start.asked)
+            known = yardstick.judged(workshop)
+        best, more = keep_if_better(start, known, wanted, attempt, spent)
+    best = replace(best, tried=(*start.tried, *tried, *more))
+    return _settled(best, yardstick) if yardstick.changed else best
+
+
+def _replanned(
+    base: Base, variant: Variant, samples: Samples, goal: Goal
+) -> tuple[Base, Judgement] | None:
+    """The base with a variant of the plan that was asked for; None if it changes nothing."""
+    assert base.asked is not None
+    workshop = base.workshop
+    plan = replanned(workshop, base.asked, variant, goal, samples.fitting or samples.feeds)
+    if plan.precisions == base.asked.precisions:
+        return None
+    candidate = workshop.build(plan)
+    judged = workshop.judgement(candidate)
+    candidate.artifact.release()
+    return replace(base, asked=plan), judged
+
+
+def _settled(base: Base, yardstick: Yardstick) -> Base:
+    """The base with the plan that variants left, or the one that was asked for if that will do.
+
+    What variants of the plan gave up may not be needed any more with those of the program.
+    """
+    workshop = base.workshop
+    assert workshop.judge is not None
+    changed = yardstick.judged(workshop)
+    asked = Yardstick(yardstick.goal, yardstick.searching)
+    whole = asked.judged(workshop)
+    within = whole.good and whole.loss <= workshop.judge.limit
+    if within or not helps(changed, whole, Stage.PLAN):
+        return replace(base, asked=asked.plan(workshop))
+    return replace(base, asked=yardstick.plan(workshop))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -67,7 +69,7 @@ def test_a_layer_loses_its_integers_under_a_logarithm_alone() -> None:
         program = from_text(text, {"w": np.ones((2, 2, 1), np.float32)})
         feeds = [{"x": np.ones((1, 2, 8), np.float32)}]
         found = {each.region.key: each for each in _options(program, feeds)}
-        assert (found["head"].named("int8") is not None) is kept
+        assert ("int8" in [form.precision for form in found["head"].legal]) is kept
         assert found["tail"].named("int8") is not None
 
 
@@ -86,3 +88,25 @@ def _options(
     steps = Pipeline.parse("insert-observers,calibrate")
     steps.run(copy, PassContext(target, feeds or waves(2)))
     return region_options(copy, target, target.regions(copy))
+
+
+@pytest.mark.parametrize("op", ["Softmax", "Sigmoid"])
+def test_probabilities_that_are_given_out_are_in_integers_if_an_override_says_so(op: str) -> None:
+    """No scheme takes the form; an override does, and the plan that it comes to applies again."""
+    draw = np.random.default_rng(0)
+    steps = f"[m] a = MatMul(x, w) [p] y = {op}(a)"
+    text = f"g (float[4,8] x) => (float[4,8] y) <float[8,8] w> {{ {steps} }}"
+    program = from_text(text, {"w": draw.normal(size=(8, 8)).astype(np.float32)})
+    feeds = [{"x": draw.normal(size=(4, 8)).astype(np.float32)} for _ in range(4)]
+    given: dict[str, Any] = {"recipe": "fast", "calibration": feeds}
+    plain = qc.compile(program, "onnxruntime", scheme="int8", **given)
+    assert plain.plan.precision("p") == "float32"
+    forced = qc.compile(program, "onnxruntime", scheme="int8", overrides={"p": "int8"}, **given)
+    assert forced.plan.precision("p") == "int8"
+    assert forced.plan.choices["p"].reason == "override"
+    found = forced.run(feeds[0])[0]
+    assert np.unique(found).size <= 256
+    step = np.min(np.diff(np.unique(np.append(found, 0.0))))
+    np.testing.assert_allclose(found / step, np.round(found / step), atol=1e-2)
+    again = qc.compile(program, "onnxruntime", plan=forced.plan, **given)
+    assert again.plan.precision("p") == "int8"
