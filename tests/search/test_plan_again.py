@@ -49,7 +49,7 @@ def test_entries_follow_their_modules(tmp_path: Path) -> None:
     assert '"module": "second"' in path.read_text()
     after = _compiled(Net(True), plan=path)
     assert _precisions(after) == {
-        "first": "int8", "extra": "float32", "second": "float32", "third": "int8"
+        "first": "int8-float-out", "extra": "float32", "second": "float32", "third": "int8"
     }  # fmt: skip
     (told,) = [each for each in after.report.warnings if "no entry" in each]
     assert "extra Gemm" in told
