@@ -93,6 +93,7 @@ class ModelComparison:
         if self.latency is not None:
             told = f"time of the second model by the first's: {self.latency.speed}"
             lines.append(f"{told} ({self.latency.evidence})")
+            lines += [self.latency.certainty] if self.latency.certainty else []
         return "\n".join(lines) + "\n"
 
 

@@ -42,6 +42,8 @@ def test_a_model_equals_itself() -> None:
     assert "equal" in found.text()
     assert found.latency is not None
     assert found.latency.rounds >= 1
+    assert found.latency.certainty in found.text()
+    assert "not slower, by" in found.text()
 
 
 def test_nan_in_one_model_only_is_no_agreement() -> None:

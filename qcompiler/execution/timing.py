@@ -99,6 +99,21 @@ class Latency:
         share = f"{100 * CONFIDENCE:.0f} %"
         return f"{value}{self.low:.3g} to {self.high:.3g} with {share} in {self.rounds} rounds"
 
+    @property
+    def certainty(self) -> str:
+        """How sure it is that it is not slower: `not slower, by 100 of 100 resamples`.
+
+        Empty for a time that comes from a model. On a busy machine what was seen there is said.
+        """
+        if not self.rounds:
+            return ""
+        told = f"not slower, by {100 * self.chance:.0f} of 100 resamples"
+        if self.is_crowded:
+            share = f"{100 * self.waiting:.0f} %"
+            told += f"; other programs ran on the cores all the time (waited {share}), so that "
+            told += "a quiet machine may give another ratio"
+        return told
+
     def including(self, other: float) -> Latency:
         """With the interval extended to a ratio that was measured in another way."""
         return Latency(

@@ -150,7 +150,7 @@ def _diagnostics(
         found.append(Diagnostic(Severity.INFO, "TIME00", noted))
     timed = selection.latencies.get(selection.chosen)
     if timed is not None and timed.rounds and selection.chosen != "float":
-        found.append(Diagnostic(Severity.INFO, "TIME01", _certainty(timed)))
+        found.append(Diagnostic(Severity.INFO, "TIME01", f"{timed.evidence}; {timed.certainty}"))
     found += [each for report in reports for each in report.diagnostics]
     found += [each for options in selection.options for each in target.objections(options.region)]
     legal = target.legality(selection.program)
@@ -220,16 +220,6 @@ def _gain_interval(timed: Latency) -> tuple[float, float] | None:
     if min(timed.low, timed.high) <= 0:
         return None
     return 1 / timed.high, 1 / timed.low
-
-
-def _certainty(timed: Latency) -> str:
-    """How sure it is that the result is not slower than float, and by what."""
-    told = f"not slower than float, by {100 * timed.chance:.0f} of 100 resamples: {timed.evidence}"
-    if timed.is_crowded:
-        share = f"{100 * timed.waiting:.0f} %"
-        told += f"; other programs ran on the cores all the time (waited {share}), so that "
-        told += "a quiet machine may give another ratio"
-    return told
 
 
 def _promises(selection: Selection, target: Target) -> list[str]:

@@ -117,6 +117,15 @@ def test_a_wide_interval_is_told_instead_of_the_ratio() -> None:
     assert Latency(1.0, 0.5, 0.5, 0.5, 0).evidence == "0.5 of the time"
 
 
+def test_how_sure_it_is_that_it_is_not_slower() -> None:
+    sure = Latency(1.0, 0.5, 0.49, 0.51, 11, chance=1.0)
+    assert sure.certainty == "not slower, by 100 of 100 resamples"
+    torn = Latency(1.0, 1.01, 0.97, 1.06, 11, chance=0.42, waiting=0.3)
+    assert torn.certainty.startswith("not slower, by 42 of 100 resamples; other programs ran")
+    assert "waited 30 %" in torn.certainty
+    assert Latency(1.0, 0.5, 0.5, 0.5, 0).certainty == ""  # a model's, of no rounds
+
+
 def test_waiting_for_cores_in_every_round_is_told() -> None:
     clock = Clock()
     runs = {"a": clock.job(0.01), "b": clock.job(0.005)}
