@@ -114,19 +114,27 @@ _APART = 1.1
 
 
 def cross_checked(
-    latencies: Mapping[str, Latency], finalists: Mapping[str, Candidate]
+    latencies: Mapping[str, Latency], finalists: Mapping[str, Candidate], threads: int
 ) -> dict[str, Latency]:
-    """Timings with what profiles say beside them, where no round was quiet and they disagree.
+    """Timings with what profiles say beside them, where no round was quiet.
 
     A profile is of one thread, which needs one quiet core only. While the timing had its cores to
-    itself, a difference is what the other threads bring, and true.
+    itself, a difference is what the other threads bring, and true. On a busy machine, a timing that
+    agrees with the profile may be that of one thread, too: the workers wake, wait for their core,
+    and find the work done. How float gains by them is not known then, but by no more than there are
+    threads.
+
+    Args:
+        latencies: Timings by contender.
+        finalists: Contenders with their profiles.
+        threads: Of the engine.
     """
     found = dict(latencies)
     for name, each in latencies.items():
         other = _by_profile(name, finalists, latencies)
         if each.is_crowded and other is not None:
             apart = max(other / each.high, each.low / other)
-            found[name] = each.including(other) if apart > _APART else each
+            found[name] = each.including(other if apart > _APART else threads * each.ratio)
     return found
 
 
