@@ -28,7 +28,7 @@ def test_an_offset_of_all_samples_is_no_signal(shape: tuple[int, ...]) -> None:
 
 
 def test_components_have_offsets_of_their_own() -> None:
-    samples = [each + np.float32([[5, -5, 0]]) for each in _rows((1, 3), count=256)]
+    samples = [each + np.asarray([[5, -5, 0]], np.float32) for each in _rows((1, 3), count=256)]
     assert varying_share(samples) == pytest.approx(3 / 53, rel=0.2)
 
 
@@ -45,7 +45,7 @@ def test_directions_have_one_as_well() -> None:
         _rows((1, 3), 9.0, count=7),
         [np.full((1, 3), 2.0, np.float32)] * 16,
         [np.zeros((1, 3), np.float32)] * 16,
-        [np.float32([[np.nan]])] * 16,
+        [np.full((1, 1), np.nan, np.float32)] * 16,
         [np.ones((1, i + 1), np.float32) for i in range(16)],
         [np.zeros((0, 3), np.float32)] * 16,
         [np.arange(3)] * 16,
@@ -64,7 +64,7 @@ def test_samples_that_are_all_but_equal_count_as_a_ten_thousandth() -> None:
 @pytest.mark.parametrize("purpose", [Purpose.VALUES, Purpose.EMBEDDING, Purpose.STATE])
 def test_the_bound_is_of_what_varies(purpose: Purpose) -> None:
     """A rating of 3 give or take 0.1: 21 dB of 3 were 0.26. States feed the network again."""
-    samples = [np.float32([[3, 3]]) + each * np.float32(0.1) for each in _rows((1, 2))]
+    samples = [np.full((1, 2), 3, np.float32) + each * np.float32(0.1) for each in _rows((1, 2))]
     kind = OutputKind(purpose, "as the test says")
     (found,) = tolerances_of(["y"], [kind], [None], [[each] for each in samples], [[False]])
     share = varying_share(samples, unit=purpose is Purpose.EMBEDDING)
