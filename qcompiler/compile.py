@@ -27,7 +27,6 @@ from qcompiler.errors import (
 )
 from qcompiler.execution.feeds import normalize_feed
 from qcompiler.frontends.load import Dynamic
-from qcompiler.ir.collector import rare_collections
 from qcompiler.ir.plan import Plan, plan_of
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
@@ -46,7 +45,6 @@ from qcompiler.search.job import Job
 from qcompiler.target.contract import Target
 
 
-@rare_collections()
 @remembered()
 def compile(  # noqa: A001 - the project's one verb
     model: object,
