@@ -15,8 +15,12 @@ import qcompiler as qc
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.config import FLOAT_PIPELINE
 from qcompiler.decisions.binding import bound_regions
+from qcompiler.decisions.forms import region_options
+from qcompiler.decisions.planning import planned
+from qcompiler.ir.collector import rare_collections
 from qcompiler.ir.program import Program
 from qcompiler.ir.verifier import verify
+from qcompiler.measurement.placing import decide, write
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.quantization.observers import make_observer
 from qcompiler.target.capability import Kernel
@@ -64,18 +68,24 @@ def seconds(nodes: int) -> dict[str, float]:
     found = verify(program)
     times["verify"] = time.perf_counter() - started
     assert found == (), "the chain is not valid"
-    stages = {
-        "float passes": f"{FLOAT_PIPELINE},insert-observers",
-        "placement": f"assign-precision,resolve-placement,{target.placement}",
-    }
-    for name, text in stages.items():
-        if name == "placement":
-            observed(program, target)
-        started = time.perf_counter()
-        qc.Pipeline.parse(text).run(program, PassContext(target))
-        times[name] = time.perf_counter() - started
-    assert bound_regions(program, Kernel.STATIC), "nothing was quantized"
+    started = time.perf_counter()
+    floating = qc.Pipeline.parse(f"{FLOAT_PIPELINE},insert-observers")
+    floating.run(program, PassContext(target))
+    times["float passes"] = time.perf_counter() - started
+    observed(program, target)
+    started = time.perf_counter()
+    placed = quantized(program, target)
+    times["placement"] = time.perf_counter() - started
+    assert bound_regions(placed, Kernel.STATIC), "nothing was quantized"
     return times
+
+
+@rare_collections()
+def quantized(program: Program, target: OnnxRuntime) -> Program:
+    """The chain in int8, as `compile` makes a candidate."""
+    options = region_options(program, target, target.regions(program))
+    plan = planned(options, target, "int8", None, program.observations)
+    return write(decide(program, options, plan), target)[0]
 
 
 def main() -> None:

@@ -265,7 +265,9 @@ class _Asking:
         refused = () if offer.forms else self.target.objections(region)
         reasons = [found.message for found in refused]
         lacking, coarse = self._lacking(region, offer)
-        legal = tuple(form for form in offer.forms if form.precision not in lacking)
+        legal = offer.forms
+        if lacking:
+            legal = tuple(form for form in legal if form.precision not in lacking)
         kept = any(map(is_left_float, region.nodes))
         pinned: str | None = FLOAT if kept else None
         reasons += ["the module keeps it in float"] if kept else []

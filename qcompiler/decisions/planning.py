@@ -117,7 +117,8 @@ def uniform_plan(
         target: Name of the target.
         observations: What calibration saw: a Concat that would drown an operand stays float.
     """
-    choices = {each.region.key: _choice(each, scheme) for each in options}
+    known: _Known = {}
+    choices = {each.region.key: _choice(each, scheme, known) for each in options}
     _spare_operands(options, choices, observations)
     settle(options, choices, observations)
     return Plan(target, choices)
@@ -134,11 +135,18 @@ def _spare_operands(
             choices[key] = free[key].chosen(FLOAT, DROWNING)
 
 
-def _choice(options: Options, scheme: Scheme) -> Choice:
+_Known = dict[tuple[int, int, bool], Implementation | None]
+"""A scheme's choice by the identity of the forms that regions share, and whether it is a table."""
+
+
+def _choice(options: Options, scheme: Scheme, known: _Known) -> Choice:
     if options.pinned is not None:
         return options.chosen(options.pinned, "override")
     table = not options.region.activations
-    form = scheme.choose(options.legal, table)
+    key = id(options.implementations), id(options.others), table
+    if key not in known:
+        known[key] = scheme.choose(options.legal, table)
+    form = known[key]
     if form is None:
         return options.chosen(FLOAT, "; ".join(options.reasons) or f"no {scheme.precision} form")
     reason = f"scheme {scheme.precision}" + (", a table" if table else "")
