@@ -20,7 +20,7 @@ from qcompiler.decisions.planning import planned
 from qcompiler.ir.collector import rare_collections
 from qcompiler.ir.program import Program
 from qcompiler.ir.verifier import verify
-from qcompiler.measurement.placing import decide, write
+from qcompiler.measurement.placing import decide
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.quantization.observers import make_observer
 from qcompiler.target.capability import Kernel
@@ -82,10 +82,12 @@ def seconds(nodes: int) -> dict[str, float]:
 
 @rare_collections()
 def quantized(program: Program, target: OnnxRuntime) -> Program:
-    """The chain in int8, as `compile` makes a candidate."""
+    """The chain in int8, by the steps of a candidate of `compile`."""
     options = region_options(program, target, target.regions(program))
     plan = planned(options, target, "int8", None, program.observations)
-    return write(decide(program, options, plan), target)[0]
+    placed = decide(program, options, plan)
+    qc.Pipeline.parse(target.placement).run(placed, PassContext(target))
+    return placed
 
 
 def main() -> None:

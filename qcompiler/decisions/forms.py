@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import NamedTuple
 
-import onnx_ir as ir
-
+from qcompiler.decisions.offers import Offer, missing_data, need_of
 from qcompiler.decisions.steps import too_coarse
 from qcompiler.decisions.wanted import families
 from qcompiler.errors import ConfigurationError, did_you_mean
@@ -214,32 +212,6 @@ def broken_weights(options: Sequence[Options]) -> list[Diagnostic]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Offer:
-    """Forms that many regions are offered alike, looked through once for all of them.
-
-    Attributes:
-        forms: The target's preferred one first.
-        needs: The data that they want, each kind once.
-        searched: Those that the search tries.
-        others: Those that it does not.
-    """
-
-    forms: tuple[Implementation, ...]
-    needs: frozenset[_Need]
-    searched: tuple[Implementation, ...]
-    others: tuple[Implementation, ...]
-
-    @classmethod
-    def of(cls, forms: tuple[Implementation, ...], pinned: str | None = None) -> _Offer:
-        """The offer; a form that is asked for by name is searched, too."""
-        needs = frozenset(_need_of(form) for form in forms)
-        offered = [form.searched or form.precision == pinned for form in forms]
-        both = list(zip(forms, offered, strict=True))
-        searched = tuple(form for form, is_offered in both if is_offered)
-        return cls(forms, needs, searched, tuple(form for form, found in both if not found))
-
-
-@dataclass(frozen=True, eq=False)
 class _Asking:
     """What is asked about every region of a program.
 
@@ -257,7 +229,7 @@ class _Asking:
     rules: Mapping[str, str]
     relative: Mapping[str, Relative]
     matched: set[str]
-    offers: dict[int, _Offer] = field(default_factory=dict)
+    offers: dict[int, Offer] = field(default_factory=dict)
 
     def options(self, region: Region) -> Options:
         """What a region may run as."""
@@ -284,31 +256,31 @@ class _Asking:
         if lacking or pinned is not None:
             asked = tuple(form for form in coarse if form.precision == pinned)
             coarse = tuple(form for form in coarse if form.precision != pinned)
-            offer = _Offer.of((*legal, *asked), pinned)
+            offer = Offer.of((*legal, *asked), pinned)
         found = (region, offer.searched, tuple(reasons), pinned, offer.others, unmet, lacking)
         return Options(*found, coarse)
 
-    def _offer(self, forms: tuple[Implementation, ...]) -> _Offer:
+    def _offer(self, forms: tuple[Implementation, ...]) -> Offer:
         known = self.offers.get(id(forms))  # which holds them, so that no others get their place
         if known is None:
-            known = self.offers[id(forms)] = _Offer.of(forms)
+            known = self.offers[id(forms)] = Offer.of(forms)
         return known
 
     def _lacking(
-        self, region: Region, offer: _Offer
+        self, region: Region, offer: Offer
     ) -> tuple[dict[str, str], tuple[Implementation, ...]]:
         """Why forms cannot be built or would be too coarse, by precision; those of the latter."""
-        missing = {need: _missing_data(self.program, region, need) for need in offer.needs}
+        missing = {need: missing_data(self.program, region, need) for need in offer.needs}
         coarse = too_coarse(region, offer.forms, self.relative)
         if not coarse and not any(missing.values()):
             return {}, ()
         found = {
-            form.precision: missing[_need_of(form)] or coarse.get(form.precision)
+            form.precision: missing[need_of(form)] or coarse.get(form.precision)
             for form in offer.forms
         }
         lacking = {precision: why for precision, why in found.items() if why is not None}
         rough = (form for form in offer.forms if form.precision in coarse)
-        return lacking, tuple(form for form in rough if missing[_need_of(form)] is None)
+        return lacking, tuple(form for form in rough if missing[need_of(form)] is None)
 
 
 def _is_static(form: Implementation) -> bool:
@@ -333,45 +305,3 @@ def _names(region: Region) -> list[str]:
 
 def _matches(pattern: str, region: Region) -> bool:
     return region_fits(pattern, region.key, module_path(region.anchor), region.kind)
-
-
-class _Need(NamedTuple):
-    """What a form wants of calibration."""
-
-    kernel: Kernel
-    reads: bool
-    writes: bool
-
-
-def _need_of(form: Implementation) -> _Need:
-    """Ranges of what it reads, and of what it writes."""
-    writes = form.output is not None and form.output_range is None
-    return _Need(form.kernel, form.activation is not None, writes)
-
-
-def _missing_data(program: Program, region: Region, need: _Need) -> str | None:
-    """Why a static form cannot be built from the observations, None if it can."""
-    if need.kernel is Kernel.DYNAMIC:
-        return _nonfinite(program, [each.value for each in region.activations])
-    if need.kernel is not Kernel.STATIC:
-        return None
-    needed = [each.value for each in region.activations] if need.reads else []
-    if need.writes:
-        needed.append(region.output)
-    fixed = () if program.absorbed is None else program.absorbed.values
-    for value in needed:
-        seen = program.observations.get(value.name or "")
-        if value.name in fixed:
-            continue
-        if seen is None or seen.count == 0:
-            return f"'{value.name}' was not observed in calibration"
-    return _nonfinite(program, needed)
-
-
-def _nonfinite(program: Program, values: Sequence[ir.Value]) -> str | None:
-    """Said of the first value in which calibration saw infinity or NaN."""
-    for value in values:
-        seen = program.observations.get(value.name or "")
-        if seen is not None and any(seen.nonfinite):
-            return f"'{value.name}' has infinite or NaN values (a mask?)"
-    return None
