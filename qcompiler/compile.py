@@ -11,17 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from qcompiler.calibration.dividing import divided
-from qcompiler.calibration.keeper import Keeper
 from qcompiler.calibration.loading import front_of, loaded
 from qcompiler.compiled import Compiled
-from qcompiler.config import FLOAT_PIPELINE, RECIPES, Recipe, recipe_of
+from qcompiler.config import FLOAT_PIPELINE, RECIPES, recipe_of
 from qcompiler.decisions.given_ranges import Ranges
 from qcompiler.decisions.overrides import ByHand, Overrides, by_hand
 from qcompiler.decisions.roundings import remembered
 from qcompiler.decisions.schemes import Scheme, scheme_of
 from qcompiler.errors import (
-    CalibrationError,
     ConfigurationError,
     FeedError,
 )
@@ -34,14 +31,15 @@ from qcompiler.ir.verifier import require_valid
 from qcompiler.measurement.data_check import data_findings
 from qcompiler.measurement.pass_check import check_passes
 from qcompiler.measurement.scoring import Evaluate
-from qcompiler.measurement.variants import Variant, ask, variants_of
+from qcompiler.measurement.variants import variants_of
 from qcompiler.outputs.asked import Asked, MaxLoss, output_losses_of
 from qcompiler.pipeline.contract import PassContext, Progress, Silent, step
-from qcompiler.pipeline.pipeline import Pipeline, PipelineReport
+from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.pipeline.targets import members_of, target_of
 from qcompiler.search.engines import chosen_engine
-from qcompiler.search.goal import Goal, Samples
+from qcompiler.search.goal import Goal
 from qcompiler.search.job import Job
+from qcompiler.search.observing import calibrated
 from qcompiler.target.contract import Target
 
 
@@ -147,7 +145,7 @@ def compile(  # noqa: A001 - the project's one verb
     given = variants if plan is None or plan.variants is None else plan.variants
     tried = variants_of(effort, recipe, given)
     with remembered(program.absorbed):
-        kept = _calibrated(program, targets, feeds, asked, effort, context, reports, tried, islands)
+        kept = calibrated(program, targets, feeds, asked, effort, context, reports, tried, islands)
         hand.apply(program)
         limited = effort.limited(time.perf_counter() - started, searching, named=bool(given))
         rules = hand.precisions
@@ -253,60 +251,3 @@ def _reporter(progress: bool | Progress) -> Progress:
             f"progress is {progress!r}", fix="give True, False, or an object that is a Progress"
         )
     return progress
-
-
-def _calibrated(
-    program: Program,
-    targets: Sequence[Target],
-    feeds: Iterable[Any] | None,
-    scheme: Scheme,
-    effort: Recipe,
-    context: PassContext,
-    reports: list[PipelineReport],
-    variants: Sequence[Variant],
-    islands: bool,
-) -> Samples:
-    """Observes what the targets and the variants want, in one run; returns the samples kept.
-
-    With `islands`, overrides or a plan ask for ranges where the scheme does not.
-
-    Raises:
-        CalibrationError: The scheme needs calibration data and there is none.
-    """
-    needed = any(scheme.needs_calibration(each.capabilities) for each in targets)
-    if feeds is None:
-        fixed = program.absorbed is not None and program.absorbed.values
-        if needed and not scheme.is_auto and not fixed:
-            raise CalibrationError(
-                f"the scheme {scheme.precision!r} needs calibration data",
-                fix="pass calibration=<iterable of feeds>, or scheme='dynamic'",
-            )
-        return Samples((), 0)
-    keeper = Keeper(program.signature, feeds, 4 * effort.samples)
-    if not (needed or islands):
-        for _ in keeper:
-            pass
-        judging, fitting = divided(keeper, program, effort.samples, effort.fitting)
-        return Samples(judging, keeper.seen, fitting, keeper.digest)
-    method = scheme.observer or effort.observer
-    context.feeds = keeper
-    reports.append(_observed(program, targets, method, context))
-    for target in targets:
-        ask(program, target, variants)
-    reports.append(Pipeline.parse("calibrate").run(program, context))
-    judging, fitting = divided(keeper, program, effort.samples, effort.fitting)
-    return Samples(judging, keeper.seen, fitting, keeper.digest)
-
-
-def _observed(
-    program: Program, targets: Sequence[Target], method: str, context: PassContext
-) -> PipelineReport:
-    """Requests of all targets together, so that one run serves them."""
-    insert = Pipeline.parse(f"insert-observers{{method={method}}}")
-    first, *others = targets
-    report = insert.run(program, replace(context, target=first))
-    for target in others:
-        copy = program.clone()
-        insert.run(copy, replace(context, target=target))
-        program.requests |= copy.requests
-    return report
