@@ -18,7 +18,8 @@ from qcompiler.ir.program import Program, Property
 from qcompiler.ir.requests import Request
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.passes.equalization.analysis import scaled_values
-from qcompiler.passes.equalization.multipliers import WIDE, drop_idle, insert_multipliers
+from qcompiler.passes.equalization.idle import undo_idle
+from qcompiler.passes.equalization.multipliers import WIDE, drop, insert_multipliers
 from qcompiler.passes.equalization.observed import requests, rounded_values
 from qcompiler.passes.equalization.sites import find_sites
 from qcompiler.passes.equalization.smoothing import smooth_sites, written_values
@@ -67,7 +68,7 @@ class SmoothActivations(Pass):
             return Outcome(details={"sites": 0})
         made = self._multipliers(program, rewriter, context.target)
         details = smooth_sites(program, rewriter, context.target, made, self.strength)
-        left = drop_idle(program, rewriter, made)
+        left = undo_idle(program, rewriter, made, drop)
         return Outcome(details={**details, "products": left})
 
     def _multipliers(

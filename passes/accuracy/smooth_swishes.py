@@ -17,10 +17,11 @@ from qcompiler.ir.requests import Request
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import values_by_name
 from qcompiler.passes.equalization.analysis import scaled_values
+from qcompiler.passes.equalization.idle import undo_idle
 from qcompiler.passes.equalization.observed import requests, rounded_values
 from qcompiler.passes.equalization.sites import find_sites
 from qcompiler.passes.equalization.smoothing import smooth_sites, written_values
-from qcompiler.passes.equalization.swishes import close_idle, open_swishes
+from qcompiler.passes.equalization.swishes import close, open_swishes
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext, Stage
 from qcompiler.target.contract import Target
 
@@ -53,5 +54,5 @@ class SmoothSwishes(Pass):
         if not made:
             return Outcome(details={"sites": 0})
         details = smooth_sites(program, rewriter, target, {})
-        left = close_idle(program, rewriter, made)
+        left = undo_idle(program, rewriter, made, close)
         return Outcome(details={**details, "products": left})

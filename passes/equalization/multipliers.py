@@ -24,7 +24,7 @@ from qcompiler.ir.kept import keep_float
 from qcompiler.ir.optraits import weight_of
 from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.walk import Usage, constant, is_op, rank, uses
+from qcompiler.ir.walk import Usage, is_op, rank, uses
 from qcompiler.passes.equalization.analysis import Scales, scaled_values
 from qcompiler.passes.equalization.elementwise import is_float
 from qcompiler.passes.equalization.scope import channels, operand, own_constant
@@ -69,23 +69,12 @@ def insert_multipliers(
     return made
 
 
-def drop_idle(program: Program, rewriter: Rewriter, made: Collection[str]) -> int:
-    """Takes out the multipliers that are still ones; says how many are left."""
-    left = 0
-    for node in list(program.graph):
-        output = node.outputs[0] if node.outputs else None
-        if output is None or output.name not in made:
-            continue
-        factors = constant(node.inputs[1])
-        if factors is not None and np.all(factors == 1):
-            source = node.inputs[0]
-            assert source is not None
-            rewriter.replace_uses(output, source)
-            rewriter.erase_dead(node)
-        else:
-            left += 1
-    rewriter.drop_unused_constants()
-    return left
+def drop(multiplier: ir.Node, rewriter: Rewriter) -> None:
+    """Makes what reads the product read what is multiplied."""
+    source = multiplier.inputs[0]
+    assert source is not None
+    rewriter.replace_uses(multiplier.outputs[0], source)
+    rewriter.erase_dead(multiplier)
 
 
 def is_free(value: ir.Value, found: Scales) -> bool:

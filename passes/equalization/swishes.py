@@ -16,7 +16,7 @@ import onnx_ir as ir
 from qcompiler.ir.kept import keep_float
 from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.walk import constant, is_op, rank, sole_user
+from qcompiler.ir.walk import is_op, rank, sole_user
 from qcompiler.passes.equalization.analysis import Scales, scaled_values
 from qcompiler.passes.equalization.elementwise import is_float
 from qcompiler.passes.equalization.scope import channels
@@ -47,22 +47,12 @@ def open_swishes(program: Program, rewriter: Rewriter, quantized: Collection[str
     return made
 
 
-def close_idle(program: Program, rewriter: Rewriter, made: Collection[str]) -> int:
-    """Makes a HardSwish again where the scales stayed 1; says how many stay open."""
-    left = 0
-    for node in list(program.graph):
-        if not node.outputs or node.outputs[0].name not in made:
-            continue
-        gate = sole_user(node.outputs[0])
-        product = None if gate is None else sole_user(gate.outputs[0])
-        factors = constant(node.inputs[1])
-        assert product is not None
-        if factors is not None and np.all(factors == 1):
-            rewriter.recompose(product.outputs[0], "HardSwish", [node.inputs[0]])
-        else:
-            left += 1
-    rewriter.drop_unused_constants()
-    return left
+def close(divided: ir.Node, rewriter: Rewriter) -> None:
+    """Makes a HardSwish again of one that was opened; `divided` writes what its gate reads."""
+    gate = sole_user(divided.outputs[0])
+    product = None if gate is None else sole_user(gate.outputs[0])
+    assert product is not None
+    rewriter.recompose(product.outputs[0], "HardSwish", [divided.inputs[0]])
 
 
 def _channel_axis(value: ir.Value | None, found: Scales) -> int | None:

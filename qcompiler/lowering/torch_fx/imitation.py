@@ -27,22 +27,27 @@ class Imitation:
         by_decision: Whether an output is compared as distributions, by their Kullback-Leibler
             divergence (Hinton et al. 2015, arXiv 1503.02531); others are compared by their squared
             distance relative to the teacher's power.
+        distributed: Whether an output's rows are distributions already: a Softmax was the last
+            thing.
     """
 
     by_decision: tuple[bool, ...]
+    distributed: tuple[bool, ...]
 
     @classmethod
     def of(cls, outputs: Sequence[Tensor], loss: Loss = "auto") -> Imitation:
         """By example. `auto` takes outputs of two axes and 2 to 10 000 columns for decisions."""
         return cls(
-            tuple(loss == "decisions" or (loss == "auto" and _decides(each)) for each in outputs)
+            tuple(loss == "decisions" or (loss == "auto" and _decides(each)) for each in outputs),
+            tuple(map(_are_probabilities, outputs)),
         )
 
     def loss(self, found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
         """The sum of the losses of the outputs."""
+        kinds = zip(found, wanted, self.by_decision, self.distributed, strict=True)
         losses = [
-            _divergence(ours, theirs) if decides else distance(ours, theirs)
-            for ours, theirs, decides in zip(found, wanted, self.by_decision, strict=True)
+            _divergence(ours, theirs, distributed) if decides else distance(ours, theirs)
+            for ours, theirs, decides, distributed in kinds
         ]
         return torch.stack(losses).sum()
 
@@ -71,9 +76,9 @@ def _decides(output: Tensor) -> bool:
     return output.dim() == 2 and 2 <= output.shape[1] <= _MOST_CLASSES
 
 
-def _divergence(ours: Tensor, theirs: Tensor) -> Tensor:
+def _divergence(ours: Tensor, theirs: Tensor, distributed: bool) -> Tensor:
     """KL(teacher || module) of rows, in nats."""
-    if _are_probabilities(theirs):
+    if distributed:
         theirs, ours = theirs.clamp(min=1e-12).log(), ours.clamp(min=1e-12).log()
     wanted = functional.log_softmax(theirs, -1)
     return functional.kl_div(
@@ -82,6 +87,8 @@ def _divergence(ours: Tensor, theirs: Tensor) -> Tensor:
 
 
 def _are_probabilities(rows: Tensor) -> bool:
-    """Whether rows already are distributions: a Softmax was the last thing."""
+    """Whether rows already are distributions."""
+    if not rows.numel() or not rows.dim():
+        return False
     sums = rows.sum(-1)
     return bool(rows.min() >= 0) and bool((sums - 1).abs().max() < 1e-3)
