@@ -15,6 +15,7 @@ from qcompiler.ir.origin import module_path
 from qcompiler.ir.plan import FLOAT, UNPLANNED, Choice, Plan
 from qcompiler.ir.plan_places import Spot, label, matched
 from qcompiler.quantization.observer import Observer
+from qcompiler.target.capability import Implementation
 from qcompiler.target.contract import Target
 
 DROWNING = "its operands differ so much in size that one scale would be none for the smallest"
