@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _TASKS = Path("/proc/self/task")
+_TAKEN = threading.Lock()
+"""Held while threads are bound: a second one would take their masks for those to come back to."""
 
 
 @contextmanager
@@ -23,12 +25,21 @@ def spread() -> Iterator[None]:
     """Binds this thread to a core, and the others in turn to the remaining ones.
 
     The workers of a session are made one after the other and are as many as there are other cores,
-    so each of them gets its own. Masks are as before afterwards. Nothing happens on one core, and
-    on systems that cannot bind threads.
+    so each of them gets its own. Masks are as before afterwards. Nothing happens on one core, on
+    systems that cannot bind threads, and while another thread has them spread.
     """
-    if not hasattr(os, "sched_setaffinity"):
+    if not hasattr(os, "sched_setaffinity") or not _TAKEN.acquire(blocking=False):
         yield
         return
+    try:
+        with _spread():
+            yield
+    finally:
+        _TAKEN.release()
+
+
+@contextmanager
+def _spread() -> Iterator[None]:
     me = threading.get_native_id()
     allowed = os.sched_getaffinity(me)
     own, *others = sorted(allowed)
@@ -43,8 +54,17 @@ def spread() -> Iterator[None]:
         _bind(me, {own})
         yield
     finally:
+        _let_go(before, allowed)
+
+
+def _let_go(before: Mapping[int, set[int]], allowed: set[int]) -> None:
+    """Gives all threads their masks back, also if Ctrl-C comes in between."""
+    try:
         for task in _tasks():  # one that was made meanwhile has the mask of its maker
             _bind(task, before.get(task) or allowed)
+    except KeyboardInterrupt:
+        _let_go(before, allowed)
+        raise
 
 
 def _tasks() -> list[int]:

@@ -51,6 +51,35 @@ def test_masks_come_back_after_an_error(machine: Masks) -> None:
     assert all(each == {0, 1, 2, 3} for each in machine.values())
 
 
+def test_masks_come_back_if_that_is_interrupted(
+    machine: Masks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bind, interrupts = os.sched_setaffinity, [KeyboardInterrupt()]
+
+    def interrupted(task: int, cores: set[int]) -> None:
+        if len(cores) == 4 and interrupts:
+            raise interrupts.pop()
+        bind(task, cores)
+
+    monkeypatch.setattr(os, "sched_setaffinity", interrupted)
+    with pytest.raises(KeyboardInterrupt), spread():
+        pass
+    assert not interrupts
+    assert all(each == {0, 1, 2, 3} for each in machine.values())
+
+
+def test_spreads_that_overlap_leave_nothing_bound(machine: Masks) -> None:
+    me, first, second = threading.get_native_id(), spread(), spread()
+    first.__enter__()
+    machine[me] = {0, 1, 2, 3}  # another thread, which is not bound yet
+    second.__enter__()
+    first.__exit__(None, None, None)
+    second.__exit__(None, None, None)
+    assert all(each == {0, 1, 2, 3} for each in machine.values())
+    with spread():
+        assert machine[me] == {0}
+
+
 def test_one_core_is_left_alone(machine: Masks) -> None:
     me = threading.get_native_id()
     machine[me] = {2}
