@@ -15,8 +15,6 @@ from qcompiler.decisions.forms import broken_weights, region_options
 from qcompiler.decisions.placement import ValueKey
 from qcompiler.decisions.resolve import resolve
 from qcompiler.execution.timing import Latency
-from qcompiler.execution.verification import is_unplanned
-from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program
 from qcompiler.measurement.candidates import Candidate, Workshop
 from qcompiler.measurement.gate import GateModel
@@ -30,6 +28,7 @@ from qcompiler.measurement.trying import Allowance
 from qcompiler.outputs.asked import DEFAULT_NSR
 from qcompiler.pipeline.contract import Progress, Stage, step
 from qcompiler.quantization.qspace import QParams
+from qcompiler.search.as_it_came import plan_of_source, planned_source, unmet_overrides
 from qcompiler.search.asked import asked_plan, built, over_bound, over_score
 from qcompiler.search.base import Base, allowance_of, chosen_base
 from qcompiler.search.cache import CostCache
@@ -323,13 +322,6 @@ class _Chooser:
             return f"float is returned, rewritten: {speed}; no quantized form was better"
         return f"{candidate.quantized} of {total} regions quantized: {speed}, {quality}"
 
-    def _as_it_came(self, plan: Plan) -> Program:
-        """The source; one that is quantized already holds the plan that asks for nothing more.
-
-        Without a plan it would count as a file of which nobody knows what was meant.
-        """
-        return replace(self.source, plan=plan) if is_unplanned(self.source) else self.source
-
     def _selection(
         self,
         candidate: Candidate | None,
@@ -339,15 +331,16 @@ class _Chooser:
         frontier: tuple[Candidate, ...],
         log: tuple[str, ...],
     ) -> Selection:
-        plan = self.workshop.plan({}, "float is faster")
-        plan = replace(plan, rewritten=False)
+        options = self.workshop.options
+        plan = plan_of_source(self.workshop.target.name, options)
+        unmet = unmet_overrides(options) if candidate is None else []
         if candidate is not None:
             variants = (*self.base.variants, *candidate.variants)
             texts = tuple(each.text for each in variants)
             plan = replace(candidate.plan, rewritten=True, variants=texts)
         return Selection(
             artifact=candidate.artifact if candidate else self.baseline,
-            program=candidate.program if candidate else self._as_it_came(plan),
+            program=candidate.program if candidate else planned_source(self.source, plan),
             base=self.workshop.program,
             plan=plan,
             summary=summary,
@@ -358,8 +351,8 @@ class _Chooser:
             loss=candidate.loss if candidate else 0.0,
             score=self._scores(candidate),
             log=log,
-            options=tuple(self.workshop.options),
-            diagnostics=tuple(broken_weights(self.workshop.options)),
+            options=tuple(options),
+            diagnostics=(*unmet, *broken_weights(options)),
             candidate=candidate,
             tried=(*self.base.tried, *(candidate.tried if candidate else ())),
             interrupted=self.interrupted,
