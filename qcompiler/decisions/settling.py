@@ -58,30 +58,34 @@ def without_output(options: Options, form: Implementation) -> Implementation | N
 
 
 def _leave_unread(options: Sequence[Options], choices: dict[str, Choice], given: Set[str]) -> None:
-    owner = region_of([each.region for each in options])
-    forms = {each.region.key: each for each in options}
-
-    def reads_integers(node: ir.Node) -> bool:
-        region = owner.get(node)
-        if region is None:
-            return False
-        each = forms[region.key]
-        if _is_free_mover(each, choices):
-            return _is_read(region.output, reads_integers)
-        form = each.named(choices[region.key].precision)
-        return form is not None and form.activation is not None
-
+    read = _read_in_integers(options, choices)
     for each in options:
-        choice = choices[each.region.key]
+        choice, output = choices[each.region.key], each.region.output
         form = None if each.pinned is not None else each.named(choice.precision)
         twin = None if form is None else without_output(each, form)
-        kept = each.region.output.name in given
-        if twin is not None and not kept and not _is_read(each.region.output, reads_integers):
+        kept = output.name in given or output.is_graph_output() or output in read
+        if twin is not None and not kept:
             choices[each.region.key] = each.chosen(twin.precision, f"{choice.reason}; {UNREAD}")
 
 
-def _is_read(value: ir.Value, reads_integers: Callable[[ir.Node], bool]) -> bool:
-    return value.is_graph_output() or any(reads_integers(use.node) for use in uses(value))
+def _read_in_integers(options: Sequence[Options], choices: Mapping[str, Choice]) -> set[ir.Value]:
+    """What kernels read in integers, movers between or not; what these give out counts as read."""
+    movers: dict[ir.Value, Region] = {}
+    pending: list[Region] = []
+    for each in options:
+        region, form = each.region, each.named(choices[each.region.key].precision)
+        if _is_free_mover(each, choices):
+            movers[region.output] = region
+        elif form is not None and form.activation is not None:
+            pending.append(region)
+    pending += [region for value, region in movers.items() if value.is_graph_output()]
+    read: set[ir.Value] = set()
+    while pending:
+        nodes = pending.pop().nodes
+        found = {value for node in nodes for value in node.inputs if value is not None}
+        pending += [movers[value] for value in found - read if value in movers]
+        read |= found
+    return read
 
 
 def _settle_movers(options: Sequence[Options], choices: dict[str, Choice]) -> None:
@@ -111,12 +115,15 @@ def _settle_movers(options: Sequence[Options], choices: dict[str, Choice]) -> No
         choices.update(wanted)  # nothing but movers: as asked
         return
     while waiting:
-        turning = [each for each in waiting if _worth(each.region, writes_integers, reads_integers)]
-        if not turning:
+        left = []
+        for each in waiting:
+            if _worth(each.region, writes_integers, reads_integers):
+                choices[each.region.key] = wanted[each.region.key]
+            else:
+                left.append(each)
+        if len(left) == len(waiting):
             return
-        for each in turning:
-            choices[each.region.key] = wanted[each.region.key]
-        waiting = [each for each in waiting if each not in turning]
+        waiting = left
 
 
 def _is_free_mover(options: Options, choices: Mapping[str, Choice]) -> bool:

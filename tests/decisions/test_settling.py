@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 import qcompiler as qc
+from qcompiler.decisions.forms import Options
+from qcompiler.decisions.settling import settle
 from qcompiler.ir.text import from_text
+from qcompiler.pipeline.registry import find_target
 
 WEIGHTS = "float[8,8] w, float[8,8] u, float[8] b"
 BODIES = {
@@ -64,3 +67,21 @@ def test_a_value_whose_range_the_user_gave_is_rounded() -> None:
         ranges={"m": (-2.0, 2.0)},
     )
     assert made.plan.precision("first") == "int8"
+
+
+@pytest.mark.parametrize(
+    ("end", "wanted"), [("Erf(m900)", "int8-float-out"), ("MatMul(m900, w)", "int8")]
+)
+def test_movers_may_be_many(end: str, wanted: str) -> None:
+    """Each reads the one before twice: there are 2^900 ways to the end, each 900 steps long."""
+    moved = " ".join(f"m{i + 1} = Concat<axis=0>(m{i}, m{i})" for i in range(900))
+    steps = f"[first] m0 = MatMul(x, w) {moved} y = {end}"
+    program = from_text(
+        f"g (float[8,8] x) => (float[a,8] y) <float[8,8] w> {{ {steps} }}",
+        {"w": np.eye(8, dtype=np.float32)},
+    )
+    target = find_target("onnxruntime")()
+    options = [Options(each, target.implementations(each)) for each in target.regions(program)]
+    choices = {each.region.key: each.chosen("int8", "asked") for each in options}
+    settle(options, choices)
+    assert choices["first"].precision == wanted
