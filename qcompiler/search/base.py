@@ -23,6 +23,9 @@ from qcompiler.search.goal import Goal, Samples
 from qcompiler.search.replanning import changes, replanned, with_changes
 from qcompiler.search.state import Clock
 
+UNNEEDED = "with the others it is not needed"
+"""Said of a variant of the plan that was taken back behind those of the program."""
+
 
 @dataclass(frozen=True, eq=False)
 class Base:
@@ -130,10 +133,14 @@ class Yardstick:
         """What it loses in another base."""
         plan = self.plan(workshop)
         assert plan is not None
-        found = workshop.build(plan)
-        judged = workshop.judgement(found)
-        found.artifact.release()
-        return judged
+        return _judged(workshop, plan)
+
+
+def _judged(workshop: Workshop, plan: Plan) -> Judgement:
+    candidate = workshop.build(plan)
+    judged = workshop.judgement(candidate)
+    candidate.artifact.release()
+    return judged
 
 
 def _undrowned(workshop: Workshop, precisions: Mapping[str, str]) -> dict[str, str]:
@@ -251,10 +258,7 @@ def _replanned(
     plan = replanned(workshop, base.asked, variant, goal, samples.fitting or samples.feeds)
     if plan.precisions == base.asked.precisions:
         return None
-    candidate = workshop.build(plan)
-    judged = workshop.judgement(candidate)
-    candidate.artifact.release()
-    return replace(base, asked=plan), judged
+    return replace(base, asked=plan), _judged(workshop, plan)
 
 
 def _settled(base: Base, yardstick: Yardstick) -> Base:
@@ -264,10 +268,16 @@ def _settled(base: Base, yardstick: Yardstick) -> Base:
     """
     workshop = base.workshop
     assert workshop.judge is not None
-    changed = yardstick.judged(workshop)
-    asked = Yardstick(yardstick.goal, yardstick.searching)
-    whole = asked.judged(workshop)
+    asked = asked_plan(workshop, yardstick.goal)
+    changed = with_changes(workshop, asked, yardstick.changed)
+    whole = _judged(workshop, asked)
     within = whole.good and whole.loss <= workshop.judge.limit
-    if within or not helps(changed, whole, Stage.PLAN):
-        return replace(base, asked=asked.plan(workshop))
-    return replace(base, asked=yardstick.plan(workshop))
+    if not within and helps(_judged(workshop, changed), whole, Stage.PLAN):
+        return replace(base, asked=changed)
+    tried = (
+        replace(each, kept=False, note=UNNEEDED)
+        if each.kept and Variant(each.variant).stage is Stage.PLAN
+        else each
+        for each in base.tried
+    )
+    return replace(base, asked=asked, tried=tuple(tried))

@@ -116,4 +116,8 @@ def test_a_sum_is_rounded_again_where_other_variants_make_it_harmless(
 ) -> None:
     """What was spared before they were tried is judged once more behind them."""
     monkeypatch.setattr("qcompiler.search.base.helps", lambda found, known, stage: False)
-    assert floats(compiled(network(300.0), feeds, ["spare-regions"])) == set()
+    made = compiled(network(300.0), feeds, ["spare-regions"])
+    assert floats(made) == set()
+    (tried,) = made.report.variants
+    assert not tried.kept
+    assert "not needed" in tried.told
