@@ -16,11 +16,10 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from qcompiler.choices.sensitivity import FLOOR, measure_each, split_groups
+from qcompiler.choices.sensitivity import FLOOR, in_groups, measure_each, split_groups
 from qcompiler.decisions.forms import Options, region_options
 from qcompiler.decisions.resolve import resolve
 from qcompiler.decisions.settling import settle, without_output
-from qcompiler.execution.session import OrtSession
 from qcompiler.ir.optraits import traits
 from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.program import Program, Property
@@ -30,16 +29,14 @@ from qcompiler.ir.walk import uses
 from qcompiler.measurement.gate import Gate, GateModel
 from qcompiler.measurement.gates import gates_of_plan, together
 from qcompiler.measurement.parts import Slicer
-from qcompiler.measurement.probing import Prober
-from qcompiler.measurement.scored import few, scored_program
+from qcompiler.measurement.probing import SLOWER, Prober
+from qcompiler.measurement.scored import few, referred, scored_program
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext, Stage
 from qcompiler.target.capability import Kernel
 
 REASON = "the outputs lose too much by its rounding"
 _SAMPLES = 2
 _GROUPS = 8
-_SLOWER = 2.0
-"""How much longer a run with switches takes."""
 _REST = 0.5
 """What may be left of the loss by such regions, as a share of the bound: products need the rest."""
 
@@ -66,7 +63,7 @@ class SpareRegions(Pass):
         return f"at most {self.probes} runs of a float model over {min(samples, _SAMPLES)} samples"
 
     def runs(self, samples: int, program: Program | None) -> float:
-        return _SLOWER * (self.probes + 1) * min(samples, _SAMPLES)
+        return SLOWER * (self.probes + 1) * min(samples, _SAMPLES)
 
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
         target, plan = context.target, program.plan
@@ -78,8 +75,7 @@ class SpareRegions(Pass):
         terms = _terms(program, scored, options, plan)
         if not terms.own:
             return Outcome(details={"regions": 0})
-        feeds = few(context.samples, _SAMPLES)
-        plain = [OrtSession(scored.model).run_checked(feed) for feed in feeds]
+        feeds, plain = referred(scored, few(context.samples, _SAMPLES))
         slices = Slicer(scored)(feeds, plain)
         with Prober(terms.model, feeds, context.executor, slices) as prober:
             limit = float(context.options.get("limit", 0.0))
@@ -163,11 +159,10 @@ def _worst(terms: _Terms, prober: Prober, limit: float, probes: int) -> set[str]
     def losses(groups: Sequence[Sequence[str]]) -> list[float]:
         return prober.losses([together(terms.own[key] for key in group) for group in groups])
 
-    size = -(-len(keys) // _GROUPS)
-    groups = [keys[start : start + size] for start in range(0, len(keys), size)]
     if len(keys) <= probes:
         alone = measure_each(keys, losses).losses
     else:
+        groups = in_groups(keys, -(-len(keys) // _GROUPS))
         alone = split_groups(groups, losses, FLOOR * limit, probes).losses
     rest, found = sum(alone.values()), set[str]()
     for key in sorted(keys, key=lambda each: -alone[each]):

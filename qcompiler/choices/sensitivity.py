@@ -141,8 +141,13 @@ def gate_groups(gates: Sequence[Gate], limit: int) -> list[list[Gate]]:
     groups = []
     for kind, space in dict.fromkeys((gate.kind, gate.space) for gate in gates):
         alike = [gate for gate in gates if (gate.kind, gate.space) == (kind, space)]
-        groups += [alike[start : start + size] for start in range(0, len(alike), size)]
+        groups += in_groups(alike, size)
     return groups
+
+
+def in_groups(items: Sequence[Item], size: int) -> list[list[Item]]:
+    """Neighbours together, at most `size` of them."""
+    return [list(items[start : start + size]) for start in range(0, len(items), size)]
 
 
 def _rank(loss: float) -> float:

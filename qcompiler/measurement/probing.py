@@ -24,6 +24,9 @@ from qcompiler.measurement.loss import noise_to_signal
 from qcompiler.measurement.slices import OutputSlices
 from qcompiler.measurement.views import Taken
 
+SLOWER = 2.0
+"""How much longer a run with switches takes than one of float."""
+
 
 @dataclass(frozen=True, eq=False)
 class Payload:

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from qcompiler.choices.sensitivity import FLOOR, split_groups
+from qcompiler.choices.sensitivity import FLOOR, in_groups, split_groups
 from qcompiler.execution.session import OrtSession
 from qcompiler.ir.plan import FLOAT
 from qcompiler.measurement.candidates import Candidate, Workshop
 from qcompiler.measurement.gates import gates_of_plan, together
 from qcompiler.measurement.loss import sqnr_db
 from qcompiler.measurement.parts import Slicer
-from qcompiler.measurement.probing import Prober
+from qcompiler.measurement.probing import SLOWER, Prober
 
 BROKEN = 10**-1.5
 """Noise-to-signal ratio (15 dB) beyond which an output is of no use."""
@@ -32,8 +32,6 @@ _WORTH = 0.5
 """Share of the loss that has to be left out by them, or they are none to blame."""
 _SECONDS = 20.0
 """Time for it, in runs of float; larger networks get the hint alone."""
-_SLOWER = 2.0
-"""How much longer a run with switches takes."""
 
 
 def is_broken(workshop: Workshop, candidate: Candidate) -> bool:
@@ -48,7 +46,7 @@ def blamed(workshop: Workshop, candidate: Candidate) -> str:
     hint = "compiled.debug(feeds) tells what every region loses"
     if judge is None or placement is None:
         return hint
-    if judge.run_seconds * _SLOWER * (_PROBES + 3) > _SECONDS:
+    if judge.run_seconds * SLOWER * (_PROBES + 3) > _SECONDS:
         return hint
     options = (each.running(candidate.plan) for each in workshop.options)
     chosen = [each for each in options if each is not None]
@@ -64,8 +62,7 @@ def blamed(workshop: Workshop, candidate: Candidate) -> str:
             return prober.losses([together(terms[each] for each in group) for group in groups])
 
         everything = list(range(len(terms)))
-        size = -(-len(terms) // _GROUPS)
-        groups = [everything[start : start + size] for start in range(0, len(terms), size)]
+        groups = in_groups(everything, -(-len(terms) // _GROUPS))
         whole = losses([everything])[0]
         alone = split_groups(groups, losses, FLOOR * whole, _PROBES).losses
         named = _worst(alone)
