@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import ClassVar
 
 import onnx_ir as ir
 
+from qcompiler.ir.content import tensor_digest
 from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import all_graphs, is_op, uses
@@ -64,7 +64,7 @@ def _form(value: ir.Value) -> tuple[object, ...]:
 
 def _content(value: ir.Value) -> bytes:
     assert value.const_value is not None
-    return blake2b(value.const_value.tobytes(), digest_size=16).digest()
+    return tensor_digest(value.const_value)
 
 
 def _bytes(value: ir.Value) -> int:

@@ -8,12 +8,13 @@ inside or in a file beside it, in which field of the protobuf, and what is writt
 from __future__ import annotations
 
 import hashlib
-import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+
+from qcompiler.ir.walk import is_read
 
 _SIZE = 16
 _ONNX = ("", "ai.onnx")
@@ -26,15 +27,32 @@ def content_digest(model: ir.Model) -> str:
     Args:
         model: Values of one graph have unique names, as every ONNX file has them.
     """
-    versions = {_domain(name): version for name, version in model.graph.opset_imports.items()}
-    opsets = (_text(name, str(version)) for name, version in versions.items())
     functions = (_function(each) for each in model.functions.values())
-    return _hash(_graph(model.graph), _set(opsets), _set(functions)).hex()
+    opsets = _opsets(model.graph.opset_imports)
+    return _hash(_graph(model.graph), opsets, _set(functions)).hex()
+
+
+def tensor_digest(tensor: ir.TensorProtocol) -> bytes:
+    """Of type, shape and elements; these in the layout of `TensorProto.raw_data`."""
+    total = hashlib.blake2b(_text(tensor.dtype.name, *map(str, tensor.shape)), digest_size=_SIZE)
+    if tensor.dtype == ir.DataType.STRING:
+        total.update(_text(*tensor.numpy().reshape(-1)))
+    elif tensor.dtype.bitwidth < 8:  # numpy has a byte for each
+        total.update(tensor.tobytes())
+    else:
+        total.update(np.ascontiguousarray(tensor.numpy()).reshape(-1).view(np.uint8).data)
+    return total.digest()
 
 
 def _function(function: ir.Function) -> bytes:
     defaults = _set(_attribute(each) for each in function.attributes.values())
-    return _hash(_text(*function.identifier()), defaults, _graph(function.graph))
+    opsets = _opsets(function.opset_imports)
+    return _hash(_text(*function.identifier()), defaults, opsets, _graph(function.graph))
+
+
+def _opsets(imports: Mapping[str, int]) -> bytes:
+    versions = {_domain(name): version for name, version in imports.items()}
+    return _set(_text(name, str(version)) for name, version in versions.items())
 
 
 def _graph(graph: ir.Graph) -> bytes:
@@ -42,7 +60,11 @@ def _graph(graph: ir.Graph) -> bytes:
         _text(*(f"{value.name}:{value.dtype}" for value in values))
         for values in (graph.inputs, graph.outputs)
     ]
-    weights = (_weight(value) for value in graph.initializers.values() if _is_read(value))
+    weights = (
+        _weight(value)
+        for value in graph.initializers.values()
+        if is_read(value) or value.is_graph_input()
+    )
     return _hash(*ends, _set(weights), _set(_nodes(graph)))
 
 
@@ -64,18 +86,14 @@ def _attribute(attribute: ir.Attr) -> bytes:
 
 def _value(kind: ir.AttributeType, value: Any) -> bytes:
     match kind:
-        case ir.AttributeType.FLOAT:
-            return struct.pack("<f", value)
-        case ir.AttributeType.FLOATS:
+        case ir.AttributeType.FLOAT | ir.AttributeType.FLOATS:
             return np.asarray(value, "<f4").tobytes()
-        case ir.AttributeType.INT:
-            return struct.pack("<q", value)
-        case ir.AttributeType.INTS:
+        case ir.AttributeType.INT | ir.AttributeType.INTS:
             return np.asarray(value, "<i8").tobytes()
         case ir.AttributeType.TENSOR:
-            return _tensor(value)
+            return tensor_digest(value)
         case ir.AttributeType.TENSORS:
-            return _hash(*(_tensor(each) for each in value))
+            return _hash(*(tensor_digest(each) for each in value))
         case ir.AttributeType.GRAPH:
             return _graph(value)
         case ir.AttributeType.GRAPHS:
@@ -89,23 +107,7 @@ def _value(kind: ir.AttributeType, value: Any) -> bytes:
 
 def _weight(value: ir.Value) -> bytes:
     tensor = value.const_value
-    return _hash(_text(value.name), b"" if tensor is None else _tensor(tensor))
-
-
-def _is_read(value: ir.Value) -> bool:
-    return bool(value.uses()) or value.is_graph_output() or value.is_graph_input()
-
-
-def _tensor(tensor: ir.TensorProtocol) -> bytes:
-    """By its elements, in the layout of `TensorProto.raw_data`."""
-    total = hashlib.blake2b(_text(tensor.dtype.name, *map(str, tensor.shape)), digest_size=_SIZE)
-    if tensor.dtype == ir.DataType.STRING:
-        total.update(_text(*tensor.numpy().reshape(-1)))
-    elif tensor.dtype.bitwidth < 8:  # numpy has a byte for each
-        total.update(tensor.tobytes())
-    else:
-        total.update(np.ascontiguousarray(tensor.numpy()).reshape(-1).view(np.uint8).data)
-    return total.digest()
+    return _hash(_text(value.name), b"" if tensor is None else tensor_digest(tensor))
 
 
 def _domain(name: str) -> str:

@@ -97,6 +97,11 @@ def uses(value: ir.Value) -> tuple[Usage, ...]:
     return tuple(Usage(*use) for use in value.uses())
 
 
+def is_read(value: ir.Value) -> bool:
+    """Whether a node or the graph's caller reads it."""
+    return bool(value.uses()) or value.is_graph_output()
+
+
 def sole_user(value: ir.Value) -> ir.Node | None:
     """The only node that reads the value; None if there are others or it is a graph output."""
     found = uses(value)

@@ -178,6 +178,10 @@ def _body_of_a_function(model: onnx.ModelProto) -> None:
     model.functions[0].node[0].op_type = "Neg"
 
 
+def _opset_of_a_function(model: onnx.ModelProto) -> None:
+    model.functions[0].opset_import[0].version = 11
+
+
 def _opset(model: onnx.ModelProto) -> None:
     model.opset_import[0].version = 20
 
@@ -187,7 +191,7 @@ def _opset(model: onnx.ModelProto) -> None:
     [
         _weight, _shape, _small_weight, _weight_of_a_branch, _node_of_a_branch, _op, _domain,
         _operands, _attribute, _list, _string, _strings, _less_nodes, _output, _input,
-        _body_of_a_function, _opset,
+        _body_of_a_function, _opset, _opset_of_a_function,
     ],
 )  # fmt: skip
 def test_any_change_is_another_one(change: Callable[[onnx.ModelProto], None]) -> None:
