@@ -22,6 +22,7 @@ from qcompiler.errors import LoweringError
 from qcompiler.files.reading import cause
 from qcompiler.ir.tensors import in_memory
 from qcompiler.ir.views import with_initializers
+from qcompiler.ir.walk import is_read
 
 Array = npt.NDArray[Any]
 INLINE_BYTES = 1024
@@ -92,19 +93,14 @@ def _packed(model: ir.Model) -> tuple[onnx.ModelProto, dict[str, Array]]:
     weights: dict[str, Array] = {}
     kept = []
     for name, value in model.graph.initializers.items():
-        if not _is_read(value):
-            continue
+        if not (is_read(value) or value.is_graph_input()):
+            continue  # ONNX Runtime drops it as it loads, and then misses what lies beside
         tensor = value.const_value
         if tensor is not None and tensor.dtype in _PLAIN and tensor.nbytes >= INLINE_BYTES:
             weights[name] = np.ascontiguousarray(tensor.numpy())
             value = _external(value, tensor)  # noqa: PLW2901 - stands in for it
         kept.append(value)
     return ir.serde.serialize_model(with_initializers(model, kept)), weights
-
-
-def _is_read(value: ir.Value) -> bool:
-    """ONNX Runtime drops what is not as it loads a graph, and then misses those beside it."""
-    return bool(value.uses()) or value.is_graph_output() or value.is_graph_input()
 
 
 def _external(value: ir.Value, tensor: ir.TensorProtocol) -> ir.Value:

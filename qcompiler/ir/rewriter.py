@@ -13,7 +13,7 @@ import onnx_ir as ir
 from qcompiler.ir.naming import Names
 from qcompiler.ir.origin import inherit_origin
 from qcompiler.ir.program import Program
-from qcompiler.ir.walk import Usage, all_graphs
+from qcompiler.ir.walk import Usage, all_graphs, is_read
 
 Array = npt.NDArray[Any]
 
@@ -222,7 +222,7 @@ class Rewriter:
         pending = list(roots)
         while pending:
             node = pending.pop()
-            if node.graph is None or any(_needed(output) for output in node.outputs):
+            if node.graph is None or any(is_read(output) for output in node.outputs):
                 continue
             feeding = [v.producer() for v in node.inputs if v is not None]
             self.erase(node)
@@ -283,10 +283,6 @@ def _named(tensor: ir.TensorProtocol, name: str) -> ir.TensorProtocol:
 
 def _shape(tensor: ir.TensorProtocol) -> ir.Shape:
     return ir.Shape([int(dim) for dim in tensor.shape.numpy()])
-
-
-def _needed(value: ir.Value) -> bool:
-    return bool(value.uses()) or value.is_graph_output()
 
 
 def _place(node: ir.Node, before: ir.Node | None, after: ir.Node | None, graph: ir.Graph) -> None:

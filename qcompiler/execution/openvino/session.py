@@ -18,7 +18,7 @@ from qcompiler.execution.openvino.float_faults import wide
 from qcompiler.execution.session import OrtSession
 from qcompiler.files.scratch import scratch_folder
 from qcompiler.ir.signature import Feed, Signature
-from qcompiler.ir.walk import all_nodes, is_op
+from qcompiler.ir.walk import all_nodes, is_op, is_read
 from qcompiler.target.artifact import PROFILE_THREADS
 
 Array = npt.NDArray[Any]
@@ -210,11 +210,6 @@ def ports_of(model: ir.Model, ports: Sequence[Any]) -> tuple[str, ...]:
         )
     others = iter(left)
     return tuple(next(others) if name is None else name for name in named)
-
-
-def is_read(value: ir.Value) -> bool:
-    """Whether a node reads it, in a body or not, or it is an output."""
-    return bool(value.uses()) or value.is_graph_output()
 
 
 def _placed(feed: Feed, ports: Sequence[str]) -> dict[int, Array]:

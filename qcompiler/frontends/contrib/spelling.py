@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from qcompiler.frontends.opset_moves import become
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.walk import constant, rank
+from qcompiler.ir.walk import constant, is_read, rank
 
 
 class NotSpelt(Exception):
@@ -43,8 +43,7 @@ class Spelling:
         """Whether anybody reads an output."""
         if index >= len(self.node.outputs) or not self.node.outputs[index].name:
             return False
-        output = self.node.outputs[index]
-        return bool(output.uses()) or output.is_graph_output()
+        return is_read(self.node.outputs[index])
 
     def rank(self, value: ir.Value) -> int:
         """Raises NotSpelt where it is not known."""

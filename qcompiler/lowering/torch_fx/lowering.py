@@ -11,12 +11,12 @@ from torch import fx
 
 from qcompiler.errors import LoweringError
 from qcompiler.ir.origin import describe, module_path
-from qcompiler.ir.walk import is_op
+from qcompiler.ir.walk import is_op, is_read
 from qcompiler.lowering.torch_fx.checks import CONTROL
 from qcompiler.lowering.torch_fx.control import control_module
 from qcompiler.lowering.torch_fx.element_types import tensor_of
 from qcompiler.lowering.torch_fx.ops import unsigned
-from qcompiler.lowering.torch_fx.ops.row import asks_more, is_read
+from qcompiler.lowering.torch_fx.ops.row import asks_more
 from qcompiler.lowering.torch_fx.ops.table import row_of
 from qcompiler.lowering.torch_fx.strategy import Builder, Strategy, StrategyFor
 from qcompiler.lowering.torch_fx.writer import GraphWriter, identifier

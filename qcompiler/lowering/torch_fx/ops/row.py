@@ -8,6 +8,8 @@ from typing import Any
 
 import onnx_ir as ir
 
+from qcompiler.ir.walk import is_read
+
 
 def _no_objection(node: ir.Node) -> str | None:
     return None
@@ -48,8 +50,3 @@ class OpRow:
 def asks_more(node: ir.Node) -> bool:
     """Whether an output beyond the first one is read."""
     return any(value.name and is_read(value) for value in node.outputs[1:])
-
-
-def is_read(value: ir.Value) -> bool:
-    """Whether a node or the graph's caller reads the value."""
-    return value.is_graph_output() or bool(value.uses())
