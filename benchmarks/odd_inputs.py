@@ -73,11 +73,21 @@ def _in_child(entry: Entry) -> str:
     if os.WIFSIGNALED(status):
         ended = os.WTERMSIG(status)
         return f"more than {_LONGEST} s" if ended == signal.SIGALRM else f"killed by signal {ended}"
-    return told
+    return told if status == 0 else f"exit code {os.waitstatus_to_exitcode(status)} {told}"
 
 
 def _run(entry: Entry, say: int) -> None:
-    """In the child; never returns."""
+    """In the child; never returns, or the child would go on with the other entries."""
+    code = 1
+    try:
+        os.write(say, _ended(entry).encode("utf-8", "backslashreplace")[:2000])
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _ended(entry: Entry) -> str:
+    """What is wrong, found under the limits."""
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
@@ -86,9 +96,7 @@ def _run(entry: Entry, say: int) -> None:
     limit = pages * resource.getpagesize() + _MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     with tempfile.TemporaryDirectory() as name:
-        told = entry.failure(Path(name))
-    os.write(say, (told or "").encode("utf-8", "backslashreplace")[:2000])
-    os._exit(0)
+        return entry.failure(Path(name)) or ""
 
 
 if __name__ == "__main__":

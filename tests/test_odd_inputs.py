@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from benchmarks import odd_inputs
 from benchmarks.odd.entry import Entry
 from benchmarks.odd_inputs import corpus
 from qcompiler.errors import ArtifactError, FeedError, QCompilerError
@@ -54,3 +56,14 @@ def test_another_end_is_told(error: BaseException, told: str, tmp_path: Path) ->
 def test_what_is_taken_or_refused_against_expectation_is_told(tmp_path: Path) -> None:
     assert "taken" in str(Entry("e", lambda folder: None, QCompilerError).failure(tmp_path))
     assert "refused" in str(Entry("e", _raising(FeedError("no")).run).failure(tmp_path))
+
+
+def test_a_child_that_cannot_say_how_it_ended_ends_there_with_an_exit_code(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    monkeypatch.setattr(odd_inputs, "_ended", lambda entry: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        odd_inputs._run(CORPUS[0], -1)
+    assert codes == [1]

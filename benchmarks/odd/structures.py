@@ -110,16 +110,22 @@ _NAMES = (
 )
 
 
+def _at(changed: onnx.ModelProto, path: str) -> Any:
+    """What lies at `graph.node[0].input`; the model itself at the empty path."""
+    held: Any = changed
+    for step in path.split(".") if path else ():
+        name, _, at = step.partition("[")
+        held = getattr(held, name)
+        held = held[int(at[:-1])] if at else held
+    return held
+
+
 def _set(path: str, value: Any) -> Edit:
     """Sets a field: `graph.node[0].op_type`."""
 
     def edit(changed: onnx.ModelProto) -> None:
-        *steps, last = path.split(".")
-        held: Any = changed
-        for step in steps:
-            name, _, at = step.partition("[")
-            held = getattr(held, name)
-            held = held[int(at[:-1])] if at else held
+        above, _, last = path.rpartition(".")
+        held = _at(changed, above)
         name, _, at = last.partition("[")
         if at:
             getattr(held, name)[int(at[:-1])] = value
@@ -135,12 +141,7 @@ def _set(path: str, value: Any) -> Edit:
 
 def _more(path: str, *items: Any) -> Edit:
     def edit(changed: onnx.ModelProto) -> None:
-        held: Any = changed
-        for step in path.split("."):
-            name, _, at = step.partition("[")
-            held = getattr(held, name)
-            held = held[int(at[:-1])] if at else held
-        held.extend(items)
+        _at(changed, path).extend(items)
 
     return edit
 
@@ -179,19 +180,6 @@ def _element(kind: int) -> Edit:
 
 def _weight(name: str, shape: tuple[int, ...] = (4, 4), kind: int = 1) -> TensorProto:
     return helper.make_tensor(name, kind, shape, np.ones(shape).ravel())
-
-
-def _depth(count: int) -> onnx.NodeProto:
-    """If inside If."""
-    yes = helper.make_tensor("c", TensorProto.BOOL, [], [True])
-    inner = N("Relu", ["h"], ["r0"])
-    for level in range(1, count + 1):
-        ends = [helper.make_tensor_value_info(f"r{level - 1}", 1, None)]
-        branches = [helper.make_graph([inner], "b", [], ends) for _ in range(1)]
-        constant = N("Constant", [], [f"c{level}"], value=yes)
-        body = helper.make_graph([constant, *branches[0].node], "b", [], ends)
-        inner = N("If", ["yes"], [f"r{level}"], then_branch=body, else_branch=branches[0])
-    return inner
 
 
 _BAD, _OPSET, _IR = ModelError, UnsupportedOpsetError, QCompilerError
