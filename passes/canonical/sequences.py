@@ -59,25 +59,29 @@ def concat_from_sequence(node: ir.Node, rewriter: Rewriter) -> bool:
 
 def elements(sequence: ir.Value) -> list[ir.Value] | None:
     """The tensors of a sequence, in order; None where they are not known before it runs."""
+    inserts: list[ir.Node] = []
     node = sequence.producer()
-    if node is None:
+    while node is not None and is_op(node, "SequenceInsert"):
+        inserts.append(node)
+        node = None if node.inputs[0] is None else node.inputs[0].producer()
+    if node is None or not is_op(node, "SequenceEmpty", "SequenceConstruct"):
         return None
-    if is_op(node, "SequenceEmpty"):
-        return []
-    if is_op(node, "SequenceConstruct"):
-        return [value for value in node.inputs if value is not None]
-    if not is_op(node, "SequenceInsert") or node.inputs[0] is None or node.inputs[1] is None:
-        return None
-    before = elements(node.inputs[0])
-    if before is None:
-        return None
-    if len(node.inputs) < 3 or node.inputs[2] is None:
-        return [*before, node.inputs[1]]
-    position = scalar(node.inputs[2])
-    if position is None or not -len(before) <= position <= len(before):
-        return None
-    before.insert(int(position), node.inputs[1])
-    return before
+    found = [value for value in node.inputs if value is not None]
+    for each in reversed(inserts):
+        position = _place(each, len(found))
+        if position is None or each.inputs[1] is None:
+            return None
+        found.insert(position, each.inputs[1])
+    return found
+
+
+def _place(insert: ir.Node, length: int) -> int | None:
+    """Where a SequenceInsert puts its tensor; None where it is not known, or out of bounds."""
+    if len(insert.inputs) < 3 or insert.inputs[2] is None:
+        return length
+    position = scalar(insert.inputs[2])
+    inside = position is not None and -length <= position <= length
+    return int(position) if inside and position is not None else None
 
 
 def _cut(node: ir.Node, split: ir.Node, position: int, rewriter: Rewriter) -> bool:

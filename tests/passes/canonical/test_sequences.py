@@ -83,6 +83,12 @@ def test_split_and_joined_again(name: str) -> None:
     assert ops([SPLITS[name], join, NODE("Neg", ["t"], ["y"])]) == ["Neg"]
 
 
+def test_a_list_may_grow_long() -> None:
+    inserts = [NODE("SequenceInsert", [f"s{i}", "ab"[i % 2]], [f"s{i + 1}"]) for i in range(1200)]
+    joined = NODE("ConcatFromSequence", ["s1200"], ["y"], axis=0)
+    assert ops([NODE("SequenceEmpty", [], ["s0"]), *inserts, joined]) == ["Concat"]
+
+
 def test_what_depends_on_a_size_stays() -> None:
     nodes = [SPLITS["by two"], NODE("SequenceAt", ["s", "-1"], ["y"])]
     assert ops(nodes, (2, 4, "n")) == ["SplitToSequence", "SequenceAt"]
