@@ -18,7 +18,7 @@ import onnx_ir as ir
 from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import all_nodes, constant, is_op, rank
-from qcompiler.passes.fusion.affine import of_batch_norm
+from qcompiler.passes.fusion.steps import read_step
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext, Stage
 
 
@@ -42,18 +42,11 @@ class ConvolveBatchNorm(Pass):
 def _rewrite(node: ir.Node, rewriter: Rewriter) -> bool:
     """Whether it was possible: float32 signals or images, stored numbers, inference."""
     x, output = node.inputs[0], node.outputs[0]
-    dims = rank(x)
-    stored = [constant(each) for each in node.inputs[1:5]]
-    if x is None or x.dtype is not ir.DataType.FLOAT or dims not in (3, 4):
+    dims, gains = rank(x), constant(node.inputs[1])
+    if x is None or x.dtype is not ir.DataType.FLOAT or dims not in (3, 4) or gains is None:
         return False
-    if len(node.outputs) > 1 or node.attributes.get_int("training_mode", False):
-        return False
-    if any(each is None or each.dtype != np.float32 for each in stored):
-        return False
-    scale, bias, mean, variance = (np.asarray(each) for each in stored)
-    epsilon = node.attributes.get_float("epsilon", 1e-5)
-    affine = of_batch_norm(scale, bias, mean, variance, epsilon)
-    if not affine.is_finite:
+    affine = read_step(node, dims, 1, gains.size)
+    if affine is None:
         return False
     axes = dims - 2
     weight = affine.scale.astype(np.float32).reshape(-1, *[1] * (axes + 1))
