@@ -7,7 +7,7 @@ CPU kernels for what masks do.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -78,7 +78,7 @@ def _packed(
     form: Spelling, product: ir.Value, bias: ir.Value | None, weights: ir.Value
 ) -> tuple[Heads, int]:
     """Heads of queries, keys and values that one product gave, and the width of the values."""
-    columns = _static(form, weights, -1)
+    columns = form.static(weights, -1)
     listed = form.node.attributes.get("qkv_hidden_sizes")
     sizes = [columns // 3] * 3 if listed is None else list(listed.as_ints())
     total = form.added(product, bias)
@@ -92,8 +92,8 @@ def _separate(form: Spelling) -> tuple[Heads, int]:
     if key is None or value is None or form.rank(query) != 3:
         raise NotSpelt("its operands are packed, which ONNX Runtime's CPU kernel does not take")
     if form.rank(key) == 4:  # [B, N, L, size]
-        return Heads(_biased(form, query, 0), key, value), _heads(form) * _static(form, value, -1)
-    width = _static(form, value, -1)
+        return Heads(_biased(form, query, 0), key, value), _heads(form) * form.static(value, -1)
+    width = form.static(value, -1)
     return Heads(*(_biased(form, each, i) for i, each in enumerate((query, key, value)))), width
 
 
@@ -101,7 +101,7 @@ def _biased(form: Spelling, value: ir.Value, index: int) -> ir.Value:
     """Queries (0), keys (1) or values (2) of [B, L, width] by head, with their part of the bias."""
     bias = form.operand(3)
     if bias is not None:
-        width = _static(form, form.needed(0), -1)
+        width = form.static(form.needed(0), -1)
         first = index * width
         last = first + width if index < 2 else 2**31
         part = form.op("Slice", bias, form.ints([first]), form.ints([last]), form.ints([0]))
@@ -128,7 +128,7 @@ def _scores(form: Spelling, heads: Heads, mask: ir.Value | None, bias: ir.Value 
     data = form.needed(0)
     turned = form.op("Transpose", heads.keys, perm=[0, 1, 3, 2])
     product = form.op("MatMul", heads.queries, turned)
-    scaled = form.op("Mul", product, _scale(form, heads, data))
+    scaled = form.op("Mul", product, _scale(form, data))
     parts: list[ir.Value | None] = [bias]
     causal = form.integer("unidirectional", 0)
     if mask is not None or causal:
@@ -141,7 +141,7 @@ def _scores(form: Spelling, heads: Heads, mask: ir.Value | None, bias: ir.Value 
     return form.op("Softmax", form.added(scaled, *parts), axis=-1)
 
 
-def _scale(form: Spelling, heads: Heads, data: ir.Value) -> ir.Value:
+def _scale(form: Spelling, data: ir.Value) -> ir.Value:
     """The attribute, or 1 / sqrt(size of a head)."""
     given = form.number("scale", 0.0)
     if given:
@@ -154,9 +154,9 @@ def _head_size(form: Spelling) -> int:
     """Size of a head of queries."""
     if form.node.op_type == "Attention":
         listed = form.node.attributes.get("qkv_hidden_sizes")
-        width = _static(form, form.needed(1), -1) // 3 if listed is None else listed.as_ints()[0]
+        width = form.static(form.needed(1), -1) // 3 if listed is None else listed.as_ints()[0]
         return width // _heads(form)
-    return _static(form, form.needed(0), -1) // _heads(form)
+    return form.static(form.needed(0), -1) // _heads(form)
 
 
 def _joined(form: Spelling, scores: ir.Value, values: ir.Value, width: int) -> ir.Value:
@@ -168,16 +168,6 @@ def _joined(form: Spelling, scores: ir.Value, values: ir.Value, width: int) -> i
 
 def _heads(form: Spelling) -> int:
     return form.integer("num_heads", 0)
-
-
-def _static(form: Spelling, value: ir.Value, axis: int) -> int:
-    """One dimension; raises NotSpelt where it is not known."""
-    dims: Sequence[int | ir.SymbolicDim] = () if value.shape is None else tuple(value.shape)
-    if not -len(dims) <= axis < len(dims) or not isinstance(dims[axis], int):
-        raise NotSpelt(f"dimension {axis} of '{value.name}' is not known")
-    found = dims[axis]
-    assert isinstance(found, int)
-    return found
 
 
 def _refuse_shared(form: Spelling, first: int) -> None:

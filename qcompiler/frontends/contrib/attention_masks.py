@@ -12,7 +12,7 @@ import onnx_ir as ir
 from qcompiler.frontends.contrib.spelling import NotSpelt, Spelling
 
 _MEGATRON = 4
-_LOWEST = float(np.finfo(np.float32).min)
+LOWEST = float(np.finfo(np.float32).min)
 
 
 def padding_mask(
@@ -31,20 +31,18 @@ def padding_mask(
     if dims >= _MEGATRON:
         raise NotSpelt("its mask has four axes")
     if dims == 1:
-        return _filtered(form, _between(form, mask, keys, batch), _padded(form))
+        return filtered(form, _between(form, mask, keys, batch), _padded(form))
     axes = [1, 2] if dims == 2 else [1]
     allowed = form.op("Greater", mask, form.op("CastLike", form.ints(0), mask))
-    return _filtered(form, form.op("Unsqueeze", allowed, form.ints(axes)), _padded(form))
+    return filtered(form, form.op("Unsqueeze", allowed, form.ints(axes)), _padded(form))
 
 
 def causal_mask(form: Spelling, queries: ir.Value, keys: ir.Value) -> ir.Value:
     """Keys behind their query, as numbers to add, [S, T]; S and T are int64[1]."""
     past = form.op("Sub", keys, queries)
-    rows = form.op("Add", _counted(form, queries), past)
-    allowed = form.op(
-        "LessOrEqual", _counted(form, keys), form.op("Unsqueeze", rows, form.ints([1]))
-    )
-    return _filtered(form, allowed, _LOWEST)
+    rows = form.op("Add", form.counted(queries), past)
+    allowed = form.op("LessOrEqual", form.counted(keys), form.op("Unsqueeze", rows, form.ints([1])))
+    return filtered(form, allowed, LOWEST)
 
 
 def _between(
@@ -53,7 +51,7 @@ def _between(
     """Whether a key lies before the end of its sequence, and not before its start: [B, 1, 1, T]."""
     length = None if mask.shape is None else mask.shape[0]
     mask = form.op("Cast", mask, to=ir.DataType.INT64.value)
-    positions = _counted(form, keys)
+    positions = form.counted(keys)
     if length == batch and (isinstance(batch, int) or batch.value is not None):
         return form.op("Less", positions, _column(form, mask))
     if isinstance(batch, int) and length == 2 * batch:
@@ -68,13 +66,7 @@ def _column(form: Spelling, value: ir.Value) -> ir.Value:
     return form.op("Reshape", value, form.ints([-1, 1, 1, 1]))
 
 
-def _counted(form: Spelling, count: ir.Value) -> ir.Value:
-    """0 … count - 1."""
-    whole = form.op("Squeeze", count, form.ints([0]))
-    return form.op("Range", form.ints(0), whole, form.ints(1))
-
-
-def _filtered(form: Spelling, allowed: ir.Value, lowest: float) -> ir.Value:
+def filtered(form: Spelling, allowed: ir.Value, lowest: float) -> ir.Value:
     """0 where it is allowed, a number far below all scores elsewhere."""
     data = form.needed(0)
     return form.op("Where", allowed, form.like(0.0, data), form.like(lowest, data))

@@ -11,14 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import numpy as np
 import onnx_ir as ir
 
+from qcompiler.frontends.contrib.attention_masks import LOWEST, filtered
 from qcompiler.frontends.contrib.spelling import NotSpelt, Spell, Spelling
 
 _KEY_CACHE, _VALUE_CACHE, _LENGTHS, _TOTAL = range(3, 7)
 _COSINES, _SINES, _POSITIONS, _BIAS, _SINK = range(7, 12)
-_LOWEST = float(np.finfo(np.float32).min)
 _CLOSED = ("k_quant_type", "v_quant_type")
 
 
@@ -82,10 +81,7 @@ def _apart(form: Spelling) -> tuple[ir.Value, ir.Value, ir.Value]:
     query, key, value = form.needed(0), form.operand(1), form.operand(2)
     if key is not None and value is not None:
         return query, key, value
-    width = query.shape[-1] if query.shape is not None else None
-    if not isinstance(width, int):
-        raise NotSpelt("the width of its packed operands is not known")
-    size = width // (_heads(form) + 2 * _groups(form))
+    size = form.static(query, -1) // (_heads(form) + 2 * _groups(form))
     sizes = [_heads(form) * size, _groups(form) * size, _groups(form) * size]
     first, second, third = form.ops("Split", [query, form.ints(sizes)], 3, axis=-1)
     return first, second, third
@@ -109,15 +105,9 @@ def _lengths(form: Spelling, queries: ir.Value) -> Lengths:
     return Lengths(new, total, form.op("Where", first, form.ints(0), past), ends)
 
 
-def _counted(form: Spelling, count: ir.Value) -> ir.Value:
-    """0 … count - 1."""
-    whole = form.op("Squeeze", count, form.ints([0]))
-    return form.op("Range", form.ints(0), whole, form.ints(1))
-
-
 def _positions(form: Spelling, lengths: Lengths) -> ir.Value:
     """[B, S]; of those that are given, a first call looks at one only."""
-    counted = _counted(form, lengths.new)
+    counted = form.counted(lengths.new)
     given = form.operand(_POSITIONS)
     if given is None:
         return form.op("Add", lengths.past, counted)
@@ -129,12 +119,9 @@ def _positions(form: Spelling, lengths: Lengths) -> ir.Value:
 def _rotated(form: Spelling, value: ir.Value, positions: ir.Value) -> ir.Value:
     """RotaryEmbedding of [B, N, S, size], which is spelt in its turn."""
     cosines = form.needed(_COSINES)
-    half = cosines.shape[-1] if cosines.shape is not None else None
-    if not isinstance(half, int):
-        raise NotSpelt("the width of its cosines is not known")
     attributes = {
-        "interleaved": form.integer("rotary_interleaved", 0), "rotary_embedding_dim": 2 * half,
-        "num_heads": _heads(form),
+        "interleaved": form.integer("rotary_interleaved", 0), "num_heads": _heads(form),
+        "rotary_embedding_dim": 2 * form.static(cosines, -1),
     }  # fmt: skip
     made = form.rewriter.insert(
         "RotaryEmbedding", [value, positions, cosines, form.needed(_SINES)], before=form.node,
@@ -154,7 +141,7 @@ def _cached(form: Spelling, past: ir.Value | None, new: ir.Value, lengths: Lengt
         return new
     joined = form.op("Concat", past, new, axis=2)
     room = form.size(past, 2)
-    rows = _counted(form, form.op("Max", room, lengths.total))
+    rows = form.counted(form.op("Max", room, lengths.total))
     behind = form.op("Sub", rows, lengths.past)  # [B, rows]
     is_new = form.op(
         "And",
@@ -175,7 +162,8 @@ def _attended(
     """softmax(softcap(scale · Q · Kᵀ) + masks) · V with heads side by side: [B, S, width]."""
     axis, start = form.ints([2]), form.ints([0])
     keys, values = (form.op("Slice", each, start, lengths.total, axis) for each in present)
-    folded = form.op("Reshape", queries, _folded(form, lengths))
+    groups = _folded(form, lengths)
+    folded = form.op("Reshape", queries, groups)
     turned = form.op("Transpose", keys, perm=[0, 1, 3, 2])
     product = form.op("MatMul", folded, turned)
     heads = form.shape(0, _heads(form), lengths.new, -1)
@@ -188,7 +176,7 @@ def _attended(
         scores = form.op("Mul", form.op("Tanh", form.op("Div", scores, bound)), bound)
     masked = form.added(scores, form.operand(_BIAS), _mask(form, lengths))
     shares = _softmax(form, masked, lengths)
-    result = form.op("MatMul", form.op("Reshape", shares, _folded(form, lengths)), values)
+    result = form.op("MatMul", form.op("Reshape", shares, groups), values)
     result = form.op("Reshape", result, heads)
     turned = form.op("Transpose", result, perm=[0, 2, 1, 3])
     return form.op("Reshape", turned, form.ints([0, 0, -1]))
@@ -207,30 +195,26 @@ def _scale(form: Spelling) -> ir.Value:
     given = form.number("scale", 0.0)
     if given:
         return form.like(given, data)
-    width = data.shape[-1] if data.shape is not None else None
-    if not isinstance(width, int):
-        raise NotSpelt("the size of its heads is not known")
     packed = form.operand(1) is None
     heads = _heads(form) + (2 * _groups(form) if packed else 0)
-    return form.like(1 / math.sqrt(width // heads), data)
+    return form.like(1 / math.sqrt(form.static(data, -1) // heads), data)
 
 
 def _mask(form: Spelling, lengths: Lengths) -> ir.Value:
     """Keys that a query does not see, as numbers to add: [B, 1, S, total]."""
-    keys = _counted(form, lengths.total)
+    keys = form.counted(lengths.total)
     if not form.integer("causal", 1):
         seen = form.op("Less", keys, form.op("Unsqueeze", lengths.ends, form.ints([1, 2])))
     else:
         past = form.op("Unsqueeze", lengths.past, form.ints([1, 2]))  # [B, 1, 1, 1]
-        rows = form.op("Unsqueeze", _counted(form, lengths.new), form.ints([1]))
+        rows = form.op("Unsqueeze", form.counted(lengths.new), form.ints([1]))
         own = form.op("Add", past, rows)
         seen = form.op("LessOrEqual", keys, own)
         window = form.integer("local_window_size", -1)
         if window > 0:
             first = form.op("Sub", own, form.ints(window))
             seen = form.op("And", seen, form.op("Greater", keys, first))
-    data = form.needed(0)
-    return form.op("Where", seen, form.like(0.0, data), form.like(_LOWEST, data))
+    return filtered(form, seen, LOWEST)
 
 
 def _softmax(form: Spelling, scores: ir.Value, lengths: Lengths) -> ir.Value:

@@ -19,7 +19,7 @@ def _rotary(form: Spelling) -> None:
         raise NotSpelt("it is packed or scaled")
     data = form.needed(0)
     flat = form.rank(data) == 3
-    half = _half(form)
+    half = form.static(form.needed(2), -1)
     width = form.integer("rotary_embedding_dim", 0) or 2 * half
     if flat:
         size = _head_size(form, data, 2 * half)
@@ -38,23 +38,14 @@ def _rotary(form: Spelling) -> None:
     form.finish({0: form.op("Reshape", result, form.op("Shape", data)) if flat else result})
 
 
-def _half(form: Spelling) -> int:
-    cosines = form.needed(2)
-    last = None if cosines.shape is None else cosines.shape[-1]
-    if not isinstance(last, int):
-        raise NotSpelt("the width of its cosines is not known")
-    return last
-
-
 def _head_size(form: Spelling, data: ir.Value, rotary: int) -> int:
     """Of a flat input: the rotary width unless that is said by itself."""
     if not form.integer("rotary_embedding_dim", 0):
         return rotary
     heads = form.integer("num_heads", 0)
-    last = None if data.shape is None else data.shape[-1]
-    if not heads or not isinstance(last, int):
-        raise NotSpelt("the size of its heads is not known")
-    return last // heads
+    if not heads:
+        raise NotSpelt("the number of its heads is not known")
+    return form.static(data, -1) // heads
 
 
 def _positions(form: Spelling, length: ir.Value) -> ir.Value:
@@ -62,9 +53,7 @@ def _positions(form: Spelling, length: ir.Value) -> ir.Value:
     given = form.needed(1)
     if form.rank(given) == 2:
         return given
-    whole = form.op("Squeeze", length, form.ints([0]))
-    counted = form.op("Range", form.ints(0), whole, form.ints(1))
-    return form.op("Unsqueeze", form.op("Add", counted, given), form.ints([0]))
+    return form.op("Unsqueeze", form.op("Add", form.counted(length), given), form.ints([0]))
 
 
 def _apart(form: Spelling, value: ir.Value, width: int) -> tuple[ir.Value, ir.Value | None]:

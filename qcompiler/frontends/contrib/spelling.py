@@ -52,6 +52,13 @@ class Spelling:
             raise NotSpelt(f"the rank of '{value.name}' is not known")
         return found
 
+    def static(self, value: ir.Value, axis: int) -> int:
+        """One dimension; raises NotSpelt where it is not known."""
+        dims: Sequence[int | ir.SymbolicDim] = () if value.shape is None else tuple(value.shape)
+        if -len(dims) <= axis < len(dims) and isinstance(found := dims[axis], int):
+            return found
+        raise NotSpelt(f"dimension {axis} of '{value.name}' is not known")
+
     def stored(self, index: int) -> np.ndarray[Any, Any]:
         """The numbers of an operand that is a constant; raises NotSpelt where it is none."""
         array = constant(self.operand(index))
@@ -121,6 +128,11 @@ class Spelling:
             return self.ints([part for part in parts if isinstance(part, int)])
         values = [self.ints([part]) if isinstance(part, int) else part for part in parts]
         return self.op("Concat", *values, axis=0)
+
+    def counted(self, count: ir.Value) -> ir.Value:
+        """0 … count - 1, of int64[1]."""
+        whole = self.op("Squeeze", count, self.ints([0]))
+        return self.op("Range", self.ints(0), whole, self.ints(1))
 
     def added(self, *values: ir.Value | None) -> ir.Value:
         """The sum of those that are there."""
