@@ -167,7 +167,7 @@ def _joined(form: Spelling, scores: ir.Value, values: ir.Value, width: int) -> i
 
 
 def _heads(form: Spelling) -> int:
-    return form.integer("num_heads", 0)
+    return form.positive("num_heads")
 
 
 def _refuse_shared(form: Spelling, first: int) -> None:

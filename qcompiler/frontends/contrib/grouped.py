@@ -69,11 +69,11 @@ def _refuse(form: Spelling) -> None:
 
 
 def _heads(form: Spelling) -> int:
-    return form.integer("num_heads", 0)
+    return form.positive("num_heads")
 
 
 def _groups(form: Spelling) -> int:
-    return form.integer("kv_num_heads", 0)
+    return form.positive("kv_num_heads")
 
 
 def _apart(form: Spelling) -> tuple[ir.Value, ir.Value, ir.Value]:

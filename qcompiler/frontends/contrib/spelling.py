@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from qcompiler.errors import UnreadableModelError
 from qcompiler.frontends.opset_moves import become
+from qcompiler.ir.origin import describe
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import constant, is_read, rank
 
@@ -68,6 +70,17 @@ class Spelling:
 
     def integer(self, name: str, default: int) -> int:
         return self.node.attributes.get_int(name, default)
+
+    def positive(self, name: str) -> int:
+        """An attribute that counts something, without a default; raises UnreadableModelError."""
+        found = self.integer(name, 0)
+        if found < 1:
+            raise UnreadableModelError(
+                f"{self.node.op_type} has no positive attribute '{name}'",
+                where=describe(self.node),
+                fix="export or download the model again",
+            )
+        return found
 
     def number(self, name: str, default: float) -> float:
         return self.node.attributes.get_float(name, default)

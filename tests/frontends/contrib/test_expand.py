@@ -295,3 +295,28 @@ def test_layouts_of_an_accelerator_are_refused() -> None:
     model = model_of("Conv", CONV, ["Y"], "com.ms.internal.nhwc")
     with pytest.raises(UnreadableModelError, match="ORT_ENABLE_EXTENDED"):
         load(model)
+
+
+@pytest.mark.parametrize(
+    ("op", "operands", "attributes", "lacking"),
+    [
+        ("GroupQueryAttention", ["x", "x", "x", "", "", "l", "t"], {}, "num_heads"),
+        ("GroupQueryAttention", ["x", "x", "x", "", "", "l", "t"], {"num_heads": 2},
+         "kv_num_heads"),
+        ("MultiHeadAttention", ["x", "x", "x"], {"num_heads": 0}, "num_heads"),
+        ("Attention", ["x", "w"], {"num_heads": -1}, "num_heads"),
+    ],
+)  # fmt: skip
+def test_attention_without_heads_is_refused(
+    op: str, operands: list[str], attributes: dict[str, Any], lacking: str
+) -> None:
+    feed = {"x": floats(1, 2, 8), "w": floats(8, 24), "l": whole(1, 1), "t": whole(1, 1)}
+    node = make_node(op, operands, ["y"], "odd", domain="com.microsoft", **attributes)
+    inputs = [
+        make_tensor_value_info(name, TensorProto.FLOAT if a.dtype == np.float32 else 6, a.shape)
+        for name, a in feed.items()
+    ]
+    graph = make_graph([node], "g", inputs, [make_tensor_value_info("y", 1, None)])
+    opsets = [make_opsetid("", 18), make_opsetid("com.microsoft", 1)]
+    with pytest.raises(UnreadableModelError, match=f"(?s)no positive attribute '{lacking}'.*odd"):
+        load(make_model(graph, opset_imports=opsets))
