@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-import onnx_ir as ir
-
 from qcompiler.decisions.binding import bound_regions
 from qcompiler.execution.openvino.session import RuntimeLayer
 from qcompiler.ir.optraits import LINEAR
@@ -48,9 +46,10 @@ def count_kernels(program: Program, target: Target, layers: Sequence[RuntimeLaye
             missed[region.key] = f"OpenVINO runs it as {', '.join(sorted(precisions))}"
         else:
             nameless.append(region)
-    for kind in dict.fromkeys(_kind(each) for each in nameless):
-        alike = [each.key for each in nameless if _kind(each) == kind]
-        if len(alike) == sum(_is_nameless(layer, kind, program) for layer in layers):
+    unnamed = _unnamed(program, layers) if nameless else []
+    for kinds in dict.fromkeys(_kinds(each) for each in nameless):
+        alike = [each.key for each in nameless if _kinds(each) == kinds]
+        if len(alike) == sum(layer.kind in kinds for layer in unnamed):
             integer += alike
         else:
             missed |= dict.fromkeys(alike, "OpenVINO runs it as no layer of its own")
@@ -61,24 +60,23 @@ def count_kernels(program: Program, target: Target, layers: Sequence[RuntimeLaye
 _KINDS = {"Conv": ("Convolution",), "ConvTranspose": ("Deconvolution",)}
 
 
-def _kind(region: Region) -> tuple[str, ...]:
+def _kinds(region: Region) -> tuple[str, ...]:
     return _KINDS.get(region.kind, ("FullyConnected", "MatMul"))
 
 
-def _is_nameless(layer: RuntimeLayer, kinds: tuple[str, ...], program: Program) -> bool:
-    """An integer kernel under no weighted op's name: a Sub behind it turns its scale's sign.
+def _unnamed(program: Program, layers: Sequence[RuntimeLayer]) -> list[RuntimeLayer]:
+    """Integer kernels under no weighted op's name: a Sub behind one turns its scale's sign.
 
     Each comes from a weighted region, so as many of them as regions are missing are those.
     """
-    if layer.kind not in kinds or layer.precision not in _INTEGER:
-        return False
     weighted = [node for node in program.graph if is_op(node, *LINEAR)]
-    names = [each for node in weighted for each in (node.name, *_outputs(node)) if each]
-    return not any(_stems(layer.origins, name) for name in names)
-
-
-def _outputs(node: ir.Node) -> list[str]:
-    return [value.name or "" for value in node.outputs]
+    held = [name for node in weighted for name in (node.name, *(v.name for v in node.outputs))]
+    names = [name for name in held if name]
+    return [
+        layer
+        for layer in layers
+        if layer.precision in _INTEGER and not any(_stems(layer.origins, name) for name in names)
+    ]
 
 
 def _made_from(layer: RuntimeLayer, region: Region) -> bool:
