@@ -8,6 +8,7 @@ from types import MappingProxyType
 import onnx_ir as ir
 
 from qcompiler.decisions.forms import Options
+from qcompiler.ir.clamping import bounds_of
 from qcompiler.ir.optraits import traits
 from qcompiler.ir.plan import FLOAT, Choice
 from qcompiler.ir.regions import Region, region_of
@@ -28,7 +29,9 @@ def settle(
 
     A result that nothing reads in integers is not rounded where the kernel can write float: the
     sum is there, and rounding it only loses. An output of the network is rounded as asked, and so
-    is a value whose range the user gave. Ops that only move data follow what surrounds them.
+    is a value whose range the user gave, and what a Relu or Clip reads, which saturation does then
+    (ONNX Runtime has no integer product in front of a Relu that writes float). Ops that only move
+    data follow what surrounds them.
 
     Args:
         options: Legal forms by region.
@@ -64,6 +67,7 @@ def _leave_unread(options: Sequence[Options], choices: dict[str, Choice], given:
         form = None if each.pinned is not None else each.named(choice.precision)
         twin = None if form is None else without_output(each, form)
         kept = output.name in given or output.is_graph_output() or output in read
+        kept = kept or any(bounds_of(use.node) is not None for use in uses(output))
         if twin is not None and not kept:
             choices[each.region.key] = each.chosen(twin.precision, f"{choice.reason}; {UNREAD}")
 

@@ -22,7 +22,7 @@ _LEAST = 1e-4
 its engine, and the samples are more alike than what they stand for."""
 
 
-def varying_share(samples: Sequence[Array], unit: bool = False) -> float:
+def varying_share(samples: Sequence[Any], unit: bool = False) -> float:
     """Power around the mean over power, 1e-4 to 1; 1 where too little is known.
 
     Rows (the first axis, of all samples) have a mean for each component where they are vectors or
@@ -43,9 +43,9 @@ def varying_share(samples: Sequence[Array], unit: bool = False) -> float:
     return min(max(varying / total, _LEAST), 1.0)
 
 
-def _rows(samples: Sequence[Array], unit: bool) -> Array | None:
+def _rows(samples: Sequence[Any], unit: bool) -> Array | None:
     """float64 [rows, components]; None where samples are no rows of one length."""
-    if not samples or any(each.dtype.kind != "f" or not each.size for each in samples):
+    if not samples or not all(_are_numbers(each) for each in samples):
         return None
     if unit:
         return _directions(samples)
@@ -64,3 +64,10 @@ def _directions(samples: Sequence[Array]) -> Array | None:
     rows = rows.astype(np.float64)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0))
+
+
+def _are_numbers(sample: Any) -> bool:
+    """Whether a sample is floats; a sequence of tensors and an absent one are none."""
+    return (
+        isinstance(sample, np.ndarray | np.generic) and sample.dtype.kind == "f" and sample.size > 0
+    )

@@ -18,6 +18,12 @@ BODIES = {
     "a function in float": ("m = MatMul(x, w) y = Erf(m)", "int8-float-out"),
     "a product": ("m = MatMul(x, w) y = MatMul(m, u)", "int8"),
     "a product behind a mover": ("m = MatMul(x, w) t = Transpose(m) y = MatMul(t, u)", "int8"),
+    "a product behind a clamp": ("m = MatMul(x, w) r = Relu(m) y = MatMul(r, u)", "int8"),
+    "a product behind two": (
+        "m = MatMul(x, w) r = Relu(m) t = Transpose(r) y = MatMul(t, u)",
+        "int8",
+    ),
+    "a clamp in front of float": ("m = MatMul(x, w) r = Relu(m) y = Erf(r)", "int8"),
     "a product and an output": ("y = MatMul(x, w) z = MatMul(y, u)", "int8"),
     "Gemm in front of float": ("m = Gemm(x, w, b) y = Erf(m)", "int8-float-out"),
     "float behind a mover": ("m = MatMul(x, w) t = Transpose(m) y = Erf(t)", "int8-float-out"),

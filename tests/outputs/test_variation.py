@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,7 @@ RNG = np.random.default_rng(0)
 
 
 def _rows(shape: tuple[int, ...], offset: float = 0.0, count: int = 16) -> list[np.ndarray]:
-    return [(RNG.normal(size=shape) + offset).astype(np.float32) for _ in range(count)]
+    return [np.asarray(RNG.normal(size=shape) + offset, np.float32) for _ in range(count)]
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (1, 3), (2, 5), (1, 4, 6), (1, 2, 5, 5)])
@@ -49,10 +51,23 @@ def test_directions_have_one_as_well() -> None:
         [np.ones((1, i + 1), np.float32) for i in range(16)],
         [np.zeros((0, 3), np.float32)] * 16,
         [np.arange(3)] * 16,
+        [[np.ones(3, np.float32)]] * 16,
+        [None] * 16,
     ],
-    ids=["none", "few", "constant", "zero", "nan", "ragged", "empty", "integers"],
+    ids=[
+        "none",
+        "few",
+        "constant",
+        "zero",
+        "nan",
+        "ragged",
+        "empty",
+        "integers",
+        "sequence",
+        "absent",
+    ],
 )
-def test_where_nothing_is_known_all_of_it_counts(samples: list[np.ndarray]) -> None:
+def test_where_nothing_is_known_all_of_it_counts(samples: list[Any]) -> None:
     assert varying_share(samples) == 1
 
 
