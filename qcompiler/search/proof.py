@@ -144,6 +144,7 @@ def choose(
     latencies: Mapping[str, Latency],
     prints: Footprint,
     source_bytes: int,
+    demanded: bool = False,
 ) -> str:
     """The contender with the lowest score; float if none has a lower one than float.
 
@@ -156,12 +157,15 @@ def choose(
         latencies: Their times.
         prints: What regions weigh besides time.
         source_bytes: Size of the source in float.
+        demanded: Whether overrides ask for what float has not: it is an answer only where there
+            is no other then.
     """
-    scores = {"float": 1.0}
+    scores = {} if demanded and finalists else {"float": 1.0}
     for name, each in finalists.items():
         only_time = not (objective.weight(SIZE) or objective.weight(ENERGY))
         bar = GAIN if only_time and each.quantized else 1.0
-        if objective.weight(LATENCY) and not _gains(name, finalists, latencies, bar):
+        gains = demanded or _gains(name, finalists, latencies, bar)
+        if objective.weight(LATENCY) and not gains:
             continue
         ratios = {ENERGY: prints.ratio(ENERGY, each.plan.precisions)}
         if objective.weight(SIZE):

@@ -77,7 +77,10 @@ def test_sums_that_drown_stay_float_and_products_do_not(feeds: Feeds) -> None:
     spared = compiled(program, feeds, ["spare-regions"])
     assert floats(without) == set()
     assert floats(spared) == SUMS
-    assert {spared.plan.precision(key) for key in PRODUCTS} == {"int8-float-out"}
+    # A Relu reads what the first products of the blocks give; their roundings saturate for it.
+    assert {key: spared.plan.precision(key) for key in PRODUCTS} == {
+        key: "int8" if key.startswith("up") else "int8-float-out" for key in PRODUCTS
+    }
     assert without.plan.precision("down0") == "int8"
     assert set(spared.kernels.integer) >= PRODUCTS
     assert kept_db(program, spared, unseen) > kept_db(program, without, unseen) + 6
