@@ -150,14 +150,15 @@ print(after[0] - before[0], after[1] - before[1])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("count", "options"), [(50, ()), (15, ("keep",))], ids=["dropped", "kept"])
+@pytest.mark.parametrize(("count", "options"), [(50, ()), (30, ("keep",))], ids=["dropped", "kept"])
 def test_fifty_compilations_leave_memory_and_files_as_they_were(
     count: int, options: tuple[str, ...], digits_path: Path, tmp_path: Path
 ) -> None:
     """In a process of their own, whose heap no other test has used.
 
-    What the first ten load and cache stays. A result that is kept is 3 MB: the second row keeps
-    five, and is seen.
+    What the first ten load and cache stays; after them 40 more may add half a MB each, of which the
+    allocator alone was seen to take a third. A result that is kept is 3 MB: the second row keeps
+    twenty, and is seen.
     """
     done = subprocess.run(
         [sys.executable, "-c", _REPEAT, str(digits_path), str(tmp_path), str(count), *options],
@@ -166,4 +167,4 @@ def test_fifty_compilations_leave_memory_and_files_as_they_were(
     )  # fmt: skip
     grown, opened = map(int, done.stdout.split()[-2:])
     assert opened <= 0
-    assert (grown < 6 << 20) is not bool(options)
+    assert (grown < 20 << 20) is not bool(options)
