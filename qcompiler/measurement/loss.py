@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qcompiler.measurement.slices import OutputSlices, plain_slices
+from qcompiler.outputs.variation import directions
 
 Array = npt.NDArray[Any]
 Outputs = Sequence[Any]
@@ -84,7 +85,8 @@ def _worst(pairs: Sequence[tuple[Any, Any]], slices: OutputSlices) -> float:
         return math.inf
     arrays = [(np.asarray(wanted), np.asarray(got)) for wanted, got in pairs]
     if slices.unit:
-        arrays = [(_directions(wanted), _directions(got)) for wanted, got in arrays]
+        # Of directions, noise is 2 (1 - cos).
+        arrays = [(directions(wanted), directions(got)) for wanted, got in arrays]
     return max(
         (
             (_agreement if labels else _ratio)(list(_selected(arrays, slices, number)))
@@ -149,15 +151,6 @@ def _ratio(pairs: Sequence[tuple[Array, Array]]) -> float:
     if noise == 0:
         return 0.0
     return noise / signal if signal > 0 else math.inf
-
-
-def _directions(rows: Array) -> Array:
-    """Rows along the last axis with length 1, so that their noise is 2 (1 - cos)."""
-    if rows.dtype.kind != "f" or not rows.ndim:
-        return rows
-    plain = rows.astype(np.float64)
-    lengths = np.linalg.norm(plain, axis=-1, keepdims=True)
-    return np.asarray(np.divide(plain, lengths, out=np.zeros_like(plain), where=lengths > 0))
 
 
 def _middle(wanted: Sequence[Array]) -> float:

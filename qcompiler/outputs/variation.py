@@ -48,7 +48,7 @@ def _rows(samples: Sequence[Any], unit: bool) -> Array | None:
     if not samples or not all(_are_numbers(each) for each in samples):
         return None
     if unit:
-        return _directions(samples)
+        return _row_directions(samples)
     if max(each.ndim for each in samples) > 2:
         return np.concatenate([each.reshape(-1, 1) for each in samples]).astype(np.float64)
     parts = [each.reshape(len(each), -1) if each.ndim else each.reshape(1, 1) for each in samples]
@@ -57,13 +57,19 @@ def _rows(samples: Sequence[Any], unit: bool) -> Array | None:
     return np.concatenate(parts).astype(np.float64)
 
 
-def _directions(samples: Sequence[Array]) -> Array | None:
+def directions(rows: Array) -> Array:
+    """float64 rows along the last axis with length 1; what has no rows of floats as it is."""
+    if rows.dtype.kind != "f" or not rows.ndim:
+        return rows
+    plain = rows.astype(np.float64)
+    lengths = np.linalg.norm(plain, axis=-1, keepdims=True)
+    return np.asarray(np.divide(plain, lengths, out=np.zeros_like(plain), where=lengths > 0))
+
+
+def _row_directions(samples: Sequence[Array]) -> Array | None:
     if len({each.shape[-1] if each.ndim else 0 for each in samples}) != 1 or not samples[0].ndim:
         return None
-    rows = np.concatenate([each.reshape(-1, each.shape[-1]) for each in samples])
-    rows = rows.astype(np.float64)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0))
+    return np.concatenate([directions(each).reshape(-1, each.shape[-1]) for each in samples])
 
 
 def _are_numbers(sample: Any) -> bool:
