@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+from qcompiler.calibration.dividing import spread
 from qcompiler.choices.cost import uniform_trials
 from qcompiler.choices.descent import Choice, Descent
 from qcompiler.decisions.forms import region_options
@@ -31,7 +32,7 @@ from qcompiler.measurement.gain import Look, Margin
 from qcompiler.measurement.parts import Slicer
 from qcompiler.measurement.range_model import range_model
 from qcompiler.measurement.range_probing import RangeProber, Ranges
-from qcompiler.measurement.scored import MOST, few, referred, scored_program, stressed, unclipped
+from qcompiler.measurement.scored import MOST, referred, scored_program, stressed, unclipped
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext, Stage
 from qcompiler.quantization.chosen import Chosen, Given, histogram_of, is_users
 from qcompiler.quantization.observer import Observer
@@ -116,7 +117,7 @@ class ChooseRanges(Pass):
             for each in ranges
         ]
         limit, count = self._effort(program, len(context.samples))
-        samples = few(context.samples, count)
+        samples = spread(context.samples, count)
         feeds, reference = referred(scored, [*samples, *stressed(samples[::2])])
         slices = Slicer(scored)(feeds, reference)
         with RangeProber(model, feeds, reference, slices, context.executor) as prober:

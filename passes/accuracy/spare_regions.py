@@ -16,6 +16,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
+from qcompiler.calibration.dividing import spread
 from qcompiler.choices.sensitivity import FLOOR, in_groups, measure_each, split_groups
 from qcompiler.decisions.forms import Options, region_options
 from qcompiler.decisions.resolve import resolve
@@ -30,7 +31,7 @@ from qcompiler.measurement.gate import Gate, GateModel
 from qcompiler.measurement.gates import gates_of_plan, together
 from qcompiler.measurement.parts import Slicer
 from qcompiler.measurement.probing import SLOWER, Prober
-from qcompiler.measurement.scored import few, referred, scored_program
+from qcompiler.measurement.scored import referred, scored_program
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext, Stage
 from qcompiler.target.capability import Kernel
 
@@ -75,7 +76,7 @@ class SpareRegions(Pass):
         terms = _terms(program, scored, options, plan)
         if not terms.own:
             return Outcome(details={"regions": 0})
-        feeds, plain = referred(scored, few(context.samples, _SAMPLES))
+        feeds, plain = referred(scored, spread(context.samples, _SAMPLES))
         slices = Slicer(scored)(feeds, plain)
         with Prober(terms.model, feeds, context.executor, slices) as prober:
             limit = float(context.options.get("limit", 0.0))

@@ -31,13 +31,13 @@ def divided(
     wanted = max(least, _JUDGE_ELEMENTS // per_feed) if seen else least
     if len(kept) < 2 * _LEAST_DIVIDED:
         return tuple(kept[:wanted]), tuple(kept[:wanted])
-    judging = _spread(kept[0::2], wanted)
+    judging = spread(kept[0::2], wanted)
     judged = {id(each) for each in judging}
     others = kept[1::2] if fitting <= wanted else [each for each in kept if id(each) not in judged]
-    return judging, _spread(others, max(wanted, fitting))
+    return judging, spread(others, max(wanted, fitting))
 
 
-def _spread(feeds: Sequence[Feed], wanted: int) -> tuple[Feed, ...]:
+def spread(feeds: Sequence[Feed], wanted: int) -> tuple[Feed, ...]:
     """At most `wanted` of the feeds, evenly spread."""
     count = min(len(feeds), wanted)
     return tuple(feeds[i * len(feeds) // count] for i in range(count))

@@ -31,12 +31,6 @@ def stressed(feeds: Sequence[Feed]) -> list[Feed]:
     return [{name: _larger(array) for name, array in feed.items()} for feed in feeds]
 
 
-def few(feeds: Sequence[Feed], most: int = MOST) -> list[Feed]:
-    """As many of the feeds as choices are fitted to, evenly spread."""
-    count = min(len(feeds), most)
-    return [feeds[i * len(feeds) // count] for i in range(count)]
-
-
 def _larger(array: Any) -> Any:
     if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
         return array
