@@ -54,6 +54,11 @@ class Options:
     coarse: tuple[Implementation, ...] = ()
 
     @property
+    def demanded(self) -> bool:
+        """Whether an override wants another form than float."""
+        return self.pinned not in (None, FLOAT)
+
+    @property
     def legal(self) -> tuple[Implementation, ...]:
         """All quantized forms, those that the search tries first."""
         return (*self.implementations, *self.others)

@@ -232,6 +232,6 @@ def _promises(selection: Selection, target: Target) -> list[str]:
         return []
     speed = f"{timed.speed}{target.evidence.by_model}"
     sure = "is" if timed.slower or not timed.rounds else "may be"
-    asked = any(each.pinned not in (None, FLOAT) for each in selection.options)
-    fix = "scheme='auto' without overrides that ask for integers" if asked else "scheme='auto'"
+    fix = "scheme='auto'"
+    fix += " without overrides that ask for integers" if selection.demanded else ""
     return [f"this plan {sure} slower than float ({speed}); {fix} avoids that"]

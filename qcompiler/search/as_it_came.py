@@ -27,14 +27,9 @@ def planned_source(source: Program, plan: Plan) -> Program:
     return replace(source, plan=plan) if is_unplanned(source) else source
 
 
-def pinned_regions(options: Sequence[Options]) -> list[Options]:
-    """Regions that overrides want in another form than float."""
-    return [each for each in options if each.pinned not in (None, FLOAT)]
-
-
 def unmet_overrides(options: Sequence[Options]) -> list[Diagnostic]:
     """A warning that names the regions which overrides want in integers, and which are not."""
-    unmet = pinned_regions(options)
+    unmet = [each for each in options if each.demanded]
     if not unmet:
         return []
     names = ", ".join(f"'{each.region.key}' ({each.pinned})" for each in unmet)
@@ -43,7 +38,7 @@ def unmet_overrides(options: Sequence[Options]) -> list[Diagnostic]:
             Severity.WARNING,
             "OVERRIDE01",
             f"the source is returned in float, though overrides ask for {names}: nothing with "
-            "them was within the loss allowed",
+            "them that was measured is within the loss allowed",
             node=unmet[0].region.anchor.name,
             source=source_line(unmet[0].region.anchor),
             hint="allow more by max_loss; scheme='float32' builds them whatever they lose",

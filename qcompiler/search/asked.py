@@ -160,7 +160,7 @@ def _require_quantized(workshop: Workshop, goal: Goal, plan: Plan) -> None:
     chosen = [each.named(plan.precision(each.region.key)) for each in options]
     if any(form is not None and (wanted.means(form) or not wanted.takes(form)) for form in chosen):
         return  # not only what it would put around
-    if any(each.pinned not in (None, FLOAT) for each in options):
+    if any(each.demanded for each in options):
         return  # what the user asked for by overrides
     if options and all(has_elements(each.region) is not None for each in options):
         return  # there is nothing to quantize

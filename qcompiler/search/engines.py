@@ -101,10 +101,10 @@ class _Race:
         return scores
 
     def _may_win(self, found: Selection, latency: Latency | None, objective: Objective) -> bool:
-        """Whether it is something else than the yardstick, and not slower than that."""
+        """Whether it is something else than the yardstick, and not slower or asked for."""
         if found.candidate is None:
             return False
-        if latency is None or not objective.weight(LATENCY):
+        if found.demanded or latency is None or not objective.weight(LATENCY):
             return True
         return latency.ratio < (GAIN if not found.is_float else 1.0)
 

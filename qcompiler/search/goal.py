@@ -264,6 +264,11 @@ class Selection:
     engines: tuple[EngineResult, ...] = ()
 
     @property
+    def demanded(self) -> bool:
+        """Whether overrides want integers, so that float is no answer where there is another."""
+        return any(each.demanded for each in self.options)
+
+    @property
     def is_float(self) -> bool:
         """Whether no region is quantized."""
         return set(self.plan.precisions.values()) <= {FLOAT}

@@ -28,12 +28,7 @@ from qcompiler.measurement.trying import Allowance
 from qcompiler.outputs.asked import DEFAULT_NSR
 from qcompiler.pipeline.contract import Progress, Stage, step
 from qcompiler.quantization.qspace import QParams
-from qcompiler.search.as_it_came import (
-    pinned_regions,
-    plan_of_source,
-    planned_source,
-    unmet_overrides,
-)
+from qcompiler.search.as_it_came import plan_of_source, planned_source, unmet_overrides
 from qcompiler.search.asked import asked_plan, built, over_bound, over_score
 from qcompiler.search.base import Base, allowance_of, chosen_base
 from qcompiler.search.cache import CostCache
@@ -207,7 +202,7 @@ class _Chooser:
                 raise
             self.interrupted = True
             finalists, latencies = self._proved(search)
-        demanded = bool(pinned_regions(options))
+        demanded = any(each.demanded for each in options)
         asked = (
             search.objective, finalists, latencies, search.prints, self.baseline.nbytes, demanded
         )  # fmt: skip

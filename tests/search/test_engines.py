@@ -61,6 +61,17 @@ def compiled_for_pair(path: Path, feeds: Sequence[Feed], **options: Any) -> qc.C
     return qc.compile(path, PAIR, feeds, **({"recipe": "fast"} | options))
 
 
+def test_what_overrides_ask_for_is_built_on_one_of_them_even_if_it_is_slower(
+    net: Path, feeds: list[Feed], clock: Clock
+) -> None:
+    clock(3.0, openvino=2.0)
+    assert compiled_for_pair(net, feeds).report.summary.startswith("float is returned")
+    compiled = compiled_for_pair(net, feeds, overrides={"conv": "int8"})
+    assert compiled.target.name == "openvino"
+    assert compiled.plan.precision("conv") == "int8"
+    assert any("slower than float" in each for each in compiled.report.warnings)
+
+
 @pytest.mark.parametrize("fastest", ["onnxruntime", "openvino"])
 def test_the_fastest_engine_is_returned_and_every_engine_has_a_row(
     net: Path, feeds: list[Feed], clock: Clock, tmp_path: Path, fastest: str
