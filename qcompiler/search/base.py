@@ -15,16 +15,12 @@ from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.measurement.candidates import Candidate, Workshop
 from qcompiler.measurement.judge import Judge, Judgement
-from qcompiler.measurement.trying import FAR, Allowance, Tried, helps, keep_if_better
+from qcompiler.measurement.trying import FAR, Allowance, Tried
 from qcompiler.measurement.variants import Variant, with_base
-from qcompiler.pipeline.contract import Progress, Silent, Stage, step
 from qcompiler.search.asked import asked_plan
 from qcompiler.search.goal import Goal, Samples
-from qcompiler.search.replanning import changes, replanned, with_changes
+from qcompiler.search.replanning import with_changes
 from qcompiler.search.state import Clock
-
-UNNEEDED = "with the others it is not needed"
-"""Said of a variant of the plan that was taken back behind those of the program."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,10 +129,11 @@ class Yardstick:
         """What it loses in another base."""
         plan = self.plan(workshop)
         assert plan is not None
-        return _judged(workshop, plan)
+        return judged_plan(workshop, plan)
 
 
-def _judged(workshop: Workshop, plan: Plan) -> Judgement:
+def judged_plan(workshop: Workshop, plan: Plan) -> Judgement:
+    """What a plan loses; its artifact is let go."""
     candidate = workshop.build(plan)
     judged = workshop.judgement(candidate)
     candidate.artifact.release()
@@ -174,110 +171,3 @@ def extended(base: Base, variant: Variant, samples: Samples, goal: Goal) -> Base
 def named(base: Base, variant: Variant) -> Base:
     """The base where a variant changes nothing, under its name: a plan is told as it was given."""
     return replace(base, variants=(*base.variants, variant))
-
-
-def chosen_base(
-    start: Base,
-    samples: Samples,
-    goal: Goal,
-    *,
-    searching: bool = True,
-    allowance: Allowance | None = None,
-    progress: Progress | None = None,
-) -> Base:
-    """Tries variants of the float program and of ranges, on the plan that a `Yardstick` says.
-
-    The workshop's judge takes its bounds from the noise of that plan. A plan that names its
-    variants gets just those.
-
-    Args:
-        start: The program without them.
-        samples: What is fitted to, and judged on.
-        goal: What is asked for.
-        searching: Whether a search follows.
-        allowance: What variants may cost; anything if absent.
-        progress: Told of every variant.
-    """
-    workshop = start.workshop
-    wanted = [each for each in goal.variants if each.stage in (Stage.FLOAT, Stage.RANGES)]
-    if goal.scheme.observer is not None:  # the user chose the ranges
-        wanted = [each for each in wanted if each.stage is not Stage.RANGES]
-    planning = [each for each in goal.variants if each.stage is Stage.PLAN and not searching]
-    yardstick = Yardstick(goal, searching)
-    if goal.plan is not None and goal.plan.variants is not None:
-        for variant in wanted:
-            start = extended(start, variant, samples, goal) or named(start, variant)
-        found = yardstick.built(start.workshop)
-        if found is None or searching:
-            return start
-        plan = found.plan
-        for variant in planning:
-            plan = replanned(start.workshop, plan, variant, goal, samples.fitting)
-        return replace(start, asked=plan)
-    wanted = [each for each in wanted if each.accuracy.gains == "loss"]
-    first = yardstick.built(workshop)
-    asked = None if searching or first is None else first.plan
-    start = replace(start, build_seconds=yardstick.seconds, asked=asked)
-    if first is None or workshop.judge is None or first.judgement is None:
-        return start
-    planning = planning if goal.plan is None else []
-    untried = not (wanted or planning) or not workshop.program.observations
-    if searching or not untried:
-        first.artifact.release()
-    if untried:
-        return start
-    spent = replace(allowance or Allowance(), build_seconds=yardstick.seconds)
-    spent.enough *= workshop.judge.limit
-    spent.limit, spent.program = workshop.judge.limit, workshop.program
-    told = progress or Silent()
-
-    def attempt(base: Base, variant: Variant) -> tuple[Base, Judgement] | None:
-        told.advance(1, variant.text)
-        if variant.stage is Stage.PLAN:
-            return _replanned(base, variant, samples, goal)
-        found = extended(base, variant, samples, goal)
-        return None if found is None else (found, yardstick.judged(found.workshop))
-
-    with step(told, "try variants", len(planning) + len(wanted)):
-        start, tried = keep_if_better(start, first.judgement, planning, attempt, spent)
-        known = first.judgement
-        if asked is not None and start.asked is not None and start.asked is not asked:
-            yardstick.changed = changes(asked, start.asked)
-            known = yardstick.judged(workshop)
-        best, more = keep_if_better(start, known, wanted, attempt, spent)
-    best = replace(best, tried=(*start.tried, *tried, *more))
-    return _settled(best, yardstick) if yardstick.changed else best
-
-
-def _replanned(
-    base: Base, variant: Variant, samples: Samples, goal: Goal
-) -> tuple[Base, Judgement] | None:
-    """The base with a variant of the plan that was asked for; None if it changes nothing."""
-    assert base.asked is not None
-    workshop = base.workshop
-    plan = replanned(workshop, base.asked, variant, goal, samples.fitting or samples.feeds)
-    if plan.precisions == base.asked.precisions:
-        return None
-    return replace(base, asked=plan), _judged(workshop, plan)
-
-
-def _settled(base: Base, yardstick: Yardstick) -> Base:
-    """The base with the plan that variants left, or the one that was asked for if that will do.
-
-    What variants of the plan gave up may not be needed any more with those of the program.
-    """
-    workshop = base.workshop
-    assert workshop.judge is not None
-    asked = asked_plan(workshop, yardstick.goal)
-    changed = with_changes(workshop, asked, yardstick.changed)
-    whole = _judged(workshop, asked)
-    within = whole.good and whole.loss <= workshop.judge.limit
-    if not within and helps(_judged(workshop, changed), whole, Stage.PLAN):
-        return replace(base, asked=changed)
-    tried = (
-        replace(each, kept=False, note=UNNEEDED)
-        if each.kept and Variant(each.variant).stage is Stage.PLAN
-        else each
-        for each in base.tried
-    )
-    return replace(base, asked=asked, tried=tuple(tried))

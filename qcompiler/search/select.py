@@ -30,7 +30,8 @@ from qcompiler.pipeline.contract import Progress, Stage, step
 from qcompiler.quantization.qspace import QParams
 from qcompiler.search.as_it_came import plan_of_source, planned_source, unmet_overrides
 from qcompiler.search.asked import asked_plan, built, over_bound, over_score
-from qcompiler.search.base import Base, allowance_of, chosen_base
+from qcompiler.search.base import Base, allowance_of
+from qcompiler.search.base_choice import chosen_base
 from qcompiler.search.cache import CostCache
 from qcompiler.search.explain import explained, tried
 from qcompiler.search.goal import DEFAULT_SCORE_LOSS, Goal, Samples, Selection

@@ -20,7 +20,8 @@ from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.quantization.observers import make_observer, reinterpreted
 from qcompiler.quantization.qspace import U8_AFFINE
-from qcompiler.search.base import Base, chosen_base
+from qcompiler.search.base import Base
+from qcompiler.search.base_choice import chosen_base
 from qcompiler.search.goal import Goal, Samples
 
 TEXT = """g (float[N,4,8,8] x) => (float[N,4,8,8] y) <float[4,4,1,1] w>

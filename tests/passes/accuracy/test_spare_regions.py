@@ -118,7 +118,7 @@ def test_a_sum_is_rounded_again_where_other_variants_make_it_harmless(
     feeds: Feeds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was spared before they were tried is judged once more behind them."""
-    monkeypatch.setattr("qcompiler.search.base.helps", lambda found, known, stage: False)
+    monkeypatch.setattr("qcompiler.search.base_choice.helps", lambda found, known, stage: False)
     made = compiled(network(300.0), feeds, ["spare-regions"])
     assert floats(made) == set()
     (tried,) = made.report.variants
