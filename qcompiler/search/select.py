@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -233,8 +232,7 @@ class _Chooser:
         if self.interrupted:
             return finalists, hurried(self._proof, finalists, search.state.frontier)
         timed = self._timed({name: each.artifact for name, each in finalists.items()})
-        threads = getattr(self.workshop.target, "threads", None) or os.cpu_count() or 1
-        return finalists, cross_checked(timed, finalists, threads)
+        return finalists, cross_checked(timed, finalists, self.workshop.target.most_threads)
 
     def _cache(self) -> CostCache:
         """Where measured times are kept; what a model says is computed anew."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
@@ -78,6 +79,11 @@ class Target(ABC):
             with suppress(PackageNotFoundError):
                 found.append(f"{package} {version(package)}")
         return ", ".join(found)
+
+    @property
+    def most_threads(self) -> int:
+        """Threads of its engine: as asked for, else one for each core."""
+        return getattr(self, "threads", None) or os.cpu_count() or 1
 
     def single_threaded(self) -> Target:
         """The same target with one engine thread, for workers that share a machine."""
