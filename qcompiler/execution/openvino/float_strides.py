@@ -29,7 +29,7 @@ def slice_before_pointwise(node: ir.Node, rewriter: Rewriter) -> str | None:
     pads = list(node.attributes.get_ints("pads", ()))
     if node.attributes.get_string("auto_pad", "NOTSET") != "NOTSET":
         pads = []  # windows of one element need none
-    if not any(pads) and not _begins_at_one_of_many(data, set()):
+    if not any(pads) and not _begins_at_one_of_many(data):
         return None
     axes = len(strides)
     if any(pads):
@@ -52,9 +52,9 @@ def _is_pointwise(node: ir.Node) -> bool:
     return shape is not None and all(size == 1 for size in shape[2:])
 
 
-def _begins_at_one_of_many(value: ir.Value, seen: set[ir.Value]) -> bool:
+def _begins_at_one_of_many(value: ir.Value) -> bool:
     """Whether strides moved towards the input from here end at an op with several outputs."""
-    waiting = [value]
+    waiting, seen = [value], set[ir.Value]()
     while waiting:
         found = waiting.pop()
         node = found.producer()

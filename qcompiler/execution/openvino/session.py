@@ -122,12 +122,14 @@ class OpenVinoSession:
         return [np.array(request.get_output_tensor(i).data) for i in range(count)]
 
     def _runs(self, feed: Feed) -> int:
-        """Two for sizes not run before in a model with an If (OV-R19 of `float_faults`).
+        """Two for sizes not run before in a model with an If (OV-R19, docs/openvino.md).
 
         While it makes room for them, OpenVINO computes what reads an If in memory of others.
         """
-        key = tuple(feed[name].shape for name in sorted(feed)) if self._stale else ()
-        if not self._stale or key in self._ran:
+        if not self._stale:
+            return 1
+        key = tuple(feed[name].shape for name in sorted(feed))
+        if key in self._ran:
             return 1
         self._ran.add(key)
         return 2
