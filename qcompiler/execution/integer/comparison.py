@@ -18,8 +18,8 @@ from qcompiler.execution.integer.operand import Array
 
 _NO_TIME = "the time for verification was up"
 _TIE = 2.0**-9
-"""Steps within which a result counts as halfway: float32 sums of 255 steps, sixteen times as large
-as those of the result, are off by 255 * 16 * 2**-23 = 5e-4."""
+"""Steps beyond half a one within which a result counts as halfway: float32 sums of 255 steps,
+sixteen times as large as those of the result, are off by 255 * 16 * 2**-23 = 5e-4."""
 _HIDDEN = "the engine cannot show its integers without changing its kernels"
 _ROW_OPS = frozenset(
     {
@@ -95,13 +95,13 @@ class StaticCheck:
     def _either_way(self, wanted: Array, found: Array, inputs: Sequence[Array]) -> Array:
         """The engine's integers where they are the other neighbour of a tie."""
         assert self.each.output is not None
-        scale = float(self.each.output.params.scale)
-        apart = np.abs(wanted.astype(np.float64) - found.astype(np.float64))
-        if not (apart == 1).any():
+        if np.array_equal(wanted, found):
             return wanted
-        real = replace(self.each, output=None).compute(inputs).astype(np.float64) / scale
-        tied = np.abs(np.abs(real - np.rint(real)) - 0.5) < _TIE
-        return np.where(tied & (apart == 1), found, wanted)
+        params = self.each.output.params
+        real = replace(self.each, output=None).compute(inputs).astype(np.float64)
+        steps = real / float(params.scale) + float(params.zero_point)
+        one, other = (np.abs(steps - integers) < 0.5 + _TIE for integers in (wanted, found))
+        return np.where(one & other, found, wanted)
 
     def work(self, arrays: Mapping[str, Array]) -> float:
         """Output elements times weights per channel."""

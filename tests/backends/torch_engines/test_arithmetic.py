@@ -127,6 +127,29 @@ def test_ties_of_few_elements_may_go_either_way(
     assert engine == "qnnpack" or not compiled.verify(feeds).ok
 
 
+def test_a_tie_has_two_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control: sums that are all ties, and a reference that is a step higher in both its forms.
+
+    They fill vectors, so that the engine rounds as the reference does, and is one step below.
+    """
+    x = np.tile(np.array([0, 0.5, 1, 1.5], np.float32), 16)
+    feeds = [{"x": x, "c": np.array([-0.75], np.float32)}]
+    text = TIED.replace("[4]", "[64]")
+    compiled = qc.compile(from_text(text), Fbgemm(), feeds, scheme="int8", recipe="fast")
+    assert compiled.verify(feeds).ok
+    rule = arithmetic_of("fbgemm").kernels["Add"]
+    steps: list[Any] = []
+
+    def shifted(*operands: Any) -> Any:
+        if operands[-1] is None:
+            return rule(*operands) + steps[-1]
+        steps.append(operands[-1].scale)
+        return np.minimum(rule(*operands), 254) + np.uint8(1)
+
+    monkeypatch.setitem(arithmetic_of("fbgemm").kernels, "Add", shifted)
+    assert not compiled.verify(feeds).ok
+
+
 @pytest.mark.parametrize("op", ["Add", "Mul"])
 @pytest.mark.parametrize("shape", ["1", "6", "5,1", "4,1,6", "4,5,6"])
 def test_results_are_allocated_in_their_own_shape(
