@@ -15,6 +15,9 @@ from qcompiler.cli.console import reported
 if TYPE_CHECKING:
     from qcompiler.ir.program import Program
 
+_SHOWN = 40
+"""Regions that a terminal takes at once."""
+
 
 @app.command()
 def inspect(
@@ -69,7 +72,3 @@ def _read(written: str) -> tuple[Program, dict[str, str]]:
     stamp = stamp_of(program.model.metadata_props)
     made = {} if stamp is None else {"compiled for": stamp.target, **stamp.making.facts}
     return program, made
-
-
-_SHOWN = 40
-"""Regions that a terminal takes at once."""

@@ -31,12 +31,12 @@ def size_of(written: str | None) -> tuple[int, int] | None:
     """
     if written is None:
         return None
-    parts = written.lower().split("x")
-    if len(parts) > 2 or not all(part.isascii() and part.isdigit() for part in parts):
+    sizes = _sizes(written)
+    if not 1 <= len(sizes) <= 2:
         raise ConfigurationError(
             f"cannot read --size '{written}'", fix="write 224, or height and width as 224x320"
         )
-    return int(parts[0]), int(parts[-1])
+    return sizes[0], sizes[-1]
 
 
 def images_of(written: Images) -> Preprocessing:
@@ -58,10 +58,17 @@ def shapes_of(written: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {}
     for each in written or ():
         name, _, sizes = each.rpartition("=")
-        parts = sizes.lower().split("x")
-        if not all(part.isascii() and part.isdigit() for part in parts):
+        found[name] = _sizes(sizes)
+        if not found[name]:
             raise ConfigurationError(
                 f"cannot read --shape '{each}'", fix="write --shape NAME=1x3x320x320"
             )
-        found[name] = tuple(map(int, parts))
     return found
+
+
+def _sizes(written: str) -> tuple[int, ...]:
+    """Whole numbers with an x between; empty for anything else."""
+    parts = written.lower().split("x")
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        return ()
+    return tuple(map(int, parts))
