@@ -88,10 +88,11 @@ def test_one_core_is_left_alone(machine: Masks) -> None:
         assert machine[me + 1] == {0, 1, 2, 3}
 
 
-def test_systems_that_cannot_bind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(os, "sched_setaffinity", raising=False)
+def test_systems_that_cannot_bind(machine: Masks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_setaffinity")
     with spread():
-        pass
+        assert not spreading._TAKEN.locked()
+    assert all(each == {0, 1, 2, 3} for each in machine.values())
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux")
