@@ -74,11 +74,13 @@ def bench(
         shapes: Of inputs by name, where no feed is given.
 
     Raises:
-        ConfigurationError: Fewer than one model.
+        ConfigurationError: Fewer than one model, or shapes beside a feed.
         FeedError: The feed fits a model not, or none can be made up.
     """
     if not models:
         raise ConfigurationError("there is nothing to time", fix="name a model")
+    if shapes and feed is not None:
+        raise ConfigurationError("shapes of made-up inputs beside data", fix="give one of the two")
     if threads is not None:
         _limit_torch(models.values(), threads)
     ready = {name: _ready(model, feed, threads) for name, model in models.items()}

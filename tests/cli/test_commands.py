@@ -111,6 +111,7 @@ WRONG = (
     Call("verify plan.json", 1, "no artifact"),
     Call("bench none.onnx", 1, "none.onnx"),
     Call("bench model.onnx -d none.npz", 1, "no such file"),
+    Call("bench model.onnx -d data.npz --shape 2x1x32x32", 2, "shapes of made-up inputs"),
     Call("bench model.onnx --size 8", 2, "options of calibration data without data"),
     Call("compare model.onnx out.onnx", 2, "give --data"),
     Call("compare model.onnx none.onnx -d data.npz", 1, "none.onnx"),
