@@ -115,15 +115,17 @@ def _copied(
 def _comes_from_integers(value: ir.Value | None) -> bool:
     """Whether DequantizeLinear writes it, directly or in front of what it is moved over."""
     node = None if value is None else value.producer()
-    if node is not None and is_op(node, *_MOVED_OVER):
-        return _comes_from_integers(node.inputs[0])
+    while node is not None and is_op(node, *_MOVED_OVER):
+        node = None if node.inputs[0] is None else node.inputs[0].producer()
     return is_op(node, "DequantizeLinear")
 
 
 def _is_quantized(value: ir.Value, behind: Iterable[str]) -> bool:
     """Whether QuantizeLinear reads the value, directly or behind these ops."""
-    return any(
-        is_op(use.node, "QuantizeLinear")
-        or (is_op(use.node, *behind) and _is_quantized(use.node.outputs[0], behind))
-        for use in uses(value)
-    )
+    pending = [value]
+    while pending:
+        readers = [use.node for use in uses(pending.pop())]
+        if any(is_op(node, "QuantizeLinear") for node in readers):
+            return True
+        pending += [node.outputs[0] for node in readers if is_op(node, *behind)]
+    return False

@@ -81,7 +81,7 @@ class _Repeat:
         if fixed and self.channels * prod(fixed) * prod(self.factors) < _LEAST_ELEMENTS:
             return False
         doubles = self.factors == (2, 2)
-        return not doubles or (_comes_from_conv(self.x, set()) and _goes_to_conv(self.node, set()))
+        return not doubles or (_comes_from_conv(self.x) and _goes_to_conv(self.node))
 
     def rewrite(self, rewriter: Rewriter) -> None:
         """Expand between new axes behind H and W, which are joined with them."""
@@ -173,26 +173,35 @@ def _repeats(node: ir.Node, factor: int) -> bool:
     )
 
 
-def _comes_from_conv(value: ir.Value | None, seen: set[ir.Value]) -> bool:
+def _comes_from_conv(value: ir.Value) -> bool:
     """Whether a convolution on integers stands behind, with nothing between that minds layouts."""
-    node = None if value is None or value in seen else value.producer()
-    if node is None or value is None:
-        return False
-    seen.add(value)
-    if _reads_integers(node):
-        return True
-    return is_op(node, *_PASSED) and any(_comes_from_conv(each, seen) for each in node.inputs)
+    pending: list[ir.Value | None] = [value]
+    seen: set[ir.Value] = set()
+    while pending:
+        current = pending.pop()
+        node = None if current is None or current in seen else current.producer()
+        if node is None or current is None:
+            continue
+        seen.add(current)
+        if _reads_integers(node):
+            return True
+        if is_op(node, *_PASSED):
+            pending += node.inputs
+    return False
 
 
-def _goes_to_conv(node: ir.Node, seen: set[ir.Node]) -> bool:
+def _goes_to_conv(node: ir.Node) -> bool:
     """The same of what reads it."""
-    seen.add(node)
-    readers = [use.node for each in node.outputs for use in uses(each)]
-    return any(
-        _reads_integers(each)
-        or (each not in seen and is_op(each, *_PASSED) and _goes_to_conv(each, seen))
-        for each in readers
-    )
+    pending, seen = [node], {node}
+    while pending:
+        outputs = pending.pop().outputs
+        readers = {use.node: None for each in outputs for use in uses(each)}
+        if any(map(_reads_integers, readers)):
+            return True
+        further = [each for each in readers if each not in seen and is_op(each, *_PASSED)]
+        seen.update(further)
+        pending += further
+    return False
 
 
 def _reads_integers(node: ir.Node) -> bool:

@@ -11,6 +11,7 @@ from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.execution.session import OrtSession
 from qcompiler.ir.plan import Choice, Plan
 from qcompiler.ir.text import from_text
+from qcompiler.pipeline.contract import PassContext
 
 POOL = "MaxPool<kernel_shape = [2,2], strides = [2,2]>"
 TEXTS = {
@@ -58,3 +59,22 @@ def test_a_pool_in_integers_reads_them() -> None:
     kept = compiled(TEXTS["directly"], "int8", "float32")
     assert pools_on_integers(kept) == 0
     assert not any(node.op_type == "Sum" for node in kept.program.graph)  # nothing to hold back
+
+
+def test_what_is_moved_over_may_be_long() -> None:
+    """Integers may stand at either end of a chain that is longer than Python's stack."""
+    turns = "".join(f" t{i + 1} = Transpose(t{i})" for i in range(1200))
+    pairs = {
+        "in front": f"q = QuantizeLinear(x, s, z) t0 = DequantizeLinear(q, s, z) {turns} "
+        f"y = {POOL}(t1200)",
+        "behind": f"t0 = {POOL}(x) {turns} q = QuantizeLinear(t1200, s, z) "
+        "y = DequantizeLinear(q, s, z)",
+    }
+    kept = {}
+    for place, body in pairs.items():
+        program = from_text(f"""g (float[1,4,8,8] x) => (float[a,b,c,d] y)
+        <float s = {{0.1}}, uint8 z = {{128}}> {{ {body} }}""")
+        program.plan = Plan("onnxruntime", {"another": Choice("int8")})
+        done = keep_float.KeepFloat().run(program, PassContext(target=OnnxRuntime(1)))
+        kept[place] = done.details["kept"]
+    assert kept == {"in front": 0, "behind": 1}

@@ -13,6 +13,7 @@ from onnx.reference import ReferenceEvaluator
 import qcompiler as qc
 from qcompiler.backends.onnxruntime.passes.nearest import RepeatByExpand
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
+from qcompiler.frontends.inference import infer_types
 from qcompiler.ir.program import Program
 from qcompiler.ir.text import from_text
 from qcompiler.ir.verifier import verify
@@ -155,6 +156,25 @@ def test_doubling_between_convolutions(
     assert "Resize" in ops_of(plain)
     feed = normal_feed(9, x=(1, 16, 20, 20))
     np.testing.assert_array_equal(found.run(feed)[0], plain.run(feed)[0])
+
+
+def test_convolutions_may_be_far_away() -> None:
+    """Further than Python's stack is deep."""
+    before, behind = (
+        "".join(f" {stem}{i + 1} = Relu({stem}{i})" for i in range(1200)) for stem in "ab"
+    )
+    program = from_text(f"""g (float[1,8,20,20] x) => (float[1,8,40,40] y)
+    <int8[8,8,1,1] v, float[4] f = {{1, 1, 2, 2}}, float s = {{0.1}}, uint8 z = {{128}},
+     int8 m = {{0}}> {{
+      w = DequantizeLinear(v, s, m)
+      p = QuantizeLinear(x, s, z) d = DequantizeLinear(p, s, z) a0 = Conv(d, w) {before}
+      q = QuantizeLinear(a1200, s, z)
+      r = Resize<mode = "nearest", coordinate_transformation_mode = "asymmetric",
+                 nearest_mode = "floor">(q, , f)
+      b0 = DequantizeLinear(r, s, z) {behind} o = QuantizeLinear(b1200, s, z)
+      e = DequantizeLinear(o, s, z) y = Conv(e, w) }}""")
+    infer_types(program.model)
+    assert RepeatByExpand().run(program, PassContext()).details["repeated"] == 1
 
 
 def test_its_time_is_the_regions() -> None:
