@@ -104,7 +104,9 @@ class _Over:
 
 def _reason(options: Options, precision: str, measured: dict[str, float], over: _Over) -> str:
     if options.pinned is not None:
-        told = f"no plan with {options.pinned} here, as an override asks, was better"
+        told = (
+            f"no plan with {options.pinned} here, as an override asks, was within the loss allowed"
+        )
         return "override" if options.pinned == precision else told
     if not options.implementations:
         return "; ".join(options.reasons) or "no quantized form on this target"
