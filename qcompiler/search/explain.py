@@ -52,22 +52,31 @@ def explained(
     return replace(plan, choices=choices)
 
 
-def tried(candidates: Iterable[Candidate], limit: float) -> str:
+def tried(candidates: Iterable[Candidate], limit: float, late: bool = False) -> str:
     """What became of the candidates with integers, where none of them is returned.
 
     Args:
         candidates: All that were measured, float among them.
         limit: Most loss that is allowed.
+        late: Whether the time of the search was up, so that nothing more was tried.
     """
+    return _became(candidates, limit) + ("; the time of the search was up" if late else "")
+
+
+def _became(candidates: Iterable[Candidate], limit: float) -> str:
     measured = [each for each in candidates if each.loss is not None]
     known = [each for each in measured if each.quantized]
     if not known:
         return "none with integers was measured"
-    within = [e.seconds for e in known if (e.loss or 0.0) <= limit and e.seconds is not None]
+    near = [e for e in known if (e.loss or 0.0) <= limit and e.seconds is not None]
     head = f"of {len(known)} with integers"
-    if not within:
+    if not near:
         nearest = min(known, key=lambda each: each.loss or 0.0)
         return f"{head} none was within it, the nearest has {sqnr_db(nearest.noise or 0.0):.1f} dB"
+    kept = [e for e in near if e.judgement is None or e.judgement.good]
+    if not kept:
+        return f"{head} {len(near)} were within it, but more decisions flipped than are allowed"
+    within = [each.seconds for each in kept if each.seconds is not None]
     plain = [each.seconds for each in measured if not each.quantized and each.seconds is not None]
     beside = f" where float takes {_micro(min(plain))}" if plain else ""
     return f"{head} the quickest within it takes {_micro(min(within))}{beside}"

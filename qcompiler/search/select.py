@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -194,6 +194,7 @@ class _Chooser:
             self.progress,
         )
         state = search.state if self.interrupted else search.run()
+        late = search.limits.expired
         self.interrupted |= state.interrupted
         try:
             finalists, latencies = self._proved(search)
@@ -212,7 +213,8 @@ class _Chooser:
             del finalists[chosen]  # float rewritten, whose rounding the user's score minds
             chosen = choose(*asked)
             candidate = finalists.get(chosen)
-        summary = self._summary(candidate, latencies, chosen, state.frontier)
+        became = tried(state.frontier, self._limit, late)
+        summary = self._summary(candidate, latencies, chosen, became)
         summary += "; the search was interrupted" if self.interrupted else ""
         frontier = tuple(self.workshop.known(each) for each in state.frontier)
         selection = self._selection(
@@ -309,14 +311,13 @@ class _Chooser:
         candidate: Candidate | None,
         latencies: Mapping[str, Latency],
         chosen: str,
-        measured: Iterable[Candidate],
+        became: str,
     ) -> str:
         total = len(self.workshop.options)
         model = self.workshop.target.evidence.model
         if candidate is None:
             how = "measured" if model is None else f"that {model} knows of"
-            told = f"float is returned: nothing {how} was better within the loss allowed"
-            return f"{told}; {tried(measured, self._limit)}"
+            return f"float is returned: nothing {how} was better within the loss allowed; {became}"
         source = model or ("" if latencies[chosen].rounds else "its profile")
         speed = latencies[chosen].speed + (f" by {source}" if source else "")
         quality = f"SQNR {sqnr_db(candidate.noise or 0.0):.1f} dB"

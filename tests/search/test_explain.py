@@ -14,6 +14,8 @@ from qcompiler.decisions.forms import region_options
 from qcompiler.ir.text import from_text
 from qcompiler.measurement.candidates import Workshop
 from qcompiler.measurement.gate import VALUE, Gate
+from qcompiler.measurement.judge import Judgement
+from qcompiler.outputs.tolerance import Verdict
 from qcompiler.search.explain import explained, tried
 
 TEXT = """
@@ -68,6 +70,7 @@ class _Measured:
     quantized: int
     loss: float
     seconds: float | None
+    judgement: Any = None
 
     @property
     def noise(self) -> float:
@@ -93,3 +96,13 @@ def test_float_that_is_returned_says_what_was_measured(
 ) -> None:
     given: Any = [_Measured(*each) for each in candidates]
     assert tried(given, 1e-3) == told
+
+
+@pytest.mark.parametrize("over", [False, True])
+def test_decisions_that_flip_and_time_that_is_up_are_told(over: bool) -> None:
+    """It said that one within the loss was twice as fast as the float that is returned."""
+    flipped = Verdict(flipped=2, decisions=16, share=0.125, cost=0.1, good=False)
+    found = Judgement(1e-4, (1e-4,), (flipped,))
+    given: Any = [_Measured(0, 0.0, 8e-3), _Measured(5, 1e-4, 4e-3, found)]
+    told = "of 1 with integers 1 were within it, but more decisions flipped than are allowed"
+    assert tried(given, 1e-3, over) == told + ("; the time of the search was up" if over else "")
