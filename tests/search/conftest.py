@@ -20,8 +20,9 @@ from qcompiler.target.artifact import CostSample
 
 @pytest.fixture(autouse=True)
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A search has the recipe's whole time, not a share of what came before: on a loaded machine
-    that was over before the second candidate. Budgets that a test gives are kept.
+    """A search has the recipe's whole time, not a share of what came before.
+
+    On a loaded machine that was over before the second candidate. Budgets of a test are kept.
     """
     monkeypatch.setattr(Recipe, "search_seconds", lambda self, elapsed, named=False: self.seconds)
 
