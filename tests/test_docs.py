@@ -22,6 +22,7 @@ import pytest
 from typer.testing import CliRunner
 
 from qcompiler.cli import app
+from qcompiler.config import RECIPES
 from qcompiler.demo.digits import Batch
 from qcompiler.demo.run import write_files
 from qcompiler.pipeline.registry import PASSES
@@ -96,6 +97,18 @@ def reader(
     vars(module).update(model="model.onnx", feeds=digits_feeds)
     monkeypatch.setattr(PASSES, "_session", {})  # what a page registers is gone behind it
     return vars(module)
+
+
+def test_the_page_of_options_counts_the_passes_of_every_recipe() -> None:
+    """They were three and ten there when they had become five and twelve."""
+    words = "none one two three four five six seven eight nine ten eleven twelve".split()
+    lines = (ROOT / "docs" / "options.md").read_text(encoding="utf-8").splitlines()
+    timed = [each for each in map(PASSES.find, PASSES.names()) if each.gains == "latency"]
+    for name, recipe in RECIPES.items():
+        (row,) = [line.split(" | ") for line in lines if line.startswith(f"| `{name}` |")]
+        assert row[3].startswith(words[len(recipe.variants)])
+        rewrites = sum(name in each.recipes for each in timed)
+        assert f"{words[rewrites]} rewrite" in row[3] or not rewrites
 
 
 @pytest.mark.parametrize("path", documents(), ids=name_of)
