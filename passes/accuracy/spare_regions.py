@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import ClassVar
 
 import onnx_ir as ir
@@ -165,10 +166,7 @@ def _worst(terms: _Terms, prober: Prober, limit: float, probes: int) -> set[str]
     else:
         groups = in_groups(keys, -(-len(keys) // _GROUPS))
         alone = split_groups(groups, losses, FLOOR * limit, probes).losses
-    rest, found = sum(alone.values()), set[str]()
-    for key in sorted(keys, key=lambda each: -alone[each]):
-        if rest <= _REST * limit:
-            break
-        found.add(key)
-        rest -= alone[key]
-    return found
+    ranked = sorted(keys, key=lambda each: -alone[each])
+    lost = accumulate(alone[each] for each in reversed(ranked))
+    staying = sum(each <= _REST * limit for each in lost)
+    return set(ranked[: len(ranked) - staying])
