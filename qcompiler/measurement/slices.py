@@ -208,8 +208,8 @@ def _are_probabilities(sample: Array) -> bool:
     """Whether all lie in 0..1: rare classes have small ones, and are no parts of their own."""
     if not sample.size:
         return True
-    with np.errstate(invalid="ignore"):
-        return bool(np.nanmin(sample) >= 0 and np.nanmax(sample) <= 1)
+    inside = (sample >= 0) & (sample <= 1)
+    return bool(inside.any() and np.all(inside | np.isnan(sample)))
 
 
 def _renumbered(origins: Array, groups: Mapping[int, int]) -> Array:

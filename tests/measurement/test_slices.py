@@ -64,3 +64,11 @@ def test_an_output_without_elements_is_judged_as_a_whole() -> None:
     found = slices_by_origin([empty], [np.zeros((2, 0), np.int16)], {})
     assert found.labels == (False,)
     assert output_losses([[empty]], [[empty]], [found]) == [0.0]
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_is_no_number_anywhere_is_judged_as_a_whole() -> None:
+    """Without a warning of numpy's."""
+    found = slices_by_data([np.full((2, 64), np.nan, np.float32)])
+    assert found.labels == (False,)
+    assert found.groups == (None,)
