@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.odd import artifacts, data, structures, texts, values, weights
+from benchmarks.odd import artifacts, bombs, data, files, structures, texts, values, weights
 from benchmarks.odd.entry import Entry
 
 _MEMORY = 2 << 30
@@ -26,7 +26,7 @@ _LONGEST = 60
 
 def corpus() -> list[Entry]:
     """Every input, in a fixed order."""
-    parts = (structures, weights, values, data, texts, artifacts)
+    parts = (structures, files, weights, values, bombs, data, texts, artifacts)
     return [entry for part in parts for entry in part.entries()]
 
 

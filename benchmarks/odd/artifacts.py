@@ -11,10 +11,9 @@ import numpy as np
 import onnx
 
 import qcompiler as qc
+from benchmarks.odd.edits import Edit, reverse_nodes
 from benchmarks.odd.entry import Entry, base, feeds, table
 from qcompiler.errors import ArtifactError, QCompilerError
-
-Change = Callable[[onnx.ModelProto], Any]
 
 
 def entries() -> list[Entry]:
@@ -34,7 +33,7 @@ def _saved(folder: Path, target: str = "onnxruntime") -> Path:
     return made.save(folder / "artifact")
 
 
-def _changed(change: Change) -> Callable[[Path], Any]:
+def _changed(change: Edit) -> Callable[[Path], Any]:
     def run(folder: Path) -> None:
         path = _saved(folder)
         want = qc.load_compiled(path).run(feeds()[0])
@@ -69,7 +68,7 @@ def _stored(changes: dict[str, Any]) -> Callable[[Path], Any]:
     return run
 
 
-def _props(**entries: Any) -> Change:
+def _props(**entries: Any) -> Edit:
     """Sets entries of the stamp; None takes one away."""
 
     def change(model: onnx.ModelProto) -> None:
@@ -92,12 +91,6 @@ def _scale(model: onnx.ModelProto) -> None:
     held.raw_data = (np.frombuffer(held.raw_data, np.float32) * 2).tobytes()
 
 
-def _order(model: onnx.ModelProto) -> None:
-    nodes = list(model.graph.node)[::-1]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-
-
 def _documented(model: onnx.ModelProto) -> None:
     model.doc_string = "mine"
     onnx.helper.set_model_props(model, {e.key: e.value for e in model.metadata_props} | {"a": "b"})
@@ -116,7 +109,7 @@ def _made(model: onnx.ModelProto) -> None:
 _CHANGES: dict[str, tuple[Any, ...]] = {
     "as it was (control)": (lambda model: None, None),
     "documented": (_documented, None),
-    "nodes in another order": (_order, None),
+    "nodes in another order": (reverse_nodes, None),
     "a weight of zeros": (_weight, ArtifactError, "artifact", "digest"),
     "a scale that is doubled": (_scale, ArtifactError, "artifact", "digest"),
     "another op": (_op, ArtifactError, "artifact", "digest"),
