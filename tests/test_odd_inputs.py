@@ -46,6 +46,7 @@ def _raising(error: BaseException) -> Entry:
         (AssertionError("3 for 4"), "wrong result: 3 for 4"),
         (FeedError("cannot read file.onnx"), "not ArtifactError"),
         (ArtifactError("cannot read it"), "does not name"),
+        (ArtifactError("cannot read myfile.onnx2"), "does not name"),
     ],
 )
 def test_another_end_is_told(error: BaseException, told: str, tmp_path: Path) -> None:

@@ -118,7 +118,11 @@ _CHANGES: dict[str, tuple[Any, ...]] = {
     "no stamp": (_props(target=None, plan=None, plan_digest=None, made=None), None),
     "a target that is no JSON": (_props(target="{"), ArtifactError, "stamp"),
     "a target of a list": (_props(target="[]"), ArtifactError, "stamp"),
-    "an unknown target": (_props(target='{"name": "a", "options": {}}'), QCompilerError, "a"),
+    "an unknown target": (
+        _props(target='{"name": "nonesuch", "options": {}}'),
+        QCompilerError,
+        "nonesuch",
+    ),
     "a plan that is no JSON": (_props(plan="{"), ArtifactError, "stamp"),
     "a plan of another digest": (_props(plan_digest="0"), ArtifactError, "stamp"),
     "making that is no JSON": (_props(made="{"), ArtifactError, "stamp"),

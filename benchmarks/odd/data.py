@@ -144,7 +144,7 @@ _FEEDS: dict[str, tuple[Any, ...]] = {
     "of complex numbers": (_x(npy(GOOD.astype(complex))), QCompilerError, "x"),
     "of dates": (_x(npy(GOOD.astype("M8[s]"))), QCompilerError, "x"),
     "of NaN": (_x(npy(GOOD * np.float32("nan"))), QCompilerError, "x"),
-    "without rows": (_x(npy(GOOD[:0])), QCompilerError, ""),
+    "without rows": (_x(npy(GOOD[:0])), QCompilerError, "f.npz"),
     "of integers": (_x(npy(GOOD.astype(np.int64))), QCompilerError, "x"),
     "by position": (packed({"arr_0.npy": npy(GOOD)}), None),
     "of the only input under another name": (packed({"other.npy": npy(GOOD)}), None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ class Entry:
         run: Hands it to the package; called with an empty folder. Raises `AssertionError` where
             the result is wrong.
         refused: Class of the error that it ends in; None where the result has to be right.
-        words: What the error's text names: the file, value, node or option.
+        words: What the error's text names, as whole words: the file, value, node or option.
         heavy: Whether it may take seconds or much memory.
     """
 
@@ -60,8 +61,13 @@ class Entry:
             return f"refused: {told}"
         if not isinstance(error, self.refused):
             return f"not {self.refused.__name__}, {told}"
-        missing = [word for word in self.words if word not in str(error)]
+        missing = [word for word in self.words if not _names(str(error), word)]
         return f"does not name {missing}: {told}" if missing else None
+
+
+def _names(text: str, word: str) -> bool:
+    """Whether it stands there by itself: there is an x in every `fix`."""
+    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) is not None
 
 
 def table(kind: str, rows: Mapping[str, tuple[Any, ...]], make: Callable[..., Any]) -> list[Entry]:

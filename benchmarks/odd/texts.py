@@ -161,7 +161,9 @@ _OPTIONS: dict[str, tuple[Any, ...]] = {
         )
         for count in ("-3", "0", "100000", "2147483648", "1e9", "many", "true")
     },
-    "an unknown option of a target": ({"target": "onnxruntime{a=1}"}, ConfigurationError, "a"),
+    "an unknown option of a target": (
+        {"target": "onnxruntime{nonesuch=1}"}, ConfigurationError, "nonesuch",
+    ),
     "an unknown scheme": ({"scheme": "int9"}, ConfigurationError, "int9"),
     "a scheme of none": ({"scheme": None}, QCompilerError, "scheme"),
     "an unknown recipe": ({"recipe": "slow"}, ConfigurationError, "slow"),
@@ -171,7 +173,9 @@ _OPTIONS: dict[str, tuple[Any, ...]] = {
     "an unknown objective": ({"objective": "beauty"}, ConfigurationError, "beauty"),
     "an unknown variant": ({"variants": ["nonesuch"]}, QCompilerError, "nonesuch"),
     "a text as variants": ({"variants": "correct-bias"}, None),
-    "an override of nothing": ({"overrides": {"none": "float32"}}, ConfigurationError, "none"),
+    "an override of nothing": (
+        {"overrides": {"nowhere": "float32"}}, ConfigurationError, "nowhere",
+    ),
     "an override of bits": ({"overrides": {"product": {"bits": 99}}}, ConfigurationError, "bits"),
     "a list as overrides": ({"overrides": ["product"]}, QCompilerError, "overrides"),
     "a loss of an unknown output": ({"loss": {"nowhere": "top1"}}, ConfigurationError, "nowhere"),

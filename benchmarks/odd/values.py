@@ -199,7 +199,7 @@ _SAMPLES: dict[str, tuple[Any, ...]] = {
     "strings": (lambda: [{"x": np.asarray([["a"] * 4])}], QCompilerError, "x"),
     "objects": (lambda: [{"x": np.asarray([[None] * 4])}], QCompilerError, "x"),
     "complex numbers": (lambda: [{"x": np.ones((2, 4), complex)}], QCompilerError, "x"),
-    "None": (lambda: [None], QCompilerError, "x"),
+    "None": (lambda: [None], QCompilerError, "feed 0"),
     "a number": (lambda: 3, QCompilerError, "calibration"),
     "a dict": (lambda: feeds()[0], QCompilerError, "calibration"),
     "a text": (lambda: "nowhere.npz", QCompilerError, "nowhere.npz"),

@@ -97,9 +97,9 @@ def _checked_leaf(spec: TensorSpec, leaf: Any) -> Any:
         FeedError: The leaf is something else, or an array does not fit.
     """
     if not spec.container:
-        return check_input(spec, as_array(leaf))
+        return check_input(spec, as_array(leaf, spec))
     if spec.container == "optional" and (leaf is None or not isinstance(leaf, (list, tuple))):
-        return None if leaf is None else _to_dtype(spec, as_array(leaf))
+        return None if leaf is None else _to_dtype(spec, as_array(leaf, spec))
     if not isinstance(leaf, (list, tuple)):
         raise FeedError(
             f"input '{spec.name}' is a sequence",
@@ -107,7 +107,7 @@ def _checked_leaf(spec: TensorSpec, leaf: Any) -> Any:
             why=f"a {type(leaf).__name__} was fed",
             fix="feed a list of arrays",
         )
-    return [_to_dtype(spec, as_array(each)) for each in leaf]
+    return [_to_dtype(spec, as_array(each, spec)) for each in leaf]
 
 
 def check_input(spec: TensorSpec, array: Array) -> Array:

@@ -22,6 +22,7 @@ from qcompiler.errors import UnreadableModelError
 _EXPORT_AGAIN = "export or download the model again"
 _DEEPEST = 100
 """Bodies inside bodies."""
+_ELEMENT_TYPES = frozenset(map(int, ir.DataType))
 
 
 def check_proto(proto: onnx.ModelProto, name: str, folder: Path) -> None:
@@ -34,9 +35,10 @@ def check_proto(proto: onnx.ModelProto, name: str, folder: Path) -> None:
 
     Raises:
         UnreadableModelError: Two initializers or inputs have one name, a domain has two versions,
-            there is no output, a node has too few or too many operands or results, an attribute
-            has no type or is a function's outside of one, a name is no UTF-8, bodies are nested
-            too deep, or external data is missing, cut off or elsewhere.
+            there is no output, a value has an unknown element type, a node has too few or too many
+            operands or results, an attribute has no type or is a function's outside of one, a name
+            is no UTF-8, bodies are nested too deep, or external data is missing, cut off or
+            elsewhere.
     """
     files: dict[Path, int] = {}
     _check_names(proto, name)
@@ -44,6 +46,7 @@ def check_proto(proto: onnx.ModelProto, name: str, folder: Path) -> None:
     for owner, nodes, graph in _scopes(proto):
         if graph is not None:
             _check_unique(graph, name)
+            _check_types(graph, name)
             for tensor in graph.initializer:
                 _check_tensor(tensor, f"initializer '{tensor.name}' of {name}", folder, files)
         for node in nodes:
@@ -168,6 +171,18 @@ def _check_unique(graph: onnx.GraphProto, name: str) -> None:
                 fix="remove one of them",
             )
         seen.add(tensor.name)
+
+
+def _check_types(graph: onnx.GraphProto, name: str) -> None:
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        kind = value.type.tensor_type.elem_type
+        if kind not in _ELEMENT_TYPES:
+            raise UnreadableModelError(
+                f"{name} has a value of an unknown element type",
+                where=f"value '{value.name}'",
+                why=f"{kind} is none of ONNX",
+                fix=_EXPORT_AGAIN,
+            )
 
 
 def _check_attribute(

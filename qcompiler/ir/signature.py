@@ -103,11 +103,11 @@ def is_tensor(leaf: Any) -> bool:
     return torch is not None and isinstance(leaf, torch.Tensor)
 
 
-def as_array(leaf: Any) -> Array:
+def as_array(leaf: Any, spec: TensorSpec) -> Array:
     """A numpy view of an array, a torch tensor (any device, detached) or a scalar.
 
     Raises:
-        FeedError: It is nothing that numpy makes an array of numbers of.
+        FeedError: It is nothing that numpy makes an array of numbers of; names the input.
     """
     try:
         if hasattr(leaf, "detach"):
@@ -116,9 +116,9 @@ def as_array(leaf: Any) -> Array:
                 leaf = leaf.float()
         array = np.asarray(leaf)
     except (ValueError, TypeError, RuntimeError) as error:  # NotImplementedError of "meta" too
-        raise _no_array(leaf, str(error)) from error
+        raise _no_array(leaf, spec, str(error)) from error
     if array.dtype == object and not all(isinstance(each, str) for each in array.flat):
-        raise _no_array(leaf, "numpy makes objects of it")
+        raise _no_array(leaf, spec, "numpy makes objects of it")
     return array
 
 
@@ -140,9 +140,10 @@ def content(array: Array) -> bytes:
     return np.ascontiguousarray(array.astype(str) if array.dtype == object else array).tobytes()
 
 
-def _no_array(leaf: Any, why: str) -> FeedError:
+def _no_array(leaf: Any, spec: TensorSpec, why: str) -> FeedError:
     return FeedError(
         f"a {type(leaf).__name__} was fed where an array is needed",
+        where=f"input {spec}",
         why=why,
         fix="feed numpy arrays, torch tensors or numbers",
     )

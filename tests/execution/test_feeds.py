@@ -54,6 +54,13 @@ def test_symbols_of_a_file_are_but_names() -> None:
     normalize_feed(Signature(inputs, ()), _feed(4, 9))
 
 
+@pytest.mark.parametrize("leaf", [np.asarray([[None]]), [[1.0], [2.0, 3.0]]])
+def test_what_is_no_array_is_refused_with_the_name_of_its_input(leaf: Any) -> None:
+    with pytest.raises(FeedError, match="where an array is needed") as caught:
+        normalize_feed(_captured(), {**_feed(4, 8), "y": leaf})
+    assert "input y: " in str(caught.value)
+
+
 def test_sequences_and_optionals_are_fed_as_lists_and_none() -> None:
     model = onnx.parser.parse_model(
         '<ir_version: 8, opset_import: ["" : 17]>'

@@ -179,6 +179,10 @@ def _of_a_function(proto: onnx.ModelProto) -> None:
     proto.graph.node[0].attribute.add(name="axis", type=2, ref_attr_name="of")
 
 
+def _of_no_type(proto: onnx.ModelProto) -> None:
+    proto.graph.output[0].type.tensor_type.elem_type = 99
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -191,6 +195,7 @@ def _of_a_function(proto: onnx.ModelProto) -> None:
         (lambda proto: proto.graph.input.append(proto.graph.input[0]), "2 inputs 'x'"),
         (lambda proto: proto.graph.ClearField("output"), "no outputs"),
         (lambda proto: proto.opset_import.append(make_opsetid("", 11)), "two versions"),
+        (_of_no_type, r"unknown element type\n.*value 'y'"),
     ],
 )
 def test_a_graph_that_cannot_be_is_refused(

@@ -69,8 +69,8 @@ def _call(program: Program, run: Any, *args: Any, **kwargs: Any) -> Any:
     flatten, unflatten = program.signature.flatten, program.signature.unflatten
     assert flatten is not None
     assert unflatten is not None
-    leaves = [as_array(leaf) for leaf in flatten(args, kwargs)]
-    feed = dict(zip(program.signature.input_names, leaves, strict=True))
+    leaves = zip(program.signature.inputs, flatten(args, kwargs), strict=True)
+    feed = {spec.name: as_array(leaf, spec) for spec, leaf in leaves}
     return unflatten(run(program, feed))
 
 
