@@ -76,6 +76,13 @@ def show_share(value: float | None) -> str:
     return "" if value is None else f"{value:.3g}"
 
 
+def show_percent(percent: float) -> str:
+    """Whole percent; what is not all or nothing is not told as that: `>99 %`, `<1 %`."""
+    if 99.5 <= percent < 100:
+        return ">99 %"
+    return "<1 %" if 0 < percent < 0.5 else f"{percent:.0f} %"
+
+
 def show_noise(noise: float | None) -> str:
     """A noise-to-signal ratio as signal over noise: `26.8 dB`, `exact` without any."""
     if noise is None:

@@ -10,7 +10,7 @@ from typing import Any
 from qcompiler.report.layout import HEIGHT, WIDTH, layout_of
 from qcompiler.report.network import Network
 from qcompiler.report.numbers import show_bytes, show_noise, show_seconds, show_share
-from qcompiler.report.palette import colours
+from qcompiler.report.palette import HEAT, colours
 from qcompiler.report.report import Report
 from qcompiler.report.rows import RegionRow
 from qcompiler.report.values import Distribution, ValueRow
@@ -31,6 +31,7 @@ def page_data(report: Report) -> str:
     numbers = {value.key: index for index, value in enumerate(report.values)}
     found = {
         "colours": colours(row.precision for row in report.regions),
+        "heat": HEAT,
         "box": [WIDTH, HEIGHT],
         "network": _network(report.network),
         "regions": [_region(row, numbers) for row in report.regions],
@@ -134,7 +135,7 @@ def _scales_told(row: ValueRow) -> str:
 
 
 def _bytes(value: int | None) -> str:
-    return "" if value is None else show_bytes(value)
+    return show_bytes(value) if value else ""
 
 
 def _between(ends: Sequence[float]) -> str:

@@ -147,8 +147,11 @@ class Browser:
     def press(self, key: str) -> None:
         """Presses and releases a key."""
         code = {"Enter": 13, "ArrowDown": 40, "ArrowUp": 38}.get(key, 0)
-        for kind in ("rawKeyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code)
+        text = {"text": "\r"} if key == "Enter" else {}  # a button is pressed by the character
+        for kind, more in (("keyDown", text), ("keyUp", {})):
+            self.call(
+                "Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **more
+            )
 
     def scheme(self, name: str) -> None:
         """Makes the reader prefer `light` or `dark`."""

@@ -133,7 +133,7 @@ def test_the_canvas_shows_the_colours_of_precisions(opened: Any) -> None:
         let blue = 0, grey = 0;
         for (let i = 0; i < d.length; i += 4) {
             if (d[i] === 0 && d[i + 1] === 0x72 && d[i + 2] === 0xb2) blue++;
-            if (d[i] === 0x8a && d[i + 1] === 0x8f && d[i + 2] === 0x98) grey++;
+            if (d[i] === 0x6f && d[i + 1] === 0x76 && d[i + 2] === 0x81) grey++;
         }
         return [blue, grey];
     })()"""

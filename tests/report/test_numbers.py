@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qcompiler.report.numbers import show_gain, show_ratio
+from qcompiler.report.numbers import show_gain, show_percent, show_ratio
 from qcompiler.report.rows import Figure
 
 
@@ -27,3 +27,11 @@ def test_a_wide_interval_stands_for_its_ratio(
 
 def test_scores_have_no_gain() -> None:
     assert show_gain(Figure("score", "", 0.9, 0.8, better="higher")) == ""
+
+
+@pytest.mark.parametrize(
+    ("percent", "shown"),
+    [(0.0, "0 %"), (0.2, "<1 %"), (0.6, "1 %"), (41.7, "42 %"), (99.7, ">99 %"), (100.0, "100 %")],
+)
+def test_what_is_not_all_is_not_rounded_to_it(percent: float, shown: str) -> None:
+    assert show_percent(percent) == shown

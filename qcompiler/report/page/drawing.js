@@ -26,6 +26,13 @@ function chip(colour) {
   return made;
 }
 
+// The colour of a share between 0 and 1; white text can be read on all of them.
+function heat(share) {
+  const at = Math.min(1, share) * (data.heat.length - 1), k = Math.min(Math.floor(at), data.heat.length - 2);
+  const part = (from) => [data.heat[k], data.heat[k + 1]].map((each) => parseInt(each.slice(from, from + 2), 16));
+  return `rgb(${[1, 3, 5].map((from) => { const [a, b] = part(from); return Math.round(a + (b - a) * (at - k)); }).join(",")})`;
+}
+
 const place = new Map([...data.alphabet].map((letter, index) => [letter, index]));
 const base = data.alphabet.length;
 

@@ -34,9 +34,9 @@ class NetworkView {
       this.most = { time: total("ntime"), noise: total("nnoise") };
     }
     const value = this.mode === "time" ? region.ntime : region.nnoise;
-    if (!value) return "rgba(128,136,148,0.45)";
+    if (!value) return null;
     const share = this.mode === "time" ? Math.sqrt(value / this.most.time) : Math.max(0, 1 + Math.log10(value / this.most.noise) / 4);
-    return `hsl(${(230 * (1 - share)).toFixed(0)} 70% ${(58 - 12 * share).toFixed(0)}%)`;
+    return heat(share);
   }
 
   fit() {

@@ -12,8 +12,8 @@ class LayerTable {
     this.words = []; this.sorted = null; this.falling = false; this.page = 0;
     const head = element("tr");
     this.columns.forEach((column, k) => {
-      const cell = element("th", { class: column[2] ? "n" : "", title: "sort", onclick: () => this.sort(k) }, column[0]);
-      head.append(cell);
+      const by = element("button", { type: "button", title: `sort by ${column[0]}` }, column[0]);
+      head.append(element("th", { class: column[2] ? "n" : "", scope: "col", onclick: () => this.sort(k) }, by));
     });
     table.tHead.append(head);
     this.fill();
@@ -58,11 +58,12 @@ class LayerTable {
   row(k) {
     const region = this.regions[k];
     const cells = this.columns.map(([, name, number]) => {
-      const cell = element("td", { class: number ? "n" : "" }, region[name] || "");
+      const told = name === "name" ? element("button", { type: "button", title: region.key }, region.name) : region[name] || "";
+      const cell = element("td", { class: number ? "n" : "" }, told);
       if (name === "precision") cell.prepend(chip(data.colours[region.precision]));
       return cell;
     });
-    return element("tr", { class: "link", title: region.key, onclick: () => this.onopen(k) }, ...cells);
+    return element("tr", { class: "link", onclick: () => this.onopen(k) }, ...cells);
   }
 }
 

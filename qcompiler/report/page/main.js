@@ -20,7 +20,7 @@ if (byId("graph")) {
     button.addEventListener("click", () => {
       const name = button.dataset.precision;
       if (view.off.has(name)) view.off.delete(name); else view.off.add(name);
-      button.classList.toggle("off", view.off.has(name));
+      button.setAttribute("aria-pressed", String(!view.off.has(name)));
       view.redraw();
     });
   }
@@ -32,6 +32,7 @@ if (byId("table")) {
     if (view === null) return;
     byId("network").scrollIntoView();
     view.chooseRegion(row);
+    byId("graph").focus({ preventScroll: true });
   });
   byId("filter").addEventListener("input", () => table.filter(byId("filter").value));
   byId("previous").addEventListener("click", () => table.turn(-1));
