@@ -79,7 +79,7 @@ class ModelComparison:
         head = ("output", "signal over noise", "largest difference", "same top")
         latency = self.latency
         time = (
-            "" if latency is None else f"time of the second model by the first's: {latency.speed}"
+            "" if latency is None else f"speed of the second model by the first's: {latency.speed}"
         )
         return block(f"{self.samples} samples", [time], [(head, rows)], note="comparison.text()")
 
@@ -91,7 +91,7 @@ class ModelComparison:
             top = "" if each.same_top is None else f", same top {100 * each.same_top:.1f} %"
             lines.append(f"{each.name}: {level}, largest difference {each.largest:.4g}{top}")
         if self.latency is not None:
-            told = f"time of the second model by the first's: {self.latency.speed}"
+            told = f"speed of the second model by the first's: {self.latency.speed}"
             lines.append(f"{told} ({self.latency.evidence})")
             lines += [self.latency.certainty] if self.latency.certainty else []
         return "\n".join(lines) + "\n"

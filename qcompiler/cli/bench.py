@@ -56,14 +56,15 @@ def _table(rows: tuple[Timed, ...]) -> str:
     from qcompiler.printable import one_line
     from qcompiler.report.numbers import show_bytes, show_seconds
 
-    head = ("model", "engine", "size", "time", "speed", "")
+    head = ("model", "engine", "size", "time", "speed", "95 % interval", "rounds")
     cells = [head]
     for each in rows:
         size = "" if each.nbytes is None else show_bytes(each.nbytes)
         time = show_seconds(each.latency.seconds)
-        last = "" if each is rows[0] else each.latency.evidence
-        speed = "" if each is rows[0] else each.latency.speed
-        cells.append((one_line(each.name), each.engine, size, time, speed, last))
+        found = each.latency
+        speed = "busy" if found.is_wide else found.speed
+        beside = ("", "", "") if each is rows[0] else (speed, found.interval, str(found.rounds))
+        cells.append((one_line(each.name), each.engine, size, time, *beside))
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     lines = ["  ".join(f"{cell:{n}}" for cell, n in zip(row, widths, strict=True)) for row in cells]
     return "\n".join(line.rstrip() for line in lines)

@@ -15,9 +15,6 @@ from qcompiler.cli.console import reported
 if TYPE_CHECKING:
     from qcompiler.ir.program import Program
 
-_SHOWN = 40
-"""Regions that a terminal takes at once."""
-
 
 @app.command()
 def inspect(
@@ -25,7 +22,7 @@ def inspect(
     target: options.TargetName = "onnxruntime",
     text: Annotated[bool, typer.Option("--text", help="Print the IR.")] = False,
     shape: options.Shapes = None,
-    every: Annotated[bool, typer.Option("--all", help="All regions.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="A line for each region.")] = False,
     why: Annotated[str | None, typer.Option(help="Say why a node runs as it does.")] = None,
     as_json: options.Json = False,
 ) -> None:
@@ -36,7 +33,8 @@ def inspect(
         from qcompiler.execution.made_up import made_up
         from qcompiler.ir.text import to_text
         from qcompiler.printable import printable
-        from qcompiler.report.inspection import facts, show_facts
+        from qcompiler.report.inspection import facts
+        from qcompiler.report.inspection_text import show_facts
 
         if why is not None:
             from qcompiler.why import why as reasons
@@ -51,8 +49,7 @@ def inspect(
         others = arguments.all_targets()
         feed = made_up(program.signature, 1, shapes_of(shape)) if shape else None
         found = facts(program, arguments.target_with(target), others, making, feed)
-        most = None if every else _SHOWN
-        typer.echo(json.dumps(found, indent=2) if as_json else show_facts(found, most), nl=as_json)
+        typer.echo(json.dumps(found, indent=2) if as_json else show_facts(found, every), nl=as_json)
 
 
 def _read(written: str) -> tuple[Program, dict[str, str]]:

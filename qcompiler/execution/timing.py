@@ -87,17 +87,22 @@ class Latency:
     def speed(self) -> str:
         """How many times faster: `2.10x`, or only the interval where that is wide."""
         if self.is_wide:
-            return f"machine busy: {1 / self.high:.2f}x to {1 / self.low:.2f}x"
+            return f"machine busy: {self.interval}"
         return f"{1 / self.ratio:.2f}x"
+
+    @property
+    def interval(self) -> str:
+        """How many times faster, between the ends of the confidence interval."""
+        return f"{1 / self.high:.2f}x to {1 / self.low:.2f}x"
 
     @property
     def evidence(self) -> str:
         """What stands behind it: `0.478 of the time (0.465 to 0.491 with 95 %, 41 rounds)`."""
         if not self.rounds:
             return f"{self.ratio:.3g} of the time"
-        value = "" if self.is_wide else f"{self.ratio:.3g} of the time, "
-        share = f"{100 * CONFIDENCE:.0f} %"
-        return f"{value}{self.low:.3g} to {self.high:.3g} with {share} in {self.rounds} rounds"
+        told = f"{self.low:.3g} to {self.high:.3g}"
+        told = f"{told} of the time" if self.is_wide else f"{self.ratio:.3g} of the time, {told}"
+        return f"{told} with {100 * CONFIDENCE:.0f} % in {self.rounds} rounds"
 
     @property
     def certainty(self) -> str:

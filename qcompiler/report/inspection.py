@@ -1,4 +1,4 @@
-"""What `qcompiler inspect` shows of a program."""
+"""What `qcompiler inspect` finds out of a program."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.ir.signature import Feed
 from qcompiler.ir.walk import all_nodes
-from qcompiler.printable import one_line
-from qcompiler.report.numbers import show_bytes
 from qcompiler.target.contract import Target
 
 _INT8 = Scheme("int8")
@@ -129,53 +127,3 @@ def _counted(program: Program, target: Target) -> dict[str, Any]:
         else:
             against.update({each.message: 1 for each in target.objections(region)})
     return {"regions": len(regions), "int8": quantized, "against": dict(against.most_common())}
-
-
-def show_facts(found: Mapping[str, Any], most: int | None = None) -> str:
-    """The facts as lines; each region with the forms it may take, or why it has to stay float.
-
-    Args:
-        found: What `facts` gave.
-        most: Regions that are listed; all without.
-    """
-    lines = [found["source"]]
-    lines += [f"  {name}: {value}" for name, value in found["made"].items()]
-    lines += [f"  in  {spec}" for spec in found["inputs"]]
-    lines += [f"  out {spec}" for spec in found["outputs"]]
-    lines.append("ops: " + ", ".join(f"{count} {op}" for op, count in found["ops"].items()))
-    lines.append(f"weights: {show_bytes(found['weight_bytes'])}")
-    at = _at(found["run_on"], found["macs_open_sizes"])
-    unknown = found["macs_of_unknown_size"]
-    least = "at least " if unknown else ""
-    beside = f"; products whose sizes only a run tells: {unknown}" if unknown else ""
-    lines.append(f"multiply-accumulates: {least}{found['macs']:,}{at}{beside}")
-    lines.append(f"regions on {found['target']}: {len(found['regions'])}")
-    for each in found["regions"][:most]:
-        lines.append(f"  {each['module'] or each['name']}  {each['ops']}  {_forms(each)}")
-    left = len(found["regions"]) - len(found["regions"][:most])
-    lines += [f"  and {left} more: --all"] if left else []
-    if found["targets"]:
-        lines.append("regions that int8 quantizes:")
-    for name, each in found["targets"].items():
-        reason = next(iter(each["against"]), "")
-        told = f"; mostly because {reason}" if reason else ""
-        lines.append(f"  {name}  {each['int8']} of {each['regions']}{told}")
-    lines += [f"warning: {line}" for line in found["warnings"]]
-    return "\n".join(map(one_line, lines)) + "\n"
-
-
-def _at(run_on: Mapping[str, Sequence[int]], open_sizes: Sequence[str]) -> str:
-    """At which sizes it was counted."""
-    if run_on:
-        told = (f"{name} {'x'.join(map(str, shape))}" for name, shape in run_on.items())
-        return f" with {', '.join(told)}"
-    return f", {', '.join(open_sizes)} at 1" if open_sizes else ""
-
-
-def _forms(region: Mapping[str, Any]) -> str:
-    """The forms that `auto` tries, and how many more there are when they are asked for by name."""
-    shown = ", ".join(region["searched"])
-    more = len(region["precisions"]) - len(region["searched"])
-    if more:
-        shown += f"{' ' if shown else ''}(+{more} on request)"
-    return shown or "; ".join(region["objections"]) or "float only"

@@ -125,15 +125,20 @@ def _reason(options: Options, precision: str, measured: dict[str, float], over: 
         return "as in the best plan that was measured; its own time is not known"
     fastest = min(others, key=lambda name: others[name])
     if precision != FLOAT and plain is not None and own <= plain:
-        return f"{_micro(own)} against {_micro(plain)} in float"
+        return f"{_spent(own)} against {_spent(plain)} in float"
     if precision != FLOAT:
         return "its neighbours are integers, so conversions are saved"
     if others[fastest] >= own:
-        return f"float is faster: {_micro(own)} against {_micro(others[fastest])} as {fastest}"
+        return f"float is faster: {_spent(own)} against {_spent(others[fastest])} as {fastest}"
     saved = f"{fastest} would save {_micro(own - others[fastest])}"
     if not over.lost(fastest):
         return f"{saved}, less than its conversions cost"
     return f"{saved}, but {over.told(fastest) or _NOT_BETTER}"
+
+
+def _spent(seconds: float) -> str:
+    """An engine that runs an operator inside its neighbour gives it no time."""
+    return _micro(seconds) if seconds else "no time of its own"
 
 
 def _micro(seconds: float) -> str:

@@ -113,7 +113,7 @@ def test_a_wide_interval_is_told_instead_of_the_ratio() -> None:
     assert narrow.evidence == "0.5 of the time, 0.49 to 0.51 with 95 % in 11 rounds"
     wide = narrow.including(0.8)
     assert wide.speed == "machine busy: 1.25x to 2.04x"
-    assert wide.evidence == "0.49 to 0.8 with 95 % in 11 rounds"
+    assert wide.evidence == "0.49 to 0.8 of the time with 95 % in 11 rounds"
     assert Latency(1.0, 0.5, 0.5, 0.5, 0).evidence == "0.5 of the time"
 
 

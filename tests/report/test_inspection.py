@@ -6,7 +6,8 @@ import numpy as np
 
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.ir.text import from_text
-from qcompiler.report.inspection import facts, show_facts
+from qcompiler.report.inspection import facts
+from qcompiler.report.inspection_text import show_facts
 
 KNOWN = """
 g (float[n,3,8,8] x) => (float[n,4,8,8] y) <float[4,3,1,1] w> {
@@ -40,6 +41,28 @@ def test_sizes_are_those_of_a_run_on_what_is_given() -> None:
     assert "multiply-accumulates: 480 with x 2x3x8x8, ends 2\n" in show_facts(found)
 
 
-def test_regions_that_are_not_listed_are_counted() -> None:
-    told = show_facts(facts(from_text(KNOWN), OnnxRuntime(1)), most=0)
-    assert "  and 1 more: --all\n" in told
+ALIKE = """
+g (float[n,3,8,8] x) => (float[n,3,8,8] y) <float[3,3,1,1] w, float[3,3,1,1] v> {
+  [one] a = Conv (x, w)
+  [two] b = Conv (a, v)
+  [last] y = Sin (b) }"""
+
+
+def test_regions_that_are_alike_share_a_line() -> None:
+    found = facts(from_text(ALIKE), OnnxRuntime(1))
+    (line,) = [line for line in show_facts(found).splitlines() if " Conv " in line]
+    assert line.split()[:3] == ["2", "Conv", "int8"]
+    assert line.endswith("one, two")
+    assert [line.split()[:2] for line in show_facts(found, every=True).splitlines()[-2:]] == [
+        ["one", "Conv"],
+        ["two", "Conv"],
+    ]
+
+
+def test_sizes_that_take_a_line_to_compute_are_not_spelled_out() -> None:
+    found = facts(from_text(KNOWN), OnnxRuntime(1))
+    long = "(floor(floor(Max(h, 2)/2 - 1/2)/2) + 1)*(floor(w/2) + 1)"
+    found["outputs"] = [f"y: float[n, Max(1, h), {long}]", f"z: sequence(float[{long}, 4])"]
+    told = show_facts(found)
+    assert "  out y: float[n, Max(1, h), computed]\n" in told
+    assert "  out z: sequence(float[computed, 4])\n" in told
