@@ -33,7 +33,7 @@ from qcompiler.measurement.probing import Prober
 from qcompiler.outputs.asked import DEFAULT_NSR
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
-from qcompiler.search.loop import PROBE_FEEDS
+from qcompiler.search.losses import PROBE_FEEDS
 
 NAMES = ("mobilenet_v2", "resnet18_mnist", "minilm_l6", "ppocr_v4_rec")
 _NOTHING = 1e-9

@@ -23,7 +23,7 @@ import scipy.optimize
 import numpy as np
 import qcompiler as qc
 from qcompiler.choices import assignment
-from qcompiler.search import base_choice, loop, proof
+from qcompiler.search import base_choice, losses, profiling, proof
 
 def stuck(*args, **kwargs):
     sys.stderr.write("here\n")
@@ -53,12 +53,12 @@ options = {}
 if phase == "ranges":
     put(base_choice, "keep_if_better", stuck)
 if phase == "profile":
-    put(loop.Search, "_foresee", stuck)
+    put(profiling, "foresee", stuck)
 if phase == "solver":
     put(scipy.optimize, "milp", deaf)
 if phase == "probes":
     options["max_loss"] = 1e-9
-    put(loop.Prober, "losses", stuck)
+    put(losses.Prober, "losses", stuck)
 if phase == "timing":
     honest = proof.compare_latency
     def first(*args, **kwargs):  # behind the signal, what was found is timed in short

@@ -169,7 +169,7 @@ def test_a_source_returned_as_it_came_verifies(
     quantized: Quantize, feeds: list[Feed], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has a plan, which asks for nothing: what its maker quantized is no promise of ours."""
-    monkeypatch.setattr("qcompiler.search.select.choose", lambda *_: "float")
+    monkeypatch.setattr("qcompiler.search.searched.choose", lambda *_: "float")
     path = quantized(weight_type=QuantType.QInt8)
     compiled = qc.compile(str(path), "onnxruntime", feeds, scheme="auto", recipe="fast")
     kinds = {node.op_type for node in compiled.program.graph}

@@ -40,6 +40,7 @@ from qcompiler.measurement.loss import noise_to_signal
 from qcompiler.measurement.probing import Prober
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
+from qcompiler.search.attempts import Attempts
 from qcompiler.search.loop import Search
 from qcompiler.search.state import Limits, SearchState
 from qcompiler.target.artifact import CostSample
@@ -98,18 +99,15 @@ def searched(bench: Bench, max_nsr: float, executor: Executor | None) -> SearchS
         bench.program, bench.target, bench.options, bench.judge(), executor=executor, times=times
     )
     elements = elements_per_run(bench.program, bench.options, 1)
-    search = Search(
+    attempts = Attempts(
         workshop,
         CostModel(elements, None),
         Limits(max_nsr, rounds=6, probes=60),
-        lambda candidate: True,
         bench.feeds,
-        lambda: bench.gates,
         Objective.of("latency"),
         footprint(bench.options, elements),
-        executor=executor,
     )
-    return search.run()
+    return Search(attempts, lambda candidate: True, lambda: bench.gates, executor=executor).run()
 
 
 def plan_of(state: SearchState, max_nsr: float) -> str:

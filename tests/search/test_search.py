@@ -136,7 +136,7 @@ class Clock:
         self.now = 0.0
         self._slowed(monkeypatch, OrtArtifact, "profile")
         self._slowed(monkeypatch, Prober, "losses")
-        monkeypatch.setattr("qcompiler.search.loop.time.monotonic", lambda: self.now)
+        monkeypatch.setattr("qcompiler.search.state.time.monotonic", lambda: self.now)
 
     def _slowed(self, monkeypatch: pytest.MonkeyPatch, owner: type, name: str) -> None:
         original = getattr(owner, name)
