@@ -41,8 +41,9 @@ class Recipe:
         fitting: Calibration samples that corrections are fitted to, where that is more than judge.
         trying: Share of `seconds` that variants of the float program and of ranges may take
             together; one that would take longer than what is left of it is not begun.
-        variants: Accuracy passes that are tried, in this order, and kept where the loss is lower;
-            registered passes that name the recipe come behind them.
+        variants: Accuracy passes that are tried, in the order of their stages, and kept where the
+            loss is lower, or the time; passes of other distributions that name the recipe come
+            behind them.
     """
 
     observer: str
@@ -99,6 +100,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 "spare-regions",
                 "smooth-swishes",
                 "smooth-activations",
+                "convolve-batch-norm",
                 "use-ranges{method=minmax}",
                 "correct-bias",
             ),
@@ -118,6 +120,10 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 "smooth-activations",
                 "split-channels",
                 "absorb-high-bias",
+                "convolve-batch-norm",
+                "convolve-transposed",
+                "merge-products",
+                "spell-hard-swish",
                 "use-ranges{method=minmax}",
                 "choose-ranges{elements=3e10,looks=2000}",
                 "gptq{bits=4,ratios=4}",

@@ -29,7 +29,6 @@ class ConvolveBatchNorm(Pass):
     name: ClassVar[str] = "convolve-batch-norm"
     stage: ClassVar[Stage] = Stage.FLOAT
     gains: ClassVar[str] = "latency"
-    recipes: ClassVar[frozenset[str]] = frozenset({"balanced", "best"})
 
     def price(self, samples: int) -> str:
         return "a timing"

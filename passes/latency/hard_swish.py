@@ -32,7 +32,6 @@ class SpellHardSwish(Pass):
     name: ClassVar[str] = "spell-hard-swish"
     stage: ClassVar[Stage] = Stage.FLOAT
     gains: ClassVar[str] = "latency"
-    recipes: ClassVar[frozenset[str]] = frozenset({"best"})
 
     least: int = 4096
 

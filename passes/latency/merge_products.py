@@ -34,7 +34,6 @@ class MergeProducts(Pass):
     name: ClassVar[str] = "merge-products"
     stage: ClassVar[Stage] = Stage.FLOAT
     gains: ClassVar[str] = "latency"
-    recipes: ClassVar[frozenset[str]] = frozenset({"best"})
 
     def price(self, samples: int) -> str:
         return "a timing"

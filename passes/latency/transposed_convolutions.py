@@ -38,7 +38,6 @@ class ConvolveTransposed(Pass):
     name: ClassVar[str] = "convolve-transposed"
     stage: ClassVar[Stage] = Stage.FLOAT
     gains: ClassVar[str] = "latency"
-    recipes: ClassVar[frozenset[str]] = frozenset({"best"})
 
     def price(self, samples: int) -> str:
         return "a timing"

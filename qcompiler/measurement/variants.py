@@ -77,7 +77,7 @@ class Variant:
 def variants_of(
     recipe: Recipe, name: str, given: Sequence[str] | None = None
 ) -> tuple[Variant, ...]:
-    """The variants of a recipe, registered passes that name it included; or those given.
+    """The variants of a recipe, passes of others that name it included; or those given.
 
     In the order of their stages: what rewrites the float program is calibrated anew, so ranges are
     chosen behind it, and the placement rests on both.
@@ -103,9 +103,14 @@ def _by_stage(variants: Sequence[Variant]) -> tuple[Variant, ...]:
 
 
 def _registered(recipe: str) -> list[Variant]:
-    """Accuracy passes that ask to be tried by this recipe; one that does not load is left out."""
+    """Accuracy passes that ask to be tried by this recipe; one that does not load is left out.
+
+    Our own are in the recipe's list: to ask all of them would import all of them.
+    """
     found = []
     for name in registry.PASSES.names():
+        if registry.PASSES.is_own(name):
+            continue
         try:
             cls = registry.find_pass(name)
         except RegistryError:

@@ -125,7 +125,8 @@ class Pass(ABC):
             a variant of a candidate and kept only if the loss is lower.
         gains: `loss`, or `latency`: a pass of the float stage that is kept only if what runs is
             faster on the target, and loses no more.
-        recipes: Recipes that try this accuracy pass without being asked.
+        recipes: Recipes that try this accuracy pass without being asked; for passes of other
+            distributions, ours are listed in `qcompiler.config.RECIPES`.
     """
 
     name: ClassVar[str]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, asdict, dataclass
 from typing import Any
 
+from qcompiler.config import RECIPES
 from qcompiler.ir.program import Property
 from qcompiler.pipeline.options import option_fields, show_value
 from qcompiler.pipeline.registry import PASSES
@@ -83,9 +84,15 @@ def described(name: str) -> PassDescription:
         _names(cls.destroys),
         cls.stage.value if cls.stage is not None else None,
         cls.gains if cls.stage is not None else None,
-        tuple(sorted(cls.recipes)),
+        tuple(sorted(cls.recipes.union(_listing(name)))),
         entry.distribution if entry is not None else _SESSION,
     )
+
+
+def _listing(name: str) -> list[str]:
+    """Recipes that list a pass."""
+    texts = {recipe: each.variants for recipe, each in RECIPES.items()}
+    return [each for each in texts if name in (text.partition("{")[0] for text in texts[each])]
 
 
 def _names(properties: frozenset[Property]) -> tuple[str, ...]:

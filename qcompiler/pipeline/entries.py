@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
 
@@ -30,6 +31,11 @@ class Entry:
     name: str
     reference: str
     distribution: str
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is our own distribution's."""
+        return self.distribution.partition(" ")[0] == OWN
 
 
 def entries_of(group: str, kind: str) -> dict[str, Entry]:
@@ -59,11 +65,23 @@ def _entry_points(group: str) -> Iterator[Entry]:
     own = _checkout_entries(group)
     yield from own
     told = cache(_named)  # every question about a distribution parses its metadata again
-    for point in metadata.entry_points(group=group):
+    for point in _published(tuple(sys.path)).select(group=group):
         name, version = told(point.dist)
         if own and name == OWN:
             continue
         yield Entry(point.name, point.value, f"{name} {version}".strip())
+
+
+@lru_cache(maxsize=1)
+def _published(path: tuple[str, ...]) -> metadata.EntryPoints:
+    """Entry points of everything installed on a path, which takes 3 ms to find."""
+    return metadata.entry_points()
+
+
+def forget() -> None:
+    """Lets the next question look at what is installed."""
+    _published.cache_clear()
+    _tables.cache_clear()
 
 
 def _named(distribution: metadata.Distribution | None) -> tuple[str, str]:
@@ -83,11 +101,16 @@ def _checkout_entries(group: str) -> list[Entry]:
     file = Path(__file__).parents[2] / "pyproject.toml"
     if not file.is_file():
         return []
-    project = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {})
-    if project.get("name") != OWN:
-        return []
-    listed: dict[str, str] = project.get("entry-points", {}).get(group, {})
+    listed = _tables(file).get(group, {})
     return [Entry(name, reference, f"{OWN} (checkout)") for name, reference in listed.items()]
+
+
+@lru_cache(maxsize=1)
+def _tables(file: Path) -> Mapping[str, Mapping[str, str]]:
+    """Entry points by group of our own pyproject.toml; none of another project's."""
+    project = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {})
+    found: Mapping[str, Mapping[str, str]] = project.get("entry-points", {})
+    return found if project.get("name") == OWN else {}
 
 
 def doc_in_source(reference: str) -> str | None:

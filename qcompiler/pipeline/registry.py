@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from qcompiler.errors import RegistryError, did_you_mean
 from qcompiler.ir.program import Property
 from qcompiler.pipeline.contract import Pass
-from qcompiler.pipeline.entries import Entry, doc_in_source, entries_of
+from qcompiler.pipeline.entries import Entry, doc_in_source, entries_of, forget
 from qcompiler.target.contract import Target
 
 T = TypeVar("T")
@@ -38,6 +38,7 @@ class Registry(Generic[T]):
 
     def refresh(self) -> None:
         """Forgets what was read from entry points, say after an installation."""
+        forget()
         self._entries = None
         self._loaded.clear()
 
@@ -54,6 +55,10 @@ class Registry(Generic[T]):
     def names(self) -> list[str]:
         """All names, sorted."""
         return sorted({*self.entries(), *self._session})
+
+    def is_own(self, name: str) -> bool:
+        """Whether it is one of ours: not of another distribution, nor of this session."""
+        return name not in self._session and self.entries()[name].is_own
 
     def register(self, cls: type[T]) -> type[T]:
         """Adds a class under its `name`; usable as a decorator. Running a cell again replaces it.
