@@ -7,12 +7,14 @@ soon as the observer has taken them in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from qcompiler.calibration.ahead import Work
 from qcompiler.calibration.extremes import Extremes, Run
 from qcompiler.calibration.instrument import STACKED, FloatModel, carried_output, size_output
 from qcompiler.calibration.sites import Site
@@ -35,7 +37,7 @@ _GROWTH = 2.0
 
 @dataclass(eq=False)
 class Recorder:
-    """Observes feeds one at a time; not thread-safe.
+    """Observes feeds one at a time; not thread-safe, but for the runs of its works.
 
     Attributes:
         model: The float model and its sites.
@@ -55,6 +57,7 @@ class Recorder:
     _extremes: Extremes = field(init=False)
     _seen: Observations = field(init=False, default_factory=dict)
     _groups: list[tuple[Site, ...]] = field(init=False, default_factory=list)
+    _sizes: Mapping[str, int] = field(init=False, default_factory=dict)
     _sessions: dict[tuple[str, ...], OrtSession] = field(init=False, default_factory=dict)
     _measured: int = field(init=False, default=0)
 
@@ -75,12 +78,38 @@ class Recorder:
         Args:
             feed: Checked arrays by input name.
         """
+        for work in self.works(feed):
+            work.take(work.run())
+
+    def works(self, feed: Feed) -> Iterator[Work[dict[str, Any]]]:
+        """The runs of a feed, which may be under way while earlier ones are taken in."""
         for group in self._grouped(feed):
-            self._observe_full(feed, group, group)
-        if not self._reduced:
-            return
-        joined = self._suspects[0] if self._suspects else ()
-        outputs = self._run(feed, bounds=self._reduced, values=joined)
+            yield self._work(partial(self._update_full, group, group), feed, values=group)
+        if self._reduced:
+            joined = self._suspects[0] if self._suspects else ()
+            take = partial(self._take_bounds, feed, joined)
+            yield self._work(take, feed, bounds=self._reduced, values=joined)
+
+    def _work(
+        self,
+        take: Callable[[dict[str, Any]], None],
+        feed: Feed,
+        bounds: Sequence[Site] = (),
+        values: Sequence[Site] = (),
+    ) -> Work[dict[str, Any]]:
+        """The session is made here: only its runs may be in another thread."""
+        names, session = self._session(bounds, values)
+        alive = 4 * sum(self._sizes.get(site.value, 0) for site in values)
+        return Work(partial(_outputs, session, names, feed), take, alive)
+
+    def _take_bounds(self, feed: Feed, joined: tuple[Site, ...], outputs: dict[str, Any]) -> None:
+        """Takes in extremes, and fetches the values of those that do not say all.
+
+        Args:
+            feed: What was run.
+            joined: Sites whose values were handed out besides.
+            outputs: What came out.
+        """
         run = Run.read(self._reduced, outputs)
         self._extremes.add(run)
         doubtful = {self._reduced[index] for index in np.flatnonzero(run.doubtful)}
@@ -90,7 +119,9 @@ class Recorder:
         if rest:
             self._suspect(rest, run)
             for group in self._suspects:
-                self._observe_full(feed, group, rest.intersection(group))
+                wanted = rest.intersection(group)
+                if wanted:
+                    self._update_full(group, wanted, self._run(feed, values=group))
 
     def take(self) -> Observations:
         """Observers by value name of everything since the last call; starts afresh."""
@@ -114,11 +145,10 @@ class Recorder:
         wanted = [site for site in self._reduced if site in doubtful | known]
         self._suspects = group_by_bytes(wanted, sizes, self.cap)
 
-    def _observe_full(self, feed: Feed, group: Sequence[Site], wanted: Collection[Site]) -> None:
+    def _update_full(
+        self, group: Sequence[Site], wanted: Collection[Site], outputs: dict[str, Any]
+    ) -> None:
         """Updates the observers of the wanted sites of a group from the values themselves."""
-        if not wanted:
-            return
-        outputs = self._run(feed, values=group)
         full = set(self._full)
         self._update(outputs, [self._readers[s.value] if s in full else [s] for s in wanted])
 
@@ -138,8 +168,8 @@ class Recorder:
         """Sites that need their values, in groups under the cap; measured on the first feed."""
         fed = max(1, sum(array.size for _, array in arrays_of(feed)))
         if self._full and fed > self._measured * _GROWTH:
-            sizes = self._measure(feed)
-            self._groups = group_by_bytes(self._full, sizes, self.cap)
+            self._sizes = self._measure(feed)
+            self._groups = group_by_bytes(self._full, self._sizes, self.cap)
             self._measured = fed
         return self._groups
 
@@ -155,19 +185,28 @@ class Recorder:
     def _run(
         self,
         feed: Feed,
-        bounds: Iterable[Site] = (),
-        values: Iterable[Site] = (),
-        sizes: Iterable[Site] = (),
+        bounds: Sequence[Site] = (),
+        values: Sequence[Site] = (),
+        sizes: Sequence[Site] = (),
         keep: bool = True,
     ) -> dict[str, Any]:
         """Runs the model instrumented for these sites; outputs by name."""
-        bounds, values, sizes = tuple(bounds), tuple(values), tuple(sizes)
+        names, session = self._session(bounds, values, sizes, keep)
+        return _outputs(session, names, feed)
+
+    def _session(
+        self,
+        bounds: Sequence[Site] = (),
+        values: Sequence[Site] = (),
+        sizes: Sequence[Site] = (),
+        keep: bool = True,
+    ) -> tuple[tuple[str, ...], OrtSession]:
+        """The model instrumented for these sites, and the names of what it gives out."""
         names = _output_names(bounds, values, sizes)
         session = self._sessions.get(names)
         if session is None:
-            packed = self.model.instrumented(bounds, values, sizes)
             session = OrtSession(
-                packed,
+                self.model.instrumented(bounds, values, sizes),
                 threads=self.threads,
                 optimize=len(bounds) + len(values) + len(sizes) < _OPTIMIZED,
                 spinning=self.spinning,
@@ -175,7 +214,11 @@ class Recorder:
             )
             if keep:
                 self._sessions[names] = session
-        return dict(zip(names, session.run_checked(feed, names), strict=True))
+        return names, session
+
+
+def _outputs(session: OrtSession, names: Sequence[str], feed: Feed) -> dict[str, Any]:
+    return dict(zip(names, session.run_checked(feed, names), strict=True))
 
 
 def group_by_bytes(

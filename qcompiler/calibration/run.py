@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from qcompiler.calibration.ahead import WORKERS, Work, cores, done_ahead
 from qcompiler.calibration.checkpoint import (
     Checkpoint,
     chain_digest,
@@ -23,7 +25,7 @@ from qcompiler.calibration.shard import SHARD, observe_shards, shards
 from qcompiler.errors import CalibrationError
 from qcompiler.execution.feeds import normalize_feed
 from qcompiler.ir.requests import Request
-from qcompiler.ir.signature import Feed, Signature, arrays_of
+from qcompiler.ir.signature import Feed, Signature, arrays_of, copied
 from qcompiler.pipeline.contract import Progress, Silent
 from qcompiler.quantization.observer import Observer
 from qcompiler.statistics.statistic import Statistic
@@ -150,7 +152,7 @@ class _Engine:
 
 def _observe(engine: _Engine, feeds: Iterable[Feed], progress: Progress) -> Calibration:
     if engine.executor is None:
-        return _observe_here(Recorder(engine.model, engine.threads, engine.cap), feeds, progress)
+        return _observe_here(engine, feeds, progress)
     total: Observations = {}
     samples = 0
     for shard, seen in engine.observe(feeds, SHARD):
@@ -160,13 +162,25 @@ def _observe(engine: _Engine, feeds: Iterable[Feed], progress: Progress) -> Cali
     return Calibration(total, samples)
 
 
-def _observe_here(recorder: Recorder, feeds: Iterable[Feed], progress: Progress) -> Calibration:
-    """One feed at a time, so that only one is alive."""
+def _observe_here(engine: _Engine, feeds: Iterable[Feed], progress: Progress) -> Calibration:
+    """A few feeds at a time, so that only these are alive."""
+    rest = iter(feeds)
+    first = deque(islice(rest, 2))
+    workers = WORKERS if len(first) == 2 and engine.threads is None and cores() >= WORKERS else 1
+    threads = engine.threads if workers == 1 else cores() // workers
+    recorder = Recorder(engine.model, threads, engine.cap // workers)
+    drawn = chain((first.popleft() for _ in range(len(first))), rest)
     samples = 0
-    for feed in feeds:
-        recorder.observe(feed)
-        samples += 1
-        progress.advance()
+
+    def works() -> Iterator[Work[dict[str, Any]]]:
+        nonlocal samples
+        for feed in drawn:
+            # A generator may fill the same array again while a run reads it.
+            yield from recorder.works(copied(feed) if workers > 1 else feed)
+            samples += 1
+            progress.advance()
+
+    done_ahead(works(), workers, engine.cap)
     return Calibration(recorder.take(), samples)
 
 

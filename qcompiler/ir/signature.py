@@ -130,6 +130,16 @@ def arrays_of(feed: Feed) -> Iterator[tuple[str, Array]]:
                 yield name, array
 
 
+def copied(feed: Feed) -> Feed:
+    """The feed in arrays of its own."""
+    return {
+        name: [each.copy() for each in leaf]
+        if isinstance(leaf, list)
+        else (None if leaf is None else leaf.copy())
+        for name, leaf in feed.items()
+    }
+
+
 def plain_arrays(feed: Feed) -> Iterator[tuple[str, Array]]:
     """The arrays of a feed that are an input of their own; an optional one may be absent."""
     return ((name, leaf) for name, leaf in feed.items() if isinstance(leaf, np.ndarray))

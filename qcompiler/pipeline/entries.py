@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from qcompiler.errors import RegistryError
 
@@ -73,7 +74,7 @@ def _entry_points(group: str) -> Iterator[Entry]:
 
 
 @lru_cache(maxsize=1)
-def _published(path: tuple[str, ...]) -> metadata.EntryPoints:
+def _published(path: tuple[str, ...]) -> Any:  # of another class before Python 3.12
     """Entry points of everything installed on a path, which takes 3 ms to find."""
     return metadata.entry_points()
 
