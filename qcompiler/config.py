@@ -14,8 +14,8 @@ FLOAT_PIPELINE = (
 """Passes before calibration; exact up to float rounding, and that of a source's own integers."""
 
 
-_LEAST_TIMING = 0.05
-"""Seconds of the shortest timing."""
+_LEAST_TIMING = 0.025
+"""Seconds of the shortest timing: three turns of two contenders."""
 _LEAST_TURNS = 3
 """Rounds of it."""
 _TOLD = 1 / 16

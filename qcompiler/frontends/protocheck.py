@@ -20,6 +20,8 @@ from google.protobuf.message import Message
 from qcompiler.errors import UnreadableModelError
 
 _EXPORT_AGAIN = "export or download the model again"
+_NEWEST = 2**31 - 1
+"""Above every version of an operator."""
 _DEEPEST = 100
 """Bodies inside bodies."""
 _ELEMENT_TYPES = frozenset(map(int, ir.DataType))
@@ -142,7 +144,7 @@ def _check_arity(node: onnx.NodeProto, where: str, name: str) -> None:
 @cache
 def _arity(op_type: str, domain: str) -> tuple[tuple[int, int], ...]:
     """Least and most operands, then results, over all versions; nothing for unknown operators."""
-    schemas = _schemas().get((domain, op_type), [])
+    schemas = list(_versions(op_type, domain))
     if not schemas:
         return ()
     return (
@@ -151,13 +153,13 @@ def _arity(op_type: str, domain: str) -> tuple[tuple[int, int], ...]:
     )
 
 
-@cache
-def _schemas() -> dict[tuple[str, str], list[onnx.defs.OpSchema]]:
-    """Every version of every operator that ONNX defines."""
-    found: dict[tuple[str, str], list[onnx.defs.OpSchema]] = {}
-    for schema in onnx.defs.get_all_schemas_with_history():
-        found.setdefault((schema.domain, schema.name), []).append(schema)
-    return found
+def _versions(op_type: str, domain: str) -> Iterator[onnx.defs.OpSchema]:
+    """Every version of an operator that ONNX defines, the newest first; to list all takes 5 ms."""
+    version = _NEWEST
+    while version > 0 and onnx.defs.has(op_type, version, domain):
+        schema = onnx.defs.get_schema(op_type, version, domain)
+        yield schema
+        version = schema.since_version - 1
 
 
 def _check_unique(graph: onnx.GraphProto, name: str) -> None:

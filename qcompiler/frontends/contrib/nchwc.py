@@ -66,7 +66,7 @@ def undo_blocks(program: Program) -> int:
 
 def is_foreign(size: int) -> bool:
     """Whether ONNX Runtime on this machine misreads blocks of this size."""
-    return size not in (0, machine_block())
+    return size != 0 and size != machine_block()
 
 
 @dataclass(frozen=True, eq=False)
