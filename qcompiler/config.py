@@ -103,6 +103,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 "convolve-batch-norm",
                 "use-ranges{method=minmax}",
                 "correct-bias",
+                "spare-products",
             ),
         ),
         "best": Recipe(
@@ -130,6 +131,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
                 "correct-bias",
                 "distill",
                 "correct-bias{cascade=true}",
+                "spare-products",
             ),
         ),
     }

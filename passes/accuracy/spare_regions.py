@@ -11,7 +11,7 @@ quantization, sets of neighbours are switched on and halved as long as they matt
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import ClassVar
 
@@ -21,9 +21,10 @@ from qcompiler.calibration.dividing import spread
 from qcompiler.choices.sensitivity import FLOOR, in_groups, measure_each, split_groups
 from qcompiler.decisions.forms import Options, region_options
 from qcompiler.decisions.resolve import resolve
-from qcompiler.decisions.settling import settle, without_output
+from qcompiler.decisions.settling import without_output
+from qcompiler.decisions.sparing import with_float
 from qcompiler.ir.optraits import traits
-from qcompiler.ir.plan import FLOAT, Plan
+from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.regions import Region
 from qcompiler.ir.rewriter import Rewriter
@@ -82,20 +83,8 @@ class SpareRegions(Pass):
         with Prober(terms.model, feeds, context.executor, slices) as prober:
             limit = float(context.options.get("limit", 0.0))
             keys = _worst(terms, prober, limit, self.probes)
-        program.plan = with_float(program, plan, options, keys)
+        program.plan = with_float(program, plan, options, keys, REASON)
         return Outcome(details={"regions": len(keys), "probes": prober.count})
-
-
-def with_float(program: Program, plan: Plan, options: Sequence[Options], keys: Set[str]) -> Plan:
-    """The plan with these regions in float, and what follows for their neighbours."""
-    if not keys:
-        return plan
-    choices = dict(plan.choices)
-    for each in options:
-        if each.region.key in keys and each.pinned is None:
-            choices[each.region.key] = each.chosen(FLOAT, REASON)
-    settle(options, choices, program.observations)
-    return replace(plan, choices=choices)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,8 +104,8 @@ def _terms(program: Program, scored: Program, options: Sequence[Options], plan: 
     """Products are in float in this model, so what they read is rounded for others alone."""
     every = {each.region.key: each for each in options}
     running = [found for each in options if (found := each.running(plan)) is not None]
-    products = [each for each in running if _computes_products(each.region)]
-    others = [each for each in running if not _computes_products(each.region)]
+    products = [each for each in running if computes_products(each.region)]
+    others = [each for each in running if not computes_products(each.region)]
     values = resolve(program.observations, options, plan, program.absorbed).values
     model, gates = gates_of_plan(scored, others, values)
     rounded = {
@@ -144,7 +133,8 @@ def _all_in(region: Region, computing: Set[ir.Node]) -> bool:
     return not value.is_graph_output() and all(use.node in computing for use in uses(value))
 
 
-def _computes_products(region: Region) -> bool:
+def computes_products(region: Region) -> bool:
+    """Whether a region is one of those that take a network's time."""
     return traits(region.anchor).linear or region.weight is not None
 
 

@@ -31,6 +31,8 @@ Slicing = Callable[[Sequence[Feed], Sequence[Outputs]], Sequence[OutputSlices]]
 Tolerating = Callable[[Sequence[Outputs], Sequence[OutputSlices]], Sequence[Tolerance]]
 """From what float gives and the slices to how much every output may lose."""
 
+BROKEN = 10**-1.5
+"""Noise-to-signal ratio (15 dB) beyond which an output is of no use."""
 _LEAST_BOUND = 1e-12
 """Stands for a bound of 0 beside others, which weights could not tell from it."""
 
@@ -56,6 +58,11 @@ class Judgement:
     def good(self) -> bool:
         """Whether no output has more flips than are allowed."""
         return all(each is None or each.good for each in self.verdicts)
+
+    @property
+    def broken(self) -> bool:
+        """Whether an output keeps too little to be of use: by noise, or by decisions that flip."""
+        return not self.good or max(self.losses, default=0.0) > BROKEN
 
 
 class Judge:

@@ -26,7 +26,13 @@ LEAST_GAIN_OF_FLOAT = 1.0
 few samples, the judged ones among them, which looks better than it is."""
 LEAST_GAIN_OF_PLAN = 1.0
 """The same of one that gives regions back to float, which costs time."""
-_LEAST = {Stage.FLOAT: LEAST_GAIN_OF_FLOAT, Stage.PLAN: LEAST_GAIN_OF_PLAN}
+LEAST_GAIN_OF_PRODUCTS = 3.0
+"""The same of one that gives back products, which take the time."""
+_LEAST = {
+    Stage.FLOAT: LEAST_GAIN_OF_FLOAT,
+    Stage.PLAN: LEAST_GAIN_OF_PLAN,
+    Stage.LAST: LEAST_GAIN_OF_PRODUCTS,
+}
 _OBSERVING = 4.0
 """Time of a run with every value observed, in float runs."""
 
@@ -180,7 +186,8 @@ def keep_if_better(
 def helps(found: Judgement, known: Judgement, stage: Stage, limit: float = math.inf) -> bool:
     """Whether a variant helps: by `LEAST_GAIN` on average, beyond what chance does, and safely.
 
-    Safely: what is within the limit stays so, and decisions that were kept well still are.
+    Safely: what is within the limit stays so, and decisions that were kept well still are. What
+    is for results of no use has to make one that is.
 
     Args:
         found: What is lost with it.
@@ -189,6 +196,8 @@ def helps(found: Judgement, known: Judgement, stage: Stage, limit: float = math.
         limit: Most loss that is allowed.
     """
     if found.loss > limit >= known.loss or (known.good and not found.good):
+        return False
+    if stage is Stage.LAST and found.broken:
         return False
     least = _LEAST.get(stage, LEAST_GAIN)
     share = 1 - 10 ** (-least / 10)
@@ -207,6 +216,8 @@ def _refusal(known: Judgement, variant: Variant, allowance: Allowance) -> tuple[
         return told, price
     if variant.stage is Stage.PLAN and known.good and loss <= allowance.limit:
         return f"{sqnr_db(loss):.1f} dB are within the bound", price
+    if variant.stage is Stage.LAST and not known.broken:
+        return f"{sqnr_db(loss):.1f} dB are of use", price
     if price.seconds > left:
         return f"{price}, and {_seconds(max(left, 0.0))} are left", price
     return "", price

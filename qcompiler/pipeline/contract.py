@@ -32,6 +32,8 @@ class Stage(Enum):
     """Changes what was observed of values: `program.observations`."""
     PLACED = "placement"
     """Changes what was decided, `program.placement`, before any of it is written."""
+    LAST = "last"
+    """Changes `program.plan` behind all others, where what they left is of no use."""
 
 
 class Progress(Protocol):

@@ -15,7 +15,7 @@ from qcompiler.measurement.loss import sqnr_db
 from qcompiler.measurement.variants import Variant
 from qcompiler.outputs.asked import FUNCTION
 from qcompiler.outputs.tolerance import Tolerance
-from qcompiler.search.blame import blamed, is_broken
+from qcompiler.search.blame import blamed
 from qcompiler.search.goal import Goal
 from qcompiler.target.constraints import has_elements
 
@@ -80,7 +80,8 @@ def over_bound(workshop: Workshop, candidate: Candidate, goal: Goal) -> list[str
     told += "".join(f"; {each}" for each in _mixed(candidate, judge.limit))
     if goal.max_loss is None:
         found = [f"{told}; scheme='auto' keeps the bound"]
-        return [*found, blamed(workshop, candidate)] if is_broken(workshop, candidate) else found
+        broken = workshop.judgement(candidate).broken
+        return [*found, blamed(workshop, candidate)] if broken else found
     raise LossError(
         "what was asked for loses more than max_loss allows",
         why=told,

@@ -20,8 +20,6 @@ from qcompiler.measurement.loss import sqnr_db
 from qcompiler.measurement.parts import Slicer
 from qcompiler.measurement.probing import SLOWER, Prober
 
-BROKEN = 10**-1.5
-"""Noise-to-signal ratio (15 dB) beyond which an output is of no use."""
 _PROBES = 28
 _GROUPS = 8
 _MOST = 6
@@ -32,12 +30,6 @@ _WORTH = 0.5
 """Share of the loss that has to be left out by them, or they are none to blame."""
 _SECONDS = 20.0
 """Time for it, in runs of float; larger networks get the hint alone."""
-
-
-def is_broken(workshop: Workshop, candidate: Candidate) -> bool:
-    """Whether an output keeps too little to be of use: by noise, or by decisions that flip."""
-    judgement = workshop.judgement(candidate)
-    return not judgement.good or max(judgement.losses, default=0.0) > BROKEN
 
 
 def blamed(workshop: Workshop, candidate: Candidate) -> str:

@@ -22,6 +22,7 @@ from qcompiler.search.base import Base, allowance_of
 from qcompiler.search.base_choice import chosen_base
 from qcompiler.search.goal import DEFAULT_SCORE_LOSS, Goal, Samples, Selection
 from qcompiler.search.outcome import Outcome
+from qcompiler.search.rescue import rescued
 from qcompiler.search.rewrites import faster_base
 from qcompiler.search.searched import searched
 from qcompiler.search.setting import Setting
@@ -110,10 +111,11 @@ def _as_asked(setting: Setting) -> Selection:
     given = plan.variants is not None
     candidate = built(workshop, plan, workshop.variants if given else ())
     candidate = candidate if given else workshop.refined(candidate)
+    candidate, spared = rescued(workshop, candidate, goal, setting.samples)
     latencies = setting.timed({"compiled": candidate.artifact})
     summary = f"{candidate.quantized} of {len(workshop.options)} regions as asked"
     outcome = Outcome(candidate, "compiled", latencies, (candidate,))
     chosen = outcome.selection(setting, acceptance, summary)
-    over = over_bound(workshop, candidate, goal)
+    over = [*spared, *over_bound(workshop, candidate, goal)]
     over += over_score(chosen.score, goal) if chosen.score else []
     return replace(chosen, warnings=tuple(over))

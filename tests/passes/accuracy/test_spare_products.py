@@ -1,0 +1,124 @@
+"""One layer that ruins a network stays float and is named; the rest, and the user's word, hold."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import re
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import qcompiler as qc
+from qcompiler.config import RECIPES
+from qcompiler.ir.plan import FLOAT
+from qcompiler.ir.program import Program
+from qcompiler.ir.text import from_text
+
+LAYERS = 9
+PASS = "spare-products"
+Feed = dict[str, npt.NDArray[np.float32]]
+
+
+def network(drowned: tuple[int, ...]) -> Program:
+    """Products in a row; channel 0 behind some is 30 000 times as wide, and nobody needs it."""
+    draw = np.random.default_rng(3)
+    stored = {f"w{i}": (draw.normal(size=(8, 8)) / 3).astype(np.float32) for i in range(LAYERS)}
+    for number in drowned:
+        stored[f"w{number}"][:, 0] *= 3e4
+        stored[f"w{number + 1}"][0] = 0
+    names = ["x", *(f"v{i}" for i in range(LAYERS - 1)), "y"]
+    steps = [f"[mm{i}] {names[i + 1]} = MatMul({names[i]}, w{i})" for i in range(LAYERS)]
+    weights = ", ".join(f"float[8,8] {name}" for name in stored)
+    return from_text(
+        f"g (float[4,8] x) => (float[4,8] y) <{weights}> {{ {' '.join(steps)} }}", stored
+    )
+
+
+@pytest.fixture
+def feeds() -> list[Feed]:
+    draw = np.random.default_rng(0)
+    return [{"x": draw.normal(size=(4, 8)).astype(np.float32)} for _ in range(12)]
+
+
+def compiled(program: Program, feeds: list[Feed], **asked: Any) -> qc.Compiled:
+    given: dict[str, Any] = {"scheme": "int8", "recipe": "fast", "budget": 100, "variants": [PASS]}
+    return qc.compile(program, "onnxruntime", feeds, **{**given, **asked})
+
+
+def floats(made: qc.Compiled) -> set[str]:
+    return {key for key, each in made.plan.choices.items() if each.precision == FLOAT}
+
+
+def kept_db(program: Program, made: qc.Compiled, feeds: list[Feed]) -> float:
+    """Of the products in float64."""
+    signal = noise = 0.0
+    for feed in feeds:
+        wanted = np.asarray(feed["x"], np.float64)
+        for number in range(LAYERS):
+            weight = program.model.graph.initializers[f"w{number}"].const_value
+            assert weight is not None
+            wanted = wanted @ weight.numpy().astype(np.float64)
+        signal += float(np.square(wanted).sum())
+        noise += float(np.square(made.run(feed)[0] - wanted).sum())
+    return float(10 * np.log10(signal / noise))
+
+
+def test_the_layer_that_ruins_the_others_stays_float_and_is_named(feeds: list[Feed]) -> None:
+    program, unseen = network((3,)), [{"x": 0.9 * feed["x"][::-1].copy()} for feed in feeds]
+    without, spared = compiled(program, feeds, variants=[]), compiled(program, feeds)
+    assert kept_db(program, without, unseen) < 5
+    assert floats(without) == set()
+    assert kept_db(program, spared, unseen) > 15
+    (one,) = floats(spared)
+    assert one in {"mm3", "mm4"}  # what writes the wide value, or what reads it
+    assert "useless" in spared.plan.choices[one].reason
+    told = spared.report.warnings[0]
+    assert f"'{one}' stays float" in told
+    asked = re.search(r"overrides=(\{.*?\})", told)
+    assert asked is not None
+    forced = compiled(program, feeds, overrides=ast.literal_eval(asked.group(1)))
+    assert one not in floats(forced)
+
+
+def test_where_many_layers_would_have_to_go_all_stay_as_asked(feeds: list[Feed]) -> None:
+    made = compiled(network(tuple(range(LAYERS - 1))), feeds)
+    assert floats(made) == set()
+    assert "loses more than is allowed" in made.report.warnings[0]
+    (tried,) = made.report.variants
+    assert "changes nothing" in tried.told
+
+
+def test_a_network_of_one_product_is_not_left_without(feeds: list[Feed]) -> None:
+    stored = {"w": np.eye(8, dtype=np.float32), "o": np.ones(8, np.float32)}
+    stored["w"][:, 0] *= 3e4
+    program = from_text(
+        "g (float[4,8] x) => (float[4,8] y) <float[8,8] w, float[8] o> {"
+        " [only] v = MatMul(x, w) r = Asinh(v) y = Add(r, o) }",
+        stored,
+    )
+    assert "only" not in floats(compiled(program, feeds))
+
+
+def test_what_is_of_use_is_quantized_as_asked(feeds: list[Feed]) -> None:
+    made = compiled(network(()), feeds)
+    assert floats(made) == set()
+    assert not any("stays float" in each for each in made.report.warnings)
+
+
+def test_the_plan_holds_what_was_decided_and_one_of_the_users_stays(feeds: list[Feed]) -> None:
+    program = network((3,))
+    first = compiled(program, feeds)
+    again = qc.compile(program, "onnxruntime", feeds, plan=first.plan, recipe="fast")
+    assert again.plan.precisions == first.plan.precisions
+    np.testing.assert_array_equal(again.run(feeds[0])[0], first.run(feeds[0])[0])
+    asked = dataclasses.replace(compiled(program, feeds, variants=[]).plan, variants=None)
+    given = qc.compile(program, "onnxruntime", feeds, plan=asked, recipe="balanced", budget=100)
+    assert floats(given) == set()
+
+
+def test_recipes_that_try_variants_try_it_last() -> None:
+    for name in ("balanced", "best"):
+        assert RECIPES[name].variants[-1] == PASS
