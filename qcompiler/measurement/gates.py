@@ -18,10 +18,10 @@ from qcompiler.decisions.placement import ValueKey
 from qcompiler.execution.packing import pack
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Operand, Region
-from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import Usage, all_nodes, is_op, rank, uses
-from qcompiler.measurement.gate import DYNAMIC, FLAGS, VALUE, WEIGHT, Gate, GateModel, passed_on
+from qcompiler.measurement.gate import DYNAMIC, VALUE, WEIGHT, Gate, GateModel, passed_on
 from qcompiler.measurement.recurrent_gates import dynamic_lstm, is_dynamic_lstm, lstm_constants
+from qcompiler.measurement.switches import Switches
 from qcompiler.measurement.weight_gates import RoundedWeight, rounded_weight, zero_points
 from qcompiler.quantization.numerics import choose_qparams
 from qcompiler.quantization.qspace import QParams, QSpace
@@ -67,20 +67,16 @@ class _Builder:
     source: Program
     options: Sequence[Options]
     params: Mapping[ValueKey, QParams]
-    _gates: dict[Gate, ir.Value] = field(default_factory=dict)
     _scaled: dict[Gate, tuple[Gate, float]] = field(default_factory=dict)
     _switched: dict[str, tuple[Gate, float]] = field(default_factory=dict)
     """The switched gate of a region's weight and its squared error, by region key."""
 
     def build(self) -> GateModel:
         program = self.source.clone()
-        self._rewriter = Rewriter(program)
-        self._graph = program.graph
-        self._first = next(iter(program.graph), None)
+        self._switches = Switches(program)
+        self._rewriter = self._switches.rewriter
         self._values = _values(program)
         self._nodes = {node.name: node for node in all_nodes(program.model)}
-        self._flags = ir.Value(name=FLAGS, type=ir.TensorType(ir.DataType.BOOL))
-        program.graph.inputs.append(self._flags)
         self._alias = passed_on(self.options)
         written = self._written()
         readers = self._readers()
@@ -89,8 +85,9 @@ class _Builder:
             for form in each.implementations:
                 found = self._form_gates(each.region, form, written, readers)
                 terms[each.region.key, form.precision] = tuple(dict.fromkeys(found))
-        self._flags.shape = ir.Shape([len(self._gates)])
-        return GateModel(pack(program.model), tuple(self._gates), terms, self._alias, self._scaled)
+        self._switches.finish()
+        gates = tuple(self._switches.flagged)
+        return GateModel(pack(program.model), gates, terms, self._alias, self._scaled)
 
     def _written(self) -> set[ValueKey]:
         """Values that a region may write as integers."""
@@ -146,7 +143,7 @@ class _Builder:
         form: Implementation | None = None,
     ) -> Gate:
         gate = Gate(VALUE, name, space.dtype.name)
-        if gate in self._gates:
+        if gate in self._switches.flagged:
             return gate
         params = self.params.get((name, gate.space)) or self._observed(name, space, form)
         value = self._values[name]
@@ -159,12 +156,12 @@ class _Builder:
         quantized = ir.node("QuantizeLinear", [value, *parts], name=f"{stem}_q")
         quantized.outputs[0].name = f"{stem}_integers"
         result = ir.node("DequantizeLinear", [quantized.outputs[0], *parts], name=f"{stem}_d")
-        self._switch(gate, value, [quantized, result], targets, only is None)
+        self._switches.put(gate, value, [quantized, result], targets, only is None)
         return gate
 
     def _dynamic(self, name: str, only: list[Operand]) -> Gate:
         gate = Gate(DYNAMIC, name)
-        if gate in self._gates:
+        if gate in self._switches.flagged:
             return gate
         value = self._values[name]
         stem = self._rewriter.fresh(f"{name}_gate")
@@ -172,7 +169,7 @@ class _Builder:
         for part, output in zip(("integers", "scale", "zero"), quantized.outputs, strict=True):
             output.name = f"{stem}_{part}"
         result = ir.node("DequantizeLinear", list(quantized.outputs), name=f"{stem}_d")
-        self._switch(gate, value, [quantized, result], self._targets(value, only), False)
+        self._switches.put(gate, value, [quantized, result], self._targets(value, only), False)
         return gate
 
     def _weights(self, region: Region, space: QSpace) -> list[Gate]:
@@ -183,7 +180,7 @@ class _Builder:
         operand = region.weight
         assert operand is not None
         gate = Gate(WEIGHT, region.key, space.name)
-        if gate in self._gates or gate in self._scaled:
+        if gate in self._switches.flagged or gate in self._scaled:
             return [gate]
         second = [Operand(operand.node, 2)] if is_op(operand.node, "LSTM", "GRU", "RNN") else []
         weights = [
@@ -210,7 +207,7 @@ class _Builder:
         if weight.params.space.is_table:
             held = self._rewriter.constant(weight.real, f"{stem}_levels")
             looked_up = ir.node("Identity", [held], name=f"{stem}_d")
-            self._switch(gate, value, [looked_up], [Usage(node, operand.index)], False)
+            self._switches.put(gate, value, [looked_up], [Usage(node, operand.index)], False)
             return
         names = (f"{stem}_integers", f"{stem}_scale", f"{stem}_zero")
         parts = [
@@ -218,12 +215,12 @@ class _Builder:
             for part, name in zip(weight.parts(), names, strict=True)
         ]
         result = ir.node("DequantizeLinear", parts, weight.layout(), name=f"{stem}_d")
-        self._switch(gate, value, [result], [Usage(node, operand.index)], False)
+        self._switches.put(gate, value, [result], [Usage(node, operand.index)], False)
 
     def _recurrent(self, region: Region, form: Implementation) -> list[Gate]:
         """One gate for all that the dynamic kernel rounds: inputs, state and both weights."""
         gate = Gate(WEIGHT, region.key, form.weight.name if form.weight else "")
-        if gate in self._gates or form.weight is None:
+        if gate in self._switches.flagged or form.weight is None:
             return [gate]
         lstm = self._nodes[region.anchor.name]
         constants = lstm_constants(lstm, form.weight, self._rewriter)
@@ -232,7 +229,7 @@ class _Builder:
             stem = self._rewriter.fresh(f"{value.name}_gate")
             chain = dynamic_lstm(lstm, constants, position, stem)
             if value.uses() or value.is_graph_output():
-                self._switch(gate, value, chain, list(uses(value)), True)
+                self._switches.put(gate, value, chain, list(uses(value)), True)
         return [gate]
 
     def _targets(self, value: ir.Value, only: list[Operand] | None) -> list[Usage]:
@@ -245,59 +242,6 @@ class _Builder:
         found = fixed or self.source.observations[name].range_for(space)
         return choose_qparams(found.low, found.high, space)
 
-    def _switch(
-        self,
-        gate: Gate,
-        value: ir.Value,
-        chain: Sequence[ir.Node],
-        targets: Sequence[Usage],
-        outputs: bool,
-    ) -> None:
-        """Puts `If(flag) chain else value` in front of the targets (and graph outputs).
-
-        Targets read `value` or what earlier gates made of it; the switch goes behind those.
-        """
-        flag = self._gates[gate] if gate in self._gates else self._flag(gate)
-        self._gates[gate] = flag
-        current = targets[0].node.inputs[targets[0].idx] if targets else value
-        assert current is not None
-        _rewire(chain[0], value, current)
-        stem = chain[-1].name or ""
-        chain[-1].outputs[0].name = f"{stem}_on"
-        plain = ir.node("Identity", [current], name=f"{stem}_plain")
-        plain.outputs[0].name = f"{stem}_off"
-        bodies = [
-            ir.Graph([], [nodes[-1].outputs[0]], nodes=nodes, name=f"{stem}_{part}")
-            for nodes, part in (([*chain], "then"), ([plain], "else"))
-        ]
-        for output in (chain[-1].outputs[0], plain.outputs[0]):
-            output.type, output.shape = ir.TensorType(ir.DataType.FLOAT), value.shape
-        producer = current.producer()
-        home = current.graph
-        if producer is None and home in (None, self._graph):
-            producer = flag.producer()
-        switch = self._rewriter.insert(
-            "If",
-            [flag],
-            after=producer,
-            graph=home,
-            attributes=dict(zip(("then_branch", "else_branch"), bodies, strict=True)),
-            outputs=[f"{stem}_switched"],
-            dtype=ir.DataType.FLOAT,
-            shape=value.shape,
-        )
-        same = [use for use in targets if use.node.inputs[use.idx] is current]
-        self._rewriter.replace_uses(current, switch.outputs[0], only=same)
-        if outputs and value.is_graph_output() and current is value:
-            self._rewriter.replace_uses(value, switch.outputs[0], keep=[plain, *chain])
-
-    def _flag(self, gate: Gate) -> ir.Value:
-        index = self._rewriter.constant(np.asarray(len(self._gates), np.int64), "gate_index")
-        node = self._rewriter.insert(
-            "Gather", [self._flags, index], outputs=["gate_flag"], dtype=ir.DataType.BOOL
-        )
-        return node.outputs[0]
-
 
 _Read = tuple[str, Kernel, str]
 """A value, how its integers are made, and their storage type (empty for dynamic ones)."""
@@ -305,12 +249,6 @@ _Read = tuple[str, Kernel, str]
 
 def _read(name: str, form: Implementation) -> _Read:
     return name, form.kernel, form.activation.dtype.name if form.activation else ""
-
-
-def _rewire(node: ir.Node, old: ir.Value, new: ir.Value) -> None:
-    for index, operand in enumerate(node.inputs):
-        if operand is old:
-            node.replace_input_with(index, new)
 
 
 def _operands(region: Region, form: Implementation) -> tuple[Operand, ...]:
