@@ -20,7 +20,7 @@ from qcompiler.execution.stamp import target_in
 from qcompiler.execution.timing import Latency, compare_latency
 from qcompiler.frontends.load import load
 from qcompiler.ir.signature import Feed, Signature
-from qcompiler.measurement.source_check import reference_of
+from qcompiler.measurement.sources import reference_of
 
 Run = Callable[[Feed], object]
 _OWN = "onnxruntime"

@@ -8,23 +8,18 @@ again, and on inputs shaken in their last bits, to see whether it determines its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
-import onnx
 import onnx_ir as ir
 
-from qcompiler.errors import FeedError, LoweringError, QCompilerError, SourceError
-from qcompiler.execution.feeds import normalize_feed
-from qcompiler.execution.onnx_source import OnnxSource
+from qcompiler.errors import LoweringError, QCompilerError, SourceError
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.origin import describe, source_line
 from qcompiler.ir.program import Program
-from qcompiler.ir.signature import Feed, Signature, TensorSpec, arrays_of
+from qcompiler.ir.signature import Feed, arrays_of
 from qcompiler.ir.walk import DRAWING, all_nodes, is_op
 from qcompiler.measurement.first_difference import (
     first_difference,
@@ -36,6 +31,7 @@ from qcompiler.measurement.loss import agreement_loss, sqnr_db
 from qcompiler.measurement.output_types import misfit
 from qcompiler.measurement.parts import Slicer
 from qcompiler.measurement.slices import OutputSlices
+from qcompiler.measurement.sources import Source
 from qcompiler.target.contract import Target
 
 Array = npt.NDArray[Any]
@@ -43,45 +39,6 @@ Run = Callable[[Feed], Sequence[Any]]
 _LABELS = 0.01
 """Share of labels that may flip where two of them tie to the last bits."""
 _MORE_THAN_SHAKEN = 1e3
-
-
-class Source(Protocol):
-    """A source model that runs where it comes from."""
-
-    @property
-    def typed(self) -> bool:
-        """Whether the types of its outputs are those of the model."""
-
-    def run(self, feed: Feed) -> Sequence[Any]:
-        """Outputs in signature order; raises LoweringError where it does not run."""
-
-    def values(self, feed: Feed, names: Iterable[str]) -> Mapping[str, Array]:
-        """Interior values by name, as far as they can be had."""
-
-    def release(self) -> None:
-        """Lets go of what running takes; the next run makes it anew."""
-
-
-def reference_of(model: object, program: Program) -> Source:
-    """The source ready to run: a torch model eagerly, an ONNX model as it is.
-
-    Args:
-        model: What the user gave.
-        program: What the front end made of it; the reference where that was given, or where the
-            source is laid out for another machine.
-
-    Raises:
-        LoweringError: Nothing here runs it.
-    """
-    if isinstance(model, Program):
-        return OnnxSource(model.model)
-    if program.provenance.misread:
-        return OnnxSource(program.model)
-    if isinstance(model, str | Path | onnx.ModelProto | ir.Model):
-        return OnnxSource(model)
-    from qcompiler.execution.torch_source import TorchSource
-
-    return TorchSource(model, program.signature)  # type: ignore[arg-type]  # load took it
 
 
 @dataclass(eq=False)
@@ -278,33 +235,6 @@ class SourceCheck:
         found = plain or run_on_target(self.target, own, feed)
         assert self.source is not None
         return first_difference(own, found, self.source.values(feed, names))
-
-
-def with_other_batch(signature: Signature, feed: Feed) -> Feed | None:
-    """The feed with a batch of another size; None where the batch is fixed or not to be told.
-
-    The batch is the first dimension of the first input where that is a symbol, and of every other
-    input where it is one and as long: a capture gives each a symbol of its own where no operation
-    of it joins them by name.
-    """
-    batches = [spec.name for spec in signature.inputs if _is_open(spec)]
-    if not batches:
-        return None
-    length = len(feed[batches[0]])
-    resized = {}
-    for spec in signature.inputs:
-        array = feed[spec.name]
-        if _is_open(spec) and len(array) == length:
-            array = array[:-1] if length > 2 else np.concatenate([array, array, array])
-        resized[spec.name] = array
-    try:
-        return normalize_feed(signature, resized)
-    except FeedError:
-        return None
-
-
-def _is_open(spec: TensorSpec) -> bool:
-    return spec.shape is not None and isinstance(next(iter(spec.shape), None), str)
 
 
 def _sizes(feed: Feed) -> str:

@@ -9,8 +9,10 @@ from qcompiler.execution.session import OrtSession
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
+from qcompiler.measurement.other_batch import with_other_batch
 from qcompiler.measurement.parts import Slicer
-from qcompiler.measurement.source_check import Run, SourceCheck, reference_of, with_other_batch
+from qcompiler.measurement.source_check import Run, SourceCheck
+from qcompiler.measurement.sources import reference_of
 from qcompiler.target.artifact import Artifact
 from qcompiler.target.contract import Target
 

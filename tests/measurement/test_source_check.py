@@ -22,12 +22,12 @@ from qcompiler.execution.session import OrtSession
 from qcompiler.frontends import load
 from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.signature import Feed, Signature, TensorSpec
+from qcompiler.ir.signature import Feed
 from qcompiler.ir.text import from_text
 from qcompiler.measurement.float_agreement import rounding
 from qcompiler.measurement.loss import noise_to_signal, sqnr_db
 from qcompiler.measurement.parts import Slicer
-from qcompiler.measurement.source_check import SourceCheck, with_other_batch
+from qcompiler.measurement.source_check import SourceCheck
 
 N = helper.make_node
 Model = Callable[..., onnx.ModelProto]
@@ -252,30 +252,6 @@ def test_a_random_module_is_told_not_refused(feed: Feed) -> None:
     made = qc.compile(module, calibration=[tensor] * 3, scheme="float32", recipe="fast")
     told = [each.message for each in made.report.diagnostics if each.rule == "SOURCE01"]
     assert len(told) == 1
-
-
-def test_another_batch_size(model: Model, feed: Feed) -> None:
-    signature = load(model([N("Relu", ["x"], ["y"])])).signature
-    resized = with_other_batch(signature, feed)
-    assert resized is not None
-    assert resized["x"].shape == (3, 8)
-    single = with_other_batch(signature, {"x": feed["x"][:1]})
-    assert single is not None
-    assert single["x"].shape == (3, 8)
-
-
-def test_inputs_whose_batches_have_names_of_their_own_grow_together() -> None:
-    specs = [
-        TensorSpec(name, ir.DataType.FLOAT, (dim, 8)) for name, dim in (("x", "a"), ("m", "b"))
-    ]
-    signature = Signature(tuple(specs), ())
-    one, rows = np.ones((1, 8), np.float32), np.ones((5, 8), np.float32)
-    found = with_other_batch(signature, {"x": one, "m": one})
-    assert found is not None
-    assert [len(each) for each in found.values()] == [3, 3]
-    apart = with_other_batch(signature, {"x": rows, "m": one})  # a row that is broadcast
-    assert apart is not None
-    assert [len(each) for each in apart.values()] == [4, 1]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from qcompiler.frontends import load, onnx_file
 from qcompiler.frontends.contrib import blocks
 from qcompiler.frontends.contrib.blocks import DOMAIN, machine_block
 from qcompiler.ir.walk import all_nodes
-from qcompiler.measurement.source_check import reference_of
+from qcompiler.measurement.sources import reference_of
 from tests.frontends.conftest import Same
 from tests.oracle import unoptimized
 
