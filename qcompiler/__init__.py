@@ -24,9 +24,10 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from qcompiler import errors
+    from qcompiler.artifacts import load_compiled
     from qcompiler.compare import compare
     from qcompiler.compile import compile  # noqa: A004 - the public name
-    from qcompiler.compiled import Compiled, load_compiled
+    from qcompiler.compiled import Compiled
     from qcompiler.config_file import read_config
     from qcompiler.decisions.overrides import Override
     from qcompiler.decisions.schemes import Scheme
@@ -104,7 +105,7 @@ _HOMES = {
     "compile": "compile",
     "lint": "lint",
     "load": "frontends",
-    "load_compiled": "compiled",
+    "load_compiled": "artifacts",
     "passes": "pipeline.registry",
     "plot_quantization": "qtensor.plots",
     "prepare_qat": "qat",

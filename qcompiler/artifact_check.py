@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qcompiler.compiled import Compiled, load_compiled
+from qcompiler.artifacts import load_compiled
+from qcompiler.compiled import Compiled
 from qcompiler.execution.verification import Verification
 from qcompiler.ir.origin import replaced_region
 from qcompiler.ir.plan import FLOAT

@@ -11,7 +11,8 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
-from qcompiler.compiled import Compiled, load_compiled
+from qcompiler.artifacts import load_compiled
+from qcompiler.compiled import Compiled
 from qcompiler.errors import ConfigurationError, FeedError
 from qcompiler.execution.feeds import normalize_feed
 from qcompiler.execution.made_up import made_up

@@ -13,10 +13,11 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
+from qcompiler.artifacts import load_compiled
 from qcompiler.calibration.feed_files import FeedFiles
 from qcompiler.cli.numbers import images_of
 from qcompiler.cli.options import Images
-from qcompiler.compiled import Compiled, load_compiled
+from qcompiler.compiled import Compiled
 from qcompiler.errors import ConfigurationError, UnreadableModelError
 from qcompiler.files.reading import Door, cause
 from qcompiler.ir.signature import TensorSpec, signature_of

@@ -59,9 +59,9 @@ def _compiled(given: dict[str, Any]) -> Compiled:
     Raises:
         ConfigurationError: There are no feeds, or the artifact holds no plan.
     """
+    from qcompiler.artifacts import load_compiled
     from qcompiler.cli import arguments
     from qcompiler.compile import compile as compile_model
-    from qcompiler.compiled import load_compiled
 
     source = arguments.model_of(given["model"])
     feeds = arguments.data_of(given["calibration"], source, given["batch"], given["images"])

@@ -54,8 +54,8 @@ def inspect(
 
 def _read(written: str) -> tuple[Program, dict[str, str]]:
     """A model as a program, or what an artifact holds, and what that says of its making."""
+    from qcompiler.artifacts import is_artifact, load_compiled
     from qcompiler.cli import arguments
-    from qcompiler.compiled import is_artifact, load_compiled
     from qcompiler.execution.making import Making
     from qcompiler.execution.stamp import stamp_of
     from qcompiler.frontends.load import load

@@ -88,7 +88,7 @@ def _plan_in(file: Path) -> Plan:
     Raises:
         ConfigurationError: It holds none.
     """
-    from qcompiler.compiled import load_compiled
+    from qcompiler.artifacts import load_compiled
     from qcompiler.files.reading import Door
     from qcompiler.ir.plan import Plan
 

@@ -27,8 +27,8 @@ def verify(
     """Check an artifact's stamp, plan and kernels here, with --data its integers as well."""
     with reported():
         from qcompiler.artifact_check import check_artifact
+        from qcompiler.artifacts import load_compiled
         from qcompiler.cli import arguments
-        from qcompiler.compiled import load_compiled
         from qcompiler.printable import printable
 
         given = load_compiled(artifact) if data else None

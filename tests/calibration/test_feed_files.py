@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 
 from qcompiler.calibration.feed_files import FeedFiles
-from qcompiler.errors import CalibrationError
+from qcompiler.errors import CalibrationError, ConfigurationError
 
 GOOD = np.arange(24, dtype=np.float32).reshape(6, 2, 2)
 
@@ -141,3 +141,62 @@ def test_memory_is_that_of_a_feed_not_of_the_file(
     finally:
         tracemalloc.stop()
     assert peak < 8 * row * 4, "numpy counts its arrays there; the file is 64 rows"
+
+
+def test_samples_are_cut_into_batches(tmp_path: Path) -> None:
+    x, y = np.arange(10).reshape(5, 2), np.arange(5.0)
+    np.savez(tmp_path / "f.npz", x=x, y=y)
+    feeds = FeedFiles(tmp_path / "f.npz", 2)
+    assert len(feeds) == len(list(feeds)) == 3
+    np.testing.assert_array_equal(np.concatenate([feed["x"] for feed in feeds]), x)
+    np.testing.assert_array_equal(np.concatenate([feed["y"] for feed in feeds]), y)
+    assert next(iter(FeedFiles(tmp_path / "f.npz")))["x"].shape == (1, 2)
+
+
+def test_ragged_feeds_come_in_number_order(tmp_path: Path) -> None:
+    arrays = {f"in_{i}_ids": np.zeros((1, i + 1)) for i in range(11)}
+    np.savez(tmp_path / "f.npz", **arrays)  # type: ignore[arg-type]
+    feeds = FeedFiles(tmp_path / "f.npz")
+    assert len(feeds) == 11
+    assert [feed["ids"].shape[1] for feed in feeds] == list(range(1, 12))
+
+
+def test_a_folder_holds_one_feed_in_each_file(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        np.savez(tmp_path / f"{name}.npz", x=np.array([name]))
+    feeds = FeedFiles(tmp_path)
+    assert len(feeds) == 2
+    assert [feed["x"].item() for feed in feeds] == ["a", "b"]
+
+
+def test_unequal_sample_counts(tmp_path: Path) -> None:
+    np.savez(tmp_path / "f.npz", x=np.zeros(3), y=np.zeros(4))
+    with pytest.raises(CalibrationError, match="unequal numbers") as caught:
+        FeedFiles(tmp_path / "f.npz")
+    assert "x: 3, y: 4" in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04broken", b"text"])
+def test_damaged_file(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "f.npz").write_bytes(content)
+    with pytest.raises(CalibrationError, match="cannot read calibration data"):
+        FeedFiles(tmp_path / "f.npz")
+
+
+def test_pickles_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "f.npz", x=np.array([object()], dtype=object))
+    with pytest.raises(CalibrationError, match="at: array 'x'"):
+        list(FeedFiles(tmp_path / "f.npz"))
+
+
+def test_empty_is_an_error(tmp_path: Path) -> None:
+    np.savez(tmp_path / "f.npz", x=np.zeros((0, 3)))
+    for path in (tmp_path / "f.npz", tmp_path / "folder"):
+        (tmp_path / "folder").mkdir(exist_ok=True)
+        with pytest.raises(CalibrationError, match="no calibration data"):
+            FeedFiles(path)
+
+
+def test_batch_below_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="1 or more"):
+        FeedFiles(tmp_path / "f.npz", 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,16 @@ from typer.testing import CliRunner
 
 from qcompiler.cli import app
 from qcompiler.demo.run import write_files
+from tests.cli.library import Library
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch) -> Library:
+    """Stands for `qcompiler.compile.compile`."""
+    stub = Library()
+    module = importlib.import_module("qcompiler.compile")
+    monkeypatch.setattr(module, module.compile.__name__, stub)
+    return stub
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import os
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +14,6 @@ from onnx.reference import ReferenceEvaluator
 from typer.testing import CliRunner, Result
 
 import qcompiler as qc
-from qcompiler.calibration.feed_files import FeedFiles
 from qcompiler.cli import app
 from qcompiler.cli.console import with_debug_first
 from qcompiler.errors import (
@@ -28,42 +22,13 @@ from qcompiler.errors import (
     QCompilerError,
     RegistryError,
 )
-from qcompiler.ir.plan import Choice, Plan
+from qcompiler.ir.plan import Plan
 from qcompiler.ir.text import from_text
 from qcompiler.pipeline.registry import PASSES, TARGETS, Registry
 from qcompiler.report.report import Report
-from qcompiler.report.rows import EngineRow, RegionRow
-
-
-class _Compiled:
-    """Stands for the library's result."""
-
-    plan = Plan("onnxruntime", {"conv": Choice("int8", "wins")})
-    report = Report("file m.onnx", "onnxruntime", regions=(RegionRow("conv", "Conv", "int8"),))
-
-    def save(self, path: Path) -> None:
-        path.write_bytes(b"artifact")
-
-
-class _Library:
-    """Takes the place of `qcompiler.compile.compile` and keeps its arguments."""
-
-    def __init__(self) -> None:
-        self.arguments: dict[str, Any] = {}
-        self.error: BaseException | None = None
-
-    def __call__(self, model: Path, **arguments: Any) -> _Compiled:
-        self.arguments = {"model": model, **arguments}
-        if self.error is not None:
-            raise self.error
-        return _Compiled()
-
-
-@pytest.fixture
-def library(monkeypatch: pytest.MonkeyPatch) -> _Library:
-    stub = _Library()
-    monkeypatch.setattr(importlib.import_module("qcompiler.compile"), "compile", stub)
-    return stub
+from qcompiler.report.rows import EngineRow
+from tests.cli.library import Library
+from tests.cli.library import Result as Compiled
 
 
 def _run(*arguments: str | Path) -> Result:
@@ -75,9 +40,9 @@ def _feeds(path: Path) -> Path:
     return path
 
 
-def test_compile_passes_every_option_on(library: _Library, tmp_path: Path) -> None:
+def test_compile_passes_every_option_on(library: Library, tmp_path: Path) -> None:
     plan = tmp_path / "plan.json"
-    plan.write_text(_Compiled.plan.to_json())
+    plan.write_text(Compiled.plan.to_json())
     files = {name: tmp_path / name for name in ("out.onnx", "saved.json", "report.html")}
     result = _run(
         *("compile", "m.onnx", "-o", files["out.onnx"], "-c", _feeds(tmp_path / "c.npz")),
@@ -97,7 +62,7 @@ def test_compile_passes_every_option_on(library: _Library, tmp_path: Path) -> No
         "scheme": "int8",
         "recipe": "fast",
         "overrides": {"head.*": "float32", "op:Softmax": "float32"},
-        "plan": _Compiled.plan,
+        "plan": Compiled.plan,
         "max_loss": 0.5,
         "objective": "size",
         "budget": 9.0,
@@ -111,17 +76,17 @@ def test_compile_passes_every_option_on(library: _Library, tmp_path: Path) -> No
         "progress": True,
     }
     assert files["out.onnx"].read_bytes() == b"artifact"
-    assert Plan.read(files["saved.json"]) == _Compiled.plan
+    assert Plan.read(files["saved.json"]) == Compiled.plan
     assert files["report.html"].read_text().startswith("<!doctype html>")
     assert "int8" in result.stdout
 
 
 def test_the_fastest_of_several_engines_may_write_another_format(
-    library: _Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    several = replace(_Compiled.report, engines=(EngineRow("onnxruntime", "chosen", True),))
-    monkeypatch.setattr(_Compiled, "report", several)
-    monkeypatch.setattr(_Compiled, "target", TARGETS.find("onnxruntime")(), raising=False)
+    several = replace(Compiled.report, engines=(EngineRow("onnxruntime", "chosen", True),))
+    monkeypatch.setattr(Compiled, "report", several)
+    monkeypatch.setattr(Compiled, "target", TARGETS.find("onnxruntime")(), raising=False)
     told = {}
     for name in ("o.onnx", "o.bin"):
         result = _run("compile", "m.onnx", "-o", tmp_path / name, "--target", "cpu", "-q")
@@ -131,9 +96,9 @@ def test_the_fastest_of_several_engines_may_write_another_format(
     assert library.arguments["target"].members[0] == "onnxruntime"
 
 
-def test_json_report_is_the_only_output(library: _Library, tmp_path: Path) -> None:
+def test_json_report_is_the_only_output(library: Library, tmp_path: Path) -> None:
     result = _run("compile", "m.onnx", "-o", tmp_path / "o", "--json", "-q")
-    assert Report.from_json(result.stdout) == _Compiled.report
+    assert Report.from_json(result.stdout) == Compiled.report
     assert library.arguments["progress"] is False
 
 
@@ -142,7 +107,7 @@ def test_json_report_is_the_only_output(library: _Library, tmp_path: Path) -> No
     [(CalibrationError("empty", fix="give data"), 1), (ConfigurationError("no such scheme"), 2)],
 )
 def test_our_errors_are_messages_not_tracebacks(
-    library: _Library, tmp_path: Path, error: QCompilerError, code: int
+    library: Library, tmp_path: Path, error: QCompilerError, code: int
 ) -> None:
     library.error = error
     result = _run("compile", "m.onnx", "-o", tmp_path / "o.onnx")
@@ -153,7 +118,7 @@ def test_our_errors_are_messages_not_tracebacks(
 
 
 def test_other_errors_have_no_traceback_unless_it_is_asked_for(
-    library: _Library, tmp_path: Path
+    library: Library, tmp_path: Path
 ) -> None:
     library.error = ZeroDivisionError("of something")
     command = ("compile", "m.onnx", "-o", tmp_path / "o.onnx")
@@ -170,25 +135,6 @@ def test_other_errors_have_no_traceback_unless_it_is_asked_for(
 
 def test_debug_behind_two_dashes_is_a_name() -> None:
     assert with_debug_first(["inspect", "--", "--debug"]) == ["inspect", "--", "--debug"]
-
-
-def test_an_interrupted_search_is_saved_and_exits_130(
-    library: _Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stopped = replace(_Compiled.report, interrupted=True)
-    monkeypatch.setattr(_Compiled, "report", stopped)
-    result = _run("compile", "m.onnx", "-o", tmp_path / "o.onnx")
-    assert result.exit_code == 130
-    assert "best that was found" in result.stderr
-    assert (tmp_path / "o.onnx").read_bytes() == b"artifact"
-    assert library.arguments["variants"] is None
-
-
-def test_interrupt_exits_130(library: _Library, tmp_path: Path) -> None:
-    library.error = KeyboardInterrupt()
-    result = _run("compile", "m.onnx", "-o", tmp_path / "o.onnx")
-    assert result.exit_code == 130
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -282,71 +228,6 @@ def test_lint_lists_objections(digits_path: Path) -> None:
     assert isinstance(json.loads(result.stdout), list)
 
 
-def test_ctrl_c_in_a_real_process(root: Path, digits_path: Path, tmp_path: Path) -> None:
-    program = (
-        "import os, signal, sys, qcompiler.compile\n"
-        "def stub(*args, **kwargs): os.kill(os.getpid(), signal.SIGINT); raise AssertionError\n"
-        "sys.modules['qcompiler.compile'].compile = stub\n"
-        "from qcompiler.cli import main\n"
-        f"sys.argv = ['qcompiler', 'compile', 'm.onnx', '-o', {str(tmp_path / 'o.onnx')!r}]\n"
-        "main()\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(root)}
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
-    assert done.returncode == 128 + signal.SIGINT
-    assert "Traceback" not in done.stderr
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_ctrl_c_while_the_command_is_loaded(root: Path) -> None:
-    program = (
-        "import os, signal, sys\n"
-        "class Stopped:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'qcompiler.cli': os.kill(os.getpid(), signal.SIGINT)\n"
-        "sys.meta_path.insert(0, Stopped())\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from qcompiler.__main__ import main\n"
-        "main()\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(root)},
-        check=False,
-    )
-    assert done.returncode == 128 + signal.SIGINT
-    assert done.stderr == "interrupted\n"
-
-
-@pytest.mark.parametrize("loaded", ["qcompiler.cli", "qcompiler.cli.options"])
-def test_ctrl_c_while_a_text_is_evaluated(loaded: str, root: Path, tmp_path: Path) -> None:
-    """As in the making of a dataclass; `python -m` would end by the signal for it."""
-    (tmp_path / "sitecustomize.py").write_text(
-        "import sys\n"
-        "class Stopped:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        f"        if name == {loaded!r}: exec('raise KeyboardInterrupt')\n"
-        "sys.meta_path.insert(0, Stopped())\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-m", "qcompiler", "targets"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"},
-        check=False,
-    )
-    assert done.returncode == 128 + signal.SIGINT
-    assert done.stderr == "interrupted\n"
-
-
 @pytest.mark.slow
 def test_compile_end_to_end(
     digits_path: Path, digits_feeds: list[dict[str, Any]], tmp_path: Path
@@ -370,59 +251,6 @@ def test_compile_end_to_end(
     # At most two of a hundred labels may differ from float (issue 2: loss of 1 point or less).
     assert np.mean(got != expected) <= 0.02
     assert Report.from_json(report.read_text()).regions
-
-
-class TestFeedFiles:
-    def test_samples_are_cut_into_batches(self, tmp_path: Path) -> None:
-        x, y = np.arange(10).reshape(5, 2), np.arange(5.0)
-        np.savez(tmp_path / "f.npz", x=x, y=y)
-        feeds = FeedFiles(tmp_path / "f.npz", 2)
-        assert len(feeds) == len(list(feeds)) == 3
-        np.testing.assert_array_equal(np.concatenate([feed["x"] for feed in feeds]), x)
-        np.testing.assert_array_equal(np.concatenate([feed["y"] for feed in feeds]), y)
-        assert next(iter(FeedFiles(tmp_path / "f.npz")))["x"].shape == (1, 2)
-
-    def test_ragged_feeds_come_in_number_order(self, tmp_path: Path) -> None:
-        arrays = {f"in_{i}_ids": np.zeros((1, i + 1)) for i in range(11)}
-        np.savez(tmp_path / "f.npz", **arrays)  # type: ignore[arg-type]
-        feeds = FeedFiles(tmp_path / "f.npz")
-        assert len(feeds) == 11
-        assert [feed["ids"].shape[1] for feed in feeds] == list(range(1, 12))
-
-    def test_a_folder_holds_one_feed_in_each_file(self, tmp_path: Path) -> None:
-        for name in ("b", "a"):
-            np.savez(tmp_path / f"{name}.npz", x=np.array([name]))
-        feeds = FeedFiles(tmp_path)
-        assert len(feeds) == 2
-        assert [feed["x"].item() for feed in feeds] == ["a", "b"]
-
-    def test_unequal_sample_counts(self, tmp_path: Path) -> None:
-        np.savez(tmp_path / "f.npz", x=np.zeros(3), y=np.zeros(4))
-        with pytest.raises(CalibrationError, match="unequal numbers") as caught:
-            FeedFiles(tmp_path / "f.npz")
-        assert "x: 3, y: 4" in str(caught.value)
-
-    @pytest.mark.parametrize("content", [b"", b"PK\x03\x04broken", b"text"])
-    def test_damaged_file(self, tmp_path: Path, content: bytes) -> None:
-        (tmp_path / "f.npz").write_bytes(content)
-        with pytest.raises(CalibrationError, match="cannot read calibration data"):
-            FeedFiles(tmp_path / "f.npz")
-
-    def test_pickles_are_refused(self, tmp_path: Path) -> None:
-        np.savez(tmp_path / "f.npz", x=np.array([object()], dtype=object))
-        with pytest.raises(CalibrationError, match="at: array 'x'"):
-            list(FeedFiles(tmp_path / "f.npz"))
-
-    def test_empty_is_an_error(self, tmp_path: Path) -> None:
-        np.savez(tmp_path / "f.npz", x=np.zeros((0, 3)))
-        for path in (tmp_path / "f.npz", tmp_path / "folder"):
-            (tmp_path / "folder").mkdir(exist_ok=True)
-            with pytest.raises(CalibrationError, match="no calibration data"):
-                FeedFiles(path)
-
-    def test_batch_below_one(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigurationError, match="1 or more"):
-            FeedFiles(_feeds(tmp_path / "f.npz"), 0)
 
 
 @pytest.mark.parametrize("registry", [PASSES, TARGETS], ids=["passes", "targets"])

@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 import qcompiler as qc
+from qcompiler.artifacts import load_compiled
 from qcompiler.cli import app
-from qcompiler.compiled import load_compiled
 from qcompiler.errors import ConfigurationError
 from qcompiler.execution.saving import write_onnx
 from qcompiler.ir.text import from_text

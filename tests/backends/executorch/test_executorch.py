@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import qcompiler as qc
+from qcompiler.artifacts import load_compiled
 from qcompiler.backends.executorch import runtime
 from qcompiler.backends.executorch.runtime import available
 from qcompiler.backends.executorch.target import ExecuTorch
-from qcompiler.compiled import Compiled, load_compiled
+from qcompiler.compiled import Compiled
 from qcompiler.errors import ArtifactError, ConfigurationError, FeedError, LoweringError
 from qcompiler.execution.session import OrtSession
 from qcompiler.ir.text import from_text

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import qcompiler as qc
+from qcompiler.artifacts import load_compiled
 from qcompiler.backends.torch_engines import adapter
 from qcompiler.backends.torch_engines.artifact import TorchArtifact
 from qcompiler.backends.torch_engines.exported import ExportableProgram
@@ -18,7 +19,6 @@ from qcompiler.backends.torch_engines.kernels.island import Setting
 from qcompiler.backends.torch_engines.lowering import lower
 from qcompiler.backends.torch_engines.standalone import save_torchscript
 from qcompiler.backends.torch_engines.tables import HALF_RANGE
-from qcompiler.compiled import load_compiled
 from qcompiler.pipeline import registry
 
 ENGINES = adapter.available_engines()

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 import qcompiler as qc
+from qcompiler.artifacts import load_compiled as load
 from qcompiler.backends.torch_engines import adapter
 from qcompiler.backends.torch_engines.artifact import TorchArtifact
 from qcompiler.backends.torch_engines.exported import save_exported
 from qcompiler.backends.torch_engines.kernels.island import Setting
 from qcompiler.backends.torch_engines.standalone import save_torchscript
-from qcompiler.compiled import load_compiled as load
 from qcompiler.errors import ArtifactError, ConfigurationError
 
 _OWN = """
