@@ -66,7 +66,7 @@ test-install: $(STAMP)
 	$(BIN)/python .ci/installs.py files
 
 test-matrix: $(STAMP)
-	$(BIN)/python .ci/installs.py files extras versions
+	$(BIN)/python .ci/installs.py files extras versions torch
 
 check: lint types test
 

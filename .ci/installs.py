@@ -3,6 +3,7 @@
     python .ci/installs.py files        wheel and sdist, without torch
     python .ci/installs.py extras       each extra alone, on top of nothing else
     python .ci/installs.py versions     oldest and newest dependencies on every interpreter
+    python .ci/installs.py torch        the same with torch; CUDA builds of it are large
 
 Each environment runs the demo, which compiles a network and counts right answers, and imports what
 its extra is for. What cannot be installed here, for want of a wheel or of an interpreter, is told
@@ -62,10 +63,11 @@ class Case:
     module: str | None = None
 
 
-def minima() -> tuple[str, ...]:
-    """The lowest version that pyproject.toml allows of every dependency, torch's included."""
+def minima(extra: str | None = None) -> tuple[str, ...]:
+    """The lowest version that pyproject.toml allows of every dependency, an extra's included."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    texts = [*project["dependencies"], *project["optional-dependencies"]["torch"]]
+    optional = project["optional-dependencies"][extra] if extra else []
+    texts = [*project["dependencies"], *optional]
     return tuple(re.sub(r">=([\w.]+).*", r"==\1.*", text) for text in texts)
 
 
@@ -77,12 +79,14 @@ def cases(what: str, built: Sequence[Path]) -> Iterator[Case]:
     if what == "extras":
         for extra, module in EXTRAS.items():
             yield Case(f"extra {extra}", own, (f"{ROOT}[{extra}]",), module)
-    if what == "versions":
+    if what in ("versions", "torch"):
+        also = "torch" if what == "torch" else None
+        project = f"{ROOT}[{also}]" if also else str(ROOT)
         found = [path for name in PYTHONS if (path := interpreter(name))]
         for python in found or [own]:
-            name = Path(python).name
-            yield Case(f"{name}, oldest", python, (str(ROOT), *minima()), "torch")
-            yield Case(f"{name}, newest", python, (f"{ROOT}[torch]",), "torch")
+            told = Path(python).name + (", torch" if also else "")
+            yield Case(f"{told}, oldest", python, (project, *minima(also)), also)
+            yield Case(f"{told}, newest", python, (project,), also)
 
 
 def interpreter(name: str) -> str | None:
@@ -146,7 +150,7 @@ def _last(text: str) -> str:
 def main() -> int:
     """A line for each environment; 1 if one of them is installed and does not work."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
-    parser.add_argument("what", choices=["files", "extras", "versions"], nargs="+")
+    parser.add_argument("what", choices=["files", "extras", "versions", "torch"], nargs="+")
     failed = False
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

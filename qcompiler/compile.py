@@ -33,9 +33,10 @@ from qcompiler.measurement.pass_check import check_passes
 from qcompiler.measurement.scoring import Evaluate
 from qcompiler.measurement.variants import variants_of
 from qcompiler.outputs.asked import Asked, MaxLoss, output_losses_of
-from qcompiler.pipeline.contract import PassContext, Progress, Silent, step
+from qcompiler.pipeline.contract import PassContext, Progress, step
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.pipeline.targets import members_of, target_of
+from qcompiler.report.reporter import reporter_of
 from qcompiler.search.engines import chosen_engine
 from qcompiler.search.goal import Goal
 from qcompiler.search.job import Job
@@ -129,7 +130,7 @@ def compile(  # noqa: A001 - the project's one verb
     hand, single = by_hand(overrides, ranges), _for_single_passes(checkpoint)
     effort, asked, plan = recipe_of(recipe), scheme_of(scheme), plan_of(plan)
     members = members_of(target_of(target, several=True), plan)
-    reporter = _reporter(progress)
+    reporter = reporter_of(progress)
     searching = asked.is_auto and plan is None
     with step(reporter, "read the model"):
         source, feeds = loaded(model, calibration, example_inputs, dynamic, not searching)
@@ -237,17 +238,3 @@ def _pipeline(given: Pipeline | str | None) -> Pipeline:
             fix="pass a text such as 'canonicalize,fuse-conv-bn'",
         )
     return Pipeline.parse(FLOAT_PIPELINE if given is None else given)
-
-
-def _reporter(progress: bool | Progress) -> Progress:
-    if isinstance(progress, bool):
-        if not progress:
-            return Silent()
-        from qcompiler.report.progress import shown_progress
-
-        return shown_progress()
-    if not all(callable(getattr(progress, each, None)) for each in ("start", "advance", "finish")):
-        raise ConfigurationError(
-            f"progress is {progress!r}", fix="give True, False, or an object that is a Progress"
-        )
-    return progress

@@ -19,9 +19,11 @@ from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed, is_tensor
 from qcompiler.outcome.report_of import report_of, report_of_point
+from qcompiler.pipeline.contract import Progress
 from qcompiler.pipeline.pipeline import PipelineReport
 from qcompiler.printable import one_line
 from qcompiler.report.report import Report
+from qcompiler.report.reporter import reporter_of
 from qcompiler.report.rows import FrontierRow
 from qcompiler.search.goal import Samples, Selection
 from qcompiler.target.artifact import Artifact, KernelCount
@@ -187,7 +189,9 @@ class Compiled:
             self.program, self.target, self.artifact, samples, self.kernels, rows
         )
 
-    def debug(self, feeds: Iterable[Any] | None = None) -> DebugReport:
+    def debug(
+        self, feeds: Iterable[Any] | None = None, *, progress: bool | Progress = False
+    ) -> DebugReport:
         """Where the result loses what it loses: by region, by value, by accuracy pass.
 
         Every region is measured alone and with all before it, in one float model with a switch in
@@ -195,16 +199,23 @@ class Compiled:
 
         Args:
             feeds: Samples; up to eight of those kept from calibration by default.
+            progress: As that of `compile`.
 
         Raises:
             ConfigurationError: There are no samples, or this was loaded from a file.
             FeedError: A feed does not fit.
         """
         samples, selection = self._debuggable(feeds)
-        source = self._source or self.program
-        return debugged(selection, self.program, self.plan, self.artifact.run, samples, source)
+        given = (samples, self._source or self.program, reporter_of(progress))
+        return debugged(selection, self.program, self.plan, self.artifact.run, *given)
 
-    def bisect(self, bound_db: float, feeds: Iterable[Any] | None = None) -> Bisection:
+    def bisect(
+        self,
+        bound_db: float,
+        feeds: Iterable[Any] | None = None,
+        *,
+        progress: bool | Progress = False,
+    ) -> Bisection:
         """The first region and the first pass with which less than a bound is left.
 
         Regions are halved on the engine: about log2(regions) builds.
@@ -212,6 +223,7 @@ class Compiled:
         Args:
             bound_db: Signal-to-noise ratio to keep, in dB.
             feeds: Samples; up to eight of those kept from calibration by default.
+            progress: As that of `compile`.
 
         Raises:
             ConfigurationError: There are no samples, or this was loaded from a file.
@@ -226,7 +238,7 @@ class Compiled:
             self.plan,
             self.artifact.run,
         )
-        return bisected(searched, samples, 10 ** (-bound_db / 10))
+        return bisected(searched, samples, 10 ** (-bound_db / 10), reporter_of(progress))
 
     def _debuggable(self, feeds: Iterable[Any] | None) -> tuple[tuple[Feed, ...], Selection]:
         """Samples to debug on, and what the search left.

@@ -23,7 +23,8 @@ LAYERS = (
     "frontends", "target", "decisions", "config", "config_file", "execution", "qtensor", "lowering",
     "pipeline", "calibration", "outputs", "measurement", "choices", "search", "report",
     "passes", "backends", "outcome", "debug", "compiled", "artifacts", "compile", "lint", "compare",
-    "why", "qat", "distill", "points", "artifact_check", "bench", "testing", "demo", "cli", "__main__",
+    "why", "qat", "distill", "points", "artifact_check", "bench", "testing", "demo", "cli",
+    "__main__",
 )  # fmt: skip
 TYPE_ONLY_UPWARD = {
     ("qcompiler.errors", "qcompiler.ir.diagnostics"),

@@ -46,10 +46,10 @@ def debug(
     with reported():
         compiled = _compiled(given)
         if bisect is not None:
-            found = compiled.bisect(bisect)
+            found = compiled.bisect(bisect, progress=True)
             typer.echo(json.dumps(asdict(found), indent=2) if as_json else found.text())
             return
-        report = compiled.debug()
+        report = compiled.debug(progress=True)
         typer.echo(report.to_json() if as_json else report.text(every), nl=False)
 
 
@@ -86,4 +86,5 @@ def _compiled(given: dict[str, Any]) -> Compiled:
         ranges=arguments.ranges_of(given["ranges"]),
         variants=arguments.variants_of(given["variants"]),
         plan=plan,
+        progress=True,
     )

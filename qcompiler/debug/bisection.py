@@ -17,7 +17,7 @@ from qcompiler.ir.signature import Feed
 from qcompiler.measurement.candidates import Workshop
 from qcompiler.measurement.loss import noise_to_signal, sqnr_db
 from qcompiler.pipeline.bisection import bisect
-from qcompiler.pipeline.contract import PassContext
+from qcompiler.pipeline.contract import PassContext, Progress, step
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.target.contract import Target
 
@@ -79,7 +79,9 @@ class Searched:
     run: Callable[[Feed], Sequence[object]]
 
 
-def bisected(searched: Searched, feeds: Sequence[Feed], bound: float) -> Bisection:
+def bisected(
+    searched: Searched, feeds: Sequence[Feed], bound: float, progress: Progress
+) -> Bisection:
     """Halves the regions on the engine, and the passes on ONNX Runtime.
 
     Plans of some regions are built without accuracy passes of the placement.
@@ -88,6 +90,7 @@ def bisected(searched: Searched, feeds: Sequence[Feed], bound: float) -> Bisecti
         searched: The compilation.
         feeds: Samples.
         bound: Noise-to-signal ratio allowed.
+        progress: Told of every build.
 
     Raises:
         QCompilerError: The engine refuses a part of the plan.
@@ -114,16 +117,18 @@ def bisected(searched: Searched, feeds: Sequence[Feed], bound: float) -> Bisecti
         artifact = workshop.build(workshop.plan(keys)).artifact
         loss = loss_of(artifact.run)
         artifact.release()
+        progress.advance(note=f"the first {count} of {len(regions)} regions")
         return loss
 
     good, bad, before, after = 0, len(regions), 0.0, whole
-    while bad - good > 1:
-        middle = (good + bad) // 2
-        found = until(middle)
-        if found <= bound:
-            good, before = middle, found
-        else:
-            bad, after = middle, found
+    with step(progress, "halving the regions", max(1, len(regions) - 1).bit_length()):
+        while bad - good > 1:
+            middle = (good + bad) // 2
+            found = until(middle)
+            if found <= bound:
+                good, before = middle, found
+            else:
+                bad, after = middle, found
     region = regions[bad - 1] if regions else None
     key, where = (None, None) if region is None else (region.key, describe(region.anchor))
     return Bisection(bound, whole, key, where, before, after, culprit)

@@ -14,6 +14,7 @@ from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.measurement.loss import noise_to_signal
 from qcompiler.measurement.parts import Slicer
+from qcompiler.pipeline.contract import Progress
 from qcompiler.search.goal import Selection
 
 
@@ -24,6 +25,7 @@ def debugged(
     run: Callable[[Feed], Sequence[object]],
     feeds: Sequence[Feed],
     source: Program,
+    progress: Progress,
 ) -> DebugReport:
     """Where a compiled program loses what it loses.
 
@@ -34,6 +36,7 @@ def debugged(
         run: The artifact.
         feeds: Samples.
         source: What was compiled.
+        progress: Told of every loss.
     """
     session = OrtSession(source.model)
     reference = [session.run_checked(feed) for feed in feeds]
@@ -47,7 +50,7 @@ def debugged(
     if placement is None:
         named = (source.provenance.source, plan.target)
         return DebugReport(*named, len(feeds), measured, 0.0, variants=variants)
-    regions, simulated = debugged_regions(base, selection.options, plan, placement, feeds)
+    regions, simulated = debugged_regions(base, selection.options, plan, placement, feeds, progress)
     return DebugReport(
         source.provenance.source,
         plan.target,

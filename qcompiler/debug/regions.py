@@ -15,6 +15,10 @@ from qcompiler.ir.signature import Feed
 from qcompiler.measurement.gates import gates_of_plan, together
 from qcompiler.measurement.parts import Slicer
 from qcompiler.measurement.probing import Prober
+from qcompiler.pipeline.contract import Progress, step
+
+_AT_ONCE = 16
+"""Losses between two updates of the progress: enough for every worker."""
 
 
 def debugged_regions(
@@ -23,6 +27,7 @@ def debugged_regions(
     plan: Plan,
     placement: Placement,
     feeds: Sequence[Feed],
+    progress: Progress,
 ) -> tuple[tuple[DebuggedRegion, ...], float]:
     """Rows of the quantized regions, and the loss of all of them together.
 
@@ -32,6 +37,7 @@ def debugged_regions(
         plan: What every region runs as.
         placement: Ranges that were decided.
         feeds: Samples.
+        progress: Told of every loss.
     """
     chosen = [found for each in options if (found := each.running(plan)) is not None]
     if not chosen:
@@ -41,8 +47,11 @@ def debugged_regions(
     model, terms = gates_of_plan(base, chosen, placement.values)
     until = [together(terms[: number + 1]) for number in range(len(terms))]
     slices = Slicer(base)(feeds, reference)
-    with Prober(model, feeds, None, slices) as prober:
-        losses = prober.losses([*terms, *until])
+    asked, losses = [*terms, *until], list[float]()
+    with Prober(model, feeds, None, slices) as prober, step(progress, "regions", len(asked)):
+        for start in range(0, len(asked), _AT_ONCE):
+            losses += prober.losses(asked[start : start + _AT_ONCE])
+            progress.advance(len(losses) - start)
     alone, cumulated = losses[: len(terms)], losses[len(terms) :]
     rows = tuple(
         DebuggedRegion(

@@ -115,15 +115,15 @@ class DebugReport:
                 each.type,
                 each.by,
                 f"{each.low:.4g} to {each.high:.4g}",
-                f"{each.seen_low:.4g} to {each.seen_high:.4g}",
                 "–" if each.clipped is None else f"{100 * each.clipped:.2g} %",
-                "–" if each.spread is None else f"{each.spread:.3g} (channel {each.widest})",
-                _bars(each.counts),
+                "–" if each.spread is None else f"{each.spread:.3g} at {each.widest}",
             )
             for each in found
         ]
-        names = ("value", "type", "range by", "range", "seen", "clipped", "channels", "histogram")
-        return ["", title, *_table(names, cells)]
+        names = ("value", "type", "range by", "range", "clipped", "channels")
+        head, *rows = _table(names, cells)
+        both = (line for pair in zip(rows, map(_seen, found), strict=True) for line in pair)
+        return ["", title, head, *both]
 
     def _variants(self) -> list[str]:
         if not self.variants:
@@ -155,6 +155,12 @@ def _db(ratio: float) -> str:
     return "no noise" if math.isinf(found) and found > 0 else f"{found:.1f} dB"
 
 
+def _seen(value: DebuggedValue) -> str:
+    """What calibration saw, below what the integers reach."""
+    seen = f"  seen {value.seen_low:.4g} to {value.seen_high:.4g}"
+    return f"{seen:30}  {_bars(value.counts)}".rstrip()
+
+
 def _bars(counts: Sequence[int]) -> str:
     """A histogram in one line, heights by the square root: tails are what is looked for."""
     most = max(counts, default=0)
@@ -163,13 +169,22 @@ def _bars(counts: Sequence[int]) -> str:
     return "".join(_BARS[math.ceil(math.sqrt(each / most) * (len(_BARS) - 1))] for each in counts)
 
 
+_LONGEST = 32
+"""Characters of a name: the tables stay within a hundred columns."""
+
+
 def _table(names: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
-    clean = [tuple(map(one_line, row)) for row in cells]
+    clean = [(_end(one_line(row[0])), *map(one_line, row[1:])) for row in cells]
     widths = [max(map(len, column)) for column in zip(names, *clean, strict=True)]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in (tuple(names), *clean)
     ]
+
+
+def _end(name: str) -> str:
+    """The end of a long name tells more than its beginning."""
+    return name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}"
 
 
 def _finite(data: Any) -> Any:

@@ -257,7 +257,7 @@ class _Asking:
                 unmet += () if form else (f"{pattern}={precision}",)
         for missing in dict.fromkeys(lacking.values()):
             names = [precision for precision, why in lacking.items() if why == missing]
-            reasons.append(f"{', '.join(names)}: {missing}")
+            reasons.append(f"{_told(names, offer)}: {missing}")
         if lacking or pinned is not None:
             asked = tuple(form for form in coarse if form.precision == pinned)
             coarse = tuple(form for form in coarse if form.precision != pinned)
@@ -286,6 +286,14 @@ class _Asking:
         lacking = {precision: why for precision, why in found.items() if why is not None}
         rough = (form for form in offer.forms if form.precision in coarse)
         return lacking, tuple(form for form in rough if missing[need_of(form)] is None)
+
+
+def _told(names: Sequence[str], offer: Offer) -> str:
+    """Forms in a reason: those that are searched by name, how many others there are."""
+    searched = [form.precision for form in offer.searched if form.precision in names]
+    shown = searched or list(names[:1])
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def _is_static(form: Implementation) -> bool:

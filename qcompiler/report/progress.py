@@ -21,6 +21,7 @@ from rich.text import Text
 
 from qcompiler.printable import one_line
 from qcompiler.report.notebook import NotebookProgress, in_notebook
+from qcompiler.report.plain_progress import PlainProgress
 from qcompiler.report.rate import show_rate
 
 if TYPE_CHECKING:
@@ -28,8 +29,11 @@ if TYPE_CHECKING:
 
 
 def shown_progress() -> Shown:
-    """What shows progress where this process runs: a notebook's output, or the terminal."""
-    return NotebookProgress() if in_notebook() else TerminalProgress()
+    """What shows progress where this process runs: a notebook's output, a terminal, or a log."""
+    if in_notebook():
+        return NotebookProgress()
+    progress = TerminalProgress()
+    return progress if progress.is_seen else PlainProgress()
 
 
 class RateColumn(ProgressColumn):
@@ -57,6 +61,11 @@ class TerminalProgress:
         self._task = TaskID(0)
         self._pending = 0
         self._shown = 0.0
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether it draws on a terminal."""
+        return self._console.is_terminal
 
     def start(self, task: str, total: int | None) -> None:
         self.finish()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -149,3 +150,42 @@ def test_the_command(tmp_path: Path) -> None:
     assert found.exit_code == 0, found.output
     assert "are passed with MatMul 'one'" in found.stdout
     assert CliRunner().invoke(app, ["debug", str(model)]).exit_code != 0
+
+
+class _Counting:
+    """Progress that is kept."""
+
+    def __init__(self) -> None:
+        self.steps: dict[str, list[int | None]] = {}
+        self.task = ""
+
+    def start(self, task: str, total: int | None) -> None:
+        self.task = task
+        self.steps[task] = [0, total]
+
+    def advance(self, amount: int = 1, note: str = "") -> None:
+        done, total = self.steps[self.task]
+        assert done is not None
+        self.steps[self.task] = [done + amount, total]
+
+    def finish(self) -> None:
+        return None
+
+
+def test_progress_is_told_to_the_end(sound: qc.Compiled) -> None:
+    told = _Counting()
+    sound.debug(progress=told)
+    assert told.steps["regions"] == [6, 6]  # three regions alone, and up to each
+    sound.bisect(80.0, progress=told)
+    done, total = told.steps["halving the regions"]
+    assert 0 < (done or 0) <= (total or 0) == 2
+
+
+def test_tables_fit_a_hundred_columns(sound: qc.Compiled) -> None:
+    report = sound.debug()
+    long = "encoder/layers.11/attention/output/dense/" * 3
+    values = tuple(replace(each, value=f"{long}{each.value}") for each in report.values)
+    lines = replace(report, values=values).text(every=True).splitlines()
+    assert max(map(len, lines)) <= 100
+    assert sum("█" in line for line in lines) == len(values)
+    assert any(line.startswith("…") and "/dense/b " in line for line in lines)
