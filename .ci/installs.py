@@ -74,14 +74,15 @@ def minima(extra: str | None = None) -> tuple[str, ...]:
 def cases(what: str, built: Sequence[Path]) -> Iterator[Case]:
     """The environments of one of the three questions."""
     own = sys.executable
+    wheel = next(path for path in built if path.suffix == ".whl")
     if what == "files":
         yield from (Case(path.suffix, own, (str(path),)) for path in built)
     if what == "extras":
         for extra, module in EXTRAS.items():
-            yield Case(f"extra {extra}", own, (f"{ROOT}[{extra}]",), module)
+            yield Case(f"extra {extra}", own, (f"{wheel}[{extra}]",), module)
     if what in ("versions", "torch"):
         also = "torch" if what == "torch" else None
-        project = f"{ROOT}[{also}]" if also else str(ROOT)
+        project = f"{wheel}[{also}]" if also else str(wheel)
         found = [path for name in PYTHONS if (path := interpreter(name))]
         for python in found or [own]:
             told = Path(python).name + (", torch" if also else "")
@@ -109,7 +110,7 @@ def _number(folder: Path) -> list[int]:
 
 
 def build(folder: Path) -> list[Path]:
-    """Wheel and sdist."""
+    """Wheel and sdist, of a copy: what a build leaves beside the sources is found by imports."""
     command = [sys.executable, "-c", _BUILD]
     copy = folder / "source"
     skip = shutil.ignore_patterns(".git", ".venv", "__pycache__", "build", "*.egg-info")
@@ -155,7 +156,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         given = parser.parse_args().what
-        built = build(folder) if "files" in given else []
+        built = build(folder)
         listed = [case for what in given for case in cases(what, built)]
         for number, case in enumerate(listed):
             found = tried(case, folder / f"venv{number}")
