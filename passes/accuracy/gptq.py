@@ -22,7 +22,7 @@ from qcompiler.decisions.roundings import Rounding
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.passes.accuracy.products import Product, reround
+from qcompiler.passes.accuracy.products import WIDEST, Product, reround
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext, Stage
 from qcompiler.quantization.gptq import damping_for, gptq
 from qcompiler.quantization.numerics import dequantize, expand, quantize
@@ -45,6 +45,8 @@ class Gptq(Pass):
         lowest: The smallest of them.
         bits: Weights of more bits than these stay as they are.
         fit: Fit the scales to the integers.
+        inputs: Weights of more inputs than these stay as they are. Sums of few products, as of a
+            depthwise convolution, average their rounding errors the least.
 
     Raises:
         ConfigurationError: An option out of range.
@@ -60,6 +62,7 @@ class Gptq(Pass):
     lowest: float = 0.8
     bits: int = 8
     fit: bool = True
+    inputs: int = WIDEST
 
     def __post_init__(self) -> None:
         if self.damping is not None and not self.damping >= 0:
@@ -74,7 +77,7 @@ class Gptq(Pass):
         return f"one float run over {samples} samples, inputs^2 * outputs products per weight"
 
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
-        weights = reround(program, context.samples, self.bits, self._rounded)
+        weights = reround(program, context.samples, self.bits, self._rounded, self.inputs)
         return Outcome(details={"weights": weights})
 
     def _rounded(self, product: Product) -> Rounding | None:

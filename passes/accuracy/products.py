@@ -92,16 +92,20 @@ class _Asked:
         return 8 * self.layout.groups * self.layout.inputs**2 * len(set(self.requests))
 
 
-def products(program: Program, samples: Sequence[Feed], bits: int = 16) -> Iterator[Product]:
+def products(
+    program: Program, samples: Sequence[Feed], bits: int = 16, inputs: int = WIDEST
+) -> Iterator[Product]:
     """Weights that are stored as integers of at most `bits` bits, with moments of their inputs.
 
     The float program runs over the samples once per 256 MiB of moments. Left out are the integers
     that a quantized or trained source came with, weights that somebody reads as something else than
-    a product (a table that is looked up), and those of more than `WIDEST` inputs.
+    a product (a table that is looked up), and those of more inputs than `inputs` or `WIDEST`.
     """
     if not samples:
         return
-    for chunk in _chunks(_asked(program, len(samples), bits)):
+    most = min(inputs, WIDEST)
+    asked = _asked(program, len(samples), bits)
+    for chunk in _chunks([each for each in asked if each.layout.inputs <= most]):
         requests = {request: None for each in chunk for request in each.requests}
         seen = observed(program, list(requests), samples)
         for each in chunk:
@@ -115,6 +119,7 @@ def reround(
     samples: Sequence[Feed],
     bits: int,
     choose: Callable[[Product], Rounding | None],
+    inputs: int = WIDEST,
 ) -> int:
     """Puts the roundings that `choose` finds into the placement; how many weights it changed.
 
@@ -123,10 +128,11 @@ def reround(
         samples: What inputs are observed on; without any, nothing is done.
         bits: Weights of more bits than these stay as they are.
         choose: The rounding of a weight; None leaves it.
+        inputs: Weights of more inputs than these stay as they are.
     """
     changed: dict[str, RegionPlacement] = {}
     weights = 0
-    for product in products(program, samples, bits):
+    for product in products(program, samples, bits, inputs):
         rounding = choose(product)
         if rounding is not None:
             changed |= product.rerounded(rounding)
@@ -185,7 +191,7 @@ def _weight(placed: Sequence[Placed], samples: int, bits: int) -> _Asked | None:
         return None
     layouts = {weight_matrix(each.region.anchor, array.shape) for each in placed}
     layout = next(iter(layouts))
-    if len(layouts) != 1 or layout is None or layout.inputs > WIDEST:
+    if len(layouts) != 1 or layout is None:
         return None
     rows = _ROWS_PER_INPUT * layout.inputs // samples
     positions = min(max(rows, _LEAST_POSITIONS), _MOST_POSITIONS)

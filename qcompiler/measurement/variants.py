@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 
@@ -36,12 +36,14 @@ class Variant:
 
     Attributes:
         text: As in a pipeline: `use-ranges{method=minmax}`.
+        asked: Whether the user names it: then it is told where it is not tried.
 
     Raises:
         ConfigurationError: It is not one accuracy pass.
     """
 
     text: str
+    asked: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
@@ -91,7 +93,7 @@ def variants_of(
             raise ConfigurationError(
                 f"variants are {given!r}", fix='list accuracy passes: ["correct-bias"]'
             )
-        return _by_stage([Variant(text) for text in texts])
+        return _by_stage([Variant(text, asked=True) for text in texts])
     listed = [Variant(text) for text in recipe.variants]
     known = {each.accuracy.name for each in listed}
     return _by_stage([*listed, *(e for e in _registered(name) if e.accuracy.name not in known)])

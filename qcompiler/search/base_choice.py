@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from qcompiler.measurement.judge import Judgement
-from qcompiler.measurement.trying import Allowance, helps, keep_if_better
+from qcompiler.measurement.trying import Allowance, Tried, helps, keep_if_better
 from qcompiler.measurement.variants import Variant
 from qcompiler.pipeline.contract import Progress, Silent, Stage, step
 from qcompiler.search.asked import asked_plan
@@ -14,6 +14,9 @@ from qcompiler.search.base import Base, Yardstick, extended, judged_plan, named
 from qcompiler.search.goal import Goal, Samples
 from qcompiler.search.replanning import changes, replanned, with_changes
 
+SEARCHED = "a search chooses by itself which regions stay float"
+PLANNED = "the plan says itself which regions stay float"
+"""Said of variants of plans that are asked for where there is nothing for them to do."""
 UNNEEDED = "with the others it is not needed"
 """Said of a variant of the plan that was taken back behind those of the program."""
 
@@ -62,6 +65,19 @@ def chosen_base(
     spent.limit, spent.program = judge.limit, start.program
     trial = _Trial(start, samples, yardstick, spent, progress or Silent())
     return trial.best(first.judgement, planning, wanted)
+
+
+def idle_variants(goal: Goal, searching: bool) -> tuple[Tried, ...]:
+    """A line for each variant of plans that the user names beside a search or a plan.
+
+    A plan that names its variants holds what they decided.
+    """
+    if not searching and (goal.plan is None or goal.plan.variants is not None):
+        return ()
+    why = SEARCHED if searching else PLANNED
+    named = (each for each in goal.variants if each.asked)
+    idle = (each for each in named if each.stage in (Stage.PLAN, Stage.LAST))
+    return tuple(Tried(each.text, 0.0, None, False, why) for each in idle)
 
 
 def _of_program(goal: Goal) -> list[Variant]:

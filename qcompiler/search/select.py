@@ -19,7 +19,7 @@ from qcompiler.pipeline.contract import Progress, Stage
 from qcompiler.search.acceptance import Acceptance
 from qcompiler.search.asked import asked_plan, built, over_bound, over_score
 from qcompiler.search.base import Base, allowance_of
-from qcompiler.search.base_choice import chosen_base
+from qcompiler.search.base_choice import chosen_base, idle_variants
 from qcompiler.search.goal import DEFAULT_SCORE_LOSS, Goal, Samples, Selection
 from qcompiler.search.outcome import Outcome
 from qcompiler.search.rescue import rescued
@@ -72,6 +72,7 @@ def select(
         if not searching:
             raise
         interrupted = True
+    base = replace(base, tried=(*base.tried, *idle_variants(goal, searching)))
     placed = [each for each in goal.variants if each.stage is Stage.PLACED]
     workshop = base.workshop
     workshop.variants, workshop.fitting, workshop.executor = placed, samples.fitting, executor

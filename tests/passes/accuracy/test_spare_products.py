@@ -122,3 +122,17 @@ def test_the_plan_holds_what_was_decided_and_one_of_the_users_stays(feeds: list[
 def test_recipes_that_try_variants_try_it_last() -> None:
     for name in ("balanced", "best"):
         assert RECIPES[name].variants[-1] == PASS
+
+
+@pytest.mark.parametrize("name", ["spare-regions", PASS])
+def test_beside_a_search_or_a_plan_it_is_told_that_it_has_nothing_to_do(
+    feeds: list[Feed], name: str
+) -> None:
+    program = network((3,))
+    searched = compiled(program, feeds, scheme="auto", variants=[name], budget=5)
+    (told,) = [each.told for each in searched.report.variants]
+    assert told == f"{name}: not begun, a search chooses by itself which regions stay float"
+    asked = dataclasses.replace(compiled(program, feeds, variants=[]).plan, variants=None)
+    given = compiled(program, feeds, plan=asked, variants=[name])
+    (told,) = [each.told for each in given.report.variants]
+    assert told == f"{name}: not begun, the plan says itself which regions stay float"

@@ -139,6 +139,16 @@ def test_nothing_is_done_without_samples_or_with_fewer_bits(
     assert changed(program, narrower) == {"weights": 0}
 
 
+def test_only_sums_of_few_inputs_are_rounded_where_that_is_asked(
+    placed: Placer, changed: Changer
+) -> None:
+    program = placed(dict.fromkeys(PRODUCTS, "int8"))
+    before = {key: region(program, key).rounding for key in PRODUCTS}
+    assert changed(program, "gptq{inputs=9}") == {"weights": 2}
+    other = {key for key in PRODUCTS if region(program, key).rounding is not before[key]}
+    assert other == {"deep", "last"}  # the first has four channels, 3 x 3
+
+
 def test_a_scale_stays_as_large_as_its_bias_needs(placed: Placer, changed: Changer) -> None:
     program = placed(dict.fromkeys(PRODUCTS, "int4"))
     first = region(program, "first")
