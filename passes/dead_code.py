@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.walk import bodies, values_by_name
+from qcompiler.ir.walk import bodies, is_any_read, values_by_name
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 
 
@@ -31,7 +31,7 @@ class DeadCode(Pass):
 def remove_dead(program: Program, rewriter: Rewriter) -> None:
     """Erases what no output depends on, O(nodes)."""
     _clean(program.graph, rewriter)
-    rewriter.drop_unused_constants()
+    rewriter.drop_unused_constants(untouched=True)
     if program.requests:
         left = values_by_name(program.model)
         program.requests = {each: None for each in program.requests if each.value in left}
@@ -44,4 +44,5 @@ def _clean(graph: ir.Graph, rewriter: Rewriter) -> None:
             continue
         for body in bodies(node):
             _clean(body, rewriter)
-        rewriter.erase_dead(node)
+        if not is_any_read(node):
+            rewriter.erase_dead(node)

@@ -143,4 +143,5 @@ _LAID_DOWN = Layout(
     triggers=_is_trigger,
     turn=_turn,
     keeps=trimmed,
+    ops=frozenset({"Conv"}),
 )

@@ -69,6 +69,7 @@ class Layout:
         triggers: Whether a node makes its region worth turning.
         turn: Rewrites attributes and constants of a node.
         keeps: Which nodes of a connected region are turned.
+        ops: What triggers are; empty where they may be anything.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Layout:
     triggers: Callable[[ir.Node], bool]
     turn: Callable[[ir.Node, Rewriter], None]
     keeps: Callable[[set[ir.Node]], set[ir.Node]]
+    ops: frozenset[str] = frozenset()
 
 
 def relayout(program: Program, rewriter: Rewriter, layout: Layout) -> int:
@@ -107,6 +109,8 @@ def relayout(program: Program, rewriter: Rewriter, layout: Layout) -> int:
 
 def turnable(program: Program, layout: Layout) -> set[ir.Node]:
     """The nodes of the main graph that are turned."""
+    if layout.ops and not any(node.op_type in layout.ops for node in program.graph):
+        return set()
     able = {node for node in program.graph if layout.able(node)}
     turned: set[ir.Node] = set()
     seen: set[ir.Node] = set()

@@ -132,4 +132,5 @@ _RAISED = Layout(
     triggers=_gains,
     turn=_turn,
     keeps=trimmed,
+    ops=frozenset({"Conv"}),
 )

@@ -24,6 +24,7 @@ from qcompiler.calibration.recorder import DEFAULT_CAP, Observations, Recorder, 
 from qcompiler.calibration.shard import SHARD, observe_shards, shards
 from qcompiler.errors import CalibrationError
 from qcompiler.execution.feeds import normalize_feed
+from qcompiler.ir.collector import usual_collections
 from qcompiler.ir.requests import Request
 from qcompiler.ir.signature import Feed, Signature, arrays_of, copied
 from qcompiler.pipeline.contract import Progress, Silent
@@ -80,6 +81,7 @@ def checked_feeds(signature: Signature, feeds: Iterable[Any]) -> Iterator[Feed]:
         yield feed
 
 
+@usual_collections()
 def run_calibration(
     model: FloatModel,
     signature: Signature,

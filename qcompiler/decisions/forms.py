@@ -10,6 +10,7 @@ from qcompiler.decisions.offers import Offer, missing_data, need_of
 from qcompiler.decisions.steps import too_coarse
 from qcompiler.decisions.wanted import families
 from qcompiler.errors import ConfigurationError, did_you_mean
+from qcompiler.ir.collector import rare_collections
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.origin import is_left_float, module_path, source_line
 from qcompiler.ir.patterns import region_fits
@@ -91,6 +92,7 @@ class Options:
         return replace(choice, module=module, ops=self.region.ops)
 
 
+@rare_collections()
 def region_options(
     program: Program,
     target: Target,

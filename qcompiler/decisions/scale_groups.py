@@ -21,7 +21,7 @@ from qcompiler.errors import LegalityError
 from qcompiler.ir.bounds import activation_bounds, value_bounds
 from qcompiler.ir.regions import Operand, Region
 from qcompiler.quantization.chosen import is_users
-from qcompiler.quantization.numerics import choose_qparams, quantize
+from qcompiler.quantization.numerics import choose_qparams, qparams_of_ranges, quantize
 from qcompiler.quantization.observer import Observer
 from qcompiler.quantization.qspace import QParams, QSpace, Range
 from qcompiler.target.capability import Implementation
@@ -79,8 +79,8 @@ class ScaleGroups:
                 self._tie(each)
         self._params: dict[_Member, QParams] = {}
         groups = list(self._groups())
-        for members in groups:
-            self._params.update(dict.fromkeys(members, self._derive(members)))
+        for members, params in zip(groups, self._derived(groups), strict=True):
+            self._params.update(dict.fromkeys(members, params))
         for members in groups:
             self._coarsen(members)
         self._requantized = self._of_operands()
@@ -157,16 +157,27 @@ class ScaleGroups:
             members.setdefault(self._tied[member], []).append(member)
         return members.values()
 
-    def _derive(self, members: Sequence[_Member]) -> QParams:
-        space = narrowest([space for member in members for space in self._demands[member]])
-        kept = self._source_params(members, space)
-        if kept is not None:
-            return kept
-        ranges = [self._range(value, space) for value in self._sources(members)]
-        joined = ranges[0]
-        for each in ranges[1:]:
+    def _derived(self, groups: Sequence[Sequence[_Member]]) -> list[QParams]:
+        """Parameters of every group; those that follow from ranges are computed all at once."""
+        spaces = [narrowest([s for m in members for s in self._demands[m]]) for members in groups]
+        both = list(zip(groups, spaces, strict=True))
+        found = [self._source_params(members, space) for members, space in both]
+        open_ = [index for index, params in enumerate(found) if params is None]
+        joined = [self._joined(groups[index], spaces[index]) for index in open_]
+        chosen = qparams_of_ranges(joined, [spaces[index] for index in open_])
+        for index, params in zip(open_, chosen, strict=True):
+            found[index] = self._reaching(groups[index], params)
+        return [params for params in found if params is not None]
+
+    def _joined(self, members: Sequence[_Member], space: QSpace) -> Range:
+        """The range of all values of a group."""
+        joined, *others = (self._range(value, space) for value in self._sources(members))
+        for each in others:
             joined = joined.union(each)
-        params = choose_qparams(joined.low, joined.high, space)
+        return joined
+
+    def _reaching(self, members: Sequence[_Member], params: QParams) -> QParams:
+        """With the bounds of activations that write the values at the ends of the integers."""
         for value, _ in members:
             made = self._producer.get(value)
             params = reaching(params, None if made is None else made.region)

@@ -183,7 +183,8 @@ def _grow(
 
 def written_by(node: ir.Node) -> ir.Value:
     """The first output that exists. An omitted one has no name, and nothing may ask for it."""
-    return next((each for each in node.outputs if each.name), node.outputs[0])
+    first = node.outputs[0]
+    return first if first.name else next((each for each in node.outputs if each.name), first)
 
 
 def _absorb(user: ir.Node, value: ir.Value, epilogue: Epilogue, anchor: ir.Node) -> Operand | None:

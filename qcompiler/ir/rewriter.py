@@ -13,7 +13,7 @@ import onnx_ir as ir
 from qcompiler.ir.naming import Names
 from qcompiler.ir.origin import inherit_origin
 from qcompiler.ir.program import Program
-from qcompiler.ir.walk import Usage, all_graphs, is_read
+from qcompiler.ir.walk import Usage, all_graphs, is_any_read
 
 Array = npt.NDArray[Any]
 
@@ -103,7 +103,7 @@ class Rewriter:
             domain,
             op_type,
             inputs,
-            ir.convenience.convert_attributes(dict(attributes or {})),
+            ir.convenience.convert_attributes(dict(attributes)) if attributes else (),
             outputs=values,
             name=self.fresh(f"{names[0]}_{op_type}"),
         )
@@ -222,14 +222,20 @@ class Rewriter:
         pending = list(roots)
         while pending:
             node = pending.pop()
-            if node.graph is None or any(is_read(output) for output in node.outputs):
+            if node.graph is None or is_any_read(node):
                 continue
             feeding = [v.producer() for v in node.inputs if v is not None]
             self.erase(node)
             pending.extend(parent for parent in feeding if parent is not None)
 
-    def drop_unused_constants(self) -> None:
-        """Removes initializers that nothing uses."""
+    def drop_unused_constants(self, *, untouched: bool = False) -> None:
+        """Removes initializers that nothing uses, if anything was edited.
+
+        Args:
+            untouched: Also where nothing was edited: who edits cleans up behind itself.
+        """
+        if not (self.counts.total or untouched):
+            return
         for graph in all_graphs(self.program.model):
             unused = [
                 name
@@ -275,7 +281,9 @@ def _is_pinned(value: ir.Value, graph: ir.Graph) -> bool:
 
 
 def _named(tensor: ir.TensorProtocol, name: str) -> ir.TensorProtocol:
-    """The same data under another name; tensors are shared between programs, so never renamed."""
+    """The same data under another name; what has one may be another program's, so it keeps it."""
+    if tensor.name is None:
+        tensor.name = name
     if tensor.name == name:
         return tensor
     return ir.LazyTensor(lambda: tensor, dtype=tensor.dtype, shape=_shape(tensor), name=name)

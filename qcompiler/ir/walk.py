@@ -7,6 +7,7 @@ counts that use like any other.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,9 +43,14 @@ def all_graphs(model: ir.Model) -> Iterator[ir.Graph]:
 
 
 def all_nodes(model: ir.Model) -> Iterator[ir.Node]:
-    """Every node of every graph."""
-    for graph in all_graphs(model):
-        yield from graph
+    """Every node of every graph, in the order of `all_graphs`; each graph is walked once."""
+    pending = [model.graph]
+    while pending:
+        graph = pending.pop()
+        for node in graph:
+            yield node
+            if (node.op_type in _WITH_BODIES or node.domain) and node.graph is graph:
+                pending.extend(bodies(node))
 
 
 def bodies(node: ir.Node) -> Iterator[ir.Graph]:
@@ -100,6 +106,14 @@ def uses(value: ir.Value) -> tuple[Usage, ...]:
 def is_read(value: ir.Value) -> bool:
     """Whether a node or the graph's caller reads it."""
     return bool(value.uses()) or value.is_graph_output()
+
+
+def is_any_read(node: ir.Node) -> bool:
+    """Whether a node or the graph's caller reads an output of the node."""
+    for output in node.outputs:  # noqa: SIM110 - asked of all nodes, and twice as fast as any()
+        if is_read(output):
+            return True
+    return False
 
 
 def sole_user(value: ir.Value) -> ir.Node | None:
@@ -201,10 +215,19 @@ def quantization_of(node: ir.Node) -> QParams | None:
     axis = axis % dims if dims else axis
     symmetric = dtype.is_floating_point()  # float8 has no zero points
     if block:
-        return QParams(scale, points, QSpace(dtype, symmetric, Granularity.GROUP, block), axis)
+        return QParams(scale, points, _space(dtype, symmetric, Granularity.GROUP, block), axis)
     if scale.size == 1 and scale.ndim <= 1:
-        return QParams(scale.reshape(()), points.reshape(()), QSpace(dtype, symmetric))
-    return QParams(scale, points, QSpace(dtype, symmetric, Granularity.CHANNEL), axis)
+        space = _space(dtype, symmetric, Granularity.TENSOR)
+        return QParams(scale.reshape(()), points.reshape(()), space)
+    return QParams(scale, points, _space(dtype, symmetric, Granularity.CHANNEL), axis)
+
+
+@cache
+def _space(
+    dtype: ir.DataType, symmetric: bool, granularity: Granularity, group_size: int | None = None
+) -> QSpace:
+    """Made once: a graph has as many Q/DQ nodes of a space as it has values."""
+    return QSpace(dtype, symmetric, granularity, group_size)
 
 
 def is_stored(value: ir.Value | None) -> bool:

@@ -11,6 +11,7 @@ from qcompiler.decisions.placement import Placement
 from qcompiler.decisions.resolve import resolve
 from qcompiler.decisions.roundings import remembered
 from qcompiler.errors import LegalityError
+from qcompiler.ir.collector import rare_collections
 from qcompiler.ir.origin import describe
 from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program, Property
@@ -51,6 +52,7 @@ def place(
     return placed, told.then(report)
 
 
+@rare_collections()
 def decide(
     program: Program, options: Sequence[Options], plan: Plan, known: Placement | None = None
 ) -> Program:
@@ -87,6 +89,7 @@ def improve(
     return decided, Pipeline.parse(text).run(decided, PassContext(target, samples=samples))
 
 
+@rare_collections()
 def write(decided: Program, target: Target) -> tuple[Program, PipelineReport]:
     """What was decided, written in place by the target's passes.
 

@@ -9,6 +9,7 @@ Inference", equations 1 and 5.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from qcompiler.errors import ConfigurationError
 from qcompiler.quantization import nonuniform
-from qcompiler.quantization.qspace import FloatArray, Granularity, QParams, QSpace
+from qcompiler.quantization.qspace import FloatArray, Granularity, QParams, QSpace, Range
 
 Array = npt.NDArray[Any]
 
@@ -58,7 +59,7 @@ def choose_qparams(
     bottom, top = np.asarray(low, np.float64), np.asarray(high, np.float64)
     if bottom.shape != top.shape:
         raise ConfigurationError(f"range ends differ in shape: {bottom.shape}, {top.shape}")
-    if not (np.all(np.isfinite(bottom)) and np.all(np.isfinite(top))) or np.any(bottom > top):
+    if not (np.isfinite(bottom).all() and np.isfinite(top).all()) or (bottom > top).any():
         raise ConfigurationError("ranges must be finite with low <= high")
     bottom, top = np.minimum(bottom, 0.0), np.maximum(top, 0.0)
     middle = _middle(space)
@@ -74,6 +75,20 @@ def choose_qparams(
         wanted = np.rint(space.qmin - bottom / scale.astype(np.float64))
         zero = np.asarray(np.clip(wanted, space.qmin, space.qmax), np.int64)
     return QParams(scale, zero, space, axis)
+
+
+def qparams_of_ranges(ranges: Sequence[Range], spaces: Sequence[QSpace]) -> list[QParams]:
+    """`choose_qparams` of many values, each per tensor in its space: the same bits in less time."""
+    found: dict[int, QParams] = {}
+    for space in dict.fromkeys(spaces):
+        places = [index for index, each in enumerate(spaces) if each == space]
+        low, high = (np.array([getattr(ranges[i], e) for i in places]) for e in ("low", "high"))
+        all_ = choose_qparams(low, high, space)
+        for row, index in enumerate(places):
+            one = slice(row, row + 1)
+            scale, zero = all_.scale[one].reshape(()), all_.zero_point[one].reshape(())
+            found[index] = QParams(scale, zero, space)
+    return [found[index] for index in range(len(ranges))]
 
 
 def weight_qparams(weight: Array, space: QSpace, axis: int | None = None) -> QParams:
@@ -93,7 +108,7 @@ def weight_qparams(weight: Array, space: QSpace, axis: int | None = None) -> QPa
         ConfigurationError: No axis where one is needed, or weights that are not finite.
     """
     values = np.asarray(weight, np.float32)
-    if not np.all(np.isfinite(values)):
+    if not np.isfinite(values).all():
         raise ConfigurationError("weights hold NaN or infinity and cannot be quantized")
     if space.is_table:
         return nonuniform.table_params(values, space, axis)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -110,7 +112,7 @@ class QSpace:
         """Bits of one element as it is stored; indices into a table are packed to the last bit."""
         return self.used_bits if self.is_table else self.storage_bits
 
-    @property
+    @cached_property
     def is_float(self) -> bool:
         """Whether the levels are floating-point numbers (fp8)."""
         return self.dtype in _FLOATS
@@ -124,7 +126,7 @@ class QSpace:
         """Bits of one stored element."""
         return int(self.dtype.bitwidth)
 
-    @property
+    @cached_property
     def qmin(self) -> int:
         """Lowest quantized value (float8: the lowest representable value, rounded to int)."""
         if self.is_float:
@@ -134,7 +136,7 @@ class QSpace:
             low = -(2 ** (self.bits - 1))
         return low + (1 if self.narrow and low < 0 else 0)
 
-    @property
+    @cached_property
     def qmax(self) -> int:
         """Highest quantized value."""
         if self.is_float:
@@ -213,6 +215,13 @@ class Range:
         return Range(min(self.low, 0.0), max(self.high, 0.0))
 
 
+def _are_steps(scale: FloatArray) -> bool:
+    """Whether all are finite and positive; one number is what graphs have thousands of."""
+    if scale.ndim == 0:
+        return 0.0 < float(scale) < math.inf
+    return bool(np.isfinite(scale).all() and (scale > 0).all())
+
+
 @dataclass(frozen=True, eq=False)
 class QParams:
     """Scale and zero point: real = scale * (quantized - zero_point).
@@ -239,7 +248,7 @@ class QParams:
             raise ConfigurationError(
                 f"scale {self.scale.shape} and zero point {self.zero_point.shape} differ in shape"
             )
-        if not np.all(np.isfinite(self.scale)) or not np.all(self.scale > 0):
+        if not _are_steps(self.scale):
             raise ConfigurationError("scales must be finite and positive")
         if self.space.is_table != (self.levels is not None):
             raise ConfigurationError("levels go with a space of levels, and only with it")

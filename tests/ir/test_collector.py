@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from qcompiler.ir.collector import rare_collections
+from qcompiler.ir.collector import rare_collections, usual_collections
 
 
 @pytest.fixture(autouse=True)
@@ -52,3 +52,13 @@ def test_a_process_forked_inside_is_as_before(thresholds: tuple[int, int, int]) 
             os._exit(0 if gc.get_threshold() == thresholds else 1)
         assert os.waitpid(pid, 0)[1] == 0
         assert gc.get_threshold()[0] > 100_000
+
+
+def test_the_callers_own_code_is_collected_as_usual(thresholds: tuple[int, int, int]) -> None:
+    with usual_collections():
+        assert gc.get_threshold() == thresholds
+    with rare_collections():
+        with usual_collections():
+            assert gc.get_threshold() == thresholds
+        assert gc.get_threshold()[0] > 100_000
+    assert gc.get_threshold() == thresholds

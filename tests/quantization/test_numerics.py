@@ -23,6 +23,7 @@ from qcompiler.quantization.numerics import (
     choose_qparams,
     dequantize,
     fake_quantize,
+    qparams_of_ranges,
     quantize,
     quantize_bias,
     weight_qparams,
@@ -34,9 +35,11 @@ from qcompiler.quantization.qspace import (
     S8_SYMMETRIC_PER_CHANNEL,
     S32_BIAS,
     U8_AFFINE,
+    U16_AFFINE,
     Granularity,
     QParams,
     QSpace,
+    Range,
 )
 from qcompiler.quantization.saturation import pair_saturation
 
@@ -323,3 +326,14 @@ def test_dequantize_is_float32_scale_times_difference() -> None:
     params = QParams(np.asarray(0.1, np.float32), np.asarray(77, np.int64), U8_AFFINE)
     wanted = np.float32(0.1) * (np.arange(256, dtype=np.float32) - np.float32(77))
     np.testing.assert_array_equal(dequantize(data, params), wanted)
+
+
+def test_parameters_of_many_ranges_are_those_of_each() -> None:
+    rng = np.random.default_rng(0)
+    spaces = [(U8_AFFINE, S8_SYMMETRIC, U16_AFFINE)[i % 3] for i in range(300)]
+    low = -rng.lognormal(0, 4, 300) * rng.integers(0, 2, 300)
+    ranges = [Range(a, a + b) for a, b in zip(low, rng.lognormal(0, 4, 300), strict=True)]
+    ranges[7] = Range(0.0, 0.0)
+    for found, each, space in zip(qparams_of_ranges(ranges, spaces), ranges, spaces, strict=True):
+        assert found.scale.shape == ()
+        assert found.same_as(choose_qparams(each.low, each.high, space))

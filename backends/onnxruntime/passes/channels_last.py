@@ -45,6 +45,8 @@ class LayChannelsLast(Pass):
 
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
         inside = turnable(program, _CHANNELS_LAST)
+        if not inside:
+            return Outcome(details={"turned": 0})
         for node in [each for each in program.graph if each in inside]:  # a set has no order
             if is_op(node, "BatchNormalization"):
                 _scale_and_shift(node, rewriter)
