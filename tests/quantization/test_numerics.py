@@ -44,7 +44,6 @@ from qcompiler.quantization.qspace import (
 from qcompiler.quantization.saturation import pair_saturation
 
 Array = npt.NDArray[Any]
-U16_AFFINE = QSpace(ir.DataType.UINT16, symmetric=False)
 S16_AFFINE = QSpace(ir.DataType.INT16, symmetric=False)
 S4_GROUPS = QSpace(ir.DataType.INT4, symmetric=True, granularity=Granularity.GROUP, group_size=4)
 
