@@ -126,7 +126,7 @@ def plot_histograms(report: Report, names: Sequence[str] = (), most: int = 12) -
         most: How many.
 
     Raises:
-        ConfigurationError: No such value, or calibration kept no histograms.
+        ConfigurationError: No such value, nothing is in integers, or calibration kept no histograms.
     """
     known = {each.key: each for each in report.values if each.distribution is not None}
     unknown = [name for name in names if name not in known]
@@ -136,6 +136,8 @@ def plot_histograms(report: Report, names: Sequence[str] = (), most: int = 12) -
         )
     noisiest = sorted(known.values(), key=lambda each: -(each.noise or 0.0))[:most]
     chosen = [known[name] for name in names] or noisiest
+    if not report.values:
+        raise _nothing("values in integers", "compile with scheme='int8', or look why it is float")
     if not chosen:
         raise _nothing("histograms", "compile with recipe='balanced', whose observer keeps some")
     across = min(3, len(chosen))

@@ -65,6 +65,14 @@ def test_nothing_to_plot_is_told(name: str) -> None:
         getattr(Report("m", "t"), f"plot_{name}")()
 
 
+def test_histograms_that_are_missing_say_why(report: Report) -> None:
+    bare = tuple(replace(each, distribution=None) for each in report.values)
+    with pytest.raises(ConfigurationError, match="has no histograms"):
+        replace(report, values=bare).plot_histograms()
+    with pytest.raises(ConfigurationError, match="has no values in integers"):
+        replace(report, values=()).plot_histograms()
+
+
 def test_an_unknown_value_is_told(report: Report) -> None:
     with pytest.raises(ConfigurationError, match="no histogram of 'nix'"):
         report.plot_histograms(["nix"])
