@@ -126,7 +126,7 @@ def plot_histograms(report: Report, names: Sequence[str] = (), most: int = 12) -
         most: How many.
 
     Raises:
-        ConfigurationError: No such value, nothing is in integers, or calibration kept no histograms.
+        ConfigurationError: No such value, nothing in integers, or calibration kept no histograms.
     """
     known = {each.key: each for each in report.values if each.distribution is not None}
     unknown = [name for name in names if name not in known]
