@@ -11,7 +11,6 @@ import argparse
 import os
 import random
 import resource
-import select
 import signal
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from pathlib import Path
 
 from benchmarks.fuzz.corpus import preload, reader
 from benchmarks.fuzz.mutation import mutated
+from benchmarks.waiting import waited
 from qcompiler.errors import QCompilerError
 
 _MEMORY = 2 << 30
@@ -101,12 +101,11 @@ def _child(
     done, first = 0, ""
     with os.fdopen(told) as lines:
         while done < len(contents):
-            started = time.monotonic()
-            ready, _, _ = select.select([lines], [], [], _LONGEST)
+            ready, seconds = waited(lines.fileno(), _LONGEST, pid)
             line = lines.readline().strip() if ready else "fault: more than 60 s"
             if not line:
                 break
-            outcome.slowest = max(outcome.slowest, time.monotonic() - started)
+            outcome.slowest = max(outcome.slowest, seconds)
             done += 1
             first = first or line
             _count(line, contents[done - 1], kind, outcome, kept)
@@ -138,7 +137,7 @@ def _read_all(kind: str, contents: list[bytes], place: Path, tell: int) -> None:
         except QCompilerError as error:
             line = f"refused: {_one_line(error)}"
         except BaseException as error:  # noqa: BLE001 - what is looked for
-            line = f"fault: {_site(error)}"
+            line = f"fault: {site(error)}"
         os.write(tell, f"{line}\n".encode())
 
 
@@ -146,7 +145,7 @@ def _mapped() -> int:
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
-def _site(error: BaseException) -> str:
+def site(error: BaseException) -> str:
     """Kind and place of an exception, equal for all files with the same fault."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [each for each in frames if "qcompiler" in each.filename or "backends" in each.filename]

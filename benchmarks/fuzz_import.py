@@ -52,7 +52,7 @@ def mutant(number: int, originals: Sequence[bytes]) -> bytes:
         return _of_bytes(content, source)
     model = onnx.ModelProto.FromString(content)
     for _ in range(source.randint(1, 4)):
-        _of_fields(model, source)
+        of_fields(model, source)
     try:
         return bytes(model.SerializeToString())
     except (ValueError, UnicodeError):  # a text that protobuf cannot write
@@ -76,7 +76,7 @@ def _of_bytes(content: bytes, source: random.Random) -> bytes:
     return bytes(data)
 
 
-def _of_fields(message: Any, source: random.Random) -> None:
+def of_fields(message: Any, source: random.Random) -> None:
     """Walks down to a random message and changes one of its fields."""
     while True:
         fields = message.ListFields()

@@ -24,7 +24,8 @@ QCompilerError                 what, where, why, fix
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,10 @@ from qcompiler.printable import printable
 
 if TYPE_CHECKING:
     from qcompiler.ir.diagnostics import Diagnostic
+
+
+RAISED = "raised by"
+"""How the notes of `users_code` begin."""
 
 
 class QCompilerError(Exception):
@@ -180,6 +185,22 @@ def did_you_mean(written: str, known: Iterable[str], otherwise: str) -> str:
     """The fix for a wrong name."""
     near = nearest(written, known)
     return f"did you mean '{near}'? {otherwise}" if near else otherwise
+
+
+@contextmanager
+def users_code(called: str) -> Iterator[None]:
+    """Around a call of a function or iterator of the user's.
+
+    What it raises is not ours to change: it keeps its type and its traceback, and says in a note
+    (PEP 678) what was called.
+    """
+    try:
+        yield
+    except QCompilerError:
+        raise
+    except Exception as error:
+        error.add_note(f"{RAISED} {called}")
+        raise
 
 
 def _letters(name: str) -> str:

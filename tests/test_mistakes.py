@@ -150,6 +150,8 @@ FEEDS: dict[str, Case] = {
     "empty tuple": case(lambda: [()], "x|no|0 entries"),
     "empty batch": only("onnx", case(lambda: [ARRAY[:0]])),
     "a frame": case(_Frame, "feed|str"),
+    "a frame in a list": case(lambda: [_Frame()], "feed|Frame"),
+    "a masked array": case(lambda: [np.ma.masked_array(ARRAY, ARRAY > 2)], "masked", "filled"),
     "a data set": case(_Set, "DataLoader"),
     "a path": case(lambda: "data.npz", "path 'data.npz'"),
     "a Path": case(lambda: Path("data.npz"), "path 'data.npz'"),
@@ -191,6 +193,7 @@ OPTIONS: dict[str, Case] = {
     "pipeline as a number": case(lambda: [ARRAY], "pipeline", pipeline=3),
     "pipeline with a wrong name": case(lambda: [ARRAY], "dead-code", pipeline="dead-cod"),
     "checkpoint as a number": case(lambda: [ARRAY], "checkpoint", checkpoint=3),
+    "executor as a number": case(lambda: [ARRAY], "executor is 4", "submit", executor=4),
     "int8 without data": case(lambda: None, "needs calibration data", scheme="int8"),
     "axes by name": only(
         "torch", case(lambda: [ARRAY], dynamic={"x": {0: "batch"}})

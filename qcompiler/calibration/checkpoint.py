@@ -75,6 +75,8 @@ def read_checkpoint(path: Path, fingerprint: str) -> Checkpoint:
     if _CHECKPOINT.kind(path) is Kind.MISSING:
         return Checkpoint(fingerprint)
     _CHECKPOINT.require_file(path)
+    if not _is_zip(path):
+        raise _CHECKPOINT.failure(path, "it is no checkpoint", fix="give another path for it")
     with _CHECKPOINT.reading(path), np.load(path, allow_pickle=False) as arrays:
         found = _parse({name: arrays[name] for name in arrays.files})
     if found.fingerprint != fingerprint:
@@ -142,6 +144,11 @@ def _digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
         total.update(f"{name} {array.dtype.str} {array.shape}".encode())
         total.update(array.tobytes())
     return total.hexdigest()
+
+
+def _is_zip(path: Path) -> bool:
+    with _CHECKPOINT.reading(path), path.open("rb") as file:
+        return file.read(2) in (b"PK", b"")
 
 
 def _write(arrays: Mapping[str, npt.NDArray[Any]], new: Path) -> None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from qcompiler.errors import (
-    CalibrationError,
-)
+from qcompiler.errors import CalibrationError, users_code
 
 _PEEKED = 8
 """First feeds that are compared to see which dimensions differ."""
@@ -40,13 +38,10 @@ def peeked(
             "calibration data is an iterable of feeds, this is one dict",
             fix="pass a list of feeds: calibration=[feed]",
         )
-    if isinstance(calibration, Sequence):
-        first = list(calibration[:_PEEKED])
-        feeds: Iterable[Any] = calibration
-    else:
-        iterator = iter(calibration)
-        first = list(itertools.islice(iterator, _PEEKED))
-        feeds = itertools.chain(first, iterator)
+    iterator = _given(calibration)
+    first = list(itertools.islice(iterator, _PEEKED))
+    again = isinstance(calibration, Sequence)
+    feeds = calibration if again else itertools.chain(first, iterator)
     if not first:
         raise CalibrationError("the calibration data is empty", fix="give some feeds")
     if any(each is None for each in first):
@@ -57,6 +52,21 @@ def peeked(
             fix="give arrays, tensors, tuples or dicts; look at what makes the feeds",
         )
     return first[0], first[1:], feeds
+
+
+def _given(calibration: Iterable[Any]) -> Iterator[Any]:
+    """The feeds; what the user's code raises says at which one."""
+    number, feed = 0, None
+    with users_code("the calibration data, when it was asked for its iterator"):
+        iterator = iter(calibration)
+    while True:
+        with users_code(f"the calibration data, at feed {number} (counted from 0)"):
+            try:
+                feed = next(iterator)
+            except StopIteration:
+                return
+        yield feed
+        number += 1
 
 
 def _mended(calibration: object) -> str:

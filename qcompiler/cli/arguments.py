@@ -18,7 +18,7 @@ from qcompiler.calibration.feed_files import FeedFiles
 from qcompiler.cli.numbers import images_of
 from qcompiler.cli.options import Images
 from qcompiler.compiled import Compiled
-from qcompiler.errors import ConfigurationError, UnreadableModelError
+from qcompiler.errors import ConfigurationError, UnreadableModelError, users_code
 from qcompiler.files.reading import Door, cause
 from qcompiler.ir.signature import TensorSpec, signature_of
 from qcompiler.outputs.asked import Asked, Loss
@@ -78,7 +78,9 @@ def model_of(written: str) -> Any:
         UnreadableModelError: The exported program is damaged.
     """
     if is_function(written):
-        return function_of(written, "the model")()
+        make = function_of(written, "the model")
+        with users_code(f"{written}, which makes the model"):
+            return make()
     path = Path(written)
     if path.suffix != _EXPORTED:
         return path
@@ -125,7 +127,9 @@ def data_of(
         return FeedFiles(tuple(map(Path, written)), batch, _inputs(model), preprocessing)
     if len(written) > 1:
         raise ConfigurationError("calibration data is one function, or files", where=functions[0])
-    feeds: Iterable[Any] = function_of(written[0], "--calibration")()
+    make = function_of(written[0], "--calibration")
+    with users_code(f"{written[0]}, which makes the calibration data"):
+        feeds: Iterable[Any] = make()
     return feeds
 
 

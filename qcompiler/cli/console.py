@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from qcompiler.errors import ConfigurationError, QCompilerError
+from qcompiler.errors import RAISED, ConfigurationError, QCompilerError
 
 if TYPE_CHECKING:
     from qcompiler.compiled import Compiled
@@ -24,8 +24,8 @@ DEBUG = ContextVar("debug", default=False)
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 and the number of the signal."""
-_PASSED = (typer.Exit, typer.Abort, typer.BadParameter, OSError)
-"""What others handle: typer, and `guarded_output`."""
+_PASSED = (typer.Exit, typer.Abort, typer.BadParameter)
+"""What typer handles; OSErrors of our own are for `guarded_output`."""
 
 
 @contextmanager
@@ -33,6 +33,11 @@ def reported() -> Iterator[None]:
     """Turns errors into a message and an exit code; without --debug there is no traceback."""
     try:
         yield
+    except OSError as error:
+        if not _from_user(error):
+            raise
+        _tell(error, _unexpected(error))
+        raise typer.Exit(1) from error
     except _PASSED:
         raise
     except QCompilerError as error:
@@ -70,10 +75,16 @@ def _unexpected(error: Exception) -> str:
     failure = QCompilerError(
         f"{type(error).__name__}: {error}"[:400],
         where=f"{frame.filename}:{frame.lineno}, in {frame.name}",
-        why="this is a fault of qcompiler, or of a function that was given to it",
-        fix="run it again with --debug for the traceback, and report that",
-    )
+        why=_from_user(error) or "this is a fault of qcompiler, or of a function that was given",
+        fix="mend that function; --debug shows the traceback" if _from_user(error)
+        else "run it again with --debug for the traceback, and report that",
+    )  # fmt: skip
     return str(failure)
+
+
+def _from_user(error: BaseException) -> str:
+    """Which call of the user's code raised it, as `users_code` notes; empty for other errors."""
+    return "; ".join(note for note in getattr(error, "__notes__", ()) if note.startswith(RAISED))
 
 
 @contextmanager

@@ -22,6 +22,8 @@ _HINTS = {
     ("int64", "int32"): "convert it with `.astype(numpy.int32)` (torch: `.int()`)",
 }
 
+_TEXT = "this is a text: load what it names, or look at what makes the feeds"
+
 
 def normalize_feed(signature: Signature, feed: Any) -> Feed:
     """Arrays by input name, in the signature's dtypes.
@@ -299,5 +301,7 @@ def _to_dtype(spec: TensorSpec, array: Array) -> Array:
     raise FeedError(
         f"input '{spec.name}' has dtype {have}, the model takes {want}",
         where=f"input {spec}",
-        fix=_HINTS.get((have, want), f"convert it to {want}"),
+        fix=_HINTS.get(
+            (have, want), _TEXT if array.dtype.kind in "US" else f"convert it to {want}"
+        ),
     )

@@ -54,6 +54,11 @@ def _kind(leaf: Any) -> str | None:
         return "this is an array of objects, as numpy makes of arrays of unequal shapes or strings"
     if origin == "numpy" and not getattr(leaf, "ndim", 1):
         return "this is a numpy scalar: feed an array with the axes of the model's input"
+    if origin.startswith("numpy.ma"):
+        return "this is a masked array: fill it, x.filled(0)"
+    if hasattr(leaf, "__array__") and not isinstance(leaf, torch.Tensor) and origin != "numpy":
+        name = type(leaf).__name__
+        return f"this is a {name}: feed torch.as_tensor(numpy.asarray(x)) of it"
     return None
 
 

@@ -115,8 +115,10 @@ def as_array(leaf: Any, spec: TensorSpec) -> Array:
             if str(leaf.dtype) == "torch.bfloat16":  # which numpy does not know; float32 holds it
                 leaf = leaf.float()
         array = np.asarray(leaf)
-    except (ValueError, TypeError, RuntimeError) as error:  # NotImplementedError of "meta" too
-        raise _no_array(leaf, spec, str(error)) from error
+    except Exception as error:  # `__array__` is whoever's code
+        raise _no_array(leaf, spec, f"{type(error).__name__}: {error}") from error
+    if isinstance(leaf, np.ma.MaskedArray) and np.ma.is_masked(leaf):
+        raise _no_array(leaf, spec, "what is masked would be computed with", "fill it: x.filled(0)")
     if array.dtype == object and not all(isinstance(each, str) for each in array.flat):
         raise _no_array(leaf, spec, "numpy makes objects of it")
     return array
@@ -150,12 +152,14 @@ def content(array: Array) -> bytes:
     return np.ascontiguousarray(array.astype(str) if array.dtype == object else array).tobytes()
 
 
-def _no_array(leaf: Any, spec: TensorSpec, why: str) -> FeedError:
+def _no_array(
+    leaf: Any, spec: TensorSpec, why: str, fix: str = "feed numpy arrays, torch tensors or numbers"
+) -> FeedError:
     return FeedError(
         f"a {type(leaf).__name__} was fed where an array is needed",
         where=f"input {spec}",
         why=why,
-        fix="feed numpy arrays, torch tensors or numbers",
+        fix=fix,
     )
 
 

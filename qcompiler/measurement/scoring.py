@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, SupportsFloat
 
-from qcompiler.errors import ConfigurationError
+from qcompiler.errors import ConfigurationError, users_code
 from qcompiler.execution.feeds import normalize_feed
 from qcompiler.ir.signature import Signature
 from qcompiler.target.artifact import Artifact
@@ -44,8 +44,11 @@ class Scorer:
             outputs = artifact.run(normalize_feed(self.signature, feed))
             return self.signature.returned(outputs, tensors=nested)
 
-        found = self.evaluate(run)
+        with users_code("evaluate, which scores a candidate"):
+            found = self.evaluate(run)
         try:
+            if isinstance(found, str):  # float() would read it
+                raise TypeError("a text")
             return float(found)
         except (TypeError, ValueError) as error:
             raise ConfigurationError(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from qcompiler.errors import PassFailedError
+from qcompiler.errors import ConfigurationError, PassFailedError
 from qcompiler.ir.diagnostics import Diagnostic
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.requests import Request
@@ -90,6 +90,15 @@ class PassContext:
     options: Mapping[str, Any] = field(default_factory=dict)
     samples: Sequence[Feed] = ()
     runner: Callable[[Pass, Program], PassReport] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        """Raises ConfigurationError where the executor is none."""
+        if self.executor is not None and not callable(getattr(self.executor, "submit", None)):
+            raise ConfigurationError(
+                f"executor is {self.executor!r}",
+                why="it has no method submit",
+                fix="give a concurrent.futures.Executor such as ThreadPoolExecutor(2)",
+            )
 
     def run_pass(self, each: Pass, program: Program) -> PassReport:
         """Runs an inner pass, under the pipeline's instruments if there is a pipeline."""

@@ -82,6 +82,14 @@ def test_damaged_bytes(content: bytes, written: Path) -> None:
         read_checkpoint(written, "print")
 
 
+def test_nobody_is_told_to_delete_another_file(written: Path) -> None:
+    """Such as the model, given as checkpoint by mistake."""
+    written.write_bytes(b"\x08\x08\x12\x07pytorch")
+    with pytest.raises(CalibrationError, match="it is no checkpoint") as caught:
+        read_checkpoint(written, "print")
+    assert caught.value.fix == "give another path for it"
+
+
 def test_a_folder_or_a_closed_place_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(CalibrationError, match="it is a folder"):
         read_checkpoint(tmp_path, "print")

@@ -79,6 +79,36 @@ def test_bad_input_is_a_message_and_an_exit_code(case: str, folder: Path) -> Non
     assert sorted(folder.rglob("*")) == before
 
 
+_RAISING = """
+def at_once():
+    open("no/such/image.png")
+
+def later():
+    yield from ()
+    raise KeyError("label")
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        ("at_once", ["FileNotFoundError", "image.png", "broken_feeds.py:3, in at_once"]),
+        ("later", ["KeyError: 'label'", "broken_feeds.py:7, in later", "at feed 0"]),
+    ],
+)
+def test_a_function_that_was_given_is_named_with_its_line(
+    function: str, words: list[str], folder: Path
+) -> None:
+    (folder / "broken_feeds.py").write_text(_RAISING)
+    call = ["compile", "m.onnx", "-o", "o.onnx", "-c", f"broken_feeds:{function}", "-q"]
+    result = CliRunner().invoke(app, call)
+    assert result.exit_code == 1, result.output
+    for word in [*words, "raised by", "mend that function"]:
+        assert word in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (folder / "o.onnx").exists()
+
+
 def test_the_good_one_passes(folder: Path) -> None:
     """Negative control: the same call with nothing wrong."""
     arguments = ["m.onnx", "-c", "good.npz", "-o", "o.onnx", "--scheme", "int8", "--recipe", "fast"]

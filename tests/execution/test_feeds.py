@@ -56,11 +56,36 @@ def test_symbols_of_a_file_are_but_names() -> None:
     normalize_feed(Signature(inputs, ()), _feed(4, 9))
 
 
-@pytest.mark.parametrize("leaf", [np.asarray([[None]]), [[1.0], [2.0, 3.0]]])
+class _Unreadable:
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        raise KeyError("no column")
+
+
+@pytest.mark.parametrize(
+    "leaf",
+    [
+        np.asarray([[None]]),
+        [[1.0], [2.0, 3.0]],
+        _Unreadable(),
+        np.ma.masked_array(np.zeros(8, np.float32), np.arange(8) == 3),
+    ],
+    ids=["objects", "ragged", "raising", "masked"],
+)
 def test_what_is_no_array_is_refused_with_the_name_of_its_input(leaf: Any) -> None:
     with pytest.raises(FeedError, match="where an array is needed") as caught:
         normalize_feed(_captured(), {**_feed(4, 8), "y": leaf})
     assert "input y: " in str(caught.value)
+
+
+def test_a_mask_of_nothing_is_none() -> None:
+    feed = {**_feed(4, 8), "y": np.ma.masked_array(np.ones(8, np.float32), np.zeros(8, bool))}
+    assert normalize_feed(_captured(), feed)["y"].sum() == 8
+
+
+def test_a_text_is_not_to_be_converted() -> None:
+    with pytest.raises(FeedError, match="dtype str") as caught:
+        normalize_feed(_captured(), {**_feed(4, 8), "y": "image.png"})
+    assert "load what it names" in str(caught.value)
 
 
 def test_sequences_and_optionals_are_fed_as_lists_and_none() -> None:

@@ -43,7 +43,12 @@ def test_evaluate_runs_feeds_in_any_form(
 
 
 @pytest.mark.parametrize(
-    ("returned", "message"), [(None, "returned None"), (float("nan"), "for the float model")]
+    ("returned", "message"),
+    [
+        (None, "returned None"),
+        ("0.5", "returned '0.5'"),  # float() reads it
+        (float("nan"), "for the float model"),
+    ],
 )
 def test_what_is_no_score_is_an_error(
     digits_path: Path, digits_feeds: list[Feed], returned: Any, message: str
@@ -57,6 +62,19 @@ def test_a_feed_that_does_not_fit_is_named(digits_path: Path, digits_feeds: list
         compiled(digits_path, digits_feeds, lambda run: run({"nope": 1})[0])
 
 
+def test_what_evaluate_raises_stays_what_it_is(
+    digits_path: Path, digits_feeds: list[Feed]
+) -> None:
+    def evaluate(run: Run) -> float:
+        labels: dict[str, int] = {}
+        return float(labels["cat"])
+
+    with pytest.raises(KeyError) as caught:
+        compiled(digits_path, digits_feeds, evaluate)
+    assert caught.value.__notes__ == ["raised by evaluate, which scores a candidate"]
+    assert caught.traceback[-1].name == "evaluate"
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -64,6 +82,7 @@ def test_a_feed_that_does_not_fit_is_named(digits_path: Path, digits_feeds: list
         {"max_loss": float("nan")},
         {"budget": "3"},
         {"budget": -1},
+        {"budget": True},
         {"evaluate": 0.5},
         {"plan": "plan.json"},
         {"overrides": ["op:Gemm"]},
