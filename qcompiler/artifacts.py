@@ -9,7 +9,7 @@ from qcompiler.compiled import Compiled
 from qcompiler.errors import ArtifactError
 from qcompiler.execution.stamp import is_onnx, target_in
 from qcompiler.execution.verification import is_unplanned
-from qcompiler.files.reading import Door, Kind, kind_of
+from qcompiler.files.reading import Door, Kind, as_path, kind_of
 from qcompiler.ir.plan import Plan
 from qcompiler.outcome.environment import environment_of
 from qcompiler.outcome.network import network_of
@@ -39,7 +39,7 @@ def load_compiled(path: Path | str, target: str | None = None) -> Compiled:
         ArtifactError: Not readable, damaged, or of a target that only writes files.
         ConfigurationError: No target of that name.
     """
-    file = Path(path)
+    file = as_path(path, "the artifact")
     _ARTIFACT.require_file(file)
     with _ARTIFACT.reading(file), file.open("rb") as opened:
         head = opened.read(16)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from qcompiler.calibration.first_feeds import given_feeds
 from qcompiler.compiled import Compiled
 from qcompiler.errors import ConfigurationError, FeedError
 from qcompiler.execution.feeds import normalize_feed
@@ -116,7 +117,7 @@ def compare(a: object, b: object, feeds: Iterable[Any], *, seconds: float = 0.0)
     sums: list[_Sums] = []
     first: Feed | None = None
     samples = 0
-    for raw in feeds:
+    for raw in given_feeds(feeds):
         runs = runs or [_runnable(each, raw) for each in (a, b)]
         (signature, run), (other, other_run) = runs
         feed = normalize_feed(signature, raw)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, SupportsIndex
 
+from qcompiler.calibration.first_feeds import given_feeds
 from qcompiler.debug.bisection import Bisection, Searched, bisected
 from qcompiler.debug.debugged import debugged
 from qcompiler.debug.report import DebugReport
@@ -14,6 +16,7 @@ from qcompiler.errors import ConfigurationError
 from qcompiler.execution.feeds import call_leaves, checked_feed, normalize_feed
 from qcompiler.execution.verification import Verification, verify_artifact
 from qcompiler.files.conflicts import refuse_inputs
+from qcompiler.files.reading import as_path
 from qcompiler.files.writing import check_destination
 from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program
@@ -129,12 +132,23 @@ class Compiled:
                 regular file.
             ConfigurationError: The model or its calibration data was read from this file.
         """
-        destination = Path(path)
+        destination = as_path(path, "the file to save to")
         source = self._source or self.program
         refuse_inputs("save", destination, {"what was compiled": source.provenance.files})
         check_destination(destination)
         self.artifact.save(destination)
         return destination
+
+    def __copy__(self) -> Compiled:
+        return replace(self)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """Refuses to be pickled or copied deeply."""
+        raise ConfigurationError(
+            "a Compiled cannot be pickled or copied",
+            why="it holds a running engine",
+            fix="save it, and open the file where it is needed: qc.load_compiled(path)",
+        )
 
     def __repr__(self) -> str:
         return one_line(
@@ -183,7 +197,7 @@ class Compiled:
         samples = (
             self._feeds
             if feeds is None
-            else tuple(normalize_feed(signature, feed) for feed in feeds)
+            else tuple(normalize_feed(signature, feed) for feed in given_feeds(feeds))
         )
         return verify_artifact(
             self.program, self.target, self.artifact, samples, self.kernels, rows
@@ -253,7 +267,7 @@ class Compiled:
                 why="it holds neither the float model nor what calibration saw",
                 fix="compile the model again, or run `qcompiler debug MODEL ARTIFACT`",
             )
-        given = self._feeds[:_DEBUGGED] if feeds is None else feeds
+        given = self._feeds[:_DEBUGGED] if feeds is None else given_feeds(feeds)
         signature = self.program.signature
         samples = tuple(normalize_feed(signature, feed) for feed in given)
         if not samples:
@@ -275,9 +289,10 @@ class Compiled:
             ConfigurationError: No point of that index.
         """
         candidates = self._selection.frontier if self._selection else ()
-        if self._selection is None or not 0 <= index < len(candidates):
+        whole = isinstance(index, Integral)
+        if self._selection is None or not (whole and 0 <= index < len(candidates)):
             raise ConfigurationError(
-                f"the frontier has no point {index}", fix="use an index of `compiled.frontier`"
+                f"the frontier has no point {index!r}", fix="use an index of `compiled.frontier`"
             )
         chosen = candidates[index]
         report = report_of_point(self.report, index, self._selection)

@@ -26,7 +26,7 @@ from typing import Any
 
 from qcompiler.decisions.overrides import Override, override_of
 from qcompiler.errors import ConfigurationError, did_you_mean
-from qcompiler.files.reading import Door
+from qcompiler.files.reading import Door, as_path
 
 _FILE = Door("the configuration", ConfigurationError, fix="it is TOML; docs/qat.md shows one")
 _PLAIN: Mapping[str, tuple[type, ...]] = {
@@ -55,7 +55,7 @@ def read_config(path: Path | str) -> dict[str, Any]:
         ConfigurationError: Not readable, not TOML, an unknown key or a value of another type;
             names the place.
     """
-    file = Path(path)
+    file = as_path(path, "the configuration")
     text = _FILE.text(file)
     with _FILE.reading(file):  # a number of 5000 digits is a ValueError, for one
         try:

@@ -43,6 +43,10 @@ def why(
         ConfigurationError: There is no such node; near names are given.
         ModelError: The model cannot be read or captured.
     """
+    if not isinstance(node, str):
+        raise ConfigurationError(
+            f"a node is given as a {type(node).__name__}", fix="give its name, a str"
+        )
     chosen = target_of(target)
     program = load(model, example_inputs)
     found = [(each.name or "", describe(each)) for each in _named(program, node)]

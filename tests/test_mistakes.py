@@ -21,7 +21,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import qcompiler as qc
-from qcompiler.errors import QCompilerError
+from qcompiler.errors import ExportError, FeedError, QCompilerError
 
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 ARRAY = IMAGES.numpy()
@@ -267,6 +267,28 @@ def test_a_mistake_is_taken_or_told(name: str, models: dict[str, Any], net: nn.M
 def test_what_is_no_model_is_told_what_was_meant(model: Any, told: str) -> None:
     with pytest.raises(QCompilerError, match=told):
         qc.compile(model, calibration=[IMAGES], scheme="float32")
+
+
+class _Raising(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        raise LookupError("no such layer")
+
+
+class _Silent(nn.Module):
+    def forward(self, x: torch.Tensor) -> None:
+        torch.relu(x)
+
+
+def test_what_forward_raises_is_the_cause_and_its_line_is_named() -> None:
+    with pytest.raises(FeedError, match="LookupError: no such layer") as caught:
+        qc.compile(_Raising(), calibration=[IMAGES])
+    assert isinstance(caught.value.__cause__, LookupError)
+    assert re.search(r"test_mistakes\.py:\d+", str(caught.value.where))
+
+
+def test_a_module_that_returns_no_tensor_is_told_so() -> None:
+    with pytest.raises(ExportError, match="returns no tensor"):
+        qc.compile(_Silent(), calibration=[IMAGES])
 
 
 def test_equal_names_of_axes_are_one_axis() -> None:

@@ -98,8 +98,14 @@ def load(path: Path) -> Stored:
         ArtifactError: Missing, damaged, of another format, or made for VNNI where there is none.
     """
     try:
+        with path.open("rb") as file:
+            if file.read(2) != b"PK":  # torch would advise to unpickle it
+                raise ArtifactError(f"{path} was not saved by a torch engine target", fix=_AGAIN)
         content = torch.load(path, weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+    except pickle.UnpicklingError as error:
+        why = "it holds Python objects, which are not loaded, or is damaged"
+        raise ArtifactError(f"cannot read {path}", why=why, fix=_AGAIN) from error
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
         raise ArtifactError(f"cannot read {path}", why=first_line(error), fix=_AGAIN) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ArtifactError(f"{path} was not saved by a torch engine target", fix=_AGAIN)

@@ -23,22 +23,7 @@ def peeked(
     """
     if calibration is None:
         return None, (), None
-    if isinstance(calibration, str | bytes | Path):
-        raise CalibrationError(
-            f"calibration data is an iterable of feeds, not the path {str(calibration)!r}",
-            fix="load it: the command line's --calibration takes files",
-        )
-    if not isinstance(calibration, Iterable):
-        raise CalibrationError(
-            f"calibration data is an iterable of feeds, not a {type(calibration).__name__}",
-            fix=_mended(calibration),
-        )
-    if isinstance(calibration, Mapping):
-        raise CalibrationError(
-            "calibration data is an iterable of feeds, this is one dict",
-            fix="pass a list of feeds: calibration=[feed]",
-        )
-    iterator = _given(calibration)
+    iterator = given_feeds(calibration, "calibration data", "calibration")
     first = list(itertools.islice(iterator, _PEEKED))
     again = isinstance(calibration, Sequence)
     feeds = calibration if again else itertools.chain(first, iterator)
@@ -54,13 +39,37 @@ def peeked(
     return first[0], first[1:], feeds
 
 
-def _given(calibration: Iterable[Any]) -> Iterator[Any]:
-    """The feeds; what the user's code raises says at which one."""
+def given_feeds(feeds: Any, what: str = "feeds", argument: str = "feeds") -> Iterator[Any]:
+    """The feeds one by one; what the user's code raises says at which one.
+
+    Raises:
+        CalibrationError: It is nothing that feeds come from.
+    """
+    if isinstance(feeds, str | bytes | Path):
+        raise CalibrationError(
+            f"{what}: an iterable of feeds is needed, not the path {str(feeds)!r}",
+            fix="load it (the command line's --calibration takes files); "
+            "give other arguments by name: scheme='int8'",
+        )
+    if not isinstance(feeds, Iterable):
+        raise CalibrationError(
+            f"{what}: an iterable of feeds is needed, not a {type(feeds).__name__}",
+            fix=_mended(feeds),
+        )
+    if isinstance(feeds, Mapping):
+        raise CalibrationError(
+            f"{what}: an iterable of feeds is needed, this is one dict",
+            fix=f"pass a list of feeds: {argument}=[feed]",
+        )
+    return _named(feeds, what)
+
+
+def _named(feeds: Iterable[Any], what: str) -> Iterator[Any]:
     number, feed = 0, None
-    with users_code("the calibration data, when it was asked for its iterator"):
-        iterator = iter(calibration)
+    with users_code(f"the {what}, when it was asked for its iterator"):
+        iterator = iter(feeds)
     while True:
-        with users_code(f"the calibration data, at feed {number} (counted from 0)"):
+        with users_code(f"the {what}, at feed {number} (counted from 0)"):
             try:
                 feed = next(iterator)
             except StopIteration:
@@ -71,6 +80,8 @@ def _given(calibration: Iterable[Any]) -> Iterator[Any]:
 
 def _mended(calibration: object) -> str:
     """A data set, as torch has them, can be indexed and says nothing of batches."""
+    if callable(getattr(calibration, "forward", None)):
+        return "the model comes first: compile(model, calibration=feeds)"
     if hasattr(calibration, "__getitem__") and hasattr(calibration, "__len__"):
         return "pass a DataLoader of it, which makes batches"
     return "pass a list of feeds, or a generator"

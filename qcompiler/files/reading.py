@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
+from os import PathLike, fspath
 from pathlib import Path
 
-from qcompiler.errors import QCompilerError
+from qcompiler.errors import ConfigurationError, QCompilerError
 
 _LONGEST = 400
 """Characters of a foreign error's text that are shown: some quote the file."""
@@ -105,6 +106,21 @@ class Door:
         self.require_file(path)
         with self.reading(path):
             return path.read_text(encoding="utf-8")
+
+
+def as_path(given: object, what: str) -> Path:
+    """What a user gives for a path.
+
+    Raises:
+        ConfigurationError: It is none: None, a number, an open file, bytes.
+    """
+    if isinstance(given, str | PathLike):
+        named = fspath(given)
+        if isinstance(named, str):
+            return Path(named)
+    raise ConfigurationError(
+        f"{what} is given as a {type(given).__name__}", fix="give a path: a str or a pathlib.Path"
+    )
 
 
 def kind_of(path: Path) -> Kind:

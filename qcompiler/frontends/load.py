@@ -94,4 +94,18 @@ def _mended(model: object) -> str | None:
         return "weights alone are no model: module.load_state_dict(...), and give the module"
     if isinstance(model, bytes | bytearray):
         return "give the file's path, or onnx.load_model_from_string(...)"
-    return None
+    meant = _MEANT.get(type(model).__name__)
+    if meant is None and callable(model):
+        return "give the torch.nn.Module itself; compile calls it in evaluation mode"
+    return meant
+
+
+_MEANT: Mapping[str, str] = {
+    "Compiled": "it is compiled already: give the model that it was made of",
+    "GraphProto": "give the whole model: onnx.helper.make_model(graph)",
+    "InferenceSession": "give the path or the onnx.ModelProto that the session was made of",
+    "BytesIO": "give the file's path, or onnx.load_model_from_string(file.read())",
+    "BufferedReader": "give the file's path, not the open file",
+    "list": "the model comes first: compile(model, calibration=feeds)",
+}
+"""By the name of a type: what was likely meant."""

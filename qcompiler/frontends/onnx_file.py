@@ -65,6 +65,14 @@ def raw_model(given: Path | onnx.ModelProto) -> ir.Model:
 
 
 def _read(path: Path) -> tuple[ir.Model, tuple[str, ...]]:
+    with path.open("rb") as file:
+        if file.read(4) == b"PK\3\4":  # which begins no protobuf of a model
+            raise UnreadableModelError(
+                f"cannot read the model {path}",
+                why="it is a zip, as torch.save and torch.export.save write them, and no ONNX file",
+                fix="load it with torch, and give the module or exported program "
+                "(what a torch target saved: qc.load_compiled)",
+            )
     proto = onnx.load(path, load_external_data=False)
     return _deserialize(proto, str(path), path.parent)
 

@@ -17,6 +17,7 @@ from torch.utils import _pytree as pytree
 
 from qcompiler.errors import ConfigurationError, FeedError
 from qcompiler.frontends.torch_hints import hint_of
+from qcompiler.frontends.torch_origin import user_line
 from qcompiler.ir.signature import spellings
 from qcompiler.ir.surplus import Surplus, ambiguous, look_alike
 
@@ -83,7 +84,7 @@ def example_call(module: torch.nn.Module, example_inputs: Any, surplus: bool = F
         failures = [error, *failures]
     if not failures or not (direct or shorter):
         raise _misfit(module, signature, example_inputs)
-    raise _refused(module, example_inputs, shorter, failures)
+    raise _refused(module, example_inputs, shorter, failures) from failures[0]
 
 
 def opened(call: Call, others: Sequence[Any]) -> Call:
@@ -193,10 +194,11 @@ def _refused(
     if runs is not None and runs.trailing:
         few = f"it runs with the first {runs.kept} of {len(example)} entries"
         fix = f"{few}: feed those alone if the others are labels"
-    text = next((line.strip() for line in str(failures[0]).splitlines() if line.strip()), "")
+    text = next((each.strip() for each in str(failures[0]).splitlines() if each.strip()), "")
+    line = user_line(failures[0])
     return FeedError(
         f"{type(module).__name__} itself cannot run the first feed",
-        where=described(example),
+        where=described(example) + (f", at {line}" if line else ""),
         why=f"{type(failures[0]).__name__}: {text}",
         fix=fix,
     )

@@ -199,6 +199,7 @@ class Convention:
                 "the arguments do not fit the module",
                 where=f"forward{self.signature}",
                 why=str(error),
+                fix="call it as the module, or with one feed in the form of calibration's",
             ) from error
         wanted = self._captured_parameters()
         for name, value in given.arguments.items():

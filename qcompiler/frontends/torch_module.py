@@ -119,6 +119,12 @@ def _finished(
         raise
     except Exception as error:
         raise translation_error(error) from error
+    if not program.signature.outputs:
+        raise ExportError(
+            f"{source} returns no tensor",
+            why="what forward returns is what is compiled",
+            fix="return tensors, alone or nested in tuples, lists and dicts",
+        )
     convention_notes = program.provenance.warnings
     left_out = [] if boundary.types else autocast
     unread = unread_rules(exported)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from qcompiler.errors import ConfigurationError
-from qcompiler.files.reading import Door, cause
+from qcompiler.files.reading import Door, as_path, cause
 from qcompiler.markup import block
 
 FLOAT = "float32"
@@ -128,7 +128,9 @@ class Plan:
         try:
             return _parsed(text)
         except Exception as error:  # whatever json and a wrong structure lead to
-            raise ConfigurationError("this is not a plan", why=cause(error)) from error
+            raise ConfigurationError(
+                "this is not a plan", why=cause(error), fix="give the text that Plan.to_json wrote"
+            ) from error
 
     @classmethod
     def read(cls, path: Path | str) -> Plan:
@@ -137,7 +139,7 @@ class Plan:
         Raises:
             ConfigurationError: Not a plan, or not readable.
         """
-        text = _PLAN.text(Path(path))
+        text = _PLAN.text(as_path(path, "the plan"))
         with _PLAN.reading(path):
             return _parsed(text)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from qcompiler.decisions.schemes import SCHEMES
 from qcompiler.errors import ConfigurationError, RegistryError
 from qcompiler.ir.plan import Plan
 from qcompiler.pipeline import registry
@@ -43,14 +44,31 @@ def target_of(given: str | Target, *, several: bool = False) -> Target:
     """
     if not isinstance(given, Target):
         if not isinstance(given, str):
-            raise ConfigurationError(f"{given!r} is no target", fix="give a name or a Target")
-        given = build_target(given, registry.find_target)
+            raise ConfigurationError(
+                f"a {type(given).__name__} is no target: {repr(given)[:60]}",
+                fix="give a name or a Target; data is named: compile(model, calibration=feeds)",
+            )
+        given = _named(given)
     if given.members and not several:
         raise ConfigurationError(
             f"the target '{given.name}' stands for several engines",
             fix=f"name one of them: {', '.join(given.members)}",
         )
     return given
+
+
+def _named(written: str) -> Target:
+    """Raises RegistryError for an unknown name; a scheme's is told as that."""
+    try:
+        return build_target(written, registry.find_target)
+    except RegistryError:
+        if written not in SCHEMES:
+            raise
+        raise RegistryError(
+            f"there is no target '{written}'",
+            why="it is the name of a scheme",
+            fix=f"write compile(model, scheme='{written}')",
+        ) from None
 
 
 def members_of(target: Target, plan: Plan | None = None) -> Members:

@@ -42,6 +42,11 @@ def parse(text: str) -> tuple[PassText, ...]:
     Raises:
         PipelineError: The text breaks the grammar; the message points at the place.
     """
+    if not isinstance(text, str):
+        raise PipelineError(
+            f"a pipeline is given as a {type(text).__name__}",
+            fix="give a text such as 'canonicalize,fuse-conv-bn'",
+        )
     reader = _Reader(text)
     if reader.at_end():
         return ()
@@ -87,7 +92,11 @@ def build_target(written: str, find: Callable[[str], type[Target]]) -> Target:
     """
     found = parse(written)
     if len(found) != 1 or found[0].children is not None:
-        raise PipelineError("a target is written name or name{option=value}", where=written)
+        raise PipelineError(
+            "a target is written name or name{option=value}",
+            where=repr(written),
+            fix="give one of qcompiler.targets(), such as 'onnxruntime{threads=2}'",
+        )
     cls = find(found[0].name)
     return cls(**read_options(cls, found[0].options, found[0].name))
 

@@ -62,9 +62,7 @@ def test_a_feed_that_does_not_fit_is_named(digits_path: Path, digits_feeds: list
         compiled(digits_path, digits_feeds, lambda run: run({"nope": 1})[0])
 
 
-def test_what_evaluate_raises_stays_what_it_is(
-    digits_path: Path, digits_feeds: list[Feed]
-) -> None:
+def test_what_evaluate_raises_stays_what_it_is(digits_path: Path, digits_feeds: list[Feed]) -> None:
     def evaluate(run: Run) -> float:
         labels: dict[str, int] = {}
         return float(labels["cat"])
