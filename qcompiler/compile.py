@@ -156,7 +156,7 @@ def compile(  # noqa: A001 - the project's one verb
         job = Job(model, source, program, plain, kept, examples, goal, limited, reporter, executor)
         _check_own_passes(pipeline, job, targets[0], single)
         chosen, selection = chosen_engine(job, members)
-    found = data_findings(source, (*kept.feeds, *kept.apart), run=not selection.interrupted)
+    found = data_findings(source, kept.all_kept, seen=kept.seen, run=not selection.interrupted)
     selection = replace(selection, diagnostics=(*selection.diagnostics, *found))
     seconds = time.perf_counter() - started
     verify = effort is not RECIPES["fast"] and not selection.interrupted

@@ -36,17 +36,20 @@ _SPREAD = 30.0
 """Ratio of variances, either way, in the median channel."""
 
 
-def data_findings(source: Program, feeds: Sequence[Feed], *, run: bool = True) -> list[Diagnostic]:
+def data_findings(
+    source: Program, feeds: Sequence[Feed], *, seen: int = 0, run: bool = True
+) -> list[Diagnostic]:
     """What looks wrong with the samples, the worst first.
 
     Args:
         source: The model before its BatchNormalizations are folded.
         feeds: Samples kept from calibration.
+        seen: How many there were; those that were kept if it is less.
         run: Run the model on a few of them, too; whoever interrupted the search does not wait.
     """
     if not feeds:
         return []
-    found = [*_blank(feeds), *_repeated(feeds), *_outliers(feeds)]
+    found = [*_blank(feeds), *_repeated(feeds, seen), *_outliers(feeds)]
     return [*found, *_off_training(source, feeds)] if run else found
 
 
@@ -71,13 +74,22 @@ def _given(feeds: Sequence[Feed]) -> dict[str, list[Array]]:
     return found
 
 
-def _repeated(feeds: Sequence[Feed]) -> Iterator[Diagnostic]:
-    """Too few samples that differ."""
+def _repeated(feeds: Sequence[Feed], seen: int) -> Iterator[Diagnostic]:
+    """Too few samples that differ.
+
+    Whatever a value's distribution is, of others like n samples 2 / (n + 1) go beyond the least or
+    the largest of them: all orders of n + 1 samples are as likely.
+    """
     rows = {row for feed in feeds for row in _rows(feed)}
     if len(feeds) > 1 and len({_digest(feed) for feed in feeds}) == 1:
         yield _warning("DATA02", f"all {len(feeds)} calibration samples are the same one")
-    elif len(rows) < _FEW:
-        told = f"there are only {len(rows)} different calibration samples"
+        return
+    count = round(len(rows) * max(1.0, seen / len(feeds)))
+    if count < _FEW:
+        told = (
+            f"there are only {count} different calibration samples: of others like them, "
+            f"{2 / (count + 1):.0%} go beyond what these reach, value by value"
+        )
         yield Diagnostic(Severity.INFO, "DATA02", told, hint="some hundred are usual")
 
 

@@ -57,6 +57,11 @@ class Samples:
     digest: str = ""
 
     @property
+    def all_kept(self) -> tuple[Feed, ...]:
+        """Feeds that judge and others that are fitted to."""
+        return (*self.feeds, *self.apart)
+
+    @property
     def apart(self) -> tuple[Feed, ...]:
         """Feeds to fit to that nothing is judged on."""
         judged = {id(each) for each in self.feeds}

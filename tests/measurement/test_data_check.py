@@ -88,6 +88,20 @@ def test_repeated_and_few_samples(network: onnx.ModelProto, images: list[np.ndar
     assert rules(network, images[:1])["DATA02"] is Severity.INFO
 
 
+def test_few_samples_are_counted_as_they_were_given_and_told_with_what_they_miss(
+    network: onnx.ModelProto, images: list[np.ndarray], rng: np.random.Generator
+) -> None:
+    """Of four that were kept of six; the share is that of draws of any distribution."""
+    feeds: list[Feed] = [{"x": each[:1]} for each in images]
+    (few,) = data_findings(load(network), feeds, seen=6)
+    assert few.message.startswith("there are only 6 different calibration samples: of others")
+    share = float(few.message.split("them, ")[1].split("%")[0]) / 100
+    draws = rng.exponential(size=(20000, 7))
+    beyond = (draws[:, 0] < draws[:, 1:].min(1)) | (draws[:, 0] > draws[:, 1:].max(1))
+    assert abs(beyond.mean() - share) < 0.02  # 6 standard deviations of the mean of 20 000
+    assert data_findings(load(network), feeds, seen=64) == []
+
+
 def test_one_sample_that_sets_the_range(network: onnx.ModelProto, images: list[np.ndarray]) -> None:
     images[2] = 100 * images[2]
     assert rules(network, images)["DATA03"] is Severity.WARNING
