@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from qcompiler.execution.feeds import normalize_feed
-from qcompiler.ir.signature import Feed, Signature, arrays_of, content
+from qcompiler.ir.signature import Feed, Signature, arrays_of, buffer
 
 _MAX_BYTES = 256 << 20
 
@@ -85,7 +85,7 @@ class DataDigest:
             if self._rows.get(name) != row:
                 self._rows[name] = row
                 total.update(row.encode())
-            total.update(content(array))
+            total.update(buffer(array))
 
     @property
     def hex(self) -> str:

@@ -149,7 +149,16 @@ def plain_arrays(feed: Feed) -> Iterator[tuple[str, Array]]:
 
 def content(array: Array) -> bytes:
     """Bytes that tell arrays of one type and shape apart; those of objects are addresses."""
-    return np.ascontiguousarray(array.astype(str) if array.dtype == object else array).tobytes()
+    return _plain(array).tobytes()
+
+
+def buffer(array: Array) -> memoryview:
+    """The same bytes without a copy, where they are only looked at."""
+    return _plain(array).reshape(-1).view(np.uint8).data
+
+
+def _plain(array: Array) -> Array:
+    return np.ascontiguousarray(array.astype(str) if array.dtype == object else array)
 
 
 def _no_array(

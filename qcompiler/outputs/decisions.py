@@ -106,14 +106,26 @@ def class_decisions(
     return Decisions(margins, costs, winners, symbols)
 
 
-def threshold_decisions(logits: Array, threshold: float, weighed: bool = True) -> Decisions:
-    """Yes-or-no decisions at a probability. Arguments as for `class_decisions`."""
+def threshold_decisions(
+    logits: Array, threshold: float, weighed: bool = True, scores: Array | None = None
+) -> Decisions:
+    """Yes-or-no decisions at a probability. Arguments as for `class_decisions`.
+
+    `scores` are the sigmoids of the logits, where they are known.
+    """
     flat = logits.ravel()
     margins = np.abs(flat - math.log(threshold / (1 - threshold)))
     sides = (flat > math.log(threshold / (1 - threshold))).astype(np.int64)
-    gaps = np.abs(1 / (1 + np.exp(-flat)) - threshold) / max(threshold, 1 - threshold)
-    costs = gaps if weighed else np.ones(flat.size)
+    if not weighed:
+        return Decisions(margins, np.ones(flat.size), sides, _counted(sides, weighed))
+    scores = sigmoids(flat) if scores is None else scores
+    costs = np.abs(scores - threshold) / max(threshold, 1 - threshold)
     return Decisions(margins, costs, sides, _counted(sides, weighed))
+
+
+def sigmoids(logits: Array) -> Array:
+    """float64 [n] of all scores."""
+    return np.asarray(1 / (1 + np.exp(-logits.ravel())))
 
 
 def _counted(sides: Array, weighed: bool) -> float:

@@ -14,6 +14,7 @@ from qcompiler.outputs.decisions import (
     Array,
     Decisions,
     class_decisions,
+    sigmoids,
     threshold_decisions,
 )
 from qcompiler.outputs.flips import Flips, prediction
@@ -116,8 +117,9 @@ def readings(
 ) -> tuple[Reading, ...]:
     """All readings of an output of decisions: one of classes, three thresholds of scores."""
     if kind.purpose is Purpose.YES_NO:
+        scores = sigmoids(logits) if weighed else None  # once for all thresholds: a third less
         return tuple(
-            Reading(threshold_decisions(logits, each, weighed), 0, each, weighed)
+            Reading(threshold_decisions(logits, each, weighed, scores), 0, each, weighed)
             for each in THRESHOLDS
         )
     rank = min(rank or 1, logits.shape[1] - 1)
