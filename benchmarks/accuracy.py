@@ -1,6 +1,6 @@
 """What accuracy passes are worth: a fixed scheme with and without them, over the zoo.
 
-    python -m benchmarks.accuracy --zoo FOLDER [--variants SET...] [--peers NAME...] [NAMES...]
+    python -m benchmarks.accuracy [NAMES...] --zoo FOLDER [--variants SET...] [--peers NAME...]
 
 A set is a pipeline text of variants in order: `correct-bias` or
 `use-ranges{method=minmax},correct-bias`; `none` is no variant, `recipe` those of the recipe. Each

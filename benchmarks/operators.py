@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from qcompiler.cli.arguments import tables_of
@@ -54,6 +55,7 @@ def _short(every: dict[str, CapabilityTable]) -> dict[str, CapabilityTable]:
 
 def main() -> None:
     """Writes the page."""
+    argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
     PAGE.write_text(page(), encoding="utf-8")
     print(f"written: {PAGE.name}")
 

@@ -5,6 +5,7 @@ python -m benchmarks.resnet50
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections import Counter
 from functools import partial
@@ -55,6 +56,7 @@ def int8() -> None:
 
 def main() -> None:
     """Prints both figures."""
+    argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
     print(f"front end {front_end():.2f} x torch.onnx.export")
     int8()
 

@@ -6,6 +6,7 @@ kernels are meant, not oneDNN's, which it takes for some of the calls by default
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 from pathlib import Path
@@ -81,6 +82,7 @@ def recorded(given: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Writes the file anew."""
+    argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
     import tensorflow as tf
 
     rng = np.random.default_rng(20)

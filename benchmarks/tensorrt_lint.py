@@ -9,6 +9,7 @@ compiled with quantized operands, and no other.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Iterator
 
@@ -63,6 +64,7 @@ def quantized(compiled: str) -> bool:
 
 def main() -> int:
     """Prints the table; 1 if fewer than 98 % of the graphs agree."""
+    argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
     if not available():
         print("the TensorRT-RTX wheels are not installed: pip install qcompiler[tensorrt-check]")
         return 0
