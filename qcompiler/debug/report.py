@@ -10,6 +10,7 @@ from typing import Any
 
 from qcompiler.debug.rows import DebuggedRegion, DebuggedValue, DebuggedVariant
 from qcompiler.errors import ConfigurationError, did_you_mean
+from qcompiler.markup import block
 from qcompiler.measurement.loss import sqnr_db
 from qcompiler.printable import one_line
 
@@ -46,6 +47,16 @@ class DebugReport:
 
     def __repr__(self) -> str:
         return f"<DebugReport {self._head()}, {len(self.regions)} regions; .text() shows them>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the regions that lose most by themselves."""
+        worst = sorted(self.regions, key=lambda each: -each.alone)
+        rows = [
+            (each.region, each.ops, each.precision, _db(each.alone), _db(each.cumulated))
+            for each in worst
+        ]
+        head = ("region", "ops", "precision", "alone", "up to here")
+        return block(self._head(), self.notes, [(head, rows)], note="report.text()")
 
     def _head(self) -> str:
         return (

@@ -33,6 +33,16 @@ class KernelCount:
     simulated: tuple[str, ...] = ()
     altered: Mapping[str, str] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        counted = {
+            "in integers": self.integer,
+            "in float for all that": self.missed,
+            "simulated": self.simulated,
+            "altered": self.altered,
+        }
+        told = [f"{len(regions)} {name}" for name, regions in counted.items() if regions]
+        return f"<KernelCount {', '.join(told) or 'nothing in integers'}>"
+
 
 PROFILE_THREADS = 1
 """Threads on which regions and conversions are compared, unless the user asks for a number: that

@@ -189,3 +189,12 @@ def test_tables_fit_a_hundred_columns(sound: qc.Compiled) -> None:
     assert max(map(len, lines)) <= 100
     assert sum("█" in line for line in lines) == len(values)
     assert any(line.startswith("…") and "/dense/b " in line for line in lines)
+
+
+def test_a_notebook_shows_the_worst_regions_first(broken: qc.Compiled) -> None:
+    report = broken.debug()
+    shown = report._repr_html_()
+    worst = max(report.regions, key=lambda each: each.alone)
+    places = {each.region: shown.index(f">{each.region}<") for each in report.regions}
+    assert min(places, key=lambda name: places[name]) == worst.region
+    assert len(shown) < 2000
