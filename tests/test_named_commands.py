@@ -184,17 +184,15 @@ def test_no_other_kind_of_command_is_named() -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        "startup --runs 1",
         "chain --nodes 200",
         "odd_inputs --list",
-        "fuzz_files --seconds 1 plan",
         "fuzz_import --minutes 0.02",
         "random_graphs --count 1 --targets onnxruntime --schemes int8",
         "peer_structures conv",
-        "backend_suite --sample 3 relu",
     ],
 )
-def test_a_small_run(command: str, tmp_path: Path) -> None:
+def test_a_small_run(command: str) -> None:
+    """Others take a minute at least, a zoo, or an environment of their own."""
     done = subprocess.run(
         [sys.executable, "-m", *shlex.split(f"benchmarks.{command}")],
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=300,
