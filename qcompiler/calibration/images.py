@@ -16,6 +16,7 @@ from qcompiler.ir.signature import TensorSpec
 Array = npt.NDArray[Any]
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 LAYOUTS = ("nchw", "nhwc")
+ORDERS = ("rgb", "bgr")
 _CHANNELS = (1, 3)
 _MODES = {1: "L", 3: "RGB"}
 _LARGEST = 1 << 26
@@ -34,6 +35,8 @@ class Preprocessing:
         std: Likewise.
         scale: Of a pixel from 0 to 255; by default 1/255, as torchvision's ToTensor does it. An
             input of integers takes the pixels as they are.
+        order: Of the channels, `rgb` or `bgr`, as OpenCV reads them; mean and std are in the order
+            that the model gets.
 
     Raises:
         ConfigurationError: A value that makes no sense.
@@ -44,8 +47,14 @@ class Preprocessing:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     scale: float | None = None
+    order: str = ORDERS[0]
 
     def __post_init__(self) -> None:
+        if self.order not in ORDERS:
+            raise ConfigurationError(
+                f"there is no order of channels {self.order!r}",
+                fix=f"there are {' and '.join(ORDERS)}",
+            )
         if self.layout is not None and self.layout not in LAYOUTS:
             raise ConfigurationError(
                 f"there is no layout {self.layout!r}", fix=f"there are {' and '.join(LAYOUTS)}"
@@ -146,6 +155,8 @@ class ImageReader:
             if self.size is not None and plain.size != self.size[::-1]:
                 plain = plain.resize(self.size[::-1], Image.Resampling.BILINEAR)
             pixels = np.asarray(plain).reshape(plain.height, plain.width, self.channels)
+        if self.steps.order == "bgr":
+            pixels = pixels[..., ::-1]
         array = self._normalized(pixels)
         return np.ascontiguousarray(array.transpose(2, 0, 1) if self.layout == "nchw" else array)
 

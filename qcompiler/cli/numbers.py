@@ -46,7 +46,9 @@ def images_of(written: Images) -> Preprocessing:
         ConfigurationError: Something that cannot be read, or makes no sense.
     """
     means, stds = numbers_of(written.mean, "--mean"), numbers_of(written.std, "--std")
-    return Preprocessing(size_of(written.size), written.layout, means, stds, written.scale)
+    return Preprocessing(
+        size_of(written.size), written.layout, means, stds, written.scale, written.order
+    )
 
 
 def shapes_of(written: Sequence[str] | None) -> dict[str, tuple[int, ...]]:

@@ -68,6 +68,9 @@ class Images(NamedTuple):
     scale: Annotated[
         float | None, typer.Option(help="Of images, times pixels from 0 to 255; 1/255 by default.")
     ] = None
+    order: Annotated[
+        str, typer.Option(help="Of the channels of images: rgb or bgr, as OpenCV reads them.")
+    ] = "rgb"
 
 
 AS_THEY_ARE = Images()

@@ -131,6 +131,16 @@ class TestImages:
         raw = FeedFiles(folder, 1, NHWC, Preprocessing(scale=1.0, mean=(127.5,)))
         np.testing.assert_array_equal(_together(raw), pixels.astype(np.float32) - 127.5)
 
+    def test_channels_come_in_the_order_that_is_asked_for(
+        self, folder: Path, pixels: npt.NDArray[np.uint8]
+    ) -> None:
+        """As OpenCV reads them; mean and std are those of the channels that the model gets."""
+        steps = Preprocessing(order="bgr", scale=1.0, mean=(1.0, 2.0, 3.0))
+        blue_first = pixels[..., [2, 1, 0]].astype(np.float32) - np.float32([1, 2, 3])
+        np.testing.assert_array_equal(_together(FeedFiles(folder, 2, NHWC, steps)), blue_first)
+        first = _together(FeedFiles(folder, 2, NCHW, steps))
+        np.testing.assert_array_equal(first, blue_first.transpose(0, 3, 1, 2))
+
     def test_sizes(self, folder: Path) -> None:
         open_sizes = (TensorSpec("x", ir.DataType.FLOAT, (None, 3, "h", "w")),)
         assert FeedFiles(folder, 1, open_sizes)[0]["x"].shape == (1, 3, 4, 6)
@@ -191,7 +201,7 @@ def test_inputs_that_take_no_images(
 
 @pytest.mark.parametrize(
     "wrong", [{"layout": "hwc"}, {"size": (0, 4)}, {"size": (1 << 20, 1 << 20)}, {"std": (0.0,)},
-              {"mean": (1.0, 2.0)}],
+              {"mean": (1.0, 2.0)}, {"order": "brg"}],
 )  # fmt: skip
 def test_wrong_steps(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):

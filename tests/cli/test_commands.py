@@ -90,6 +90,7 @@ WRONG = (
     Call("inspect model.onnx --no-such-option", 2, "--no-such-option"),
     Call("inspect none.onnx", 1, "cannot read the model none.onnx"),
     Call("inspect cut.onnx", 1, "cut.onnx"),
+    Call("compile model.onnx -c data.npz --order brg -o o.onnx", 2, "no order of channels 'brg'"),
     Call("inspect model.onnx --why none", 2, "there is no node or module 'none'"),
     Call("inspect model.onnx --shape 1x", 2, "cannot read --shape"),
     Call("inspect model.onnx --shape picture=1x1x32x32", 1, "name one of image"),
