@@ -136,7 +136,7 @@ class TestImages:
     ) -> None:
         """As OpenCV reads them; mean and std are those of the channels that the model gets."""
         steps = Preprocessing(order="bgr", scale=1.0, mean=(1.0, 2.0, 3.0))
-        blue_first = pixels[..., [2, 1, 0]].astype(np.float32) - np.float32([1, 2, 3])
+        blue_first = pixels[..., [2, 1, 0]].astype(np.float32) - np.asarray([1, 2, 3], np.float32)
         np.testing.assert_array_equal(_together(FeedFiles(folder, 2, NHWC, steps)), blue_first)
         first = _together(FeedFiles(folder, 2, NCHW, steps))
         np.testing.assert_array_equal(first, blue_first.transpose(0, 3, 1, 2))
