@@ -8,7 +8,7 @@ from pathlib import Path
 from qcompiler.compiled import Compiled
 from qcompiler.errors import ArtifactError
 from qcompiler.execution.stamp import is_onnx, target_in
-from qcompiler.execution.verification import is_unplanned
+from qcompiler.execution.verifying import is_unplanned
 from qcompiler.files.reading import Door, Kind, as_path, kind_of
 from qcompiler.ir.plan import Plan
 from qcompiler.outcome.environment import environment_of

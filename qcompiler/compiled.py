@@ -14,7 +14,8 @@ from qcompiler.debug.debugged import debugged
 from qcompiler.debug.report import DebugReport
 from qcompiler.errors import ConfigurationError
 from qcompiler.execution.feeds import call_leaves, checked_feed, normalize_feed
-from qcompiler.execution.verification import Verification, verify_artifact
+from qcompiler.execution.verification import Verification
+from qcompiler.execution.verifying import verify_artifact
 from qcompiler.files.conflicts import refuse_inputs
 from qcompiler.files.reading import as_path
 from qcompiler.files.writing import check_destination

@@ -13,22 +13,26 @@ own minimum and maximum give scale and zero point.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from qcompiler.errors import ConfigurationError
 from qcompiler.execution.integer.operand import QuantizedOperand, is_wide
 from qcompiler.execution.integer.reference import reference
 from qcompiler.qtensor.containers import received
+from qcompiler.qtensor.operands import (
+    Array,
+    Output,
+    derived_params,
+    per_axis,
+    require_channels,
+    require_even,
+    require_tensor,
+    result_params,
+)
 from qcompiler.qtensor.tensor import QTensor
-from qcompiler.quantization.numerics import bias_steps, choose_qparams, quantize
-from qcompiler.quantization.qspace import Granularity, QParams
-
-Array = npt.NDArray[Any]
-Output = QTensor | QParams | tuple[Any, Any] | None
+from qcompiler.quantization.numerics import bias_steps, quantize
 
 
 def add(a: QTensor, b: QTensor, output: Output = None) -> QTensor:
@@ -55,8 +59,8 @@ def matmul(a: QTensor, b: QTensor, bias: Any = None, output: Output = None) -> Q
         bias: Float [N], which is rounded to steps of S_a * S_b; None for none.
         output: See above.
     """
-    _require_tensor(a, "matmul")
-    _require_channels(b, b.ndim - 1, "matmul")
+    require_tensor(a, "matmul")
+    require_channels(b, b.ndim - 1, "matmul")
     return _product("MatMul", {}, a, b, bias, output)
 
 
@@ -82,8 +86,8 @@ def conv2d(
         groups: Of channels.
         output: See above.
     """
-    _require_tensor(x, "conv2d")
-    _require_channels(weight, 0, "conv2d")
+    require_tensor(x, "conv2d")
+    require_channels(weight, 0, "conv2d")
     spatial = x.ndim - 2
     if spatial < 1 or weight.ndim != x.ndim:
         raise ConfigurationError(
@@ -94,10 +98,10 @@ def conv2d(
         raise ConfigurationError(
             f"weight {weight.shape} in {groups} groups does not fit data {x.shape}"
         )
-    pads = _each(padding, spatial, "padding", 0)
+    pads = per_axis(padding, spatial, "padding", 0)
     attributes = {
-        "strides": _each(stride, spatial, "stride", 1),
-        "dilations": _each(dilation, spatial, "dilation", 1),
+        "strides": per_axis(stride, spatial, "stride", 1),
+        "dilations": per_axis(dilation, spatial, "dilation", 1),
         "pads": [*pads, *pads],
         "group": groups,
     }
@@ -106,7 +110,7 @@ def conv2d(
 
 def relu(x: QTensor, output: Output = None) -> QTensor:
     """max(x, 0): integers below the zero point become it."""
-    _require_even(x, "relu")
+    require_even(x, "relu")
     zero = quantize(np.zeros(x.shape, np.float32), x.params)
     # numpy's comparison of 4-bit and 2-bit integers gives int8.
     kept = x.with_data(np.maximum(x.data, zero).astype(x.data.dtype))
@@ -115,7 +119,7 @@ def relu(x: QTensor, output: Output = None) -> QTensor:
 
 def requantize(x: QTensor, output: Output) -> QTensor:
     """The same values in other parameters: round(S / S_out * (q - Z)) + Z_out."""
-    params = _parameters(output, x)
+    params = result_params(output, x)
     if params is None:
         raise ConfigurationError("nothing says what to requantize to", fix="give `output`")
     return QTensor(quantize(x.real, params), params, x.container)
@@ -134,74 +138,15 @@ def cat(tensors: Sequence[QTensor], axis: int = 0, output: Output = None) -> QTe
     if not isinstance(axis, int | np.integer) or not -first.ndim <= axis < first.ndim:
         raise ConfigurationError(f"there is no axis {axis!r} in a tensor of shape {first.shape}")
     for each in parts:
-        _require_tensor(each, "cat")
+        require_tensor(each, "cat")
     same = all(each.params.same_as(first.params) for each in parts)
     wanted = first if same and output is None else output
     return _computed("Concat", {"axis": axis}, parts, None, None, wanted)
 
 
-def reshape(x: QTensor, *shape: Any) -> QTensor:
-    """The same integers in another shape; -1 for what is left.
-
-    Raises:
-        ConfigurationError: Another number of elements, or channels that would lie across axes.
-    """
-    wanted = shape[0] if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
-    try:
-        data = x.data.reshape(tuple(int(each) for each in wanted))
-    except (ValueError, TypeError) as error:
-        raise ConfigurationError(f"{x.shape} cannot become {tuple(wanted)}") from error
-    axis = x.axis
-    if axis is None or data.shape == x.shape:
-        return x.with_data(data)
-    ahead = int(np.prod(x.shape[:axis]))
-    for found, length in enumerate(data.shape):
-        before = int(np.prod(data.shape[:found]))
-        blocked = x.space.granularity is Granularity.GROUP and not x.space.is_table
-        if length == x.shape[axis] and before == ahead and not blocked:
-            return x.with_data(data, replace(x.params, axis=found))
-    raise ConfigurationError(
-        f"{x.shape} cannot become {data.shape}: axis {axis} has scales of its own, and is torn",
-        fix="dequantize() first, or use one scale",
-    )
-
-
-def flatten(x: QTensor, start: int = 0) -> QTensor:
-    """Joins the axes from `start` on into one."""
-    if not -max(x.ndim, 1) <= start < max(x.ndim, 1):
-        raise ConfigurationError(f"there is no axis {start} in a tensor of shape {x.shape}")
-    return reshape(x, (*x.shape[: start % max(x.ndim, 1)], -1))
-
-
-def transpose(x: QTensor, *axes: Any) -> QTensor:
-    """The axes in another order, all reversed by default; scales go with their axis.
-
-    Raises:
-        ConfigurationError: Not each axis once.
-    """
-    given = axes[0] if len(axes) == 1 and isinstance(axes[0], Sequence) else axes
-    order = tuple(given) or tuple(range(x.ndim))[::-1]
-    if sorted(each % max(x.ndim, 1) for each in order) != list(range(x.ndim)):
-        raise ConfigurationError(f"{order} is no order of the axes of {x.shape}")
-    order = tuple(each % x.ndim for each in order)
-    data = np.ascontiguousarray(x.data.transpose(order))
-    params = x.params
-    if params.axis is None:
-        return x.with_data(data)
-    moved = order.index(params.axis)
-    if params.scale.ndim == x.ndim and x.space.group_size is not None:
-        scale, point = (np.ascontiguousarray(each.transpose(order)) for each in _pair(params))
-        return x.with_data(data, replace(params, scale=scale, zero_point=point, axis=moved))
-    return x.with_data(data, replace(params, axis=moved))
-
-
-def _pair(params: QParams) -> tuple[Array, Array]:
-    return params.scale, params.zero_point
-
-
 def _elementwise(op: str, a: QTensor, b: QTensor, output: Output) -> QTensor:
-    _require_even(a, op.lower())
-    _require_even(b, op.lower())
+    require_even(a, op.lower())
+    require_even(b, op.lower())
     if a.axis is not None or b.axis is not None:
         # Kernels have one scale an operand; the float32 result is rounded once.
         return _rounded(op, a, b, output)
@@ -215,7 +160,7 @@ def _rounded(op: str, a: QTensor, b: QTensor, output: Output) -> QTensor:
             exact = functions[op](a.real, b.real)
     except ValueError as error:
         raise _do_not_fit(op, [a, b]) from error
-    params = _parameters(output, a) or _derived(exact, a)
+    params = result_params(output, a) or derived_params(exact, a)
     return QTensor(quantize(exact, params), params, a.container)
 
 
@@ -264,13 +209,13 @@ def _computed(
     output: Output,
 ) -> QTensor:
     first = inputs[0]
-    given = _parameters(output, first)
+    given = result_params(output, first)
     operands = [QuantizedOperand(each.data, each.params) for each in inputs]
     stored = None if weight is None else QuantizedOperand(weight.data, weight.params)
     try:
         with np.errstate(over="ignore"):
             if given is None:
-                given = _derived(reference(op, attributes, operands, stored, bias), first)
+                given = derived_params(reference(op, attributes, operands, stored, bias), first)
             data = reference(op, attributes, operands, stored, bias, given)
     except ValueError as error:
         parts = [*inputs, weight] if weight is not None else inputs
@@ -281,86 +226,3 @@ def _computed(
 def _do_not_fit(op: str, parts: Sequence[QTensor | None]) -> ConfigurationError:
     shapes = " and ".join(str(each.shape) for each in parts if each is not None)
     return ConfigurationError(f"{op} of {shapes} is not defined")
-
-
-def _derived(exact: Array, like: QTensor) -> QParams:
-    """Parameters that hold an exact result, in the space of the first operand, per tensor."""
-    if not np.all(np.isfinite(exact)):
-        raise ConfigurationError(
-            "the result leaves float32, in which scales are kept", fix="scale the operands first"
-        )
-    space = replace(like.space, granularity=Granularity.TENSOR, group_size=None)
-    return choose_qparams(exact.min(initial=0.0), exact.max(initial=0.0), space)
-
-
-def _parameters(output: Output, like: QTensor) -> QParams | None:
-    if output is None:
-        return None
-    if isinstance(output, QTensor):
-        found = output.params
-    elif isinstance(output, QParams):
-        found = output
-    else:
-        found = _from_pair(output, like)
-    if found.axis is not None or found.space.is_table:
-        raise ConfigurationError(
-            "a result has one scale and even levels", where=f"output in {found.space.name}"
-        )
-    return found
-
-
-def _from_pair(output: object, like: QTensor) -> QParams:
-    from qcompiler.qtensor.quantizing import quantize as quantized
-
-    if not isinstance(output, tuple | list) or len(output) != 2:
-        raise ConfigurationError(
-            f"{output!r} is no `output`", fix="give a QTensor, QParams or (scale, zero point)"
-        )
-    space = like.space
-    # Full range, as everything with a given scale.
-    made = quantized(0.0, space.used_bits, scale=output[0], zero_point=output[1], dtype=space.dtype)
-    return made.params
-
-
-def _require_even(x: object, name: str) -> None:
-    if not isinstance(x, QTensor):
-        raise ConfigurationError(
-            f"{name} takes quantized tensors, not {type(x).__name__}", fix="quantize it first"
-        )
-    if x.space.is_table:
-        raise ConfigurationError(
-            f"{name} has no integer arithmetic for {x.space.numbers}",
-            why="its integers are indices into a table",
-            fix="dequantize() first",
-        )
-
-
-def _require_tensor(x: object, name: str) -> None:
-    _require_even(x, name)
-    assert isinstance(x, QTensor)
-    if x.axis is not None:
-        raise ConfigurationError(
-            f"{name} takes data of one scale", where=x.space.name, fix="quantize it per tensor"
-        )
-
-
-def _require_channels(x: object, axis: int, name: str) -> None:
-    """One scale, or one per output channel: others would have to be summed in float."""
-    _require_even(x, name)
-    assert isinstance(x, QTensor)
-    if x.axis is not None and (x.axis != axis or x.space.group_size is not None):
-        raise ConfigurationError(
-            f"{name} takes a weight of one scale, or one per output channel (axis {axis})",
-            where=f"{x.space.name} on axis {x.axis}",
-        )
-
-
-def _each(given: int | Sequence[int], count: int, name: str, least: int) -> list[int]:
-    found = [given] * count if isinstance(given, int) else list(given)
-    if len(found) != count or any(
-        not isinstance(one, int | np.integer) or one < least for one in found
-    ):
-        raise ConfigurationError(
-            f"{name} {given!r} does not fit {count} spatial axes", fix=f"give {least} or more each"
-        )
-    return [int(one) for one in found]

@@ -291,13 +291,19 @@ class QTensor:
         return self._call("requantize", output)
 
     def reshape(self, *shape: Any) -> QTensor:
-        return self._call("reshape", *shape)
+        from qcompiler.qtensor.shaping import reshape
+
+        return reshape(self, *shape)
 
     def flatten(self, start: int = 0) -> QTensor:
-        return self._call("flatten", start)
+        from qcompiler.qtensor.shaping import flatten
+
+        return flatten(self, start)
 
     def transpose(self, *axes: Any) -> QTensor:
-        return self._call("transpose", *axes)
+        from qcompiler.qtensor.shaping import transpose
+
+        return transpose(self, *axes)
 
     @property
     def T(self) -> QTensor:  # noqa: N802 - numpy's and torch's name

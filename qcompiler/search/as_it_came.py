@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from qcompiler.decisions.forms import Options
-from qcompiler.execution.verification import is_unplanned
+from qcompiler.execution.verifying import is_unplanned
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.origin import source_line
 from qcompiler.ir.plan import FLOAT, Plan

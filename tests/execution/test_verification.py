@@ -15,7 +15,8 @@ import pytest
 import qcompiler as qc
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.errors import VerificationError
-from qcompiler.execution.verification import Verification, verify_artifact
+from qcompiler.execution.verification import Verification
+from qcompiler.execution.verifying import verify_artifact
 from qcompiler.ir.signature import Feed
 from qcompiler.ir.text import from_text
 from qcompiler.target.artifact import Artifact, KernelCount

@@ -15,7 +15,7 @@ from qcompiler.backends.executorch.costs import kind_of
 from qcompiler.backends.executorch.runtime import available
 from qcompiler.backends.executorch.target import ExecuTorch
 from qcompiler.compiled import Compiled
-from qcompiler.execution.verification import verify_artifact
+from qcompiler.execution.verifying import verify_artifact
 from qcompiler.ir.text import from_text
 
 pytestmark = pytest.mark.skipif(
