@@ -35,7 +35,7 @@ def write_onnx(model: ir.Model, path: Path) -> None:
     """
     _refuse_own_weights(model, path)
     large = weight_bytes(model) > SINGLE_FILE_BYTES
-    held = in_memory(model)
+    held = in_memory(model, initializers=not large)  # in two files, they go from file to file
     if large and held is model:
         held = model.clone()  # onnx-ir puts other tensors into a model while it writes two files
     with staged(path) as stage:

@@ -3,12 +3,64 @@
 from __future__ import annotations
 
 import copy
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from qcompiler.ir.walk import all_graphs
+
+
+class FileTensor(ir.ExternalTensor):
+    """A tensor in a file, of which nothing stays in memory but the arrays that somebody holds.
+
+    onnx-ir's own maps the whole file for every tensor and keeps what was read of it, so a model
+    is in memory as soon as each weight was looked at once.
+    """
+
+    @classmethod
+    def of(cls, tensor: ir.ExternalTensor) -> FileTensor:
+        """The same tensor, with a map of its own."""
+        return cls(
+            tensor.location,
+            tensor.offset,
+            tensor.length,
+            tensor.dtype,
+            shape=ir.Shape(tensor.shape.numpy()),
+            name=tensor.name or "",
+            doc_string=tensor.doc_string,
+            metadata_props=dict(tensor.metadata_props),
+            base_dir=tensor.base_dir,
+        )
+
+    def numpy(self) -> npt.NDArray[Any]:
+        """An array over the mapped bytes; types below a byte are unpacked into memory."""
+        if self.dtype.bitwidth < 8 or self.size == 0:
+            return ir.ExternalTensor.numpy(self)
+        raw, kind = self._mapped(), np.dtype(self.dtype.numpy()).newbyteorder("<")
+        return np.frombuffer(raw, kind).reshape(self.shape.numpy())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return self.numpy().__array__(dtype)
+
+    def tobytes(self) -> bytes:
+        return b"" if self.size == 0 else bytes(self._mapped())
+
+    def _mapped(self) -> memoryview:
+        self._check_validity()
+        self._check_path_containment()
+        start = self.offset or 0
+        skipped = start % mmap.ALLOCATIONGRANULARITY
+        with Path(self.path).open("rb") as file:
+            length = skipped + self.nbytes
+            bytes_ = mmap.mmap(
+                file.fileno(), length, access=mmap.ACCESS_READ, offset=start - skipped
+            )
+        return memoryview(bytes_)[skipped:]
 
 
 def own_tensors(model: ir.Model) -> None:
@@ -26,6 +78,8 @@ def own_tensors(model: ir.Model) -> None:
 
 def own_tensor(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
     """A private tensor object over the same data; see `own_tensors`."""
+    if isinstance(tensor, ir.ExternalTensor):
+        return FileTensor.of(tensor)
     if not isinstance(tensor, ir.serde.TensorProtoTensor):
         return copy.copy(tensor)
     if tensor.dtype == ir.DataType.STRING:
@@ -33,17 +87,21 @@ def own_tensor(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
     return ir.Tensor(tensor.numpy(), dtype=tensor.dtype, shape=tensor.shape, name=tensor.name)
 
 
-def in_memory(model: ir.Model) -> ir.Model:
+def in_memory(model: ir.Model, initializers: bool = True) -> ir.Model:
     """The model, or a copy in which tensors that lie in files are views of the mapped bytes.
 
     `onnx_ir.external_data.load_to_model` closes the file's mapping, which a running session reads.
+
+    Args:
+        model: Not changed.
+        initializers: These as well as the attributes of nodes.
     """
-    if not any(isinstance(each, ir.ExternalTensor) for each in _tensors(model)):
+    if not any(isinstance(each, ir.ExternalTensor) for each in _tensors(model, initializers)):
         return model
     copied = model.clone()
     for graph in all_graphs(copied):
         for value in graph.initializers.values():
-            if value.const_value is not None:
+            if value.const_value is not None and initializers:
                 value.const_value = mapped(value.const_value)
         for node in graph:
             for attribute in _of_tensors(node):
@@ -52,9 +110,10 @@ def in_memory(model: ir.Model) -> ir.Model:
     return copied
 
 
-def _tensors(model: ir.Model) -> Iterator[ir.TensorProtocol | None]:
+def _tensors(model: ir.Model, initializers: bool) -> Iterator[ir.TensorProtocol | None]:
     for graph in all_graphs(model):
-        yield from (value.const_value for value in graph.initializers.values())
+        if initializers:
+            yield from (value.const_value for value in graph.initializers.values())
         for node in graph:
             yield from (attribute.as_tensor() for attribute in _of_tensors(node))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -111,11 +111,14 @@ def noise_of_weight(weight: Array, rounding: Rounding) -> float | None:
 
 
 def _some_channels(weight: Array, rounding: Rounding) -> tuple[Array, Rounding]:
-    """The weight and its integers at evenly spaced indices of one axis, scales taken along."""
+    """The weight and its integers at evenly spaced indices of one axis, scales taken along.
+
+    Of an axis that blocks or tables of levels lie along, nothing is left out.
+    """
     params = rounding.params
-    if weight.size <= _MOST_ELEMENTS or weight.ndim == 0:
+    grouped = params.space.granularity is Granularity.GROUP or params.space.is_table
+    if weight.size <= _MOST_ELEMENTS or weight.ndim <= grouped:
         return weight, rounding
-    grouped = params.space.granularity is Granularity.GROUP
     axis = params.axis if params.axis is not None and not grouped else None
     if axis is None:  # any axis that is not divided into blocks
         free = [i for i in range(weight.ndim) if not grouped or i != params.axis]
@@ -129,7 +132,7 @@ def _some_channels(weight: Array, rounding: Rounding) -> tuple[Array, Rounding]:
         scale, zero = scale[::stride], zero[::stride]
     elif scale.ndim == weight.ndim:
         scale, zero = scale[part], zero[part]
-    kept = QParams(scale, zero, params.space, params.axis)
+    kept = replace(params, scale=scale, zero_point=zero)
     return weight[part], Rounding(kept, rounding.integers[part], rounding.how)
 
 

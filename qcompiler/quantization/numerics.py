@@ -9,7 +9,7 @@ Inference", equations 1 and 5.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -133,25 +133,47 @@ def quantize(array: Array, params: QParams) -> Array:
         An array of the space's storage type (ml_dtypes types for 2 and 4 bits and float8).
     """
     values = np.asarray(array, np.float32)
-    scale = expand(params.scale, values.shape, params)
     if params.levels is not None:
+        scale = expand(params.scale, values.shape, params)
         return nonuniform.indices(_steps(values, scale, params.space), params)
-    zero = expand(params.zero_point, values.shape, params)
     if values.size <= _BLOCK or values.ndim == 0:
-        return _stored(values, scale, zero, params.space)
+        return _quantized(values, params)
     found = np.empty(values.shape, params.space.dtype.numpy())
-    rows = max(1, _BLOCK * len(values) // values.size)
-    for start in range(0, len(values), rows):
-        part = slice(start, start + rows)
-        own = _of_rows(scale, values, part), _of_rows(zero, values, part)
-        found[part] = _stored(values[part], own[0], own[1], params.space)
+    for part in _parts(values, params):
+        found[part] = _quantized(values[part], _of_rows(params, values, part))
     return found
 
 
-def _of_rows(spread: Array, values: FloatArray, part: slice) -> Array:
-    """Of what broadcasts against the values, what belongs to these rows."""
-    along = spread.ndim == values.ndim and spread.shape[0] == len(values)
-    return spread[part] if along else spread
+def _parts(values: FloatArray, params: QParams) -> Iterator[slice]:
+    """Rows that make up a block of elements, in whole groups where these lie along the rows."""
+    rows = max(1, _BLOCK * len(values) // values.size)
+    group = params.space.group_size
+    if group is not None and _is_along_rows(params, values):
+        rows = max(group, rows - rows % group)
+    for start in range(0, len(values), rows):
+        yield slice(start, start + rows)
+
+
+def _is_along_rows(params: QParams, values: FloatArray) -> bool:
+    return params.axis is not None and params.axis % values.ndim == 0
+
+
+def _of_rows(params: QParams, values: FloatArray, part: slice) -> QParams:
+    """The parameters of these rows."""
+    if params.axis is None or params.scale.ndim == 0:
+        return params
+    group = params.space.group_size
+    if _is_along_rows(params, values):
+        step = group or 1
+        part = slice(part.start // step, -(-part.stop // step))
+    elif group is None:
+        return params
+    return replace(params, scale=params.scale[part], zero_point=params.zero_point[part])
+
+
+def _quantized(values: FloatArray, params: QParams) -> Array:
+    scale, zero = (expand(each, values.shape, params) for each in (params.scale, params.zero_point))
+    return _stored(values, scale, zero, params.space)
 
 
 def _stored(values: FloatArray, scale: Array, zero: Array, space: QSpace) -> Array:

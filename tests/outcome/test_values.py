@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 
 import qcompiler as qc
@@ -18,10 +20,12 @@ from qcompiler.outcome.distributions import (
     of_weight,
     with_histograms,
 )
-from qcompiler.quantization.numerics import choose_qparams
+from qcompiler.quantization.numerics import choose_qparams, dequantize
 from qcompiler.quantization.observers import MinMax, Mse
-from qcompiler.quantization.qspace import S8_SYMMETRIC, U8_AFFINE, Granularity
+from qcompiler.quantization.qspace import S8_SYMMETRIC, U8_AFFINE, Granularity, Levels, QSpace
 from qcompiler.report.report import Report
+
+_CODEBOOK = QSpace(ir.DataType.UINT8, symmetric=True, bits=3, levels=Levels.CODEBOOK)
 
 
 @pytest.mark.parametrize("reach", [1.0, 0.5])
@@ -80,6 +84,29 @@ def test_noise_of_a_weight(
     worse = noise_of_weight(weight, wrong)
     assert worse is not None
     assert worse > 100 * wanted
+
+
+@pytest.mark.parametrize("shape", [(64, 300), (640, 300), (30, 8, 700), (200_000,)])
+@pytest.mark.parametrize(
+    "space",
+    [
+        S8_SYMMETRIC.with_granularity(Granularity.GROUP, 32),
+        _CODEBOOK,
+        _CODEBOOK.with_granularity(Granularity.CHANNEL),
+        _CODEBOOK.with_granularity(Granularity.GROUP, 16),
+        replace(_CODEBOOK, levels=Levels.LOG2, granularity=Granularity.CHANNEL),
+    ],
+    ids=lambda each: each.name,
+)
+def test_noise_of_blocks_and_levels(
+    rng: np.random.Generator, shape: tuple[int, ...], space: QSpace
+) -> None:
+    weight = rng.normal(size=shape).astype(np.float32)
+    rounding = rounded(weight, space, 0)
+    exact = (dequantize(rounding.integers, rounding.params) - weight).astype(np.float64)
+    wanted = np.sum(exact**2) / np.square(weight, dtype=np.float64).sum()
+    rel = 1e-6 if weight.size <= 1 << 17 else 0.1  # what one channel of 30 adds
+    assert noise_of_weight(weight, rounding) == pytest.approx(wanted, rel=rel)
 
 
 @pytest.mark.parametrize(
