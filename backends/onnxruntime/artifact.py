@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from qcompiler.backends.onnxruntime.costs import cost_sample
 from qcompiler.backends.onnxruntime.kernels import count_kernels
-from qcompiler.execution.saving import write_onnx
+from qcompiler.execution.saving import weight_bytes, write_onnx
 from qcompiler.execution.session import OrtSession
 from qcompiler.execution.stamp import stamped
 from qcompiler.ir.program import Program
@@ -20,6 +20,8 @@ from qcompiler.target.contract import Target
 
 _PROFILE_SECONDS = 0.1
 """Least time to run a candidate for a profile."""
+_LARGE_BYTES = 1 << 30
+"""Models above this are opened for good when they are run first: a session takes their size."""
 
 
 class OrtArtifact(Artifact):
@@ -33,15 +35,16 @@ class OrtArtifact(Artifact):
         self._program = program
         self._target = target
         self._threads = threads
-        self._running: OrtSession | None = OrtSession(program.model, threads=threads)
-        self._nbytes = self._running.nbytes
+        opened = self._opened(packed=weight_bytes(program.model) <= _LARGE_BYTES)
+        self._nbytes = opened.nbytes
+        self._running = opened if opened.packed else None
         self._kernels: KernelCount | None = None
 
     @property
     def session(self) -> OrtSession:
         """The running session, made anew after `release`."""
         if self._running is None:
-            self._running = OrtSession(self._program.model, threads=self._threads)
+            self._running = self._opened()
         return self._running
 
     def release(self) -> None:
@@ -65,7 +68,7 @@ class OrtArtifact(Artifact):
 
     def kernels(self) -> KernelCount:
         if self._kernels is None:
-            self._kernels = self._count(self.session)
+            self._kernels = self._count(self._running or self._opened(packed=False))
         return self._kernels
 
     def tap(
@@ -78,8 +81,11 @@ class OrtArtifact(Artifact):
                 found.update(zip(names, session.run_checked(feed, names), strict=True))
             yield found
 
+    def _opened(self, packed: bool = True) -> OrtSession:
+        return OrtSession(self._program.model, threads=self._threads, packed=packed)
+
     def _count(self, session: OrtSession) -> KernelCount:
-        return count_kernels(self._program, self._target, session.optimized_model())
+        return count_kernels(self._program, self._target, session.optimized_model(weights=False))
 
     def _tapped(self, values: list[str]) -> Iterator[tuple[OrtSession, list[str]]]:
         """Sessions that return values besides the outputs and run the same integer kernels.

@@ -30,9 +30,12 @@ _EXTERNAL_KEY = "session.optimized_model_external_initializers_file_name"
 _STOP_SPINNING = "session.force_spinning_stop"
 """Threads spin while a model runs, but not on after it, on the cores of the one timed next: that
 made runs of 9 to 14 ms take 19 to 27 ms on two cores; a session alone takes the same either way."""
+_UNPACKED = "session.disable_prepacking"
 _MOST_REPEATS = 10
 _LARGE_BYTES = 1 << 30
 """Models above this are written by ONNX Runtime with their weights in a second file."""
+_SECOND_FILE_BYTES = 1 << 26
+"""The same where these weights are not wanted."""
 
 
 class OrtSession:
@@ -47,6 +50,8 @@ class OrtSession:
             at the same time.
         early_outputs: Run each node as soon as its operands exist, so that what is reduced to a
             small output is freed early; by default ONNX Runtime leaves such nodes to the end.
+        packed: Let kernels keep weights in a layout of their own (ONNX Runtime's default): a second
+            copy of them, and products of few rows up to twice as fast.
 
     Raises:
         LoweringError: ONNX Runtime refuses the model; the text is its own.
@@ -60,12 +65,14 @@ class OrtSession:
         extra_outputs: Sequence[str] = (),
         spinning: bool = True,
         early_outputs: bool = False,
+        packed: bool = True,
     ) -> None:
         self._source = _prepare(model, extra_outputs)
         self._threads = threads
         self._optimize = optimize
         self._spinning = spinning
         self._early_outputs = early_outputs
+        self.packed = packed
         self._ort = self._load(self._options())
         self.signature = _signature(self._ort)
         self._values = has_foreign_types(self.signature)
@@ -144,17 +151,23 @@ class OrtSession:
         plain = self._load(self._options(threads))
         return without_recording(found, _plain_seconds(plain, checked, max(repeats, 1)))
 
-    def optimized_model(self) -> ir.Model:
-        """The graph that ONNX Runtime really runs, weights included, free of any file."""
+    def optimized_model(self, weights: bool = True) -> ir.Model:
+        """The graph that ONNX Runtime really runs, weights included, free of any file.
+
+        Args:
+            weights: False leaves tensors of more than a kilobyte in a file that is gone, where
+                there are many; type and shape are known of them.
+        """
         with scratch_folder() as folder:
             path = folder / "optimized.onnx"
-            options = self._options()
+            options = self._options(packed=False)
             options.optimized_model_filepath = str(path)
-            if self.nbytes > _LARGE_BYTES:
+            if self.nbytes > (_LARGE_BYTES if weights else _SECOND_FILE_BYTES):
                 options.add_session_config_entry(_EXTERNAL_KEY, "optimized.data")
             self._load(options)
             try:
-                return ir.external_data.load_to_model(ir.load(path))
+                model = ir.load(path)
+                return ir.external_data.load_to_model(model) if weights else model
             except Exception as error:  # onnx-ir and protobuf have many for a cut file
                 raise unfinished(path, error) from error
 
@@ -166,7 +179,7 @@ class OrtSession:
             return source.nbytes
         return len(source) if isinstance(source, bytes) else source.stat().st_size
 
-    def _options(self, threads: int | None = None) -> ort.SessionOptions:
+    def _options(self, threads: int | None = None, packed: bool = True) -> ort.SessionOptions:
         options = ort.SessionOptions()
         options.log_severity_level = _FATAL
         threads = threads or self._threads
@@ -178,6 +191,8 @@ class OrtSession:
         if not self._spinning:
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry(_STOP_SPINNING, "1")
+        if not (packed and self.packed):
+            options.add_session_config_entry(_UNPACKED, "1")
         if not self._optimize:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         if isinstance(self._source, PackedModel):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from qcompiler.decisions.forms import broken_weights, denials
+from qcompiler.decisions.forms import Options, broken_weights, denials
 from qcompiler.decisions.planning import planned
+from qcompiler.decisions.schemes import Scheme
 from qcompiler.errors import LegalityError, LossError, LoweringError, QCompilerError
 from qcompiler.ir.origin import describe
 from qcompiler.ir.plan import FLOAT, Plan
@@ -158,9 +159,8 @@ def _require_quantized(workshop: Workshop, goal: Goal, plan: Plan) -> None:
     if wanted.precision == FLOAT:
         return
     options = workshop.options
-    chosen = [each.named(plan.precision(each.region.key)) for each in options]
-    if any(form is not None and (wanted.means(form) or not wanted.takes(form)) for form in chosen):
-        return  # not only what it would put around
+    if any(_is_meant(wanted, each, plan) for each in options):
+        return
     if any(each.demanded for each in options):
         return  # what the user asked for by overrides
     if options and all(has_elements(each.region) is not None for each in options):
@@ -171,6 +171,14 @@ def _require_quantized(workshop: Workshop, goal: Goal, plan: Plan) -> None:
         why=None if workshop.options else "it has no op that the target quantizes",
         fix="choose another scheme, or scheme='auto', which returns float and says why",
     )
+
+
+def _is_meant(wanted: Scheme, option: Options, plan: Plan) -> bool:
+    """Whether a region runs as the scheme means it: no form around that, nor any for a table."""
+    form = option.named(plan.precision(option.region.key))
+    if form is None:
+        return False
+    return wanted.means(form) or bool(option.region.activations and not wanted.takes(form))
 
 
 def _run(workshop: Workshop, plan: Plan, variants: Sequence[Variant] = ()) -> Candidate:

@@ -16,10 +16,11 @@ from onnx import TensorProto, helper, numpy_helper
 import qcompiler as qc
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.decisions import roundings
-from qcompiler.errors import ConfigurationError, LossError, LoweringError
+from qcompiler.errors import ConfigurationError, LegalityError, LossError, LoweringError
 from qcompiler.ir.plan import FLOAT, Choice, Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
+from qcompiler.ir.text import from_text
 from qcompiler.search import asked
 from qcompiler.target import contract, placement
 from qcompiler.target.artifact import Artifact, KernelCount
@@ -106,6 +107,18 @@ def test_a_bound_without_samples_is_said_to_be_unchecked(compiled: Compile) -> N
 def test_a_plan_that_does_not_fit_is_refused(compiled: Compile, plan: Plan, told: str) -> None:
     with pytest.raises(ConfigurationError, match=told):
         compiled(plan=plan)
+
+
+@pytest.mark.parametrize("scheme", ["fp8", "dynamic", "int4"])
+def test_a_table_alone_is_not_what_a_scheme_means(scheme: str) -> None:
+    program = from_text(
+        "g (int64[n] ids) => (float[] y) <float[40,8] e> { r = Gather(e, ids) y = Tanh(r) }"
+    )
+    feeds = [{"ids": np.arange(5)}]
+    with pytest.raises(LegalityError, match="no region of this model can run as"):
+        qc.compile(program, calibration=feeds, scheme=scheme)
+    stored = qc.compile(program, calibration=feeds, scheme="int8-weights", recipe="fast")
+    assert "int8-weights" in stored.plan.precisions.values()
 
 
 def test_overrides_come_before_a_plan(compiled: Compile) -> None:
