@@ -15,13 +15,12 @@ from qcompiler.execution.session import OrtSession
 from qcompiler.execution.stamp import stamped
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
+from qcompiler.ir.tensors import is_large
 from qcompiler.target.artifact import PROFILE_THREADS, Artifact, CostSample, KernelCount
 from qcompiler.target.contract import Target
 
 _PROFILE_SECONDS = 0.1
 """Least time to run a candidate for a profile."""
-_LARGE_BYTES = 1 << 30
-"""Models above this are opened for good when they are run first: a session takes their size."""
 
 
 class OrtArtifact(Artifact):
@@ -35,7 +34,8 @@ class OrtArtifact(Artifact):
         self._program = program
         self._target = target
         self._threads = threads
-        opened = self._opened(packed=weight_bytes(program.model) <= _LARGE_BYTES)
+        # A large one is opened for good when it is run first: that takes its size once more.
+        opened = self._opened(packed=not is_large(weight_bytes(program.model)))
         self._nbytes = opened.nbytes
         self._running = opened if opened.packed else None
         self._kernels: KernelCount | None = None

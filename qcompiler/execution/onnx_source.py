@@ -14,7 +14,9 @@ from onnx.reference import ReferenceEvaluator
 from qcompiler.errors import LoweringError
 from qcompiler.execution.session import OrtSession
 from qcompiler.frontends.maps import without_maps
+from qcompiler.frontends.weight_files import model_files
 from qcompiler.ir.signature import Feed
+from qcompiler.ir.tensors import is_large
 
 Array = npt.NDArray[Any]
 _REFERENCE_BYTES = 32 << 20
@@ -74,7 +76,9 @@ class OnnxSource:
 
     def _opened(self) -> OrtSession:
         if isinstance(self._model, str | Path):
-            session = OrtSession(Path(self._model), optimize=False)
+            path = Path(self._model)
+            large = is_large(sum(each.stat().st_size for each in model_files(path)))
+            session = OrtSession(path, optimize=False, packed=not large)
             if not _may_give_maps(session):
                 return session
             self._model = onnx.load(self._model)

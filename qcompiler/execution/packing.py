@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ INLINE_BYTES = 1024
 """Smaller initializers stay in the graph: shapes and axes are read by shape inference."""
 IN_MEMORY = "in-memory"
 """Placeholder for the file name of weights that are handed over in memory."""
-_PLAIN = frozenset(
+PLAIN = frozenset(
     {
         ir.DataType.FLOAT,
         ir.DataType.DOUBLE,
@@ -52,10 +53,16 @@ class PackedModel:
     Attributes:
         graph: Serialised `ModelProto` in which the names of `weights` are external.
         weights: Initializers by name, C-contiguous, shared with the source model.
+        folder: Of the files that further external initializers lie in; None if there are none.
+        filed: Bytes of these.
+        scratch: What removes the folder when nobody has this any more, if it is a temporary one.
     """
 
     graph: bytes
     weights: Mapping[str, Array] = field(default_factory=dict)
+    folder: Path | None = None
+    filed: int = 0
+    scratch: object = None
 
     @cached_property
     def digest(self) -> str:
@@ -69,7 +76,7 @@ class PackedModel:
     @property
     def nbytes(self) -> int:
         """Bytes of graph and weights."""
-        return len(self.graph) + sum(each.nbytes for each in self.weights.values())
+        return len(self.graph) + sum(each.nbytes for each in self.weights.values()) + self.filed
 
 
 def pack_proto(model: ir.Model) -> tuple[onnx.ModelProto, dict[str, Array]]:
@@ -96,7 +103,7 @@ def _packed(model: ir.Model) -> tuple[onnx.ModelProto, dict[str, Array]]:
         if not (is_read(value) or value.is_graph_input()):
             continue  # ONNX Runtime drops it as it loads, and then misses what lies beside
         tensor = value.const_value
-        if tensor is not None and tensor.dtype in _PLAIN and tensor.nbytes >= INLINE_BYTES:
+        if tensor is not None and tensor.dtype in PLAIN and tensor.nbytes >= INLINE_BYTES:
             weights[name] = np.ascontiguousarray(tensor.numpy())
             value = _external(value, tensor)  # noqa: PLW2901 - stands in for it
         kept.append(value)

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 
 from qcompiler.errors import LoweringError
 from qcompiler.execution.feeds import normalize_feed
 from qcompiler.execution.ort_values import has_foreign_types, run_with_values
-from qcompiler.execution.packing import PackedModel, pack, pack_proto
+from qcompiler.execution.packing import PackedModel
 from qcompiler.execution.profile import KernelTime, read_profile, without_recording
+from qcompiler.execution.session_packing import pack_for_session
 from qcompiler.execution.timing import fastest
 from qcompiler.files.scratch import scratch_folder, unfinished
 from qcompiler.ir.signature import Feed, Signature, TensorSpec
@@ -27,6 +27,7 @@ Array = npt.NDArray[Any]
 Source = ir.Model | PackedModel | bytes | Path | str
 _FATAL = 4
 _EXTERNAL_KEY = "session.optimized_model_external_initializers_file_name"
+_FOLDER_KEY = "session.model_external_initializers_file_folder_path"
 _STOP_SPINNING = "session.force_spinning_stop"
 """Threads spin while a model runs, but not on after it, on the cores of the one timed next: that
 made runs of 9 to 14 ms take 19 to 27 ms on two cores; a session alone takes the same either way."""
@@ -39,7 +40,10 @@ _SECOND_FILE_BYTES = 1 << 26
 
 
 class OrtSession:
-    """A loaded model. Thread-safe; holds the weights of an `ir.Model` without a copy.
+    """A loaded model. Thread-safe.
+
+    ONNX Runtime keeps a copy of the weights in a layout of its own; with `packed=False`, weights
+    that lie in files (of a path, of a large `ir.Model`) are only mapped.
 
     Args:
         model: An IR model, a packed one, serialised bytes, or a file (external data is mapped).
@@ -204,6 +208,8 @@ class OrtSession:
         values = [ort.OrtValue.ortvalue_from_numpy(_writable(packed.weights[n])) for n in names]
         if names:
             options.add_external_initializers(names, values)
+        if packed.folder is not None:
+            options.add_session_config_entry(_FOLDER_KEY, str(packed.folder))
         self._kept = (packed, values)  # ONNX Runtime reads these in place
 
     def _load(self, options: ort.SessionOptions) -> ort.InferenceSession:
@@ -227,13 +233,7 @@ def _plain_seconds(session: ort.InferenceSession, feeds: Sequence[Feed], repeats
 
 def _prepare(model: Source, extra_outputs: Sequence[str]) -> PackedModel | bytes | Path:
     if isinstance(model, ir.Model):
-        if not extra_outputs:
-            return pack(model)
-        proto, weights = pack_proto(model)
-        present = {output.name for output in proto.graph.output}
-        added = [name for name in extra_outputs if name not in present]
-        proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in added)
-        return PackedModel(proto.SerializeToString(), weights)
+        return pack_for_session(model, extra_outputs)
     if extra_outputs:
         raise LoweringError("extra outputs need an IR model", fix="load the model first")
     return Path(model) if isinstance(model, str) else model

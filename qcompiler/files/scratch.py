@@ -20,9 +20,19 @@ def scratch_folder() -> Iterator[Path]:
     Raises:
         LoweringError: There is no place for it, or it is full: any `OSError` inside.
     """
+    with lasting_scratch() as folder, folder:
+        yield Path(folder.name)
+
+
+@contextmanager
+def lasting_scratch() -> Iterator[tempfile.TemporaryDirectory[str]]:
+    """The same, removed when nobody holds it any more.
+
+    Raises:
+        LoweringError: See `scratch_folder`.
+    """
     try:
-        with tempfile.TemporaryDirectory(prefix="qcompiler-", ignore_cleanup_errors=True) as name:
-            yield Path(name)
+        yield tempfile.TemporaryDirectory(prefix="qcompiler-", ignore_cleanup_errors=True)
     except OSError as error:
         raise LoweringError(
             "the folder for temporary files cannot be used", why=cause(error), fix=_FIX

@@ -6,20 +6,27 @@ import copy
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from qcompiler.errors import UnreadableModelError
 from qcompiler.ir.walk import all_graphs
+
+LARGE_BYTES = 1 << 30
+"""Weights in files above this are read anew whenever they are looked at, and nothing is kept."""
 
 
 class FileTensor(ir.ExternalTensor):
-    """A tensor in a file, of which nothing stays in memory but the arrays that somebody holds.
+    """A tensor of a large model in a file; in memory are only the arrays that somebody holds.
 
     onnx-ir's own maps the whole file for every tensor and keeps what was read of it, so a model
-    is in memory as soon as each weight was looked at once.
+    is in memory as soon as each weight was looked at once. The file has to stay where it is.
+
+    Raises:
+        UnreadableModelError: On reading: the file has gone.
     """
 
     @classmethod
@@ -55,12 +62,24 @@ class FileTensor(ir.ExternalTensor):
         self._check_path_containment()
         start = self.offset or 0
         skipped = start % mmap.ALLOCATIONGRANULARITY
-        with Path(self.path).open("rb") as file:
-            length = skipped + self.nbytes
-            bytes_ = mmap.mmap(
+        length = skipped + self.nbytes
+        with self._opened() as file:
+            whole = mmap.mmap(
                 file.fileno(), length, access=mmap.ACCESS_READ, offset=start - skipped
             )
-        return memoryview(bytes_)[skipped:]
+        return memoryview(whole)[skipped:]
+
+    def _opened(self) -> BinaryIO:
+        try:
+            return Path(self.path).open("rb")
+        except OSError as error:
+            raise UnreadableModelError(
+                f"the external data file {self.location} cannot be read any more",
+                where=f"initializer '{self.name}'",
+                why=str(error),
+                fix="weights of large models stay in their files: keep those until the compiled "
+                "model is saved",
+            ) from error
 
 
 def own_tensors(model: ir.Model) -> None:
@@ -68,18 +87,32 @@ def own_tensors(model: ir.Model) -> None:
 
     Renaming a value renames its tensor, so a tensor shared with the user's object would change
     under the user. Tensors in a protobuf are read out, since every access there copies.
-    External tensors stay memory-mapped.
+    External tensors stay memory-mapped, those of large models only while they are looked at.
     """
-    for graph in all_graphs(model):
-        for value in graph.initializers.values():
-            if value.const_value is not None:
-                value.const_value = own_tensor(value.const_value)
+    stored = [
+        value
+        for graph in all_graphs(model)
+        for value in graph.initializers.values()
+        if value.const_value is not None
+    ]
+    large = is_large(sum(e.nbytes for e in map(_external, stored) if e is not None))
+    for value in stored:
+        external, tensor = _external(value) if large else None, value.const_value
+        assert tensor is not None
+        value.const_value = own_tensor(tensor) if external is None else FileTensor.of(external)
+
+
+def is_large(nbytes: int) -> bool:
+    """Whether so many bytes of weights are better read twice than kept."""
+    return nbytes > LARGE_BYTES
+
+
+def _external(value: ir.Value) -> ir.ExternalTensor | None:
+    return value.const_value if isinstance(value.const_value, ir.ExternalTensor) else None
 
 
 def own_tensor(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
     """A private tensor object over the same data; see `own_tensors`."""
-    if isinstance(tensor, ir.ExternalTensor):
-        return FileTensor.of(tensor)
     if not isinstance(tensor, ir.serde.TensorProtoTensor):
         return copy.copy(tensor)
     if tensor.dtype == ir.DataType.STRING:
