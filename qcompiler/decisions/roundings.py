@@ -6,6 +6,7 @@ candidate. Inside `remembered()` all of them are given the same arrays.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -62,9 +63,8 @@ class Rounding:
         whose = (
             id(self.integers) if self.how not in (NEAREST, GUARDED, SOURCE, TRAINED) else NEAREST
         )
-        zero = params.zero_point.tobytes()
-        levels = b"" if params.levels is None else params.levels.tobytes()
-        return params.space, params.axis, params.scale.tobytes(), zero, levels, whose
+        parts = (params.scale, params.zero_point, params.levels)
+        return params.space, params.axis, *map(_digest, parts), whose
 
     def transposed(self) -> Rounding:
         """The same of the matrix turned over; blocks and channels stay on their elements."""
@@ -77,6 +77,15 @@ class Rounding:
             axis=None if axis is None else 1 - axis,
         )
         return replace(self, params=turned, integers=np.ascontiguousarray(self.integers.T))
+
+
+def _digest(array: Array | None) -> bytes:
+    """Of numbers that may be as many as a tenth of the weights, and stand in many keys."""
+    if array is None:
+        return b""
+    total = hashlib.blake2b(repr(array.shape).encode(), digest_size=16)
+    total.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return total.digest()
 
 
 _Key = tuple[tuple[object, ...], QSpace, int | None]

@@ -70,7 +70,8 @@ def choose_qparams(
     exact = np.where((bottom == 0.0) & (top == 0.0), 1.0, np.maximum(exact, SCALE_FLOOR))
     scale = np.asarray(exact, np.float32)
     if space.symmetric:
-        zero = np.full(scale.shape, middle, np.int64)
+        # One number, seen as many: there may be one for every 16 weights.
+        zero = np.broadcast_to(np.asarray(middle, np.int64), scale.shape)
     else:
         wanted = np.rint(space.qmin - bottom / scale.astype(np.float64))
         zero = np.asarray(np.clip(wanted, space.qmin, space.qmax), np.int64)
