@@ -14,7 +14,7 @@ from qcompiler.calibration.loading import loaded
 from qcompiler.config import FLOAT_PIPELINE
 from qcompiler.decisions.forms import Options, region_options
 from qcompiler.decisions.overrides import Overrides, by_hand
-from qcompiler.decisions.planning import planned
+from qcompiler.decisions.planning import planned, require_meant
 from qcompiler.decisions.resolve import resolve
 from qcompiler.decisions.roundings import remembered
 from qcompiler.decisions.schemes import Scheme, scheme_of
@@ -148,6 +148,8 @@ def _planned(
     name = target.preferred if scheme.is_auto else scheme.precision
     options = region_options(program, target, target.regions(program), overrides)
     found = planned(options, target, name, plan, program.observations)
+    if plan is None and not scheme.is_auto:
+        require_meant(options, target, scheme, found)
     if all(each.precision == FLOAT for each in found.choices.values()):
         raise ConfigurationError(
             f"no region of this model can run as {name!r} on {target.name}",

@@ -7,15 +7,16 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from qcompiler.decisions.concat_loss import drowns
-from qcompiler.decisions.forms import Options
+from qcompiler.decisions.forms import Options, denials
 from qcompiler.decisions.schemes import SCHEMES, Scheme
 from qcompiler.decisions.settling import settle
-from qcompiler.errors import ConfigurationError
+from qcompiler.errors import ConfigurationError, LegalityError
 from qcompiler.ir.origin import module_path
 from qcompiler.ir.plan import FLOAT, UNPLANNED, Choice, Plan
 from qcompiler.ir.plan_places import Spot, label, matched
 from qcompiler.quantization.observer import Observer
 from qcompiler.target.capability import Implementation
+from qcompiler.target.constraints import has_elements
 from qcompiler.target.contract import Target
 
 DROWNING = "its operands differ so much in size that one scale would be none for the smallest"
@@ -44,6 +45,35 @@ def planned(
         return checked_plan(given, options, target)
     asked = SCHEMES.get(scheme, Scheme(scheme))
     return uniform_plan(asked, options, target.name, observations)
+
+
+def require_meant(options: Sequence[Options], target: Target, scheme: Scheme, plan: Plan) -> None:
+    """A fixed scheme that nothing in the model can take is a mistake, not a wish for float.
+
+    Raises:
+        LegalityError: No region runs as the scheme means it, though there is something to quantize,
+            and no override asks for anything.
+    """
+    if scheme.precision == FLOAT or any(_is_meant(scheme, each, plan) for each in options):
+        return
+    if any(each.demanded for each in options):
+        return  # what the user asked for by overrides
+    if options and all(has_elements(each.region) is not None for each in options):
+        return  # there is nothing to quantize
+    raise LegalityError(
+        f"no region of this model can run as {scheme.precision!r} on {target.name}",
+        denials(target, options, scheme.precision, scheme.takes),
+        why=None if options else "it has no op that the target quantizes",
+        fix="choose another scheme, or scheme='auto', which returns float and says why",
+    )
+
+
+def _is_meant(scheme: Scheme, option: Options, plan: Plan) -> bool:
+    """Whether a region runs as the scheme means it: no form around that, nor any for a table."""
+    form = option.named(plan.precision(option.region.key))
+    if form is None:
+        return False
+    return scheme.means(form) or bool(option.region.activations and not scheme.takes(form))
 
 
 def checked_plan(plan: Plan, options: Sequence[Options], target: Target) -> Plan:

@@ -233,6 +233,15 @@ class QTensor:
     def __rmatmul__(self, other: object) -> QTensor:
         raise _no_operand("@", other)
 
+    def __neg__(self) -> QTensor:
+        raise _no_operation("-QTensor")
+
+    def __truediv__(self, other: object) -> QTensor:
+        raise _no_operation(f"QTensor / {type(other).__name__}")
+
+    def __rtruediv__(self, other: object) -> QTensor:
+        raise _no_operation(f"{type(other).__name__} / QTensor")
+
     def __getitem__(self, index: Any) -> QTensor:
         """A part of it, by numpy's rules; with scales per channel or group dequantize first."""
         if self.axis is not None:
@@ -318,8 +327,12 @@ class QTensor:
 
 
 def _no_operand(sign: str, other: object) -> ConfigurationError:
+    return _no_operation(f"{type(other).__name__} {sign} QTensor")
+
+
+def _no_operation(said: str) -> ConfigurationError:
     return ConfigurationError(
-        f"{type(other).__name__} {sign} QTensor is no integer arithmetic",
+        f"{said} is no integer arithmetic",
         fix="quantize both operands, or dequantize() this one",
     )
 

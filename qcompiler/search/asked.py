@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from qcompiler.decisions.forms import Options, broken_weights, denials
-from qcompiler.decisions.planning import planned
-from qcompiler.decisions.schemes import Scheme
+from qcompiler.decisions.forms import broken_weights
+from qcompiler.decisions.planning import planned, require_meant
 from qcompiler.errors import LegalityError, LossError, LoweringError, QCompilerError
 from qcompiler.ir.origin import describe
 from qcompiler.ir.plan import FLOAT, Plan
@@ -18,7 +17,6 @@ from qcompiler.outputs.asked import FUNCTION
 from qcompiler.outputs.tolerance import Tolerance
 from qcompiler.search.blame import blamed
 from qcompiler.search.goal import Goal
-from qcompiler.target.constraints import has_elements
 
 
 def asked_plan(workshop: Workshop, goal: Goal) -> Plan:
@@ -34,7 +32,7 @@ def asked_plan(workshop: Workshop, goal: Goal) -> Plan:
     name = target.preferred if goal.scheme.is_auto else goal.scheme.precision
     plan = planned(workshop.options, target, name, goal.plan, workshop.program.observations)
     if goal.plan is None and not goal.scheme.is_auto:
-        _require_quantized(workshop, goal, plan)
+        require_meant(workshop.options, target, goal.scheme, plan)
     return plan
 
 
@@ -151,34 +149,6 @@ def _require_numbers(workshop: Workshop) -> None:
             where=found[0].message,
             fix="repair the checkpoint, keep the regions float by overrides, or take scheme='auto'",
         )
-
-
-def _require_quantized(workshop: Workshop, goal: Goal, plan: Plan) -> None:
-    """A fixed scheme that nothing in the model can take is a mistake, not a wish for float."""
-    wanted = goal.scheme
-    if wanted.precision == FLOAT:
-        return
-    options = workshop.options
-    if any(_is_meant(wanted, each, plan) for each in options):
-        return
-    if any(each.demanded for each in options):
-        return  # what the user asked for by overrides
-    if options and all(has_elements(each.region) is not None for each in options):
-        return  # there is nothing to quantize
-    raise LegalityError(
-        f"no region of this model can run as {wanted.precision!r} on {workshop.target.name}",
-        denials(workshop.target, workshop.options, wanted.precision, wanted.takes),
-        why=None if workshop.options else "it has no op that the target quantizes",
-        fix="choose another scheme, or scheme='auto', which returns float and says why",
-    )
-
-
-def _is_meant(wanted: Scheme, option: Options, plan: Plan) -> bool:
-    """Whether a region runs as the scheme means it: no form around that, nor any for a table."""
-    form = option.named(plan.precision(option.region.key))
-    if form is None:
-        return False
-    return wanted.means(form) or bool(option.region.activations and not wanted.takes(form))
 
 
 def _run(workshop: Workshop, plan: Plan, variants: Sequence[Variant] = ()) -> Candidate:

@@ -326,3 +326,13 @@ def test_parts_keep_the_scale() -> None:
         np.testing.assert_array_equal(q[index].dequantize(), q.dequantize()[index])
     assert [each.shape for each in q] == [(4,)] * 3
     assert qc.quantize([255.0, 0.0])[0].integers == 127
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [lambda q: q + 1.0, lambda q: 2 * q, lambda q: 1 - q, lambda q: -q, lambda q: q / 2,
+     lambda q: np.float32(2) / q],
+)  # fmt: skip
+def test_what_is_no_integer_arithmetic_is_refused(wrong: Callable[[qc.QTensor], object]) -> None:
+    with pytest.raises(ConfigurationError, match="is no integer arithmetic"):
+        wrong(_drawn(1, 3, 4))

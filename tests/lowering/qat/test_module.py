@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import qcompiler as qc
-from qcompiler.errors import CalibrationError, ConfigurationError
+from qcompiler.errors import CalibrationError, ConfigurationError, LegalityError
 from qcompiler.lowering.qat.module import QatModule
 from qcompiler.lowering.qat.quantizer import Quantizer
 
@@ -209,6 +209,8 @@ def test_what_cannot_be_prepared_says_why(small_net: nn.Module, images: list[Ten
         qc.prepare_qat(small_net, calibration=images, batch_norm="dead")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="no region of this model can run"):
         qc.prepare_qat(small_net, calibration=images, scheme="float32")
+    with pytest.raises(LegalityError, match="no region of this model can run as 'int4' on fbgemm"):
+        qc.prepare_qat(small_net, "fbgemm", calibration=images, scheme="int4")
     with pytest.raises(ConfigurationError, match="no region has a grid that can be trained"):
         qc.prepare_qat(small_net, calibration=images, scheme="dynamic")
 
