@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
 
 import onnx
@@ -30,9 +31,7 @@ def infer_types(model: ir.Model) -> None:
     if len(known) > _LARGEST_MODEL or all(v.dtype is not None and v.shape for v in known):
         return
     try:
-        skeleton = ir.serde.serialize_model(_without_weights(model))
-        propagate = _propagated(model) <= _MOST_PROPAGATED
-        inferred = onnx.shape_inference.infer_shapes(skeleton, data_prop=propagate)
+        inferred = _inferred(model)
     except (
         onnx.shape_inference.InferenceError,
         ValueError,
@@ -105,6 +104,41 @@ def _merged(inferred: ir.Shape | None, written: ir.Shape) -> ir.Shape:
             for i, w in zip(inferred, written, strict=True)
         ]
     )
+
+
+def _inferred(model: ir.Model) -> onnx.ModelProto:
+    """With what is computed of constants, as far as that is small.
+
+    A Tile, Range or Pad of constants may make 2^40 of them, which propagation would write down.
+    """
+    skeleton = ir.serde.serialize_model(_without_weights(model))
+    if _propagated(model) > _MOST_PROPAGATED:
+        return onnx.shape_inference.infer_shapes(skeleton)
+    grown = _grown(model)
+    if grown:
+        plain = onnx.shape_inference.infer_shapes(skeleton)
+        infos = (each for each in _value_infos(plain.graph) if each.name in grown)
+        if any(_elements(each) > _MOST_PROPAGATED for each in infos):
+            return plain
+    return onnx.shape_inference.infer_shapes(skeleton, data_prop=True)
+
+
+def _grown(model: ir.Model) -> set[str]:
+    """Values that are computed from constants alone, if some op among them can make more of few."""
+    known = {value for graph in all_graphs(model) for value in graph.initializers.values()}
+    grows = False
+    for node in all_nodes(model):
+        if all(value is None or value in known for value in node.inputs):
+            known.update(node.outputs)
+            grows = grows or is_op(node, *_GROWING)
+    return {value.name for value in known if value.name} if grows else set()
+
+
+_GROWING = ("Tile", "Range", "Pad", "Expand", "ConstantOfShape", "OneHot", "Resize", "Upsample")
+
+
+def _elements(info: onnx.ValueInfoProto) -> int:
+    return math.prod(dim.dim_value for dim in info.type.tensor_type.shape.dim)
 
 
 def _propagated(model: ir.Model) -> int:

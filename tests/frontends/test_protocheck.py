@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -278,6 +279,52 @@ def test_a_chain_of_concats_that_doubles_is_not_computed() -> None:
         make_node("Cast", ["k"], ["m"], to=1),
     ]
     assert len(list(all_nodes(load(model(nodes, (start,))).model))) == 23
+
+
+def _scalar(value: int) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.int64(value))
+
+
+def _list(*values: int) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.asarray(values, np.int64))
+
+
+GROWN: dict[str, Callable[[int], tuple[onnx.TensorProto, ...]]] = {
+    "Tile": lambda n: (_list(1), _list(n)),
+    "Range": lambda n: (_scalar(0), _scalar(n), _scalar(1)),
+    "Pad": lambda n: (_list(1), _list(0, n)),
+    "Expand": lambda n: (_list(1), _list(n)),
+    "ConstantOfShape": lambda n: (_list(n),),
+}
+
+
+@pytest.mark.parametrize("op", GROWN)
+def test_what_makes_much_of_few_constants_is_refused_before_it_is_computed(
+    op: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Propagation of data would write all of it down."""
+    plain = onnx.shape_inference.infer_shapes
+
+    def infer(proto: Any, **options: Any) -> Any:
+        assert not (large and options.get("data_prop"))
+        return plain(proto, **options)
+
+    monkeypatch.setattr(onnx.shape_inference, "infer_shapes", infer)
+    for large in (False, True):
+        weights = GROWN[op](2**40 if large else 8)
+        for index, each in enumerate(weights):
+            each.name = f"k{index}"
+        nodes = [
+            make_node(op, [each.name for each in weights], ["big"]),
+            make_node("Cast", ["big"], ["float"], to=1),
+            make_node("ReduceMax", ["float"], ["m"], keepdims=0),
+            make_node("Add", ["x", "m"], ["y"]),
+        ]
+        if not large:
+            load(model(nodes, weights))
+            continue
+        with pytest.raises(UnreadableModelError, match=r"would hold 1\.1e\+12 numbers"):
+            load(model(nodes, weights))
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"\xff" * 64, b"ir_version: x"])
