@@ -182,7 +182,9 @@ def _takes_one(function: object) -> bool:
 
 
 def _require_not_negative(name: str, value: object) -> None:
-    if value is None or (isinstance(value, Real) and value is not True and float(value) >= 0):
+    if value is None:
+        return
+    if isinstance(value, Real) and not isinstance(value, bool) and float(value) >= 0:
         return
     raise ConfigurationError(
         f"{name} must be a number and not negative, it is {value!r}",

@@ -282,7 +282,7 @@ def test_a_chain_of_concats_that_doubles_is_not_computed() -> None:
 
 
 def _scalar(value: int) -> onnx.TensorProto:
-    return numpy_helper.from_array(np.int64(value))
+    return numpy_helper.from_array(np.asarray(value, np.int64))
 
 
 def _list(*values: int) -> onnx.TensorProto:

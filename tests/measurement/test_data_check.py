@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -18,6 +19,7 @@ from qcompiler.ir.signature import Feed
 from qcompiler.measurement.data_check import data_findings
 
 N = helper.make_node
+SLOW = pytest.mark.slow
 Spoil = Callable[[np.ndarray], np.ndarray]
 
 
@@ -125,19 +127,30 @@ def test_findings_come_before_all_else_in_the_report(
     assert "the calibration data is constant: 'x' is 0 everywhere" in compiled.report.text()[:400]
 
 
+_MODULE = {"onnxruntime": "onnxruntime", "openvino": "openvino", "executorch": "executorch"}
+"""What an engine needs; the others but TensorRT's are torch's."""
+_OTHERS = ("qnnpack", "onednn", "x86", "tensorrt", "executorch")
+ENGINES = ["onnxruntime", "openvino", "fbgemm", *(pytest.param(t, marks=SLOW) for t in _OTHERS)]
+
+
+def _needs(target: str) -> None:
+    pytest.importorskip(_MODULE.get(target, "onnxruntime" if target == "tensorrt" else "torch"))
+
+
 @pytest.mark.parametrize("held", [np.nan, np.inf])
-@pytest.mark.parametrize("target", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("target", ENGINES)
 def test_weights_that_are_no_numbers(
     network: onnx.ModelProto, images: list[np.ndarray], held: float, target: str
 ) -> None:
     """Fixed schemes name the weight; `auto` keeps its region float and says so."""
-    pytest.importorskip(target)
+    _needs(target)
     (weight,) = [each for each in network.graph.initializer if each.name == "v"]
     array = numpy_helper.to_array(weight).copy()
     array[0, 0] = held
     weight.CopyFrom(numpy_helper.from_array(array, "v"))
     given = {"calibration": [{"x": each} for each in images], "recipe": "fast", "budget": 0.2}
-    for scheme in ("int8", "dynamic", "int8-weights"):
+    schemes = ("int8", "dynamic", "int8-weights") if target == "onnxruntime" else ("int8",)
+    for scheme in schemes:
         with pytest.raises(LegalityError, match="weights that are no numbers") as caught:
             qc.compile(network, target, scheme=scheme, **given)  # type: ignore[arg-type]
         assert "'v'" in str(caught.value)
@@ -146,8 +159,8 @@ def test_weights_that_are_no_numbers(
     assert "WEIGHT01" in [each.rule for each in compiled.report.diagnostics]
 
 
-def test_an_infinite_mask_bars_its_own_tensor_only(rng: np.random.Generator) -> None:
-    """Scores of attention with -inf where nothing may be seen; the products stay integers."""
+def _masked(rng: np.random.Generator) -> tuple[onnx.ModelProto, list[Feed]]:
+    """Attention's scores with a mask as an input: -inf where nothing may be seen."""
     w = rng.normal(size=(8, 8)).astype(np.float32)
     nodes = [
         N("MatMul", ["x", "w"], ["a"], name="in"),
@@ -160,11 +173,36 @@ def test_an_infinite_mask_bars_its_own_tensor_only(rng: np.random.Generator) -> 
     graph = helper.make_graph(nodes, "g", infos[:2], infos[2:], [numpy_helper.from_array(w, "w")])
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     mask = np.where(np.tri(4, 8, 3) > 0, 0, -np.inf).astype(np.float32)
-    feeds = [{"x": rng.normal(size=(4, 8)).astype(np.float32), "mask": mask} for _ in range(4)]
+    feeds: list[Feed] = [
+        {"x": rng.normal(size=(4, 8)).astype(np.float32), "mask": mask} for _ in range(4)
+    ]
+    return made, feeds
+
+
+def test_an_infinite_mask_bars_its_own_tensor_only(rng: np.random.Generator) -> None:
+    made, feeds = _masked(rng)
     compiled = qc.compile(made, calibration=feeds, scheme="int8", recipe="fast")
     assert compiled.plan.precision("out") == "int8"
     assert compiled.plan.precision("in") != "float32"
-    assert np.isfinite(compiled.run(feeds[0])[0]).all()
+
+
+@pytest.mark.parametrize("scheme", ["int8", "auto"])
+@pytest.mark.parametrize("target", ENGINES)
+def test_an_infinite_mask_is_fed_to_every_engine(
+    target: str, scheme: str, rng: np.random.Generator
+) -> None:
+    """Noise of products of 8 values in 8 bits: -20 dB leave a factor of ten to what they round."""
+    _needs(target)
+    if (target, scheme) == ("openvino", "int8"):
+        pytest.skip("rule OV05: products beside an Add of what is computed stay float there")
+    made, feeds = _masked(rng)
+    session = ort.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+    compiled = qc.compile(made, target, calibration=feeds, scheme=scheme, recipe="fast", budget=0.2)
+    for feed in feeds:
+        (want,) = session.run(None, feed)
+        (have,) = compiled.run(feed)
+        assert np.isfinite(want).all()
+        assert np.square(have - want).sum() < 0.01 * np.square(want).sum()
 
 
 SEQUENCE = """<ir_version: 10, opset_import: ["" : 21]>
