@@ -37,6 +37,8 @@ EXTRAS = {
 }
 """The module that each extra is for."""
 LEAST_ACCURACY = 0.97
+_SOURCES = "qcompiler,antlr4-python3-runtime"
+"""Built from source, of Python alone: our own sdist, and what executorch needs without a wheel."""
 _BUILD = """
 import sys
 from setuptools.build_meta import build_sdist, build_wheel
@@ -126,8 +128,8 @@ def tried(case: Case, folder: Path) -> str:
     subprocess.run([case.python, "-m", "venv", str(folder)], check=True, capture_output=True)
     python = str(folder / "bin" / "python")
     command = [python, "-m", "pip", "install", "--quiet", *case.requirements]
-    # a dependency that has no wheel would be built for hours; our own files are no wheels
-    command += ["--only-binary", ":all:", "--no-binary", "qcompiler"]
+    # a dependency that has no wheel would be built for hours
+    command += ["--only-binary", ":all:", "--no-binary", _SOURCES]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         return f"not installable: {_last(done.stderr)}"
