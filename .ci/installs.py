@@ -31,7 +31,7 @@ EXTRAS = {
     "torch": "torch",
     "openvino": "openvino",
     "executorch": "executorch",
-    "tensorrt-check": "tensorrt_rtx",
+    "tensorrt-check": "tensorrt_rtx_bindings",
     "dask": "distributed",
     "images": "PIL",
 }
