@@ -29,6 +29,7 @@ from qcompiler.measurement.probing import SLOWER, Prober
 from qcompiler.measurement.scored import referred, scored_program
 from qcompiler.passes.accuracy.spare_regions import computes_products
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext, Stage
+from qcompiler.quantization.chosen import is_users
 
 REASON = "by itself it makes the outputs useless"
 _SAMPLES = 3
@@ -50,9 +51,10 @@ _USEFUL = BROKEN / 2
 class SpareProducts(Pass):
     """Gives back to float the few regions without which the outputs are of use.
 
-    Works on `program.plan`, of which overrides stay. Fitted to a few of `context.samples`; without
-    samples nothing is done, nor where many regions would have to go. Options of the context:
-    `overrides`, as for `compile`, and `limit`, the loss that is allowed (0 if absent).
+    Works on `program.plan`; overrides stay, and so does what has a range by hand. Fitted to a few
+    of `context.samples`; without samples nothing is done, nor where many regions would have to go.
+    Options of the context: `overrides`, as for `compile`, and `limit`, the loss that is allowed (0
+    if absent).
 
     Attributes:
         probes: Most sets of quantizations whose loss is measured to rank the regions.
@@ -142,8 +144,8 @@ class _Search:
 
     def _ranked(self, probes: int) -> list[str]:
         """Regions that are free, the one that costs most by itself first."""
-        pinned = {each.region.key for each in self.options if each.pinned is not None}
-        keys = [key for key, gates in self.terms.items() if gates and key not in pinned]
+        kept = {each.region.key for each in self.options if self._is_asked_for(each)}
+        keys = [key for key, gates in self.terms.items() if gates and key not in kept]
 
         def losses(groups: Sequence[Sequence[str]]) -> list[float]:
             return self.prober.losses(
@@ -156,6 +158,12 @@ class _Search:
             groups = in_groups(keys, -(-len(keys) // _GROUPS))
             alone = split_groups(groups, losses, FLOOR * BROKEN, probes).losses
         return sorted(keys, key=lambda key: -alone[key])
+
+    def _is_asked_for(self, options: Options) -> bool:
+        """Whether the user said how it runs: by an override, or by the range of a value."""
+        values = (*(each.value for each in options.region.activations), options.region.output)
+        seen = (self.program.observations.get(each.name or "") for each in values)
+        return options.pinned is not None or any(each and is_users(each) for each in seen)
 
     def _needed(self, keys: set[str], bound: float) -> set[str]:
         """Without those that are not needed beside the others.

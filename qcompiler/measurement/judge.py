@@ -9,13 +9,13 @@ from __future__ import annotations
 import copy
 import math
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from qcompiler.execution.stopwatch import Stopwatch
 from qcompiler.ir.signature import Feed
 from qcompiler.measurement.gain import Look, look
 from qcompiler.measurement.loss import Outputs, output_losses, weighed
@@ -93,9 +93,9 @@ class Judge:
         raw: list[list[Any]] = []
         took = []
         for feed in self.feeds:
-            started = time.perf_counter()
+            watch = Stopwatch()
             raw.append(list(float_run(feed)))
-            took.append(time.perf_counter() - started)
+            took.append(watch())
         self.run_seconds = statistics.median(took) if took else 0.0
         sliced = slicing or (lambda _, reference: plain_slices(reference))
         tolerated = tolerating or (lambda _, slices: ())

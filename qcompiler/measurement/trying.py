@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from qcompiler.execution.stopwatch import Stopwatch
 from qcompiler.ir.program import Program
 from qcompiler.measurement.gain import Margin
 from qcompiler.measurement.judge import Judgement
@@ -158,7 +158,7 @@ def keep_if_better(
     """
     best, tried = start, []
     for variant in variants:
-        loss, started, price = known.compared.loss, time.monotonic(), Price(0.0, "")
+        loss, watch, price = known.compared.loss, Stopwatch(), Price(0.0, "")
         try:
             refusal, price = _refusal(known, variant, allowance)
             if refusal:
@@ -167,10 +167,10 @@ def keep_if_better(
             made = attempt(best, variant)
         except Exception as error:  # noqa: BLE001 - engines raise what they like; it is reported
             why = (str(error).splitlines() or [type(error).__name__])[0]
-            spent = max(time.monotonic() - started, 1e-9)
+            spent = max(watch(), 1e-9)
             tried.append(Tried(variant.text, loss, None, False, why, spent, price.seconds))
             continue
-        spent = time.monotonic() - started
+        spent = watch()
         if made is None:
             tried.append(Tried(variant.text, loss, loss, False, IDLE, spent, price.seconds))
             continue

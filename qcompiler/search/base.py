@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from qcompiler.choices.cost import uniform_trials
 from qcompiler.decisions.concat_loss import drowns
 from qcompiler.decisions.forms import Options, region_options
+from qcompiler.execution.stopwatch import Stopwatch
 from qcompiler.ir.plan import Choice, Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
@@ -113,7 +113,7 @@ class Yardstick:
 
     def built(self, workshop: Workshop) -> Candidate | None:
         """It, built and judged; None where there is none or it fails."""
-        started = time.monotonic()
+        watch = Stopwatch()
         try:
             plan = self.plan(workshop)
             if plan is None or workshop.judge is None:
@@ -122,7 +122,7 @@ class Yardstick:
             workshop.settle(found)
         except Exception:  # noqa: BLE001 - whoever builds it for good says why it fails
             return None
-        self.seconds = time.monotonic() - started
+        self.seconds = watch()
         return found
 
     def judged(self, workshop: Workshop) -> Judgement:

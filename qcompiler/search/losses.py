@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
@@ -37,7 +36,8 @@ def measured_losses(
     except QCompilerError as error:
         attempts.note(f"no sensitivities: {failure(error)}")
         return None
-    end = time.monotonic() + 0.5 * attempts.limits.left  # the rest is for using what was found
+    now = attempts.limits.now
+    end = now() + 0.5 * attempts.limits.left  # the rest is for using what was found
     told = informative(judge.slices, judge.reference, PROBE_FEEDS)
     probed = [judge.feeds[each] for each in told]
     slices = [each.at(told) for each in judge.slices]
@@ -47,7 +47,7 @@ def measured_losses(
             _told(attempts, prober.losses),
             FLOOR * attempts.limits.max_nsr,
             attempts.limits.probes,
-            lambda: time.monotonic() > end,
+            lambda: now() > end,
             0 if attempts.limits.strict else LEAST,
         )
     attempts.note(

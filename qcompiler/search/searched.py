@@ -84,6 +84,7 @@ def _search(setting: Setting, acceptance: Acceptance) -> Search:
         effort.probes,
         refine_above=0.0 if setting.goal.evaluate else setting.limit,
         strict=setting.clock.strict,
+        now=setting.clock.now,
     )
     attempts = Attempts(
         workshop,

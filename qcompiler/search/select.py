@@ -58,7 +58,7 @@ def select(
     judge = _judge(slicer or Slicer(source), target, baseline, samples, goal)
     priced = target.evidence.priced
     searching = goal.plan is None and goal.scheme.is_auto and priced and judge is not None
-    clock = Clock.of(goal.budget, effort.seconds, effort.trying)
+    clock = Clock.of(goal.budget, effort.seconds, effort.trying, executor is None)
     base, interrupted = Base(Workshop(program, target, options, judge)), False
     allowance = Allowance()
     try:

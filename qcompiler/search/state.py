@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from qcompiler.choices.prediction import LossModel
+from qcompiler.execution.stopwatch import Stopwatch
 from qcompiler.measurement.candidates import Candidate
 
 
@@ -16,26 +17,39 @@ class Clock:
     """The budget of variants and search together.
 
     Attributes:
-        deadline: `time.monotonic()` value at which it ends.
+        now: Seconds: of the clock on the wall where the user gave a budget, else of work, so that
+            what is tried within a recipe's time does not depend on what else the machine does.
+        deadline: Value of `now` at which it ends.
         strict: Whether the user gave it.
         seconds: All of it.
         share: Share of a soft budget that variants of the base may take.
     """
 
+    now: Callable[[], float]
     deadline: float
     strict: bool
     seconds: float
     share: float = 1.0
 
     @classmethod
-    def of(cls, budget: float | None, usual: float, share: float = 1.0) -> Clock:
-        """One that starts now: the user's budget, or the recipe's usual one."""
+    def of(
+        cls, budget: float | None, usual: float, share: float = 1.0, alone: bool = True
+    ) -> Clock:
+        """One that starts now: the user's budget, or the recipe's usual one.
+
+        Args:
+            budget: In seconds, if there is one.
+            usual: The recipe's.
+            share: Of a soft budget, what variants of the base may take.
+            alone: Whether this process does all the work.
+        """
         seconds = usual if budget is None else float(budget)
-        return cls(time.monotonic() + seconds, budget is not None, seconds, share)
+        now = Stopwatch() if budget is None and alone else time.monotonic
+        return cls(now, now() + seconds, budget is not None, seconds, share)
 
     def left(self) -> float:
         """Seconds until the end, never negative."""
-        return max(self.deadline - time.monotonic(), 0.0)
+        return max(self.deadline - self.now(), 0.0)
 
     def left_before_search(self) -> float:
         """What may be spent before a search begins."""
@@ -46,8 +60,8 @@ class Clock:
         whole = self.left_before_search if searching else self.left
         if self.strict:
             return whole
-        end = time.monotonic() + self.share * self.seconds
-        return lambda: min(whole(), end - time.monotonic())
+        end = self.now() + self.share * self.seconds
+        return lambda: min(whole(), end - self.now())
 
     def left_to_refine(self) -> float:
         """What may be spent on the candidates that a search ends with."""
@@ -65,12 +79,13 @@ class Limits:
 
     Attributes:
         max_nsr: Bound on the noise-to-signal ratio.
-        deadline: `time.monotonic()` value to stop at.
+        deadline: Value of `now` to stop at.
         rounds: Most solve-and-measure rounds.
         probes: Most probes of sensitivity; 0 measures none.
         refine_above: Loss above which variants are worth trying on a solved plan.
         strict: The deadline is the user's: past it, at most what is under way is finished. A soft
             one may be overrun until sensitivities are measured and used.
+        now: Seconds, as the clock of the search has them.
     """
 
     max_nsr: float
@@ -79,6 +94,7 @@ class Limits:
     probes: int = 100
     refine_above: float = math.inf
     strict: bool = False
+    now: Callable[[], float] = time.monotonic
 
     @property
     def over(self) -> bool:
@@ -87,12 +103,12 @@ class Limits:
 
     @property
     def expired(self) -> bool:
-        return time.monotonic() > self.deadline
+        return self.now() > self.deadline
 
     @property
     def left(self) -> float:
         """Seconds until the deadline, never negative."""
-        return max(self.deadline - time.monotonic(), 0.0)
+        return max(self.deadline - self.now(), 0.0)
 
 
 @dataclass

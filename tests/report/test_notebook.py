@@ -8,6 +8,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from qcompiler.report.notebook import NotebookProgress, in_notebook
+from qcompiler.report.plain_progress import PlainProgress
 from qcompiler.report.progress import TerminalProgress, shown_progress
 from qcompiler.report.rate import show_left
 
@@ -34,10 +35,12 @@ def test_it_is_taken_in_a_kernel_only(shown: list[str], monkeypatch: pytest.Monk
     assert in_notebook()
     assert isinstance(shown_progress(), NotebookProgress)
     terminal = SimpleNamespace(get_ipython=SimpleNamespace)  # IPython without a kernel
-    monkeypatch.setitem(sys.modules, "IPython", terminal)
-    assert isinstance(shown_progress(), TerminalProgress)
-    monkeypatch.delitem(sys.modules, "IPython")
-    assert isinstance(shown_progress(), TerminalProgress)
+    for is_seen, kind in ((True, TerminalProgress), (False, PlainProgress)):
+        monkeypatch.setattr(TerminalProgress, "is_seen", is_seen)
+        monkeypatch.setitem(sys.modules, "IPython", terminal)
+        assert isinstance(shown_progress(), kind)
+        monkeypatch.delitem(sys.modules, "IPython")
+        assert isinstance(shown_progress(), kind)
 
 
 def test_count_rate_and_time_left(shown: list[str]) -> None:
