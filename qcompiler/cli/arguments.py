@@ -62,11 +62,17 @@ def function_of(written: str, what: str) -> Any:
         ) from error
     for part in name.split("."):
         if not hasattr(found, part):
-            raise ConfigurationError(f"the module '{module}' has no '{name}'", where=what)
+            raise ConfigurationError(
+                f"the module '{module}' has no '{name}'",
+                where=what,
+                fix="check the name behind the colon",
+            )
         found = getattr(found, part)
     if not callable(found):
         kind = type(found).__name__
-        raise ConfigurationError(f"'{written}' is a {kind}, no function", where=what)
+        raise ConfigurationError(
+            f"'{written}' is a {kind}, no function", where=what, fix="name a function"
+        )
     return found
 
 
@@ -129,7 +135,11 @@ def data_of(
         raise ConfigurationError("calibration data is one function, or files", where=functions[0])
     make = function_of(written[0], "--calibration")
     with users_code(f"{written[0]}, which makes the calibration data"):
-        feeds: Iterable[Any] = make()
+        feeds: Iterable[Any] | None = make()
+    if feeds is None:
+        raise ConfigurationError(
+            f"{written[0]} returned None", where="--calibration", fix="return feeds, or yield them"
+        )
     return feeds
 
 

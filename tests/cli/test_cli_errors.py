@@ -109,6 +109,23 @@ def test_a_function_that_was_given_is_named_with_its_line(
     assert not (folder / "o.onnx").exists()
 
 
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        ("nothing", "returned None"),
+        ("number", "is a int, no function"),
+        ("absent", "has no 'absent'"),
+    ],
+)
+def test_what_is_no_function_of_feeds_is_told(function: str, words: str, folder: Path) -> None:
+    (folder / "odd_feeds.py").write_text("number = 3\ndef nothing(): pass\n")
+    call = ["compile", "m.onnx", "-o", "o.onnx", "-c", f"odd_feeds:{function}", "-q"]
+    result = CliRunner().invoke(app, call)
+    assert result.exit_code == 2, result.output
+    assert words in result.stderr
+    assert "to fix" in result.stderr
+
+
 def test_the_good_one_passes(folder: Path) -> None:
     """Negative control: the same call with nothing wrong."""
     arguments = ["m.onnx", "-c", "good.npz", "-o", "o.onnx", "--scheme", "int8", "--recipe", "fast"]
