@@ -33,6 +33,7 @@ class Call:
         surplus: What else the example held.
         open_axes: By identity of a tensor of the call: axes that differ in other feeds.
         batch_axes: By identity of a tensor: which axis is the batch; None stands for axis 0 of all.
+        opaque: By number of the leaf: constants that torch.export does not take, None in `args`.
     """
 
     args: tuple[Any, ...]
@@ -41,6 +42,7 @@ class Call:
     surplus: Surplus | None = None
     open_axes: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     batch_axes: Mapping[int, int] | None = None
+    opaque: Mapping[int, Any] = field(default_factory=dict)
 
 
 def example_call(module: torch.nn.Module, example_inputs: Any, surplus: bool = False) -> Call:

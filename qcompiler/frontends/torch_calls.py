@@ -14,16 +14,28 @@ from torch.utils import _pytree as pytree
 
 from qcompiler.errors import ArtifactError, FeedError
 from qcompiler.frontends.torch_arguments import Call
-from qcompiler.frontends.torch_frozen import missing_tensor, require_default, require_same
+from qcompiler.frontends.torch_frozen import (
+    Constant,
+    dumped,
+    missing_tensor,
+    parsed,
+    require_default,
+    require_same,
+    value_of,
+)
 from qcompiler.frontends.torch_nests import UnstorableError, dump_nest, leaves, parse_nest
-from qcompiler.frontends.torch_parameters import dump_signature, parse_signature
+from qcompiler.frontends.torch_parameters import (
+    POSITIONAL,
+    dump_signature,
+    parse_signature,
+    spread,
+    unknown,
+)
 from qcompiler.frontends.torch_precision import Boundary
 from qcompiler.frontends.torch_trees import children
 from qcompiler.frontends.torch_types import name_of, type_names, typed
 from qcompiler.ir.signature import Signature
 from qcompiler.ir.sizes import SizeRule
-
-_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 @dataclass(frozen=True)
@@ -86,7 +98,7 @@ class Convention:
     def arguments(self, fed: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The call (args, kwargs) with these leaves: what `flatten` took apart."""
         remaining = iter(fed)
-        filled = [next(remaining) if each is None else each[0] for each in self.frozen]
+        filled = [next(remaining) if each is None else value_of(each[0]) for each in self.frozen]
         filled = typed(filled, self.taken)
         args, kwargs = pytree.tree_unflatten(filled, self.inputs)
         return tuple(args), dict(kwargs)
@@ -127,7 +139,7 @@ class Convention:
     def _dumped(self) -> str:
         body = {
             "inputs": dump_nest(self.inputs),
-            "frozen": self.frozen,
+            "frozen": [dumped(each) for each in self.frozen],
             "outputs": dump_nest(self.outputs),
             "results": self.results,
             "signature": dump_signature(self.signature),
@@ -149,7 +161,7 @@ class Convention:
             body = json.loads(text)
             return cls(
                 parse_nest(body["inputs"], stand_ins),
-                tuple(body["frozen"]),
+                tuple(parsed(each) for each in body["frozen"]),
                 parse_nest(body["outputs"], stand_ins),
                 tuple(body["results"]),
                 parse_signature(body["signature"]),
@@ -181,7 +193,7 @@ class Convention:
     def _names(self, count: int) -> list[str]:
         """What positional arguments are called in messages."""
         found = [] if self.signature is None else list(self.signature.parameters.values())
-        names = [each.name for each in found if each.kind in _POSITIONAL][:count]
+        names = [each.name for each in found if each.kind in POSITIONAL][:count]
         rest = next((each.name for each in found if each.kind is each.VAR_POSITIONAL), "argument ")
         return names + [f"{rest}[{index}]" for index in range(count - len(names))]
 
@@ -206,9 +218,9 @@ class Convention:
             if name not in wanted:
                 require_default(self.signature.parameters[name], value)
         given.apply_defaults()
-        positional, named = _spread(given, self.positional)
+        positional, named = spread(given, self.positional)
         left = {name: named[name] for name in self.keywords if name in named}
-        _require_counts(self, positional, left | _unknown(given, self.keywords))
+        _require_counts(self, positional, left | unknown(given, self.keywords))
         return positional, left
 
     def _captured_parameters(self) -> frozenset[str]:
@@ -216,32 +228,6 @@ class Convention:
         assert self.signature is not None
         bound = self.signature.bind(*[None] * self.positional, **dict.fromkeys(self.keywords))
         return frozenset(bound.arguments)
-
-
-def _spread(
-    bound: inspect.BoundArguments, positional: int
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The first so many arguments by position, all others by name."""
-    args: list[Any] = []
-    named: dict[str, Any] = {}
-    for name, parameter in bound.signature.parameters.items():
-        value = bound.arguments[name]
-        if parameter.kind is parameter.VAR_POSITIONAL:
-            args += value
-        elif parameter.kind is parameter.VAR_KEYWORD:
-            named |= value
-        elif parameter.kind in _POSITIONAL and len(args) < positional:
-            args.append(value)
-        else:
-            named[name] = value
-    return tuple(args), named
-
-
-def _unknown(bound: inspect.BoundArguments, keywords: Sequence[str]) -> dict[str, Any]:
-    """What `**kwargs` of `forward` takes and the capture did not have."""
-    rest = next((p for p in bound.signature.parameters.values() if p.kind is p.VAR_KEYWORD), None)
-    taken = {} if rest is None else bound.arguments[rest.name]
-    return {name: value for name, value in taken.items() if name not in keywords}
 
 
 def _require_counts(convention: Convention, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
@@ -282,7 +268,10 @@ def calling_convention(
     taken, given = (tuple(map(name_of, leaves)) for leaves in (boundary.taken, boundary.given))
     return Convention(
         spec,
-        _frozen_ones(inputs),
+        tuple(
+            [Constant.of(call.opaque[number])] if number in call.opaque else each
+            for number, each in enumerate(_frozen_ones(inputs))
+        ),
         made,
         _frozen_ones(outputs),
         call.signature,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import traceback
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -73,6 +74,14 @@ def _is_of_shapes(error: Exception) -> bool:
 def place_of(node: torch.fx.Node) -> str | None:
     """`file:line` of the user's code and the module path, whichever are known."""
     return _joined(user_frame(node.meta.get("stack_trace") or ""), module_of_node(node))
+
+
+def home_of(model: object) -> str:
+    """Where a module is written: for failures inside it that no line of the user's is behind."""
+    kind = type(model)
+    code = getattr(inspect.unwrap(getattr(kind, "forward", kind)), "__code__", None)
+    line = "" if code is None else f'File "{code.co_filename}", line {code.co_firstlineno}'
+    return user_frame(line) or f"the module itself, a {kind.__name__}"
 
 
 def _joined(line: str | None, module: str | None) -> str | None:

@@ -2,13 +2,74 @@
 
 from __future__ import annotations
 
+import enum
 import inspect
 import math
+import sys
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from qcompiler.errors import FeedError
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A constant that JSON does not know, as text: a dtype, a device, a member of an enum."""
+
+    text: str
+
+    @staticmethod
+    def fits(value: Any) -> bool:
+        """Whether a value is one."""
+        kinds = (torch.dtype, torch.device, torch.layout, torch.memory_format, enum.Enum)
+        return isinstance(value, kinds)
+
+    @classmethod
+    def of(cls, value: Any) -> Constant:
+        """The text of one."""
+        if isinstance(value, torch.device):
+            return cls(f"device {value}")
+        if isinstance(value, enum.Enum):
+            kind = type(value)
+            return cls(f"enum {kind.__module__}:{kind.__qualname__}:{value.name}")
+        return cls(str(value))
+
+    @property
+    def value(self) -> Any:
+        """What it stands for; the text itself where its class is not loaded."""
+        kind, _, rest = self.text.partition(" ")
+        if kind == "device":
+            return torch.device(rest)
+        if kind != "enum":
+            return getattr(torch, self.text.removeprefix("torch."))
+        module, path, name = rest.split(":")
+        found: Any = sys.modules.get(module)
+        for part in (*path.split("."), name):
+            found = getattr(found, part, None)
+        return self.text if found is None else found
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def value_of(frozen: Any) -> Any:
+    """What an argument of the source is."""
+    return frozen.value if isinstance(frozen, Constant) else frozen
+
+
+def dumped(frozen: list[Any] | None) -> Any:
+    """A frozen value in its list, as JSON data."""
+    known = frozen is not None and isinstance(frozen[0], Constant)
+    return [{"constant": frozen[0].text}] if known and frozen is not None else frozen
+
+
+def parsed(data: Any) -> list[Any] | None:
+    """Reads what `dumped` wrote."""
+    if isinstance(data, list) and isinstance(data[0], dict):
+        return [Constant(str(data[0]["constant"]))]
+    return data if data is None else list(data)
 
 
 def require_default(parameter: inspect.Parameter, value: Any) -> None:
@@ -37,6 +98,8 @@ def same_constant(value: Any, frozen: Any) -> bool:
     """Whether a value is the frozen one; a flag is no number, NaN is NaN."""
     if value is frozen:
         return True
+    if isinstance(frozen, Constant):
+        return Constant.fits(value) and Constant.of(value) == frozen
     if type(value).__module__ == "numpy" and hasattr(value, "item") and value.ndim == 0:
         value = value.item()
     if isinstance(value, torch.Tensor) or type(value).__module__ == "numpy":

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 import torch
 from onnx_ir.passes.common import RemoveUnusedNodesPass
@@ -28,8 +27,13 @@ from qcompiler.frontends.torch_batch import with_batch_axes
 from qcompiler.frontends.torch_calls import Convention, calling_convention
 from qcompiler.frontends.torch_capture import captures, evaluating, symbolic_ones
 from qcompiler.frontends.torch_dropout import as_onnx, with_markers
-from qcompiler.frontends.torch_failures import place_of, translation_error
+from qcompiler.frontends.torch_failures import home_of, place_of, translation_error
 from qcompiler.frontends.torch_lstm import without_projections
+from qcompiler.frontends.torch_opaque import (
+    put_back,
+    register_dataclasses,
+    without_opaque,
+)
 from qcompiler.frontends.torch_origin import keep_origins
 from qcompiler.frontends.torch_own import with_own_forms
 from qcompiler.frontends.torch_points import apply_points, float_paths, points_marked
@@ -39,12 +43,12 @@ from qcompiler.frontends.torch_quantized import refuse_quantized
 from qcompiler.frontends.torch_script import is_script, unscripted
 from qcompiler.frontends.torch_sizes import size_rules, unread_rules
 from qcompiler.frontends.torch_state import state_notes
+from qcompiler.frontends.torch_translated import number_dims, own_parameters, separate_outputs
 from qcompiler.frontends.torch_unknown import without_unknown_results
 from qcompiler.frontends.torch_whole import TRANSLATED, kept_whole
 from qcompiler.ir.naming import make_names_unique
 from qcompiler.ir.program import WORKING_OPSET, Program, Provenance
 from qcompiler.ir.signature import Signature, signature_of
-from qcompiler.ir.walk import all_graphs
 
 
 def accepts(model: object) -> bool:
@@ -66,10 +70,22 @@ def program_from_torch(
         FeedError: The module itself cannot run them.
     """
     refuse_quantized(model)
+    try:
+        return _captured(model, example_inputs, dynamic, surplus, others)
+    except ExportError as error:
+        error.where = error.where or home_of(model)
+        raise
+
+
+def _captured(
+    model: Any, example_inputs: Any, dynamic: Any, surplus: bool, others: Sequence[Any]
+) -> Program:
+    """The program of the first way to capture and translate the model that works."""
     with _quiet(), torch.no_grad():
         if isinstance(model, torch.export.ExportedProgram):
             return _finished(model, example_of(model), _describe(model), [])
         model = evaluating(model)
+        register_dataclasses(example_inputs)
         described = _describe(model)
         if is_script(model):
             model, call = unscripted(model, example_inputs, surplus)
@@ -77,10 +93,15 @@ def program_from_torch(
             call = example_call(model, example_inputs, surplus)
         model, call, boundary = in_float32(model, call)
         call = opened(with_batch_axes(model, call), others)
+        call = without_opaque(call)
         first: ExportError | None = None
         told = [*boundary.notes, *([str(call.surplus)] if call.surplus else [])]
         paths = float_paths(model)
-        with points_marked(model), without_unknown_results(model) as left_out:
+        with (
+            put_back(model, call.opaque),
+            points_marked(model),
+            without_unknown_results(model) as left_out,
+        ):
             for exported, notes in captures(model, call, dynamic, boundary.capturing):
                 try:
                     all_notes = [*notes, *told, *left_out]
@@ -225,10 +246,10 @@ def _program(
 ) -> Program:
     producer = f"torch {torch.__version__}"
     make_names_unique(model)  # a buffer may be named like an argument, or like an operator
-    _own_parameters(model)
+    own_parameters(model)
     keep_origins(model)
-    _number_dims(model)
-    _separate_outputs(model)
+    number_dims(model)
+    separate_outputs(model)
     optimizer.fold_constants(model)
     as_onnx(model)
     apply_points(model, paths)
@@ -241,41 +262,6 @@ def _program(
     if convention.unstorable is not None:
         notes = [f"saved files do not keep how the module is called: {convention.unstorable}"]
     return Program(model, signature, Provenance(source, producer, None, tuple(notes)))
-
-
-def _own_parameters(model: ir.Model) -> None:
-    """Copies every tensor once: value semantics, whatever happens to the module later."""
-    copies: dict[int, np.ndarray[Any, Any]] = {}
-    for graph in all_graphs(model):
-        for value in graph.initializers.values():
-            tensor = value.const_value
-            raw = getattr(tensor, "raw", None)
-            if tensor is None or not isinstance(raw, torch.Tensor):
-                continue
-            if id(raw) not in copies:
-                copies[id(raw)] = tensor.numpy().copy()
-            value.const_value = ir.Tensor(copies[id(raw)], dtype=tensor.dtype, name=value.name)
-
-
-def _number_dims(model: ir.Model) -> None:
-    """A dimension that torch specialised comes as a symbol named `3`; makes it the number 3."""
-    for graph in all_graphs(model):
-        for value in (*graph.inputs, *(output for node in graph for output in node.outputs)):
-            if value.shape is not None and not value.shape.frozen:
-                for index, dim in enumerate(value.shape):
-                    if not isinstance(dim, int) and (dim.value or "").isdigit():
-                        value.shape[index] = int(dim.value or "")
-
-
-def _separate_outputs(model: ir.Model) -> None:
-    """An output that is listed twice gets a copy, so that every output has its own name."""
-    seen: set[ir.Value] = set()
-    for index, value in enumerate(list(model.graph.outputs)):
-        if value in seen:
-            copied = ir.Value(name=f"{value.name}_again", type=value.type, shape=value.shape)
-            model.graph.append(ir.Node("", "Identity", [value], outputs=[copied]))
-            model.graph.outputs[index] = copied
-        seen.add(value)
 
 
 @contextlib.contextmanager

@@ -8,32 +8,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from qcompiler.frontends import torch_adaptive, torch_forms
+from qcompiler.frontends import (
+    torch_adaptive,
+    torch_forms,
+    torch_halves,
+    torch_ordering,
+    torch_picking,
+    torch_pointwise,
+)
+from qcompiler.frontends.torch_form import Decomposition, OwnForm, merged
 
 _ATEN = torch.ops.aten
-Decomposition = Callable[..., Any]
-
-
-@dataclass(frozen=True)
-class OwnForm:
-    """One operator's own decomposition.
-
-    Attributes:
-        form: Takes what the operator takes. `NotImplemented` leaves a call as it is.
-        needed: Whether a call (args, kwargs of its FX node) has to be decomposed.
-        becomes: The operator that torch makes of it first, which the form is given for.
-    """
-
-    form: Decomposition
-    needed: Callable[[Mapping[str, Any]], bool] = lambda given: True
-    becomes: Any = None
 
 
 def with_own_forms(exported: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
@@ -109,11 +100,12 @@ def attention(
     enable_gqa: bool = False,
 ) -> Tensor:
     """Attention of any rank, 0 in rows whose mask shuts out every key (as torch has it)."""
-    factor = math.sqrt(scale if scale is not None else 1 / math.sqrt(query.shape[-1]))
+    whole = scale if scale is not None else 1 / math.sqrt(query.shape[-1])
+    factor = math.sqrt(abs(whole))
     if enable_gqa:
         groups = query.shape[-3] // key.shape[-3]
         key, value = (each.repeat_interleave(groups, -3) for each in (key, value))
-    scores = torch.matmul(query * factor, (key * factor).transpose(-2, -1))
+    scores = torch.matmul(query * math.copysign(factor, whole), (key * factor).transpose(-2, -1))
     if is_causal:
         rows, columns = scores.shape[-2:]
         attn_mask = torch.ones(rows, columns, dtype=torch.bool).tril()
@@ -132,7 +124,8 @@ def attention(
 
 
 def _attention_needed(given: Mapping[str, Any]) -> bool:
-    return given["attn_mask"] is not None or _rank(given["query"]) != 4
+    negative = given["scale"] is not None and given["scale"] <= 0  # which has no root
+    return negative or given["attn_mask"] is not None or _rank(given["query"]) != 4
 
 
 def scatter_mean(
@@ -223,10 +216,10 @@ def _cubic(x: Tensor) -> Tensor:
 
 
 def _aligned(given: Mapping[str, Any]) -> bool:
-    return bool(given["align_corners"])
+    return bool(given["align_corners"]) or given.get("scale_factors") is not None
 
 
-OWN_FORMS: Mapping[Any, OwnForm] = {
+_OWN: Mapping[Any, OwnForm] = {
     _ATEN.avg_pool2d.default: OwnForm(average_pool, lambda g: g["divisor_override"] is not None),
     _ATEN.avg_pool3d.default: OwnForm(average_pool, lambda g: g["divisor_override"] is not None),
     _ATEN.scaled_dot_product_attention.default: OwnForm(attention, _attention_needed),
@@ -279,4 +272,11 @@ OWN_FORMS: Mapping[Any, OwnForm] = {
     },
     **{alias: OwnForm(op) for alias, op in torch_forms.OTHER_NAMES.items()},
 }  # fmt: skip
+OWN_FORMS: Mapping[Any, OwnForm] = merged(
+    torch_halves.FORMS,
+    _OWN,
+    torch_ordering.FORMS,
+    torch_picking.FORMS,
+    torch_pointwise.FORMS,
+)
 """operator -> own decomposition."""

@@ -1,8 +1,9 @@
-"""The signature of `forward` as plain data, and back."""
+"""The signature of `forward` as plain data and back, and what a call binds to it."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 _KINDS = (
@@ -12,6 +13,8 @@ _KINDS = (
     inspect.Parameter.KEYWORD_ONLY,
     inspect.Parameter.VAR_KEYWORD,
 )
+POSITIONAL = _KINDS[:2]
+"""Kinds of parameters that may be given by position, one by one."""
 _EMPTY = inspect.Parameter.empty
 
 
@@ -51,3 +54,29 @@ def _default(kept: list[Any] | None) -> Any:
     if kept is None:
         return _EMPTY
     return kept[0] if kept else _UnknownDefault()
+
+
+def spread(
+    bound: inspect.BoundArguments, positional: int
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The first so many arguments by position, all others by name."""
+    args: list[Any] = []
+    named: dict[str, Any] = {}
+    for name, parameter in bound.signature.parameters.items():
+        value = bound.arguments[name]
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            args += value
+        elif parameter.kind is parameter.VAR_KEYWORD:
+            named |= value
+        elif parameter.kind in POSITIONAL and len(args) < positional:
+            args.append(value)
+        else:
+            named[name] = value
+    return tuple(args), named
+
+
+def unknown(bound: inspect.BoundArguments, keywords: Sequence[str]) -> dict[str, Any]:
+    """What `**kwargs` of `forward` takes and the capture did not have."""
+    rest = next((p for p in bound.signature.parameters.values() if p.kind is p.VAR_KEYWORD), None)
+    taken = {} if rest is None else bound.arguments[rest.name]
+    return {name: value for name, value in taken.items() if name not in keywords}

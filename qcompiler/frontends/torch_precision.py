@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from qcompiler.errors import ExportError
 from qcompiler.frontends.torch_arguments import Call, failure
+from qcompiler.frontends.torch_opaque import register_dataclasses
 
 Leaves = tuple[torch.dtype | None, ...]
 
@@ -125,6 +126,7 @@ def _types(
     results: list[Any] = []
 
     def keep(_module: Any, _args: Any, result: Any) -> None:
+        register_dataclasses(result)
         results[:] = pytree.tree_leaves(result)
 
     handle = module.register_forward_hook(keep)

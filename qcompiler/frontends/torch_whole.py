@@ -57,7 +57,7 @@ def kept_whole(layers: Collection[Any] = tuple(_LAYERS)) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for op in layers:
             stack.enter_context(_only_shapes(op, _LAYERS[op]))
-        stack.enter_context(_OpenSplits())
+        stack.enter_context(_OpenSizes())
         yield
 
 
@@ -77,14 +77,14 @@ def _only_shapes(op: Any, shapes: Callable[..., Any]) -> Iterator[None]:
         op._dispatch_cache.clear()
 
 
-class _OpenSplits(TorchFunctionMode):
-    """Takes splits of an axis of open size apart into the parts that the example has."""
+class _OpenSizes(TorchFunctionMode):
+    """Takes what goes by the size of an open axis as it is for the example: splits, squeezing."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        split = _SPLITS.get(func)
-        found = None if split is None else split(*args, **(kwargs or {}))
+        form = _BY_SIZE.get(func)
+        found = None if form is None else form(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {})) if found is None else found
 
 
@@ -131,7 +131,16 @@ def _tensor_split(
     return tuple(input.narrow(dim, a, b - a) for a, b in zip(ends, stops, strict=True))
 
 
-_SPLITS: Mapping[Any, Callable[..., Any]] = {
+def _squeeze(input: Tensor, dim: Any = None) -> Any:  # noqa: A002 - torch's name
+    """Asks open sizes whether they are one, so that the answer is held against every call."""
+    named = range(input.ndim) if dim is None else [dim] if isinstance(dim, int) else dim
+    axes = [axis % max(input.ndim, 1) for axis in named]
+    if not any(isinstance(input.shape[axis], torch.SymInt) for axis in axes):
+        return None
+    return input.squeeze(tuple(axis for axis in axes if input.shape[axis] == 1))
+
+
+_BY_SIZE: Mapping[Any, Callable[..., Any]] = {
     torch.chunk: _chunk,
     torch.Tensor.chunk: _chunk,
     torch.unsafe_chunk: _chunk,
@@ -140,4 +149,6 @@ _SPLITS: Mapping[Any, Callable[..., Any]] = {
     torch.Tensor.split: _split,
     torch.tensor_split: _tensor_split,
     torch.Tensor.tensor_split: _tensor_split,
+    torch.squeeze: _squeeze,
+    torch.Tensor.squeeze: _squeeze,
 }

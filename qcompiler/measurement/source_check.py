@@ -115,6 +115,7 @@ class SourceCheck:
         name = self.program.signature.output_names[position]
         raise SourceError(
             f"on {self.target.name} the float program returns something else than its source",
+            where=_maker(self.program, position),
             why=f"output '{name}' {difference}",
             fix="give the model's inputs in its own types, or convert its output to float32, and "
             "report it",
@@ -239,3 +240,10 @@ class SourceCheck:
 
 def _sizes(feed: Feed) -> str:
     return ", ".join(f"'{name}' {list(array.shape)}" for name, array in arrays_of(feed))
+
+
+def _maker(program: Program, position: int) -> str | None:
+    """The node that an output comes from."""
+    outputs = program.model.graph.outputs
+    node = outputs[position].producer() if position < len(outputs) else None
+    return None if node is None else describe(node)

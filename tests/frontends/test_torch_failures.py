@@ -39,7 +39,7 @@ def test_an_operator_without_translation_is_named_with_line_and_module() -> None
 
 @pytest.mark.parametrize(
     "layer",
-    [nn.RReLU(), nn.FractionalMaxPool2d(2, 3)],
+    [nn.FractionalMaxPool2d(2, 3)],
 )
 def test_a_library_module_is_named_by_its_path(layer: nn.Module) -> None:
     module = nn.Sequential(nn.ReLU(), nn.Sequential(layer)).eval()

@@ -63,3 +63,21 @@ def test_declared_ranges_hold() -> None:
     for size in (2, 9):
         with pytest.raises(FeedError):
             normalize_feed(program.signature, torch.randn(size, 2))
+
+
+def test_squeezing_asks_the_size() -> None:
+    """A batch of one loses its axis in torch: a program of several rows takes no such call."""
+
+    class Squeezed(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return x.squeeze(), x.squeeze(0), torch.squeeze(x, (0, 1))
+
+    program = load(Squeezed(), (torch.ones(4, 1, 5),))
+    assert program.signature.rules is not None
+    assert not all(rule.holds({"s0": 1, **_sizes(program, 1)}) for rule in program.signature.rules)
+    assert all(rule.holds(_sizes(program, 7)) for rule in program.signature.rules)
+    assert [len(each.shape or ()) for each in program.signature.outputs] == [2, 3, 2]
+
+
+def _sizes(program: Any, size: int) -> dict[str, int]:
+    return {str(dim): size for dim in program.signature.inputs[0].shape if isinstance(dim, str)}
