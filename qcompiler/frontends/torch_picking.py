@@ -46,8 +46,8 @@ def _squeeze_needed(given: Mapping[str, Any]) -> bool:
 
 def masked_select(x: Tensor, mask: Tensor) -> Tensor:
     """By the places of the mask, in the order of the broadcast operands."""
-    shape = torch.broadcast_shapes(x.shape, mask.shape)
-    x, mask = x.expand(shape), mask.expand(shape)
+    mask = mask | torch.zeros_like(x, dtype=torch.bool)
+    x = x.expand(mask.shape)
     return x.reshape(-1)[mask.reshape(-1)]
 
 
