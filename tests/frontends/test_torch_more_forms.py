@@ -53,7 +53,8 @@ def require_same(ops: Sequence[Op], x: Tensor, rtol: float = 1e-5, **options: An
 def spread(*shape: int) -> Tensor:
     """Different numbers in no order."""
     numbers = np.random.default_rng(3).standard_normal(shape)
-    return torch.tensor(numbers, dtype=torch.float32)
+    found: Tensor = torch.tensor(numbers, dtype=torch.float32)
+    return found
 
 
 ORDER: list[Op] = [
