@@ -13,7 +13,6 @@ import onnx_ir as ir
 from qcompiler.ir.regions import Epilogue, Region, RegionPattern, Stage
 from qcompiler.ir.walk import rank, scalar
 from qcompiler.quantization.qspace import S8_AFFINE, S8_SYMMETRIC_PER_CHANNEL
-from qcompiler.target.arithmetic import Arithmetic
 from qcompiler.target.capability import (
     CapabilityTable,
     Constraint,
@@ -137,6 +136,3 @@ EDGE_OPS = {
     "GlobalAveragePool": "mean",
 }
 """What rows without a weight are called in ExecuTorch's graph: their layers have no other name."""
-
-ARITHMETIC = Arithmetic(clips=True, tolerances={})
-"""XNNPACK requantizes in float32 and rounds to even; what that gives is measured by the tests."""

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from qcompiler.backends.executorch.capabilities import ARITHMETIC, TABLE
+from qcompiler.backends.executorch.arithmetic import ARITHMETIC
+from qcompiler.backends.executorch.capabilities import TABLE
 from qcompiler.ir.program import Program
 from qcompiler.target.arithmetic import Arithmetic
 from qcompiler.target.capability import CapabilityTable

@@ -15,6 +15,7 @@ from qcompiler.execution.openvino.faults import (
     is_dynamic,
     is_fused_product,
     is_negated,
+    is_pooled,
     read_apart,
 )
 from qcompiler.execution.openvino.joined import is_joined_across
@@ -72,6 +73,12 @@ def _not_negated(region: Region) -> str | None:
     )
 
 
+def _unpooled(region: Region) -> str | None:
+    """OV-F9 of `faults`."""
+    pooled = is_pooled(region.output)
+    return "OpenVINO moves its scales behind the window that reads it" if pooled else None
+
+
 def _plain_deconvolution(region: Region) -> str | None:
     """What oneDNN's integer deconvolution takes; anything else OpenVINO runs in float."""
     if region.anchor.attributes.get_int("group", 1) != 1:
@@ -104,7 +111,11 @@ MATRICES = Constraint("OV02", _no_vector, "OV-F3, measured with OpenVINO 2026.4.
 NEGATED = Constraint("OV07", _not_negated, "OV-F7, measured with OpenVINO 2026.4.1")
 ACROSS = Constraint("OV08", _not_across, "OV-F8, measured with OpenVINO 2026.4.1")
 CHANNELS = Constraint("OV09", _known_channels, "runtime precisions of OpenVINO 2026.4.1")
+UNPOOLED = Constraint("OV10", _unpooled, "OV-F9, measured with OpenVINO 2026.4.1")
 _ALIKE = eight_bit("int8", U8_AFFINE, S8_SYMMETRIC_PER_CHANNEL)
+
+
+_PRODUCT = (MATRICES, ALONE, NEGATED, ACROSS, UNPOOLED)
 
 
 def _stored_weights_only(table: CapabilityTable) -> OpCapability:
@@ -112,7 +123,7 @@ def _stored_weights_only(table: CapabilityTable) -> OpCapability:
     row = table.row("MatMul")
     assert row is not None
     forms = tuple(form for form in row.implementations if form.weight is not None)
-    return OpCapability(row.pattern, forms, (*row.constraints, MATRICES, ALONE, NEGATED, ACROSS))
+    return OpCapability(row.pattern, forms, (*row.constraints, *_PRODUCT))
 
 
 def _limited(table: CapabilityTable, op: str, *constraints: Constraint) -> OpCapability:
@@ -137,7 +148,7 @@ TABLE = _ALIKE.overlay(
     [
         _stored_weights_only(_ALIKE),
         _transposed(_ALIKE),
-        _limited(_ALIKE, "Gemm", ALONE, NEGATED, ACROSS),
+        _limited(_ALIKE, "Gemm", ALONE, NEGATED, ACROSS, UNPOOLED),
         _limited(_ALIKE, "Conv", READINGS, NEGATED, CHANNELS),
         _limited(_ALIKE, "AveragePool", PADDING),
         *(

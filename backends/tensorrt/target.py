@@ -57,9 +57,9 @@ class TensorRT(Target):
         compute_capability: SM number of the GPU, such as 86.
         block: Block size of int4 weights, 64 or 128.
         deconvolution: Quantize ConvTranspose too (TensorRT-RTX compiles it in float anyway).
-        stand_in: What runs the file here: `onnxruntime` computes exactly what the graph says;
-            `openvino` runs int8 kernels, within its own tolerance (docs/tensorrt.md); `auto` is
-            OpenVINO for int8 beside float32 where it is installed.
+        stand_in: What runs the file here, as the graph says: `onnxruntime` without optimizations,
+            or `openvino`, which is faster; `auto` is OpenVINO for int8 beside float32 where it is
+            installed.
 
     Raises:
         ConfigurationError: A precision that the GPU does not have, or a wrong block size.

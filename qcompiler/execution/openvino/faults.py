@@ -21,9 +21,15 @@ low-precision transformations that are at fault). Minimal graphs: tests/backends
   tokenization of MLPs) where it runs on one thread, which reads wrong memory. In float, or with an
   open batch, they are right.
 - OV-F7: a convolution or product in integers with a scale per channel, then Relu, LeakyRelu or
-  PRelu, then Neg or Sub of something computed: its low-precision transformations move the scales
-  behind the negation, and the values are wrong. With one scale, or without the activation, they
-  are right.
+  PRelu, then Neg, a product with a negative constant, or Sub of something computed: its
+  low-precision transformations move the scales behind the negation, and the values are wrong. With
+  one scale, or without the activation, they are right.
+- OV-F9: a product in integers with a scale per column, then MaxPool, AveragePool or a nearest
+  Resize: the scales, which lie along the last axis, are moved behind a window over that axis. The
+  values are wrong, or the model is refused. An activation between keeps the scales in place.
+- OV-F10: an integer convolution c in `c + f(c)`, whatever f is, in a model of open sizes or where
+  no subgraphs are made: c is written over before f has read it. This target's placement has one
+  dequantized copy for both (OV-F2).
 - OV-F6: TopK gives equal values in another order than ONNX, the lower index first.
 """
 
@@ -39,39 +45,37 @@ from qcompiler.ir.optraits import LINEAR
 from qcompiler.ir.origin import source_line
 from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.walk import all_nodes, constant, is_constant, is_op, rank, uses
+from qcompiler.ir.walk import all_nodes, constant, is_constant, is_op, rank, stored_array, uses
 
 SIGNED_FAR, MIXED_READERS, VECTOR, PADDED_AVERAGE = "OV-F1", "OV-F2", "OV-F3", "OV-F4"
 FUSED_PRODUCTS, TIES = "OV-F5", "OV-F6"
 _FUSED_SIZE = 256
 """Rows and columns of a weight up to which OpenVINO fuses products."""
-_OFFSET = 128
 _RECTIFYING = ("Relu", "LeakyRelu", "PRelu")
 _RECURRENT = ("LSTM", "GRU", "RNN")
 _PASSING = (
     "MaxPool", "AveragePool", "Concat", "Split", "Resize", "Gather", "Transpose", "Reshape",
     "Flatten", "Relu",
 )  # fmt: skip
+_KEEPING = ("Unsqueeze", "Squeeze", "Identity")
+"""Ops that scales per column pass unchanged."""
 _WHERE = "qcompiler.execution.openvino.faults; measured with OpenVINO 2026.4.1"
 
 
-def unsigned(program: Program) -> Program:
-    """A copy in which int8 activations are uint8; every dequantized number stays what it was.
+def float_constants(program: Program) -> Program:
+    """A copy whose stored integers are the float32 numbers that their DequantizeLinear makes.
 
-    q - z = (q + 128) - (z + 128), and int8 saturates where uint8 does then. Stored weights stay
-    int8: OpenVINO runs uint8 weights in float.
-
-    Args:
-        program: With explicit Q/DQ pairs; pairs with other nodes between are left alone.
+    Without its low-precision transformations OpenVINO takes them for compressed weights, and makes
+    a MatMul of a pointwise convolution behind a Transpose of any order.
     """
     copy = program.clone()
     rewriter = Rewriter(copy)
     for node in list(all_nodes(copy.model)):
-        if is_op(node, "QuantizeLinear") and _is_pair(node):
-            readers = [use.node for use in uses(node.outputs[0])]
-            node.outputs[0].type = ir.TensorType(ir.DataType.UINT8)
-            for each in (node, *readers):
-                _raise_zero_point(each, rewriter)
+        array = stored_array(node.outputs[0]) if is_op(node, "DequantizeLinear") else None
+        if array is not None:
+            stored = rewriter.constant(np.asarray(array, np.float32), "dequantized")
+            rewriter.replace_uses(node.outputs[0], stored)
+            rewriter.erase(node)
     return copy
 
 
@@ -142,14 +146,6 @@ def _is_pair(quantize: ir.Node) -> bool:
     return all(is_op(node, "DequantizeLinear") and _is_signed(node) for node in readers)
 
 
-def _raise_zero_point(node: ir.Node, rewriter: Rewriter) -> None:
-    zero = constant(_zero_point(node))
-    assert zero is not None
-    raised = np.asarray(zero.astype(np.int16) + _OFFSET, np.uint8)
-    node.replace_input_with(2, rewriter.constant(raised, "zero_point_unsigned"))
-    node.attributes.pop("output_dtype", None)
-
-
 def _concatenates(node: ir.Node) -> bool:
     if is_op(node, *_RECURRENT):
         return node.attributes.get_string("direction", "forward") == "bidirectional"
@@ -208,12 +204,32 @@ def is_negated(value: ir.Value) -> bool:
     ]
     if is_op(_producer(value), *_RECTIFYING):
         rectified.append(value)
-    return any(
-        is_op(use.node, "Neg")
-        or (is_op(use.node, "Sub") and not any(map(is_constant, use.node.inputs)))
-        for each in rectified
-        for use in uses(each)
-    )
+    return any(_negates(use.node) for each in rectified for use in uses(each))
+
+
+def _negates(node: ir.Node) -> bool:
+    if is_op(node, "Neg"):
+        return True
+    if is_op(node, "Sub"):
+        return not any(map(is_constant, node.inputs))
+    factors = [constant(value) for value in node.inputs] if is_op(node, "Mul", "Div") else []
+    return any(each is not None and bool((each < 0).any()) for each in factors)
+
+
+def is_pooled(value: ir.Value) -> bool:
+    """OV-F9: whether a window over the last axis reads a product's result, scales and all."""
+    return any(_is_window(use.node) or _is_pooled_behind(use.node) for use in uses(value))
+
+
+def _is_pooled_behind(node: ir.Node) -> bool:
+    scaled = is_op(node, "Mul", "Div") and any(map(is_constant, node.inputs))
+    return (scaled or is_op(node, *_KEEPING)) and any(map(is_pooled, node.outputs))
+
+
+def _is_window(node: ir.Node) -> bool:
+    if is_op(node, "Resize"):
+        return node.attributes.get_string("mode", "nearest") == "nearest"
+    return is_op(node, "MaxPool", "AveragePool")
 
 
 def counts_padding(node: ir.Node) -> bool:

@@ -64,7 +64,8 @@ class OpenVinoSession:
         signature: Names and types of inputs and outputs.
         threads: Threads of one inference; None leaves the choice to OpenVINO.
         fixed_shapes: Compile for the shapes of each feed (see `faults`, OV-F2).
-        fuses: Let OpenVINO make subgraphs; some are wrong (see `faults`, OV-F5).
+        as_written: Compute Q/DQ in float where they stand, without the transformations that have
+            the faults of `faults`.
 
     Raises:
         ConfigurationError: The package `openvino` is not installed.
@@ -77,7 +78,7 @@ class OpenVinoSession:
         signature: Signature,
         threads: int | None = None,
         fixed_shapes: bool = False,
-        fuses: bool = True,
+        as_written: bool = False,
     ) -> None:
         if not available():
             raise ConfigurationError(
@@ -85,7 +86,7 @@ class OpenVinoSession:
             )
         self.signature = signature
         self._model = model
-        self._hints = _hints(threads, fuses)
+        self._hints = _hints(threads, as_written)
         self._threads = threads
         self._fixed = fixed_shapes and any(
             value.shape is None or not value.shape.is_static() for value in model.graph.inputs
@@ -253,13 +254,13 @@ def _layers(compiled: Any) -> dict[str, RuntimeLayer]:
     return {node.get_friendly_name(): _layer(node.get_rt_info()) for node in nodes}
 
 
-def _hints(threads: int | None, fuses: bool = True) -> dict[str, Any]:
+def _hints(threads: int | None, as_written: bool = False) -> dict[str, Any]:
     """Float operators compute in float32, so that only quantization changes numbers."""
     hints: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     if threads is not None:
         hints["INFERENCE_NUM_THREADS"] = threads
-    if not fuses:
-        hints["SNIPPETS_MODE"] = "DISABLE"
+    if as_written:
+        hints |= {"LP_TRANSFORMS_MODE": "NO", "SNIPPETS_MODE": "DISABLE"}
     return hints
 
 

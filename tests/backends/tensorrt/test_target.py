@@ -202,7 +202,7 @@ def test_openvino_as_named_stand_in(
     target = TensorRT(stand_in="openvino")
     _, program = place(residual_net, target)
     artifact = target.lower(program)
-    assert artifact.stand_in == "OpenVINO (int8 kernels)"
+    assert artifact.stand_in == "OpenVINO (as written)"
     x = feed(residual_net, 99)
     exact = OrtSession(program.model, optimize=False).run(x)[0]
     assert _noise(artifact.run(x)[0], exact) < 1e-3
@@ -212,7 +212,7 @@ def test_openvino_as_named_stand_in(
 @pytest.mark.parametrize(
     ("options", "name"),
     [
-        ({}, "OpenVINO (int8 kernels)"),
+        ({}, "OpenVINO (as written)"),
         ({"stand_in": "onnxruntime"}, "ONNX Runtime (unoptimized)"),
         ({"base": "fp16"}, "ONNX Runtime (unoptimized)"),
         ({"precision": "fp8", "compute_capability": 89}, "ONNX Runtime (unoptimized)"),
