@@ -67,7 +67,7 @@ def _alone(region: Region) -> str | None:
 
 def _not_negated(region: Region) -> str | None:
     """OV-F7 of `faults`."""
-    negated = is_negated(region.output)
+    negated = is_negated(region.output, region.kind in ("Conv", "ConvTranspose"))
     return (
         "it is negated behind its activation, and OpenVINO mixes up its scales" if negated else None
     )

@@ -21,9 +21,9 @@ low-precision transformations that are at fault). Minimal graphs: tests/backends
   tokenization of MLPs) where it runs on one thread, which reads wrong memory. In float, or with an
   open batch, they are right.
 - OV-F7: a convolution or product in integers with a scale per channel, then Relu, LeakyRelu or
-  PRelu, then Neg, a product with a negative constant, or Sub of something computed: its
-  low-precision transformations move the scales behind the negation, and the values are wrong. With
-  one scale, or without the activation, they are right.
+  PRelu, then Neg or Sub of something computed, or behind a convolution a product with a negative
+  constant: its low-precision transformations move the scales behind the negation, and the values
+  are wrong. With one scale, or without the activation, they are right.
 - OV-F9: a product in integers with a scale per column, then MaxPool, AveragePool or a nearest
   Resize: the scales, which lie along the last axis, are moved behind a window over that axis. The
   values are wrong, or the model is refused. An activation between keeps the scales in place.
@@ -197,21 +197,29 @@ def read_apart(value: ir.Value) -> bool:
     return any(not is_op(node, *LINEAR, "QuantizeLinear", "Add", "Concat") for node in readers)
 
 
-def is_negated(value: ir.Value) -> bool:
-    """OV-F7: whether an activation that scales pass is negated or subtracted from or with."""
+def is_negated(value: ir.Value, channels: bool) -> bool:
+    """OV-F7: whether an activation that scales pass is negated or subtracted from or with.
+
+    Args:
+        value: What the product or convolution computes.
+        channels: Whether it is a convolution, whose scales a constant factor joins.
+    """
     rectified = [
         each for use in uses(value) if is_op(use.node, *_RECTIFYING) for each in use.node.outputs
     ]
     if is_op(_producer(value), *_RECTIFYING):
         rectified.append(value)
-    return any(_negates(use.node) for each in rectified for use in uses(each))
+    readers = [use.node for each in rectified for use in uses(each)]
+    return any(_negates(node) or (channels and _is_negative(node)) for node in readers)
 
 
 def _negates(node: ir.Node) -> bool:
-    if is_op(node, "Neg"):
-        return True
-    if is_op(node, "Sub"):
-        return not any(map(is_constant, node.inputs))
+    computed = is_op(node, "Sub") and not any(map(is_constant, node.inputs))
+    return is_op(node, "Neg") or computed
+
+
+def _is_negative(node: ir.Node) -> bool:
+    """A product with a constant of which some are below 0."""
     factors = [constant(value) for value in node.inputs] if is_op(node, "Mul", "Div") else []
     return any(each is not None and bool((each < 0).any()) for each in factors)
 
