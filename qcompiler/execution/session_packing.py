@@ -34,6 +34,7 @@ def pack_for_session(model: ir.Model, extra_outputs: Sequence[str] = ()) -> Pack
 
     Raises:
         LoweringError: See `pack_proto`; or the place for temporary files is full.
+        UnreadableModelError: A file of a large source has changed.
     """
     scratch, filed = _spilled(model)
     filed = filed or _filed(model)
@@ -50,13 +51,21 @@ def pack_for_session(model: ir.Model, extra_outputs: Sequence[str] = ()) -> Pack
 
 
 def _filed(model: ir.Model) -> Mapping[str, ir.ExternalTensor]:
-    """What lies in the files of a large source, if these are in one folder."""
+    """What lies in the files of a large source, if these are in one folder.
+
+    Raises:
+        UnreadableModelError: These have changed.
+    """
     found = {
         name: tensor
         for name, tensor in _read_ones(model).items()
         if isinstance(tensor, FileTensor) and tensor.nbytes >= INLINE_BYTES
     }
-    return found if len({each.base_dir for each in found.values()}) == 1 else {}
+    if len({each.base_dir for each in found.values()}) != 1:
+        return {}
+    for each in found.values():
+        each.require_unchanged()
+    return found
 
 
 def _spilled(

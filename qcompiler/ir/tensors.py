@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import mmap
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,16 +24,18 @@ class FileTensor(ir.ExternalTensor):
     """A tensor of a large model in a file; in memory are only the arrays that somebody holds.
 
     onnx-ir's own maps the whole file for every tensor and keeps what was read of it, so a model
-    is in memory as soon as each weight was looked at once. The file has to stay where it is.
+    is in memory as soon as each weight was looked at once. The file has to stay as it is.
 
     Raises:
-        UnreadableModelError: On reading: the file has gone.
+        UnreadableModelError: On reading: the file has gone, or was written to since.
     """
+
+    _written: tuple[int, int] | None = None
 
     @classmethod
     def of(cls, tensor: ir.ExternalTensor) -> FileTensor:
-        """The same tensor, with a map of its own."""
-        return cls(
+        """The same tensor, which knows the file as it is now."""
+        made = cls(
             tensor.location,
             tensor.offset,
             tensor.length,
@@ -43,11 +46,14 @@ class FileTensor(ir.ExternalTensor):
             metadata_props=dict(tensor.metadata_props),
             base_dir=tensor.base_dir,
         )
+        if Path(made.path).is_file():  # else the first who reads it says why it cannot be
+            made._written = _state(Path(made.path).stat())
+        return made
 
     def numpy(self) -> npt.NDArray[Any]:
         """An array over the mapped bytes; types below a byte are unpacked into memory."""
         if self.dtype.bitwidth < 8 or self.size == 0:
-            return ir.ExternalTensor.numpy(self)
+            return self._unpacked()
         raw, kind = self._mapped(), np.dtype(self.dtype.numpy()).newbyteorder("<")
         return np.frombuffer(raw, kind).reshape(self.shape.numpy())
 
@@ -57,6 +63,25 @@ class FileTensor(ir.ExternalTensor):
     def tobytes(self) -> bytes:
         return b"" if self.size == 0 else bytes(self._mapped())
 
+    def tofile(self, file: Any) -> None:
+        self.require_unchanged()
+        ir.ExternalTensor.tofile(self, file)
+
+    def require_unchanged(self) -> None:
+        """For those who read the file themselves.
+
+        Raises:
+            UnreadableModelError: The file has gone, or was written to since.
+        """
+        with self._opened() as file:
+            self._require_unchanged(file)
+
+    def _unpacked(self) -> npt.NDArray[Any]:
+        """By a tensor that goes again: onnx-ir's keeps the array, and the map of the file."""
+        if self.size:
+            self.require_unchanged()
+        return ir.ExternalTensor.numpy(copy.copy(self))
+
     def _mapped(self) -> memoryview:
         self._check_validity()
         self._check_path_containment()
@@ -64,6 +89,7 @@ class FileTensor(ir.ExternalTensor):
         skipped = start % mmap.ALLOCATIONGRANULARITY
         length = skipped + self.nbytes
         with self._opened() as file:
+            self._require_unchanged(file)
             whole = mmap.mmap(
                 file.fileno(), length, access=mmap.ACCESS_READ, offset=start - skipped
             )
@@ -73,13 +99,25 @@ class FileTensor(ir.ExternalTensor):
         try:
             return Path(self.path).open("rb")
         except OSError as error:
-            raise UnreadableModelError(
-                f"the external data file {self.location} cannot be read any more",
-                where=f"initializer '{self.name}'",
-                why=str(error),
-                fix="weights of large models stay in their files: keep those until the compiled "
-                "model is saved",
-            ) from error
+            raise self._lost("cannot be read any more", str(error)) from error
+
+    def _require_unchanged(self, file: BinaryIO) -> None:
+        if self._written not in (None, _state(os.fstat(file.fileno()))):
+            raise self._lost("was written to", "its size or time is another than on loading")
+
+    def _lost(self, what: str, why: str) -> UnreadableModelError:
+        return UnreadableModelError(
+            f"the external data file {self.location} {what}",
+            where=f"initializer '{self.name}'",
+            why=why,
+            fix="weights of large models stay in their files: keep those until the compiled "
+            "model is saved",
+        )
+
+
+def _state(found: os.stat_result) -> tuple[int, int]:
+    """What differs as soon as somebody has written to a file."""
+    return found.st_size, found.st_mtime_ns
 
 
 def own_tensors(model: ir.Model) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import weakref
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 import qcompiler as qc
 from qcompiler.errors import UnreadableModelError
+from qcompiler.execution.session import OrtSession
 from qcompiler.frontends.load import load
 from qcompiler.ir import tensors
 from qcompiler.ir.tensors import FileTensor
@@ -74,7 +76,12 @@ def test_every_type_is_read(tmp_path: Path, dtype: Any) -> None:
         base_dir=str(tmp_path),
     )  # fmt: skip
     found = FileTensor.of(outer)
-    np.testing.assert_array_equal(found.numpy().astype(float), array.astype(float))
+    read = found.numpy()
+    np.testing.assert_array_equal(read.astype(float), array.astype(float))
+    held = weakref.ref(read)
+    del read
+    gc.collect()
+    assert held() is None
     assert found.tobytes() == stored.tobytes()
 
 
@@ -97,3 +104,32 @@ def test_a_file_that_has_gone_is_told(path: Path, streamed: None) -> None:
     (path.parent / "w.data").unlink()
     with pytest.raises(UnreadableModelError, match=r"w\.data cannot be read any more"):
         compiled.save(path.parent / "out.onnx")
+
+
+@pytest.mark.usefixtures("streamed")
+@pytest.mark.parametrize("grown", [0, 8])
+def test_a_file_that_was_written_to_is_told(path: Path, grown: int) -> None:
+    """Its bytes are other weights, and nobody may compute with them unawares."""
+    compiled = qc.compile(path, scheme="float32", recipe="fast")
+    weight = next(each for each in _weights(path) if isinstance(each, FileTensor))
+    file = path.parent / "w.data"
+    before = file.stat()
+    file.write_bytes(bytes(before.st_size + grown))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns + 1_000_000_000))
+    told = r"w\.data was written to"
+    with pytest.raises(UnreadableModelError, match=told):
+        compiled.save(path.parent / "out.onnx")
+    with (path.parent / "copy").open("wb") as copied, pytest.raises(UnreadableModelError):
+        weight.tofile(copied)
+    for read in (weight.numpy, weight.tobytes):
+        with pytest.raises(UnreadableModelError, match=told):
+            read()
+
+
+@pytest.mark.usefixtures("streamed")
+def test_no_session_opens_a_file_that_was_written_to(path: Path) -> None:
+    model = load(path).model
+    OrtSession(model)
+    os.utime(path.parent / "w.data", ns=(0, 0))
+    with pytest.raises(UnreadableModelError, match="was written to"):
+        OrtSession(model)
