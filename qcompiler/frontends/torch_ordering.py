@@ -98,13 +98,14 @@ def _running(largest: bool) -> Callable[[Tensor, int], Pair]:
         if not x.ndim:
             return x.clone(), torch.zeros_like(x, dtype=torch.int64)
         rows, seen = _before(x, dim)
-        best = rows.amax(-1) if largest else rows.amin(-1)
-        edge = _lowest(x.dtype) if largest else _highest(x.dtype)
-        shown = torch.where(seen, rows, torch.full_like(best[..., :1, None], edge))
+        shown = torch.where(seen, rows, _lowest(x.dtype) if largest else _highest(x.dtype))
         values = shown.amax(-1) if largest else shown.amin(-1)
-        steps = torch.arange(x.shape[dim])
-        same = seen & (rows == values.unsqueeze(-1))
-        indices = torch.where(same, steps, 0).amax(-1)
+        same = rows == values.unsqueeze(-1)
+        if x.is_floating_point():  # NaN is beyond all others
+            bad = rows.isnan()
+            values = torch.where((seen & bad).any(-1), math.nan, values)
+            same = (rows == values.unsqueeze(-1)) | bad
+        indices = torch.where(seen & same, torch.arange(x.shape[dim]), 0).amax(-1)
         return values.movedim(-1, dim), indices.movedim(-1, dim)
 
     return form
@@ -183,14 +184,14 @@ def searchsorted(
     side: str | None = None,
     sorter: Tensor | None = None,
 ) -> Any:
-    """How many of the sorted last axis are smaller (right: or equal)."""
+    """How many of the sorted last axis are smaller (right: or equal); all are smaller than NaN."""
     if sorter is not None:
         edges = edges.gather(-1, sorter)
     row, value = edges.unsqueeze(-2), x.unsqueeze(-1)
     if edges.ndim == 1:
         row = edges
-    below = row <= value if right or side == "right" else row < value
-    return below.sum(-1, dtype=torch.int32 if out_int32 else torch.int64)
+    above = row > value if right or side == "right" else row >= value
+    return above.logical_not().sum(-1, dtype=torch.int32 if out_int32 else torch.int64)
 
 
 def isin(x: Tensor, tests: Tensor, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
@@ -202,9 +203,12 @@ def isin(x: Tensor, tests: Tensor, *, assume_unique: bool = False, invert: bool 
 def histc(x: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Any:  # noqa: A002 - torch's names
     """Numbers of elements in bins of one width."""
     flat = x.reshape(-1, 1)
-    low, high = (flat.amin(), flat.amax()) if min == max == 0 else (min, max)
-    if min == max != 0:
-        return NotImplemented
+    low: Any = min
+    high: Any = max
+    if min == max:  # of the elements, or around the only one
+        low, high = flat.amin((0, 1)), flat.amax((0, 1))
+        around = (low == high).to(x.dtype)
+        low, high = low - around, high + around
     place = ((flat - low) * bins / (high - low)).floor()
     place = torch.where(flat == high, torch.full_like(place, bins - 1), place)
     inside = (flat >= low) & (flat <= high)

@@ -48,10 +48,9 @@ def signbit(x: Tensor) -> Tensor:
 
 def copysign(x: Tensor, y: Any) -> Tensor:
     """The size of one, the sign of the other."""
+    size = _float(x.to(torch.result_type(x, y))).abs()
     if not isinstance(y, Tensor):
-        size = _float(x).abs()
         return -size if math.copysign(1, y) < 0 else size
-    size = _float(x).abs()
     return torch.where(signbit(y), -size, size)
 
 
@@ -102,7 +101,7 @@ def lgamma(x: Tensor) -> Tensor:
     right = 0.5 * math.log(2 * math.pi) + (mirrored + 0.5) * torch.log(t) - t + torch.log(total)
     rest = x - torch.floor(x)
     left = math.log(math.pi) - torch.log(torch.sin(math.pi * rest).abs()) - right
-    pole = (x <= 0) & (rest == 0)
+    pole = ((x <= 0) & (rest == 0)) | x.isinf()
     return torch.where(pole, math.inf, torch.where(x < 0.5, left, right))
 
 

@@ -69,6 +69,12 @@ ORDER: list[Op] = [
     lambda x: torch.bucketize(x, torch.tensor([-1.0, 0.5]), right=True),
     lambda x: torch.searchsorted(x.sort(-1)[0], x[..., :2]),
     lambda x: torch.isin(x.long(), torch.tensor([1, -1])), lambda x: torch.histc(x, 5, -1, 1),
+    lambda x: torch.histc(x, 5), lambda x: torch.histc(x, 4, 1, 1),
+    lambda x: torch.histc(x * 0 + 2, 4),
+    lambda x: torch.where(x > 1, torch.nan, x).cummax(1),
+    lambda x: torch.where(x > 1, torch.nan, x).cummin(0),
+    lambda x: torch.where(x > 1, -torch.inf, x).cummax(0), lambda x: x.int().cummin(1),
+    lambda x: torch.bucketize(torch.where(x > 1, torch.nan, x), torch.tensor([-1.0, 0.5])),
 ]  # fmt: skip
 PLACES: list[Op] = [
     lambda x: torch.masked_select(x, x > 0),
@@ -86,6 +92,7 @@ FUNCTIONS: list[Op] = [
     lambda x: torch.fmax(torch.where(x > 1, torch.nan, x), x.flip(1)),
     lambda x: torch.fmin(x, torch.tensor(torch.nan)), lambda x: torch.signbit(x * 0),
     lambda x: torch.copysign(x, x.flip(1)), lambda x: torch.copysign(x.long(), -0.0),
+    lambda x: torch.copysign(x.long(), x), lambda x: torch.lgamma(torch.where(x > 1, torch.inf, x)),
     lambda x: torch.hypot(x * 1e30, x), lambda x: torch.erfinv(x.tanh()),
     lambda x: torch.lgamma(x * 4), lambda x: torch.digamma(x * 4 + 0.3),
     lambda x: torch.polygamma(1, x.abs() + 0.1), lambda x: torch.i0(x * 4),
