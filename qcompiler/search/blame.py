@@ -28,6 +28,11 @@ _SHARE = 0.9
 """Share of what is lost that they stand for together, if so few do."""
 _WORTH = 0.5
 """Share of the loss that has to be left out by them, or they are none to blame."""
+_ELSEWHERE = (
+    "scheme='auto' keeps float what this scheme cannot hold, recipe='best' fits roundings and "
+    "ranges, and calibration samples like the inputs in use make better scales"
+)
+"""What to try where single regions kept float would not help."""
 _SECONDS = 20.0
 """Time for it, in runs of float; larger networks get the hint alone."""
 
@@ -60,7 +65,7 @@ def blamed(workshop: Workshop, candidate: Candidate) -> str:
         named = _worst(alone)
         rest = losses([[each for each in everything if each not in named]])[0]
     if not rest < _WORTH * whole:
-        return f"no few regions are to blame; {hint}"
+        return f"no few regions are to blame: {_ELSEWHERE}; {hint}"
     told = ", ".join(f"'{chosen[each].region.key}'" for each in named)
     overrides = {chosen[each].region.key: FLOAT for each in named}
     return (

@@ -85,3 +85,5 @@ def test_what_is_lost_everywhere_is_nobodys(feeds: list[Feed]) -> None:
     program = network(tuple(range(LAYERS - 1)))
     told = compiled(program, feeds).report.warnings[1]
     assert "no few regions are to blame" in told
+    for way in ("scheme='auto'", "recipe='best'", "calibration samples", "compiled.debug(feeds)"):
+        assert way in told
