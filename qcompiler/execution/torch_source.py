@@ -16,6 +16,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from qcompiler.errors import LoweringError
+from qcompiler.frontends.torch_attention import without_fused_attention
 from qcompiler.frontends.torch_calls import Convention
 from qcompiler.ir.signature import Feed, Signature
 
@@ -58,7 +59,12 @@ class TorchSource:
         """
         self._runs += 1
         try:
-            with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.no_grad():
+            with (
+                warnings.catch_warnings(),
+                torch.random.fork_rng(devices=[]),
+                torch.no_grad(),
+                without_fused_attention(),
+            ):
                 warnings.simplefilter("ignore")
                 torch.manual_seed(self._runs)
                 args, kwargs = self._convention.arguments(self._tensors(feed))
@@ -81,7 +87,7 @@ class TorchSource:
         """Interior values by the names that torch.export gives them, as far as they can be had."""
         args, kwargs = self._convention.arguments(self._tensors(feed))
         try:
-            with warnings.catch_warnings(), torch.no_grad():
+            with warnings.catch_warnings(), torch.no_grad(), without_fused_attention():
                 warnings.simplefilter("ignore")
                 exported = self._model
                 if not isinstance(exported, torch.export.ExportedProgram):

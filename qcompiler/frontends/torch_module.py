@@ -23,6 +23,7 @@ from qcompiler.frontends import torch_marks, torch_packed
 from qcompiler.frontends.cleaning import clean
 from qcompiler.frontends.opset import to_working_opset
 from qcompiler.frontends.torch_arguments import Call, example_call, example_of, opened
+from qcompiler.frontends.torch_attention import without_fused_attention
 from qcompiler.frontends.torch_batch import with_batch_axes
 from qcompiler.frontends.torch_calls import Convention, calling_convention
 from qcompiler.frontends.torch_capture import captures, evaluating, symbolic_ones
@@ -81,7 +82,7 @@ def _captured(
     model: Any, example_inputs: Any, dynamic: Any, surplus: bool, others: Sequence[Any]
 ) -> Program:
     """The program of the first way to capture and translate the model that works."""
-    with _quiet(), torch.no_grad():
+    with _quiet(), torch.no_grad(), without_fused_attention():
         if isinstance(model, torch.export.ExportedProgram):
             return _finished(model, example_of(model), _describe(model), [])
         model = evaluating(model)
