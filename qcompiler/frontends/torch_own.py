@@ -28,13 +28,24 @@ _ATEN = torch.ops.aten
 
 
 def with_own_forms(exported: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
-    """The program with own decompositions in place; itself if it needs none."""
+    """The program with own decompositions in place; itself if it needs none.
+
+    What a form is made of may need one in its turn: a mean by index is a scattered mean.
+    """
+    done: set[Any] = set()
+    while not (chosen := _needed(exported)).keys() <= done:
+        exported = exported.run_decompositions(chosen)
+        done |= chosen.keys()
+    return exported
+
+
+def _needed(exported: torch.export.ExportedProgram) -> dict[Any, Decomposition]:
     chosen: dict[Any, Decomposition] = {}
     for node in _calls(exported.graph_module):
         own = OWN_FORMS.get(node.target)
         if own is not None and own.needed(_named(node)):
             chosen[own.becomes or node.target] = own.form
-    return exported.run_decompositions(chosen) if chosen else exported
+    return chosen
 
 
 def _calls(module: torch.fx.GraphModule) -> Iterator[torch.fx.Node]:

@@ -81,6 +81,7 @@ PLACES: list[Op] = [
     lambda x: x.scatter(1, torch.tensor([[0, 2]] * 4), x[:, :2], reduce="add"),
     lambda x: x.scatter(1, torch.tensor([[0, 2]] * 4), 2.0, reduce="multiply"),
     lambda x: x.index_reduce(1, torch.tensor([0, 0, 3]), x[:, :3], "amax"),
+    lambda x: x.index_reduce(1, torch.tensor([0, 0, 3]), x[:, :3], "mean"),
     lambda x: x.put(torch.tensor([1, -1]), torch.tensor([9.0, 8.0])),
     lambda x: x.take(torch.tensor([[0, 7], [-1, 3]])),
     lambda x: torch.diagonal_scatter(x, x[:, 0], 1),
