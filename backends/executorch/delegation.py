@@ -26,6 +26,7 @@ from qcompiler.backends.executorch.partitioned import layers_of
 from qcompiler.backends.executorch.record import METHOD
 from qcompiler.backends.executorch.runtime import quietly
 from qcompiler.errors import LoweringError
+from qcompiler.frontends.torch_alone import one_at_a_time
 from qcompiler.lowering.torch_fx.element_types import torch_dtype
 
 _RESHAPES = ("aten.view_copy", "aten.unsqueeze_copy")
@@ -61,7 +62,7 @@ class Lowering:
         """
         text = torch.tensor(list(json.dumps(record, sort_keys=True).encode()), dtype=torch.uint8)
         config = ExecutorchBackendConfig(sym_shape_eval_pass=ConstraintBasedSymShapeEvalPass())
-        with _explained(), _quick():
+        with one_at_a_time(), _explained(), _quick():
             self.edge._config_methods = {METHOD: text}
             return bytes(self.edge.to_executorch(config).buffer)
 
@@ -78,7 +79,7 @@ def delegate(model: ir.Model, limits: Limits | None) -> Lowering:
     """
     module = edge_module(model)
     examples, dims = _examples(model.graph.inputs, limits)
-    with _explained(), _quick():
+    with one_at_a_time(), _explained(), _quick():
         exported = torch.export.export(module, examples, dynamic_shapes=dims)
         edge = to_edge_transform_and_lower(
             exported,

@@ -21,6 +21,7 @@ from qcompiler.backends.torch_engines.kernels.island import Setting
 from qcompiler.backends.torch_engines.lowering import lower
 from qcompiler.backends.torch_engines.store import packed_tensors, unpacked_model
 from qcompiler.files.writing import replace_file
+from qcompiler.frontends.torch_alone import one_at_a_time
 from qcompiler.ir.signature import Feed
 
 _LOWERED: dict[tuple[int, str, bool], tuple[Any, Tensor]] = {}
@@ -97,7 +98,8 @@ def save_exported(artifact: TorchArtifact, path: Path, feed: Feed) -> None:
         ArtifactError: The folder is missing or cannot be written to.
     """
     module = ExportableProgram(artifact, feed)
-    exported = torch.export.export(module, tuple(artifact.tensors(feed)))
+    with one_at_a_time():
+        exported = torch.export.export(module, tuple(artifact.tensors(feed)))
     replace_file(path, lambda new: _save(exported, new))
 
 

@@ -16,6 +16,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from qcompiler.errors import LoweringError
+from qcompiler.frontends.torch_alone import one_at_a_time
 from qcompiler.frontends.torch_attention import without_fused_attention
 from qcompiler.frontends.torch_calls import Convention
 from qcompiler.ir.signature import Feed, Signature
@@ -87,7 +88,12 @@ class TorchSource:
         """Interior values by the names that torch.export gives them, as far as they can be had."""
         args, kwargs = self._convention.arguments(self._tensors(feed))
         try:
-            with warnings.catch_warnings(), torch.no_grad(), without_fused_attention():
+            with (
+                one_at_a_time(),
+                warnings.catch_warnings(),
+                torch.no_grad(),
+                without_fused_attention(),
+            ):
                 warnings.simplefilter("ignore")
                 exported = self._model
                 if not isinstance(exported, torch.export.ExportedProgram):

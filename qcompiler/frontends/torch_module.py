@@ -22,6 +22,7 @@ from qcompiler.errors import ExportError, QCompilerError
 from qcompiler.frontends import torch_marks, torch_packed
 from qcompiler.frontends.cleaning import clean
 from qcompiler.frontends.opset import to_working_opset
+from qcompiler.frontends.torch_alone import one_at_a_time
 from qcompiler.frontends.torch_arguments import Call, example_call, example_of, opened
 from qcompiler.frontends.torch_attention import without_fused_attention
 from qcompiler.frontends.torch_batch import with_batch_axes
@@ -57,6 +58,7 @@ def accepts(model: object) -> bool:
     return isinstance(model, torch.nn.Module | torch.export.ExportedProgram)
 
 
+@one_at_a_time()
 def program_from_torch(
     model: Any, example_inputs: Any, dynamic: Any, surplus: bool = False, others: Sequence[Any] = ()
 ) -> Program:
