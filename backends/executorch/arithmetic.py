@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from qcompiler.execution.integer.fixed_point import fixed_point_sum
 from qcompiler.execution.integer.operand import (
     Array,
     Attributes,
@@ -38,12 +39,8 @@ def _sum(sign: int) -> Callable[..., Array]:
     ) -> Array:
         if output is None:
             return np.asarray(as_real(inputs[0]) + np.float32(sign) * as_real(inputs[1]))
-        pair = [as_quantized(inputs[i], i) for i in (0, 1)]
-        ratios = [np.float64(each.params.scale / output.scale) for each in pair]
-        shift = _BITS - int(np.floor(np.log2(max(ratios))))
-        factors = [int(np.rint(ratio * 2.0**shift)) for ratio in ratios]
-        a, b = (each.centred.astype(np.int64) for each in pair)
-        total = factors[0] * a + sign * factors[1] * b
+        a, b = as_quantized(inputs[0], 0), as_quantized(inputs[1], 1)
+        total, shift = fixed_point_sum(a, b, output, _BITS, sign)
         whole = (total + (1 << (shift - 1))) >> shift
         return round_saturate(whole.astype(np.float64), output.zero_point, output.space)
 

@@ -22,6 +22,7 @@ from qcompiler.execution.integer.elementwise import (
     real_softmax,
     unary_kernel,
 )
+from qcompiler.execution.integer.fixed_point import fixed_point_sum
 from qcompiler.execution.integer.operand import (
     Array,
     Attributes,
@@ -181,11 +182,7 @@ def _fixed_point_sum(a: QuantizedOperand, b: QuantizedOperand, output: QParams) 
 
     Found equal on 60 000 random sums (torch 2.13).
     """
-    ratios = [np.float64(np.float32(each.params.scale / output.scale)) for each in (a, b)]
-    shift = 21 - int(np.floor(np.log2(max(ratios))))
-    weights = [int(np.rint(ratio * 2.0**shift)) for ratio in ratios]
-    first, second = (each.centred.astype(np.int64) for each in (a, b))
-    total = weights[0] * first + weights[1] * second
+    total, shift = fixed_point_sum(a, b, output, 21)
     mask = (1 << shift) - 1
     rest = (total & mask) - (total < 0)
     whole = (total >> shift) + (rest > mask >> 1)
