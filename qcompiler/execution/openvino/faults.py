@@ -226,12 +226,18 @@ def _is_negative(node: ir.Node) -> bool:
 
 def is_pooled(value: ir.Value) -> bool:
     """OV-F9: whether a window over the last axis reads a product's result, scales and all."""
-    return any(_is_window(use.node) or _is_pooled_behind(use.node) for use in uses(value))
+    waiting = [value]
+    while waiting:
+        readers = [use.node for use in uses(waiting.pop())]
+        if any(map(_is_window, readers)):
+            return True
+        waiting += [node.outputs[0] for node in readers if _keeps_columns(node)]
+    return False
 
 
-def _is_pooled_behind(node: ir.Node) -> bool:
+def _keeps_columns(node: ir.Node) -> bool:
     scaled = is_op(node, "Mul", "Div") and any(map(is_constant, node.inputs))
-    return (scaled or is_op(node, *_KEEPING)) and any(map(is_pooled, node.outputs))
+    return scaled or is_op(node, *_KEEPING)
 
 
 def _is_window(node: ir.Node) -> bool:

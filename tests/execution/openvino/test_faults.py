@@ -16,11 +16,12 @@ import pytest
 import qcompiler as qc
 from benchmarks.tensorrt_net import Net
 from qcompiler.backends.openvino.target import OpenVino
-from qcompiler.execution.openvino.faults import findings, float_constants
+from qcompiler.execution.openvino.faults import findings, float_constants, is_pooled
 from qcompiler.execution.openvino.session import OpenVinoSession, available
 from qcompiler.execution.session import OrtSession
 from qcompiler.frontends import load
 from qcompiler.ir.program import Program
+from qcompiler.ir.text import from_text
 
 needs_openvino = pytest.mark.skipif(
     not available(), reason="openvino is not installed: qcompiler[openvino]"
@@ -174,6 +175,15 @@ def test_scales_stay_where_they_are(name: str, target: str) -> None:
     wanted = OrtSession(load(model).model, optimize=False).run(feeds[0])[0]
     noise = np.square(compiled(feeds[0])[0] - wanted).sum() / np.square(wanted).sum()
     assert noise < 1e-3
+
+
+def test_windows_may_be_far_away() -> None:
+    """Further than Python's stack is deep."""
+    body = " ".join(f"v{i + 1} = Identity(v{i})" for i in range(1200))
+    for end, pooled in (("MaxPool<kernel_shape = [2, 2]>", True), ("Relu", False)):
+        program = from_text(f"""g (float[1,1,4,4] v0) => (float[a,b,c,d] y)
+        {{ {body} y = {end}(v1200) }}""")
+        assert is_pooled(program.graph.inputs[0]) == pooled
 
 
 def test_lint_warns_of_both() -> None:
