@@ -143,6 +143,7 @@ class Recorder:
         self._sessions.clear()
         sizes = {s.value: int(n) for s, n in zip(self._reduced, run.size, strict=True)}
         wanted = [site for site in self._reduced if site in doubtful | known]
+        self._sizes = {**self._sizes, **{site.value: sizes[site.value] for site in wanted}}
         self._suspects = group_by_bytes(wanted, sizes, self.cap)
 
     def _update_full(
@@ -168,7 +169,7 @@ class Recorder:
         """Sites that need their values, in groups under the cap; measured on the first feed."""
         fed = max(1, sum(array.size for _, array in arrays_of(feed)))
         if self._full and fed > self._measured * _GROWTH:
-            self._sizes = self._measure(feed)
+            self._sizes = {**self._sizes, **self._measure(feed)}
             self._groups = group_by_bytes(self._full, self._sizes, self.cap)
             self._measured = fed
         return self._groups

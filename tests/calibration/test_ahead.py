@@ -11,6 +11,7 @@ import pytest
 
 from qcompiler.calibration.ahead import Work, done_ahead
 from qcompiler.calibration.instrument import float_model
+from qcompiler.calibration.recorder import Recorder
 from qcompiler.calibration.run import run_calibration
 from qcompiler.calibration.sites import find_sites
 from qcompiler.ir.text import from_text
@@ -110,3 +111,18 @@ g (float[2, 3] x) => (float[2, 3] y) { y = Relu(x) }""")
     expected = [n * (-1) ** n for n in range(50) for _ in range(6)]
     assert seen.count == len(expected)
     assert (seen.low, seen.high) == (min(expected), max(expected))
+
+
+def test_what_is_fetched_out_of_doubt_counts_for_the_cap() -> None:
+    """Extremes do not say all where something is not finite: the values themselves come along."""
+    program = from_text("""<ir_version: 10, opset_import: ["" : 21]>
+g (float[2, 3] x) => (float[2, 3] y) { y = Relu(x) }""")
+    InsertObservers(method="minmax").run(program, PassContext())
+    recorder = Recorder(float_model(program, find_sites(program)), threads=1)
+    feed = {"x": np.full((2, 3), -np.inf, np.float32)}
+    sizes = []
+    for _ in range(2):
+        for work in recorder.works(feed):
+            sizes.append(work.nbytes)
+            work.take(work.run())
+    assert sizes == [0, 4 * feed["x"].size]
