@@ -22,18 +22,17 @@ from typing import Any, ClassVar
 from qcompiler.calibration.dividing import spread
 from qcompiler.choices.cost import uniform_trials
 from qcompiler.choices.descent import Choice, Descent
-from qcompiler.decisions.forms import region_options
 from qcompiler.decisions.placement import Placement
 from qcompiler.decisions.resolve import resolve
 from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.measurement.gain import Look, Margin
-from qcompiler.measurement.parts import Slicer
 from qcompiler.measurement.range_model import range_model
 from qcompiler.measurement.range_probing import RangeProber, Ranges
 from qcompiler.measurement.scored import MOST, referred, scored_program, stressed, unclipped
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext, Stage
+from qcompiler.pipeline.options_of import options_of
 from qcompiler.quantization.chosen import Chosen, Given, histogram_of, is_users
 from qcompiler.quantization.observer import Observer
 from qcompiler.quantization.observers import HistogramObserver, reinterpreted
@@ -118,9 +117,10 @@ class ChooseRanges(Pass):
         ]
         limit, count = self._effort(program, len(context.samples))
         samples = spread(context.samples, count)
-        feeds, reference = referred(scored, [*samples, *stressed(samples[::2])])
-        slices = Slicer(scored)(feeds, reference)
-        with RangeProber(model, feeds, reference, slices, context.executor) as prober:
+        known = referred(scored, [*samples, *stressed(samples[::2])])
+        with RangeProber(
+            model, known.feeds, known.reference, known.slices, context.executor
+        ) as prober:
             choice, found = _searched(ranges, prober, limit)
         choice = tuple(0 if k else number for k, number in zip(kept, choice, strict=True))
         for group, number in zip(model.groups, choice, strict=True):
@@ -167,9 +167,7 @@ def _decided(
         name: readings[name][number] if readings[name] else seen
         for name, seen in program.observations.items()
     }
-    regions = context.target.regions(program)
-    overrides = context.options.get("overrides")
-    options = region_options(program, context.target, regions, overrides)
+    options = options_of(program, context.target, context)
     trials = uniform_trials(options)
     wanted = trials[0] if trials else {}
     chosen = {

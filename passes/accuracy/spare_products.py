@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from qcompiler.calibration.dividing import spread
 from qcompiler.choices.sensitivity import FLOOR, in_groups, measure_each, split_groups
-from qcompiler.decisions.forms import Options, region_options
+from qcompiler.decisions.forms import Options
 from qcompiler.decisions.resolve import resolve
 from qcompiler.decisions.sparing import with_float
 from qcompiler.ir.plan import FLOAT, Plan
@@ -24,11 +24,11 @@ from qcompiler.ir.rewriter import Rewriter
 from qcompiler.measurement.gate import VALUE, Gate
 from qcompiler.measurement.gates import gates_of_plan, together
 from qcompiler.measurement.judge import BROKEN
-from qcompiler.measurement.parts import Slicer
 from qcompiler.measurement.probing import SLOWER, Prober
 from qcompiler.measurement.scored import referred, scored_program
 from qcompiler.passes.accuracy.spare_regions import computes_products
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext, Stage
+from qcompiler.pipeline.options_of import options_of
 from qcompiler.quantization.chosen import is_users
 
 REASON = "by itself it makes the outputs useless"
@@ -78,15 +78,13 @@ class SpareProducts(Pass):
         target, plan = context.target, program.plan
         if target is None or plan is None or not context.samples:
             return Outcome(details={"regions": 0})
-        overrides = context.options.get("overrides")
-        options = region_options(program, target, target.regions(program), overrides)
+        options = options_of(program, target, context)
         scored = scored_program(program)
-        feeds, plain = referred(scored, spread(context.samples, _SAMPLES))
-        slices = Slicer(scored)(feeds, plain)
+        known = referred(scored, spread(context.samples, _SAMPLES))
         running = [found for each in options if (found := each.running(plan)) is not None]
         values = resolve(program.observations, options, plan, program.absorbed).values
         model, gates = gates_of_plan(scored, running, values)
-        with Prober(model, feeds, context.executor, slices) as prober:
+        with Prober(model, known.feeds, context.executor, known.slices) as prober:
             keys = [each.region.key for each in running]
             terms = dict(zip(keys, gates, strict=True))
             search = _Search(program, plan, options, terms, prober)

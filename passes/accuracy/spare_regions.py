@@ -19,7 +19,7 @@ import onnx_ir as ir
 
 from qcompiler.calibration.dividing import spread
 from qcompiler.choices.sensitivity import FLOOR, in_groups, measure_each, split_groups
-from qcompiler.decisions.forms import Options, region_options
+from qcompiler.decisions.forms import Options
 from qcompiler.decisions.resolve import resolve
 from qcompiler.decisions.settling import without_output
 from qcompiler.decisions.sparing import with_float
@@ -31,10 +31,10 @@ from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import uses
 from qcompiler.measurement.gate import Gate, GateModel
 from qcompiler.measurement.gates import gates_of_plan, together
-from qcompiler.measurement.parts import Slicer
 from qcompiler.measurement.probing import SLOWER, Prober
 from qcompiler.measurement.scored import referred, scored_program
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext, Stage
+from qcompiler.pipeline.options_of import options_of
 from qcompiler.target.capability import Kernel
 
 REASON = "the outputs lose too much by its rounding"
@@ -72,15 +72,13 @@ class SpareRegions(Pass):
         target, plan = context.target, program.plan
         if target is None or plan is None or not context.samples:
             return Outcome(details={"regions": 0})
-        overrides = context.options.get("overrides")
-        options = region_options(program, target, target.regions(program), overrides)
+        options = options_of(program, target, context)
         scored = scored_program(program)
         terms = _terms(program, scored, options, plan)
         if not terms.own:
             return Outcome(details={"regions": 0})
-        feeds, plain = referred(scored, spread(context.samples, _SAMPLES))
-        slices = Slicer(scored)(feeds, plain)
-        with Prober(terms.model, feeds, context.executor, slices) as prober:
+        known = referred(scored, spread(context.samples, _SAMPLES))
+        with Prober(terms.model, known.feeds, context.executor, known.slices) as prober:
             limit = float(context.options.get("limit", 0.0))
             keys = _worst(terms, prober, limit, self.probes)
         program.plan = with_float(program, plan, options, keys, REASON)

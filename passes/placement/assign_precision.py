@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from qcompiler.decisions.forms import region_options
 from qcompiler.decisions.planning import planned
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
+from qcompiler.pipeline.options_of import options_of
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,7 @@ class AssignPrecision(Pass):
         if target is None:
             raise ConfigurationError("assign-precision needs a target")
         given = context.options.get("plan")
-        overrides = context.options.get("overrides")
-        options = region_options(program, target, target.regions(program), overrides)
+        options = options_of(program, target, context)
         plan = given if isinstance(given, Plan) else None
         program.plan = planned(options, target, self.scheme, plan, program.observations)
         used = [choice.precision for choice in program.plan.choices.values()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx_ir as ir
@@ -14,6 +14,8 @@ from qcompiler.ir.optraits import traits
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.ir.walk import all_nodes, is_op
+from qcompiler.measurement.parts import Slicer
+from qcompiler.measurement.slices import OutputSlices
 
 MOST = 12
 """Samples that choices are fitted to, besides half as many stressed ones."""
@@ -39,7 +41,15 @@ def _larger(array: Any) -> Any:
     return (array * _STRESS).astype(array.dtype)
 
 
-def referred(program: Program, feeds: Sequence[Feed]) -> tuple[tuple[Feed, ...], list[list[Any]]]:
+class Referred(NamedTuple):
+    """Feeds, what float gives for them, and the slices that losses of it are taken of."""
+
+    feeds: tuple[Feed, ...]
+    reference: list[list[Any]]
+    slices: list[OutputSlices]
+
+
+def referred(program: Program, feeds: Sequence[Feed]) -> Referred:
     """Feeds with what float gives for them; without those of which it makes no numbers."""
     session = OrtSession(program.model)
     kept, found = [], []
@@ -48,7 +58,7 @@ def referred(program: Program, feeds: Sequence[Feed]) -> tuple[tuple[Feed, ...],
         if all(_is_finite(each) for each in outputs):
             kept.append(feed)
             found.append(outputs)
-    return tuple(kept), found
+    return Referred(tuple(kept), found, Slicer(program)(kept, found))
 
 
 def _is_finite(output: Any) -> bool:
