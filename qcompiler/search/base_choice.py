@@ -148,7 +148,7 @@ def _replanned(
     assert base.asked is not None
     workshop = base.workshop
     plan = replanned(workshop, base.asked, variant, goal, samples.fitting or samples.feeds)
-    if plan.precisions == base.asked.precisions:
+    if plan is None:
         return None
     return replace(base, asked=plan), judged_plan(workshop, plan)
 

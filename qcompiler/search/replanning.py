@@ -17,13 +17,13 @@ from qcompiler.search.goal import Goal
 
 def replanned(
     workshop: Workshop, plan: Plan, variant: Variant, goal: Goal, fitting: Sequence[Feed]
-) -> Plan:
-    """The plan as a variant leaves it.
+) -> Plan | None:
+    """The plan as a variant leaves it; None if no region runs otherwise.
 
     Args:
         workshop: Of the program that it is for.
         plan: For all regions.
-        variant: Of the stage `PLAN`.
+        variant: Of the stage `PLAN` or `LAST`.
         goal: Whose overrides the variant has to leave alone.
         fitting: What it may fit to.
 
@@ -39,7 +39,7 @@ def replanned(
         PassContext(workshop.target, samples=fitting, options=options, executor=workshop.executor),
     )
     assert program.plan is not None
-    return program.plan
+    return None if program.plan.precisions == plan.precisions else program.plan
 
 
 def changes(before: Plan, after: Plan) -> dict[str, Choice]:

@@ -46,7 +46,7 @@ def rescued(
     def attempt(start: Candidate, variant: Variant) -> tuple[Candidate, Judgement] | None:
         fitting = samples.fitting or samples.feeds
         plan = replanned(workshop, start.plan, variant, goal, fitting)
-        if plan.precisions == start.plan.precisions:
+        if plan is None:
             return None
         made = workshop.build(plan, start.variants)
         judged = workshop.judgement(made)
