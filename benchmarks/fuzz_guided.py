@@ -59,7 +59,7 @@ def _run(kind: str, kept: Path, seconds: float, seed: int) -> int:
     """Number of faults of one kind; a process that dies is replaced until the time is over."""
     folder = kept / kind
     folder.mkdir(exist_ok=True)
-    end, deaths, tried = time.monotonic() + seconds, 0, 0
+    end, deaths = time.monotonic() + seconds, 0
     log = folder / "log.txt"
     while (left := end - time.monotonic()) > 5:
         with log.open("ab") as output:

@@ -72,13 +72,15 @@ def _tell(error: BaseException, text: str) -> None:
 def _unexpected(error: Exception) -> str:
     """An error that is not ours in the form of one that is."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
+    whose = _from_user(error)
+    mend = "mend that function; --debug shows the traceback"
+    again = "run it again with --debug for the traceback, and report that"
     failure = QCompilerError(
         f"{type(error).__name__}: {error}"[:400],
         where=f"{frame.filename}:{frame.lineno}, in {frame.name}",
-        why=_from_user(error) or "this is a fault of qcompiler, or of a function that was given",
-        fix="mend that function; --debug shows the traceback" if _from_user(error)
-        else "run it again with --debug for the traceback, and report that",
-    )  # fmt: skip
+        why=whose or "this is a fault of qcompiler, or of a function that was given",
+        fix=mend if whose else again,
+    )
     return str(failure)
 
 

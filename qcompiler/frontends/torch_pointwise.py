@@ -105,15 +105,21 @@ def lgamma(x: Tensor) -> Tensor:
     return torch.where(pole, math.inf, torch.where(x < 0.5, left, right))
 
 
+def _beyond_six(x: Tensor, term: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """Where series converge: |x - 1/2| + 1/2 plus as many ones, and the terms at those passed."""
+    at = torch.where(x < 0.5, 1 - x, x)
+    total = torch.zeros_like(x)
+    for _ in range(6):
+        small = at < 6
+        total = total + torch.where(small, term(at), torch.zeros_like(at))
+        at = torch.where(small, at + 1, at)
+    return at, total
+
+
 def digamma(x: Tensor) -> Tensor:
     """Derivative of lgamma: recurrence to beyond 6, then the asymptotic series."""
     x = _float(x)
-    at = torch.where(x < 0.5, 1 - x, x)
-    shift = torch.zeros_like(x)
-    for _ in range(6):
-        small = at < 6
-        shift = shift - torch.where(small, 1 / at, torch.zeros_like(at))
-        at = torch.where(small, at + 1, at)
+    at, shift = _beyond_six(x, lambda at: -1 / at)
     inverse = 1 / (at * at)
     series = inverse * (1 / 12 - inverse * (1 / 120 - inverse * (1 / 252 - inverse / 240)))
     right = shift + torch.log(at) - 0.5 / at - series
@@ -132,12 +138,7 @@ def polygamma(n: int, x: Tensor) -> Any:
     if n != 1:
         return NotImplemented
     x = _float(x)
-    at = torch.where(x < 0.5, 1 - x, x)
-    total = torch.zeros_like(x)
-    for _ in range(6):
-        small = at < 6
-        total = total + torch.where(small, 1 / (at * at), torch.zeros_like(at))
-        at = torch.where(small, at + 1, at)
+    at, total = _beyond_six(x, lambda at: 1 / (at * at))
     i = 1 / (at * at)
     series = 1 / at + i / 2 + i / at * (1 / 6 - i * (1 / 30 - i * (1 / 42 - i / 30)))
     right = total + series
