@@ -8,7 +8,6 @@ import re
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 import qcompiler as qc
@@ -16,31 +15,14 @@ from qcompiler.config import RECIPES
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.program import Program
 from qcompiler.ir.text import from_text
+from tests.drowned import LAYERS, Feed, kept_db, network, samples
 
-LAYERS = 9
 PASS = "spare-products"
-Feed = dict[str, npt.NDArray[np.float32]]
-
-
-def network(drowned: tuple[int, ...]) -> Program:
-    """Products in a row; channel 0 behind some is 30 000 times as wide, and nobody needs it."""
-    draw = np.random.default_rng(3)
-    stored = {f"w{i}": (draw.normal(size=(8, 8)) / 3).astype(np.float32) for i in range(LAYERS)}
-    for number in drowned:
-        stored[f"w{number}"][:, 0] *= 3e4
-        stored[f"w{number + 1}"][0] = 0
-    names = ["x", *(f"v{i}" for i in range(LAYERS - 1)), "y"]
-    steps = [f"[mm{i}] {names[i + 1]} = MatMul({names[i]}, w{i})" for i in range(LAYERS)]
-    weights = ", ".join(f"float[8,8] {name}" for name in stored)
-    return from_text(
-        f"g (float[4,8] x) => (float[4,8] y) <{weights}> {{ {' '.join(steps)} }}", stored
-    )
 
 
 @pytest.fixture
 def feeds() -> list[Feed]:
-    draw = np.random.default_rng(0)
-    return [{"x": draw.normal(size=(4, 8)).astype(np.float32)} for _ in range(12)]
+    return samples(12)
 
 
 def compiled(program: Program, feeds: list[Feed], **asked: Any) -> qc.Compiled:
@@ -50,20 +32,6 @@ def compiled(program: Program, feeds: list[Feed], **asked: Any) -> qc.Compiled:
 
 def floats(made: qc.Compiled) -> set[str]:
     return {key for key, each in made.plan.choices.items() if each.precision == FLOAT}
-
-
-def kept_db(program: Program, made: qc.Compiled, feeds: list[Feed]) -> float:
-    """Of the products in float64."""
-    signal = noise = 0.0
-    for feed in feeds:
-        wanted = np.asarray(feed["x"], np.float64)
-        for number in range(LAYERS):
-            weight = program.model.graph.initializers[f"w{number}"].const_value
-            assert weight is not None
-            wanted = wanted @ weight.numpy().astype(np.float64)
-        signal += float(np.square(wanted).sum())
-        noise += float(np.square(made.run(feed)[0] - wanted).sum())
-    return float(10 * np.log10(signal / noise))
 
 
 def test_the_layer_that_ruins_the_others_stays_float_and_is_named(feeds: list[Feed]) -> None:
