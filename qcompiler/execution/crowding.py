@@ -13,19 +13,25 @@ _NANO = 1e-9
 
 
 def waited() -> float:
-    """Seconds that the threads of this process were ready to run and had no core, so far.
-
-    The second number of `schedstat` (Linux, Documentation/scheduler/sched-stats.rst) of every
-    thread that lives; 0 where there is no such file.
-    """
-    total = 0
+    """Seconds that the threads of this process were ready to run and had no core, so far."""
     try:
-        tasks = list(_TASKS.iterdir())
+        return sum(map(waited_by, _TASKS.iterdir()))
     except OSError:
         return 0.0
-    for task in tasks:
-        try:
-            total += int((task / "schedstat").read_text(encoding="ascii").split()[1])
-        except (OSError, IndexError, ValueError):
-            continue  # the thread has ended, or the kernel does not count
-    return _NANO * total
+
+
+def waited_by(task: Path) -> float:
+    """The same of one thread.
+
+    The second number of `schedstat` (Linux, Documentation/scheduler/sched-stats.rst).
+
+    Args:
+        task: Its folder in /proc; that of a process is its main thread's.
+
+    Returns:
+        0 where the thread has ended, or the kernel does not count.
+    """
+    try:
+        return _NANO * int((task / "schedstat").read_text(encoding="ascii").split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0.0
