@@ -61,6 +61,7 @@ class TorchSource:
         self._runs += 1
         try:
             with (
+                one_at_a_time(),
                 warnings.catch_warnings(),
                 torch.random.fork_rng(devices=[]),
                 torch.no_grad(),

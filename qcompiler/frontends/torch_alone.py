@@ -1,4 +1,7 @@
-"""torch.export keeps what it traces in globals of the process: one capture at a time."""
+"""torch.export keeps what it traces in globals of the process: one capture at a time.
+
+A module that another thread runs meanwhile finds them, and the stand-ins of its own parameters.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,6 @@ _TURNS = _Turns()
 
 @contextmanager
 def one_at_a_time() -> Iterator[None]:
-    """Waits until no other thread of this process captures, translates or lowers with torch."""
+    """Waits until no other thread captures, translates or lowers with torch, or runs a source."""
     with _TURNS.lock:
         yield
