@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from qcompiler.markup import text
-from qcompiler.report.rate import show_left, show_rate
+from qcompiler.report.rate import show_done
 
 _EVERY = 0.25
 """Least seconds between two updates."""
@@ -53,17 +53,12 @@ class NotebookProgress:
 
     def _show(self) -> None:
         self._shown = self._clock()
-        elapsed = self._shown - self._started
-        speed = self._done / elapsed if elapsed > 0 else None
-        of = f"{self._done}" if self._total is None else f"{self._done} of {self._total}"
-        counted = of if self._done or self._total is not None else ""
-        parts = (counted, show_rate(speed), show_left(self._done, self._total, elapsed))
+        told = show_done(self._done, self._total, self._shown - self._started)
         bar = ""
         if self._total:
             bar = (
                 f'<progress max="{self._total}" value="{min(self._done, self._total)}"></progress> '
             )
-        told = ", ".join(part for part in parts if part)
         self._write(f"{bar}{text(self._task)} {text(told)} <small>{text(self._note)}</small>")
 
     def _write(self, html: str) -> None:

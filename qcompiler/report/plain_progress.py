@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from qcompiler.printable import one_line
-from qcompiler.report.rate import show_left, show_rate
+from qcompiler.report.rate import show_done
 
 _EVERY = 10.0
 """Seconds of a step until it is told of, and between two lines."""
@@ -43,11 +43,9 @@ class PlainProgress:
         now = self._clock()
         if now - self._told < _EVERY:
             return
-        self._told, elapsed = now, now - self._started
-        of = f"{self._done}" if self._total is None else f"{self._done} of {self._total}"
-        rate, left = show_rate(self._done / elapsed), show_left(self._done, self._total, elapsed)
-        parts = (f"{self._task}: {of}", rate, left, note)
-        self._write(one_line(", ".join(part for part in parts if part)))
+        self._told = now
+        parts = (show_done(self._done, self._total, now - self._started), note)
+        self._write(one_line(f"{self._task}: {', '.join(part for part in parts if part)}"))
 
     def finish(self) -> None:
         return None

@@ -16,3 +16,12 @@ def show_left(done: int, total: int | None, elapsed: float) -> str:
         return ""
     left = elapsed * max(0, total - done) / done
     return f"{left:.0f} s left" if left < 90 else f"{left / 60:.0f} min left"
+
+
+def show_done(done: int, total: int | None, elapsed: float) -> str:
+    """`12 of 40, 3.1/s, 9 s left`: what of it is known."""
+    of = f"{done}" if total is None else f"{done} of {total}"
+    counted = of if done or total is not None else ""
+    speed = done / elapsed if elapsed > 0 else None
+    parts = (counted, show_rate(speed), show_left(done, total, elapsed))
+    return ", ".join(part for part in parts if part)
