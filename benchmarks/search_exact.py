@@ -24,7 +24,8 @@ from qcompiler.calibration.keeper import Keeper
 from qcompiler.choices.assignment import Costs, assign
 from qcompiler.choices.cost import CostModel, elements_per_run, uniform_trials
 from qcompiler.config import FLOAT_PIPELINE
-from qcompiler.decisions.forms import Options, region_options
+from qcompiler.decisions.forms import region_options
+from qcompiler.decisions.options import Options
 from qcompiler.execution.timing import compare_latency
 from qcompiler.frontends import load
 from qcompiler.ir.plan import FLOAT

@@ -22,6 +22,7 @@ from qcompiler.files.writing import check_destination
 from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed, is_tensor
+from qcompiler.outcome.checked import checked_once
 from qcompiler.outcome.report_of import report_of, report_of_point
 from qcompiler.pipeline.contract import Progress
 from qcompiler.pipeline.pipeline import PipelineReport
@@ -85,20 +86,11 @@ class Compiled:
         """
         placed = [selection.candidate.report] if selection.candidate else []
         feeds = samples.feeds
-        checked = _verified(target, selection, feeds, 0.05 * seconds if verify else 0.0)
+        checked = checked_once(target, selection, feeds, 0.05 * seconds if verify else 0.0)
         ran = [*reports, *placed]
         report = report_of(source, target, selection, ran, checked, seconds, samples)
-        return cls(
-            selection.program,
-            target,
-            selection.plan,
-            report,
-            selection.artifact,
-            feeds,
-            source,
-            selection,
-            selection.log,
-        )
+        made = (selection.program, target, selection.plan, report, selection.artifact)
+        return cls(*made, feeds, source, selection, selection.log)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs with the source's own signature, or with one feed in any form of calibration's.
@@ -300,15 +292,3 @@ class Compiled:
         return replace(
             self, program=chosen.program, plan=chosen.plan, report=report, artifact=chosen.artifact
         )
-
-
-def _verified(
-    target: Target, selection: Selection, feeds: Sequence[Feed], seconds: float
-) -> Verification:
-    """One sample through the integer reference; without time, only the kernels are counted."""
-    if not target.evidence.timed:
-        return Verification(target.name, target.tolerance_lsb)
-    samples = feeds[:1] if seconds > 0 else ()
-    return verify_artifact(
-        selection.program, target, selection.artifact, samples, rows=1, seconds=seconds
-    )

@@ -12,7 +12,8 @@ from typing import Any, Literal
 from qcompiler.calibration.keeper import Keeper
 from qcompiler.calibration.loading import loaded
 from qcompiler.config import FLOAT_PIPELINE
-from qcompiler.decisions.forms import Options, region_options
+from qcompiler.decisions.forms import region_options
+from qcompiler.decisions.options import Options
 from qcompiler.decisions.overrides import Overrides, by_hand
 from qcompiler.decisions.planning import planned, require_meant
 from qcompiler.decisions.resolve import resolve

@@ -11,7 +11,7 @@ from qcompiler.backends.openvino.artifact import OpenVinoArtifact
 from qcompiler.backends.openvino.capabilities import TABLE
 from qcompiler.backends.openvino.edges import measure_edges
 from qcompiler.decisions.saturating import warn_of_saturation, without_saturation
-from qcompiler.execution.openvino.faults import findings
+from qcompiler.execution.openvino.findings import findings
 from qcompiler.execution.openvino.float_faults import mended
 from qcompiler.execution.openvino.probe import is_risky, probe
 from qcompiler.execution.openvino.session import available

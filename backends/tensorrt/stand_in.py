@@ -10,9 +10,9 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from qcompiler.errors import LoweringError
-from qcompiler.execution.openvino.faults import float_constants
 from qcompiler.execution.openvino.float_faults import mended
 from qcompiler.execution.openvino.session import OpenVinoSession, available
+from qcompiler.execution.openvino.stored_floats import float_constants
 from qcompiler.execution.session import OrtSession
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed

@@ -35,7 +35,8 @@ from qcompiler.execution.integer.operand import (
 )
 from qcompiler.execution.integer.reference import KERNELS
 from qcompiler.ir.optraits import LINEAR
-from qcompiler.quantization.numerics import bias_scale, round_saturate
+from qcompiler.quantization.biases import bias_scale
+from qcompiler.quantization.numerics import round_saturate
 from qcompiler.quantization.qspace import QParams
 from qcompiler.target.arithmetic import Arithmetic, Tolerance
 

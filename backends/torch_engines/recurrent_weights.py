@@ -9,7 +9,8 @@ from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import constant, is_op
-from qcompiler.quantization.numerics import quantize, weight_qparams
+from qcompiler.quantization.numerics import quantize
+from qcompiler.quantization.parameters import weight_qparams
 from qcompiler.quantization.qspace import S8_SYMMETRIC_PER_CHANNEL
 
 RECURRENT = ("LSTM", "GRU")

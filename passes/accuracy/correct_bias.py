@@ -35,7 +35,8 @@ from qcompiler.ir.signature import Feed
 from qcompiler.ir.walk import is_op, rank, stored_array
 from qcompiler.passes.accuracy.torch_needed import require_torch
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext, Stage
-from qcompiler.quantization.numerics import BIAS_LIMIT, dequantize
+from qcompiler.quantization.biases import BIAS_LIMIT
+from qcompiler.quantization.numerics import dequantize
 from qcompiler.target.capability import Kernel
 
 Array = npt.NDArray[Any]

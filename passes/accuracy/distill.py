@@ -29,7 +29,7 @@ from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import stored_array, uses
 from qcompiler.passes.accuracy.torch_needed import require_torch
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext, Stage
-from qcompiler.quantization.numerics import BIAS_LIMIT
+from qcompiler.quantization.biases import BIAS_LIMIT
 from qcompiler.target.capability import Kernel
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from qcompiler.calibration.dividing import spread
 from qcompiler.choices.sensitivity import FLOOR, in_groups, measure_each, split_groups
-from qcompiler.decisions.forms import Options
+from qcompiler.decisions.options import Options
 from qcompiler.decisions.resolve import resolve
 from qcompiler.decisions.sparing import with_float
 from qcompiler.ir.plan import FLOAT, Plan

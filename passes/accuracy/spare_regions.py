@@ -19,7 +19,7 @@ import onnx_ir as ir
 
 from qcompiler.calibration.dividing import spread
 from qcompiler.choices.sensitivity import FLOOR, in_groups, measure_each, split_groups
-from qcompiler.decisions.forms import Options
+from qcompiler.decisions.options import Options
 from qcompiler.decisions.resolve import resolve
 from qcompiler.decisions.settling import without_output
 from qcompiler.decisions.sparing import with_float

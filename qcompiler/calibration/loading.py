@@ -9,7 +9,7 @@ from typing import Any
 from qcompiler.calibration.feed_files import FeedFiles
 from qcompiler.calibration.first_feeds import peeked
 from qcompiler.errors import LoweringError
-from qcompiler.execution.feeds import surplus_of
+from qcompiler.execution.feed_surplus import surplus_of
 from qcompiler.frontends.load import Dynamic, load
 from qcompiler.ir.program import Program
 from qcompiler.ir.tail import without_tail

@@ -20,7 +20,7 @@ import onnx_ir as ir
 
 from qcompiler.choices.interrupts import interruptible
 from qcompiler.choices.quiet import quiet_stdout
-from qcompiler.decisions.forms import Options
+from qcompiler.decisions.options import Options
 from qcompiler.decisions.placement import ValueKey
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.plan import FLOAT

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from qcompiler.choices.assignment import Costs
 from qcompiler.choices.objective import ENERGY, LATENCY, SIZE, Footprint, Objective
 from qcompiler.choices.prediction import LossModel
-from qcompiler.decisions.forms import Options
+from qcompiler.decisions.options import Options
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.program import Program
 from qcompiler.measurement.candidates import Candidate

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 import onnx_ir as ir
 
-from qcompiler.decisions.forms import Options
+from qcompiler.decisions.options import Options
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.optraits import weight_channel_axis
 from qcompiler.ir.plan import FLOAT

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from qcompiler.config import FLOAT_PIPELINE
-from qcompiler.decisions.forms import Options
+from qcompiler.decisions.options import Options
 from qcompiler.decisions.roundings import remembered
 from qcompiler.errors import LoweringError, QCompilerError
 from qcompiler.execution.session import OrtSession

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qcompiler.debug.rows import DebuggedRegion
-from qcompiler.decisions.forms import Options
+from qcompiler.decisions.options import Options
 from qcompiler.decisions.placement import Placement
 from qcompiler.execution.session import OrtSession
 from qcompiler.ir.origin import module_path, source_line

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qcompiler.quantization.numerics import choose_qparams, dequantize, quantize
+from qcompiler.quantization.numerics import dequantize, quantize
+from qcompiler.quantization.parameters import choose_qparams
 from qcompiler.quantization.qspace import Granularity, QParams, QSpace, Range
 
 Array = npt.NDArray[Any]

@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
-from qcompiler.decisions.forms import Options
+from qcompiler.decisions.options import Options
 from qcompiler.decisions.placement import ConcatLoss
 from qcompiler.decisions.scale_groups import Chosen
 from qcompiler.ir.optraits import traits
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.walk import uses
-from qcompiler.quantization.numerics import choose_qparams
 from qcompiler.quantization.observer import Observer
+from qcompiler.quantization.parameters import choose_qparams
 from qcompiler.quantization.qspace import Range
 
 _DROWNED = 0.0075

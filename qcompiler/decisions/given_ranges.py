@@ -12,7 +12,7 @@ import onnx_ir as ir
 from qcompiler.errors import ConfigurationError, did_you_mean
 from qcompiler.ir.origin import module_path
 from qcompiler.ir.program import Program
-from qcompiler.ir.walk import is_op, sole_user, values_by_name
+from qcompiler.ir.walk import is_op, producer_of, sole_user, values_by_name
 from qcompiler.quantization.chosen import given
 
 Ranges = Mapping[str, tuple[float, float]]
@@ -99,7 +99,7 @@ def matching_values(program: Program, pattern: str) -> list[str]:
 def _names(name: str, value: ir.Value | None) -> tuple[str, ...]:
     """What a pattern may call a value; behind an activation, what computes its operand, too."""
     known: list[str | None] = [name]
-    node = None if value is None else value.producer()
+    node = producer_of(value)
     while node is not None:
         known += [node.name, module_path(node), f"op:{node.op_type}"]
         first = node.inputs[0] if is_op(node, "Relu", "Clip") else None

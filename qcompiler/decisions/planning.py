@@ -7,7 +7,8 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from qcompiler.decisions.concat_loss import drowns
-from qcompiler.decisions.forms import Options, denials
+from qcompiler.decisions.denials import denials
+from qcompiler.decisions.options import Options
 from qcompiler.decisions.schemes import SCHEMES, Scheme
 from qcompiler.decisions.settling import settle
 from qcompiler.errors import ConfigurationError, LegalityError

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from qcompiler.decisions.placement import BiasRounding, RegionPlacement
 from qcompiler.decisions.roundings import Rounding
 from qcompiler.errors import LegalityError
-from qcompiler.quantization.numerics import BIAS_LIMIT, bias_scale
+from qcompiler.quantization.biases import BIAS_LIMIT, bias_scale
 
 Array = npt.NDArray[Any]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from qcompiler.decisions.absorbed import NOTHING, Absorbed
 from qcompiler.decisions.concat_loss import concat_losses
-from qcompiler.decisions.forms import Options
+from qcompiler.decisions.options import Options
 from qcompiler.decisions.placement import (
     BiasRounding,
     OperandPlacement,
@@ -24,14 +24,10 @@ from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.qdq import dequantized_params
 from qcompiler.ir.regions import Operand, Region, stored_data
 from qcompiler.ir.walk import is_op, rank, stored_array
-from qcompiler.quantization.numerics import (
-    bias_range_guard,
-    bias_scale,
-    choose_qparams,
-    quantize,
-    quantize_bias,
-)
+from qcompiler.quantization.biases import bias_range_guard, bias_scale, quantize_bias
+from qcompiler.quantization.numerics import quantize
 from qcompiler.quantization.observer import Observer
+from qcompiler.quantization.parameters import choose_qparams
 from qcompiler.quantization.qspace import FloatArray, QParams, QSpace
 from qcompiler.target.capability import BiasForm, Kernel
 

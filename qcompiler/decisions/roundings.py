@@ -21,7 +21,8 @@ from qcompiler.decisions.absorbed import NOTHING, SOURCE, TRAINED, Absorbed
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.optraits import weight_channel_axis
 from qcompiler.ir.walk import is_op, rank, stored_array, stored_identity
-from qcompiler.quantization.numerics import quantize, weight_qparams
+from qcompiler.quantization.numerics import quantize
+from qcompiler.quantization.parameters import weight_qparams
 from qcompiler.quantization.qspace import Granularity, QParams, QSpace
 
 Array = npt.NDArray[Any]

@@ -8,21 +8,21 @@ activation's bounds, so that saturation can stand for the activation.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 
-import numpy as np
 import onnx_ir as ir
 from networkx.utils import UnionFind
 
 from qcompiler.decisions.absorbed import value_params, value_range
+from qcompiler.decisions.activation_ends import cut, narrowest, reaching, span, within_activation
 from qcompiler.decisions.placement import ValueKey
 from qcompiler.errors import LegalityError
-from qcompiler.ir.bounds import activation_bounds, value_bounds
+from qcompiler.ir.bounds import value_bounds
 from qcompiler.ir.regions import Operand, Region
 from qcompiler.quantization.chosen import is_users
-from qcompiler.quantization.numerics import choose_qparams, qparams_of_ranges, quantize
 from qcompiler.quantization.observer import Observer
+from qcompiler.quantization.parameters import choose_qparams, qparams_of_ranges
 from qcompiler.quantization.qspace import QParams, QSpace, Range
 from qcompiler.target.capability import Implementation
 
@@ -220,7 +220,7 @@ class ScaleGroups:
         params = self._params[members[0]]
         least = max((self._finest(value) for value, _ in members), default=0.0)
         if float(params.scale) < least:
-            wider = choose_qparams(*_span(params, least), params.space)
+            wider = choose_qparams(*span(params, least), params.space)
             self._params.update(dict.fromkeys(members, wider))
 
     def _finest(self, value: ir.Value) -> float:
@@ -261,49 +261,3 @@ class ScaleGroups:
         seen = self._observations.get(value.name or "")
         own = producer is not None and producer.form.output_range is not None
         return seen is not None and not own and is_users(seen)
-
-
-_NUDGE = np.float32(1 - 2.0**-20)
-"""Moves a quotient of 8 bits across a tie, and no value by more than 1/4000 of a step."""
-
-
-def reaching(params: QParams, region: Region | None) -> QParams:
-    """Parameters whose lowest and highest integers stand for the bounds of a region's activation.
-
-    Where the bounds lie half a step beyond the end levels, the rounding of the scale decides
-    whether saturation does the activation's work; a hair finer scale makes it do so.
-    """
-    bounds = None if region is None else activation_bounds(region.activation_node)
-    if bounds is None or params.space.symmetric or params.space.is_float:
-        return params
-    finer = replace(params, scale=np.asarray(params.scale * _NUDGE, np.float32))
-    ends = np.asarray([bounds.low, bounds.high], np.float32)
-    for each in (params, finer):
-        low, high = (int(integer) for integer in quantize(ends, each))
-        if (low, high) == (params.space.qmin, params.space.qmax):
-            return each
-    return params
-
-
-def _span(params: QParams, scale: float) -> tuple[float, float]:
-    """The range of the same zero point under another scale."""
-    low, high = (end - int(params.zero_point) for end in (params.space.qmin, params.space.qmax))
-    return scale * low, scale * high
-
-
-def within_activation(found: Range, region: Region) -> Range:
-    """The range cut to the bounds of the region's absorbed activation."""
-    return cut(found, activation_bounds(region.activation_node))
-
-
-def cut(found: Range, bounds: Range | None) -> Range:
-    """The range without what lies beyond bounds."""
-    if bounds is None:
-        return found
-    low, high = max(found.low, bounds.low), min(found.high, bounds.high)
-    return Range(min(low, high), high)
-
-
-def narrowest(spaces: Sequence[QSpace]) -> QSpace:
-    """The space of a storage type that every demand accepts: symmetric, then the fewest levels."""
-    return min(spaces, key=lambda space: (not space.symmetric, space.qmax - space.qmin))

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import onnx_ir as ir
 
-from qcompiler.decisions.forms import Options
+from qcompiler.decisions.options import Options
 from qcompiler.ir.clamping import bounds_of
 from qcompiler.ir.optraits import traits
 from qcompiler.ir.plan import FLOAT, Choice

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 from dataclasses import replace
 
-from qcompiler.decisions.forms import Options
+from qcompiler.decisions.options import Options
 from qcompiler.decisions.settling import settle
 from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.program import Program

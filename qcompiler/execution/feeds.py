@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,8 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from qcompiler.errors import FeedError
+from qcompiler.execution.feed_sizes import check_sizes
 from qcompiler.ir.signature import Feed, Signature, TensorSpec, as_array, spellings
-from qcompiler.ir.sizes import SizeRule, bound_sizes, evaluate, symbols_of
-from qcompiler.ir.surplus import Surplus, ambiguous, look_alike
 
 Array = npt.NDArray[Any]
 SAFE_CASTS = frozenset({("float64", "float32"), ("bfloat16", "float32")})
@@ -46,50 +45,6 @@ def checked_feed(signature: Signature, named: Mapping[str, Any]) -> Feed:
     checked: Feed = {spec.name: _checked_leaf(spec, named[spec.name]) for spec in signature.inputs}
     check_sizes(signature, checked)
     return checked
-
-
-def check_sizes(signature: Signature, feed: Feed) -> None:
-    """Holds the sizes of a feed against what the capture of the source assumed.
-
-    Raises:
-        FeedError: A size that the captured program is not good for.
-    """
-    if signature.rules is None:
-        return
-    shapes = [(s.name, s.shape or (), feed[s.name].shape) for s in signature.inputs]
-    bound = bound_sizes(shapes)
-    sizes = {symbol: size for symbol, (size, _) in bound.items()}
-    for name, declared, real in shapes:
-        for axis, (dim, size) in enumerate(zip(declared, real, strict=False)):
-            if isinstance(dim, str) and symbols_of(dim) and symbols_of(dim) <= sizes.keys():
-                wanted = evaluate(dim, sizes)
-                if wanted != size:
-                    raise _unlike(name, axis, size, wanted, dim, bound)
-    for rule in signature.rules:
-        if not rule.holds(sizes):
-            raise _outside(rule, bound)
-
-
-def _unlike(
-    name: str, axis: int, size: int, wanted: int, dim: str, bound: Mapping[str, tuple[int, str]]
-) -> FeedError:
-    others = ", ".join(dict.fromkeys(bound[symbol][1] for symbol in sorted(symbols_of(dim))))
-    return FeedError(
-        f"axis {axis} of input '{name}' has size {size}, it has to be {wanted} here",
-        where=f"input '{name}'",
-        why=f"the model was captured with the size {dim}, which input '{others}' fixes",
-        fix="feed arrays whose sizes fit each other",
-    )
-
-
-def _outside(rule: SizeRule, bound: Mapping[str, tuple[int, str]]) -> FeedError:
-    sizes = ", ".join(f"{s} = {bound[s][0]} (input '{bound[s][1]}')" for s in sorted(rule.symbols))
-    return FeedError(
-        f"the model was captured for sizes with {rule.text}",
-        where=sizes + (f", assumed at {rule.where}" if rule.where else ""),
-        why="for other sizes the source takes another way through its code",
-        fix="feed sizes within the rule, or compile again with feeds of the size you need",
-    )
 
 
 def _checked_leaf(spec: TensorSpec, leaf: Any) -> Any:
@@ -195,43 +150,6 @@ def feed_leaves(signature: Signature, feed: Any) -> Mapping[str, Any]:
     if signature.surplus is not None:
         feed = signature.surplus.without(feed)
     return _by_name(signature, feed)
-
-
-def surplus_of(signature: Signature, feed: Any) -> Surplus | None:
-    """What the first feed has beyond the inputs of a flat model, None if nothing.
-
-    Raises:
-        FeedError: What would be left out looks like an input.
-    """
-    names, count = signature.input_names, len(signature.inputs)
-    if isinstance(feed, Mapping):
-        unknown = tuple(str(name) for name in feed if name not in names)
-        known = all(name in feed for name in names)
-        return Surplus(names=unknown) if known and unknown else None
-    if not isinstance(feed, list | tuple) or not 0 < count < len(feed):
-        return None
-    if count == 1 and _are_samples(signature.inputs[0], feed):
-        raise FeedError(
-            f"the first feed is a list of {len(feed)} samples",
-            where=f"input {signature.inputs[0]}",
-            why="each has the input's shape without its first axis",
-            fix="stack them: numpy.stack(samples), or torch.stack(samples)",
-        )
-    if look_alike(feed[:count], feed[count:]):
-        raise ambiguous(len(feed), count, ", ".join(map(str, signature.inputs)))
-    return Surplus(kept=count, trailing=len(feed) - count)
-
-
-def _are_samples(spec: TensorSpec, feed: Sequence[Any]) -> bool:
-    """Whether every entry fits the input without its first axis."""
-    if spec.shape is None:
-        return False
-    wanted = spec.shape[1:]
-    return len(feed) > 1 and all(
-        len(shape) == len(wanted)
-        and all(not isinstance(w, int) or w == s for w, s in zip(wanted, shape, strict=True))
-        for shape in (tuple(getattr(each, "shape", ())) for each in feed)
-    )
 
 
 def _by_name(signature: Signature, feed: Any) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from qcompiler.decisions.forms import SIMULATED
+from qcompiler.decisions.options import SIMULATED
 from qcompiler.execution.integer.comparison import Check, Comparison, StaticCheck
 from qcompiler.execution.integer.dynamic import dynamic_checks
 from qcompiler.execution.integer.extraction import extract

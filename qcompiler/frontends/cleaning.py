@@ -16,7 +16,7 @@ from qcompiler.errors import UnreadableModelError, UnsupportedOpsetError
 from qcompiler.frontends.calls import check_calls, drop_uncalled
 from qcompiler.ir.naming import make_names_unique
 from qcompiler.ir.tensors import own_tensor
-from qcompiler.ir.walk import all_graphs, all_nodes, bodies, is_op
+from qcompiler.ir.walk import all_graphs, all_nodes, bodies, is_op, producer_of
 
 _ONNX_NAMES = ("ai.onnx", "onnx")
 
@@ -199,7 +199,7 @@ def _is_sorted(graph: ir.Graph) -> bool:
             readers.extend(body.all_nodes())
         for reader in readers:
             for value in reader.inputs:
-                producer = None if value is None else value.producer()
+                producer = producer_of(value)
                 if producer is not None and producer.graph is graph and producer not in seen:
                     return False
         seen.add(node)

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from qcompiler.ir.optraits import traits
-from qcompiler.ir.walk import is_op, scalar
+from qcompiler.ir.walk import is_op, producer_of, scalar
 
 Bounds = tuple[float, float]
 
@@ -46,7 +46,7 @@ def unbounded(number: float, operand: ir.Value) -> float:
 
 def is_nonnegative(value: ir.Value | None, depth: int = 8) -> bool:
     """Whether no element can be below zero, as far as the producers tell."""
-    node = None if value is None else value.producer()
+    node = producer_of(value)
     if node is None or depth == 0:
         return False
     bounds = bounds_of(node)

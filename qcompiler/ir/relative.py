@@ -19,7 +19,7 @@ import onnx_ir as ir
 
 from qcompiler.ir.optraits import activation_positions, traits
 from qcompiler.ir.program import Program
-from qcompiler.ir.walk import all_nodes, constant, is_constant, is_op, scalar, uses
+from qcompiler.ir.walk import all_nodes, constant, is_constant, is_op, producer_of, scalar, uses
 
 _REDUCTIONS = ("ReduceMean", "ReduceSum", "GlobalAveragePool", "AveragePool")
 _SIGNED_SUMS = ("Add", "Sub", "Sum")
@@ -120,7 +120,7 @@ def _operands(
     power = _power(node)
     if is_op(node, *_REDUCTIONS):
         summed = node.inputs[0]
-        made = None if summed is None else summed.producer()
+        made = producer_of(summed)
         if summed is not None and (_power(made) == _SQUARE or _is_positive(made)):
             yield summed, own, not _is_of_few(node)
     elif _sums_bands(node):
@@ -192,7 +192,7 @@ def _computed(node: ir.Node) -> list[ir.Value]:
 
 def _is_mean(value: ir.Value | None) -> bool:
     """Whether a value is an average, moved at most."""
-    node = None if value is None else value.producer()
+    node = producer_of(value)
     while node is not None and traits(node).moves_data and node.inputs[0] is not None:
         node = node.inputs[0].producer()
     return is_op(node, *_REDUCTIONS)

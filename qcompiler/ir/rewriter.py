@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from qcompiler.ir.edits import EditCounts
 from qcompiler.ir.naming import Names
 from qcompiler.ir.origin import inherit_origin
 from qcompiler.ir.program import Program
 from qcompiler.ir.walk import Usage, all_graphs, is_any_read
 
 Array = npt.NDArray[Any]
-
-
-@dataclass
-class EditCounts:
-    """How often a program was edited, by kind."""
-
-    inserted: int = 0
-    erased: int = 0
-    replaced_uses: int = 0
-    constants: int = 0
-    attributes: int = 0
-
-    @property
-    def total(self) -> int:
-        return self.inserted + self.erased + self.replaced_uses + self.constants + self.attributes
 
 
 class Rewriter:

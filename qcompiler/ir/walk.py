@@ -116,6 +116,11 @@ def is_any_read(node: ir.Node) -> bool:
     return False
 
 
+def producer_of(value: ir.Value | None) -> ir.Node | None:
+    """The node that computes a value; None for inputs, constants and omitted operands."""
+    return None if value is None else value.producer()
+
+
 def sole_user(value: ir.Value) -> ir.Node | None:
     """The only node that reads the value; None if there are others or it is a graph output."""
     found = uses(value)
@@ -183,7 +188,7 @@ def stored_array(value: ir.Value | None) -> Array | None:
 
     None where the value, a scale or a zero point is computed at run time.
     """
-    node = None if value is None else value.producer()
+    node = producer_of(value)
     if node is None or not is_op(node, *_CONSTANT_KEEPERS):
         return constant(value)
     array = stored_array(node.inputs[0])

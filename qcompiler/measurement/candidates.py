@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from qcompiler.decisions.fingerprint import fingerprint
-from qcompiler.decisions.forms import Options
+from qcompiler.decisions.options import Options
 from qcompiler.errors import QCompilerError
 from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.program import Program

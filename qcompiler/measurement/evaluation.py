@@ -12,7 +12,8 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from qcompiler.decisions.absorbed import Absorbed
-from qcompiler.decisions.forms import Options, region_options
+from qcompiler.decisions.forms import region_options
+from qcompiler.decisions.options import Options
 from qcompiler.decisions.roundings import remembered
 from qcompiler.execution.packing import PackedModel, pack, unpack
 from qcompiler.execution.shipping import Crew, Shipment

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from qcompiler.decisions.forms import Options
+from qcompiler.decisions.options import Options
 from qcompiler.decisions.placement import ValueKey
 from qcompiler.execution.packing import pack
 from qcompiler.ir.program import Program
@@ -23,7 +23,7 @@ from qcompiler.measurement.gate import DYNAMIC, VALUE, WEIGHT, Gate, GateModel, 
 from qcompiler.measurement.recurrent_gates import dynamic_lstm, is_dynamic_lstm, lstm_constants
 from qcompiler.measurement.switches import Switches
 from qcompiler.measurement.weight_gates import RoundedWeight, rounded_weight, zero_points
-from qcompiler.quantization.numerics import choose_qparams
+from qcompiler.quantization.parameters import choose_qparams
 from qcompiler.quantization.qspace import QParams, QSpace
 from qcompiler.target.capability import Implementation, Kernel
 

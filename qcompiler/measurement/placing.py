@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from qcompiler.decisions.binding import bound_regions
-from qcompiler.decisions.forms import Options
+from qcompiler.decisions.options import Options
 from qcompiler.decisions.placement import Placement
 from qcompiler.decisions.resolve import resolve
 from qcompiler.decisions.roundings import remembered

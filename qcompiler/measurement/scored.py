@@ -13,7 +13,7 @@ from qcompiler.execution.session import OrtSession
 from qcompiler.ir.optraits import traits
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
-from qcompiler.ir.walk import all_nodes, is_op
+from qcompiler.ir.walk import all_nodes, is_op, producer_of
 from qcompiler.measurement.parts import Slicer
 from qcompiler.measurement.slices import OutputSlices
 
@@ -118,7 +118,7 @@ def _logits(value: ir.Value) -> ir.Value | None:
     """What the Softmax computes from that an output is, moved or not."""
     node = value.producer()
     while node is not None and traits(node).moves_data and len(node.inputs) >= 1:
-        node = None if node.inputs[0] is None else node.inputs[0].producer()
+        node = producer_of(node.inputs[0])
     if node is None or not is_op(node, "Softmax", "LogSoftmax"):
         return None
     found = node.inputs[0]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from qcompiler.decisions.clipping import told_of_clipping
-from qcompiler.decisions.forms import unmet_overrides
+from qcompiler.decisions.denials import unmet_overrides
 from qcompiler.execution.timing import Latency
 from qcompiler.execution.verification import Verification
 from qcompiler.ir.diagnostics import Diagnostic, Severity

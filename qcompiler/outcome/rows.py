@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from qcompiler.decisions.forms import Options
+from qcompiler.decisions.options import Options
 from qcompiler.ir.diagnostics import Diagnostic
 from qcompiler.ir.origin import module_path, source_line
 from qcompiler.ir.plan import FLOAT, Plan

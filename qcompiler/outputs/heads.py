@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from qcompiler.ir.optraits import traits
 from qcompiler.ir.origin import describe
-from qcompiler.ir.walk import is_constant, is_op, rank
+from qcompiler.ir.walk import is_constant, is_op, producer_of, rank
 
 
 class Op(Enum):
@@ -123,7 +123,7 @@ def _is_softmax(value: ir.Value, node: ir.Node) -> bool:
         return False
     top, bottom = node.inputs
     total = _source_behind_movers(bottom)
-    is_exp = is_op(_source(top), "Exp") and is_op(total, "ReduceSum")
+    is_exp = is_op(producer_of(top), "Exp") and is_op(total, "ReduceSum")
     return is_exp and total is not None and total.inputs[0] is top
 
 
@@ -131,7 +131,7 @@ def _is_log_softmax(value: ir.Value, node: ir.Node) -> bool:
     """LogSoftmax, Log(Softmax(x)), or x - Log(ReduceSum(Exp(x)))."""
     if is_op(node, "LogSoftmax"):
         return True
-    inner = _source(node.inputs[0]) if node.inputs else None
+    inner = producer_of(node.inputs[0]) if node.inputs else None
     if is_op(node, "Log") and inner is not None and node.inputs[0] is not None:
         return _is_softmax(node.inputs[0], inner)
     if not is_op(node, "Sub"):
@@ -143,7 +143,7 @@ def _is_log_softmax(value: ir.Value, node: ir.Node) -> bool:
     return (
         summed is not None
         and is_op(summed, "ReduceSum")
-        and is_op(_source(summed.inputs[0]), "Exp")
+        and is_op(producer_of(summed.inputs[0]), "Exp")
     )
 
 
@@ -152,15 +152,15 @@ def _is_sigmoid(value: ir.Value, node: ir.Node) -> bool:
     if is_op(node, "Sigmoid", "HardSigmoid"):
         return True
     if is_op(node, "Reciprocal"):
-        bottom = _source(node.inputs[0])
+        bottom = producer_of(node.inputs[0])
     elif is_op(node, "Div") and is_constant(node.inputs[0]):
-        bottom = _source(node.inputs[1])
+        bottom = producer_of(node.inputs[1])
     else:
         return False
     return (
         bottom is not None
         and is_op(bottom, "Add")
-        and any(is_op(_source(each), "Exp") for each in bottom.inputs)
+        and any(is_op(producer_of(each), "Exp") for each in bottom.inputs)
     )
 
 
@@ -176,7 +176,7 @@ def _is_normalized(value: ir.Value, node: ir.Node) -> bool:
 def _is_length(value: ir.Value | None, of: ir.Node) -> bool:
     """Whether a value is sqrt(sum(x^2)), or its reciprocal under a product."""
     for _ in range(8):
-        node = _source(value)
+        node = producer_of(value)
         if node is None:
             return False
         if is_op(node, "ReduceL2"):
@@ -184,7 +184,7 @@ def _is_length(value: ir.Value | None, of: ir.Node) -> bool:
         if is_op(node, "ReduceSumSquare"):
             return any(node.inputs[0] is each for each in of.inputs)
         if is_op(node, "ReduceSum"):
-            squared = _source(node.inputs[0])
+            squared = producer_of(node.inputs[0])
             return is_op(squared, "Mul", "Pow")
         if not is_op(node, "Sqrt", "Pow", "Clip", "Max", "Add", "Expand", "Reciprocal", "Identity"):
             return False
@@ -225,12 +225,12 @@ def _features(node: ir.Node) -> int | None:
     """
     if is_op(node, "Add"):
         behind = [each for each in node.inputs if each is not None and not is_constant(each)]
-        inner = _source(_behind_movers(behind[0])) if len(behind) == 1 else None
+        inner = producer_of(_behind_movers(behind[0])) if len(behind) == 1 else None
         return None if inner is None else _features(inner)
     if not traits(node).linear or not is_constant(node.inputs[1]):
         return None
     if is_op(node, "Conv", "ConvTranspose"):
-        inner = _source(_behind_movers(node.inputs[0])) if node.inputs[0] is not None else None
+        inner = producer_of(_behind_movers(node.inputs[0])) if node.inputs[0] is not None else None
         if not is_op(inner, *_POOLS):
             return None
     axis, shape = traits(node).channel_axis, node.inputs[1].shape if node.inputs[1] else None
@@ -245,7 +245,7 @@ def _is_attention(node: ir.Node) -> bool:
     """Whether what a Softmax reads is a scaled, masked product of two activations."""
     value: ir.Value | None = node.inputs[0]
     for _ in range(8):
-        source = _source(None if value is None else _behind_movers(value))
+        source = producer_of(None if value is None else _behind_movers(value))
         if source is None:
             return False
         if is_op(source, "MatMul", "Einsum"):
@@ -256,10 +256,6 @@ def _is_attention(node: ir.Node) -> bool:
         position = 2 if is_op(source, "Where") and is_constant(source.inputs[1]) else position
         value = source.inputs[position]
     return False
-
-
-def _source(value: ir.Value | None) -> ir.Node | None:
-    return None if value is None else value.producer()
 
 
 def _source_behind_movers(value: ir.Value | None) -> ir.Node | None:

@@ -15,8 +15,9 @@ import onnx_ir as ir
 from onnx_ir.passes import PassBase
 
 from qcompiler.errors import PipelineError
+from qcompiler.ir.edits import EditCounts
 from qcompiler.ir.program import Program
-from qcompiler.ir.rewriter import EditCounts, Rewriter
+from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import all_graphs
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from qcompiler.errors import PipelineError
+from qcompiler.ir.edits import EditCounts
 from qcompiler.ir.program import Program
-from qcompiler.ir.rewriter import EditCounts, Rewriter
+from qcompiler.ir.rewriter import Rewriter
 from qcompiler.pipeline.adapters import as_pass
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext, PassReport
 

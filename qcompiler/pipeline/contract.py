@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from qcompiler.errors import ConfigurationError, PassFailedError
 from qcompiler.ir.diagnostics import Diagnostic
+from qcompiler.ir.edits import EditCounts
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.requests import Request
-from qcompiler.ir.rewriter import EditCounts, Rewriter
+from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.signature import Feed
 
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from qcompiler.decisions.forms import Options, region_options
+from qcompiler.decisions.forms import region_options
+from qcompiler.decisions.options import Options
 from qcompiler.ir.program import Program
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.target.contract import Target

@@ -12,8 +12,8 @@ from typing import Any
 from qcompiler.errors import InvalidProgramError, PassFailedError, PipelineError, QCompilerError
 from qcompiler.ir.collector import rare_collections
 from qcompiler.ir.diagnostics import Diagnostic, Severity
+from qcompiler.ir.edits import EditCounts
 from qcompiler.ir.program import Program, Property
-from qcompiler.ir.rewriter import EditCounts
 from qcompiler.pipeline import registry, text
 from qcompiler.pipeline.adapters import as_pass
 from qcompiler.pipeline.combinators import Combinator, FixedPoint

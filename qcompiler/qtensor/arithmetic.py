@@ -32,7 +32,8 @@ from qcompiler.qtensor.operands import (
     result_params,
 )
 from qcompiler.qtensor.tensor import QTensor
-from qcompiler.quantization.numerics import bias_steps, quantize
+from qcompiler.quantization.biases import bias_steps
+from qcompiler.quantization.numerics import quantize
 
 
 def add(a: QTensor, b: QTensor, output: Output = None) -> QTensor:

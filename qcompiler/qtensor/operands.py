@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from qcompiler.errors import ConfigurationError
 from qcompiler.qtensor.tensor import QTensor
-from qcompiler.quantization.numerics import choose_qparams
+from qcompiler.quantization.parameters import choose_qparams
 from qcompiler.quantization.qspace import Granularity, QParams
 
 Array = npt.NDArray[Any]

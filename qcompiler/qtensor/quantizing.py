@@ -12,7 +12,7 @@ from qcompiler.qtensor.containers import received
 from qcompiler.qtensor.spaces import granularity_of, group_of, space_of, table_space
 from qcompiler.qtensor.tensor import QTensor
 from qcompiler.quantization.numerics import quantize as to_integers
-from qcompiler.quantization.numerics import weight_qparams
+from qcompiler.quantization.parameters import weight_qparams
 from qcompiler.quantization.qspace import Granularity, Levels, QParams, QSpace
 
 Array = npt.NDArray[Any]

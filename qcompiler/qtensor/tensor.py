@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from qcompiler.errors import ConfigurationError
 from qcompiler.qtensor.containers import Container, received
+from qcompiler.qtensor.refusals import Refusals, no_operand
+from qcompiler.qtensor.text import shown
 from qcompiler.quantization import numerics
 from qcompiler.quantization.packing import pack_bits, unpack_bits
 from qcompiler.quantization.qspace import Levels, QParams, QSpace
@@ -19,7 +21,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
-class QTensor:
+class QTensor(Refusals):
     """A quantized tensor: real = scale * (integer - zero point).
 
     Made by `qcompiler.quantize`. What it gives back is of the kind it was made from: Python
@@ -195,19 +197,7 @@ class QTensor:
 
     def __repr__(self) -> str:
         """S, Z, bits, and the integers."""
-        space = self.space
-        kind = space.numbers if space.is_table else space.dtype.name.lower()
-        parts = [f"S={_short(self.params.scale)}", f"Z={_short(self.params.zero_point)}"]
-        if space.is_table:
-            parts = [f"levels={_table(self.params.levels)}", parts[0]]
-        parts += [f"bits={self.bits}", f"dtype={kind}"]
-        parts += [] if space.is_table else ["symmetric" if space.symmetric else "affine"]
-        if self.axis is not None:
-            per = space.group_size
-            parts.append(f"axis={self.axis}" + (f", groups of {per}" if per else ""))
-        whole = self.data.astype(np.int64)
-        text = np.array2string(whole, separator=", ", prefix="QTensor(", threshold=64)
-        return f"QTensor({text}, {', '.join(parts)})"
+        return shown(self.data, self.params)
 
     def __add__(self, other: object) -> QTensor:
         return self._applied("add", other)
@@ -220,27 +210,6 @@ class QTensor:
 
     def __matmul__(self, other: object) -> QTensor:
         return self._applied("matmul", other)
-
-    def __radd__(self, other: object) -> QTensor:
-        raise _no_operand("+", other)
-
-    def __rsub__(self, other: object) -> QTensor:
-        raise _no_operand("-", other)
-
-    def __rmul__(self, other: object) -> QTensor:
-        raise _no_operand("*", other)
-
-    def __rmatmul__(self, other: object) -> QTensor:
-        raise _no_operand("@", other)
-
-    def __neg__(self) -> QTensor:
-        raise _no_operation("-QTensor")
-
-    def __truediv__(self, other: object) -> QTensor:
-        raise _no_operation(f"QTensor / {type(other).__name__}")
-
-    def __rtruediv__(self, other: object) -> QTensor:
-        raise _no_operation(f"{type(other).__name__} / QTensor")
 
     def __getitem__(self, index: Any) -> QTensor:
         """A part of it, by numpy's rules; with scales per channel or group dequantize first."""
@@ -255,26 +224,16 @@ class QTensor:
     def __iter__(self) -> Iterator[QTensor]:
         return (self[index] for index in range(len(self)))
 
-    def __array__(self, *given: Any, **options: Any) -> Array:
-        raise ConfigurationError(
-            "a quantized tensor is two arrays in one", fix="say q.integers or q.dequantize()"
-        )
-
     def __len__(self) -> int:
         if not self.shape:
             raise TypeError("a single number has no length")
         return self.shape[0]
 
-    def __bool__(self) -> bool:
-        raise ConfigurationError(
-            "whether a quantized tensor is true is not defined", fix="compare its integers"
-        )
-
     def _applied(self, name: str, other: object) -> QTensor:
         from qcompiler.qtensor import arithmetic
 
         if not isinstance(other, QTensor):
-            raise _no_operand(name, other)
+            raise no_operand(name, other)
         return getattr(arithmetic, name)(self, other)  # type: ignore[no-any-return]
 
     def add(self, other: QTensor, output: Any = None) -> QTensor:
@@ -324,28 +283,3 @@ class QTensor:
 
         function: Callable[..., QTensor] = getattr(arithmetic, name)
         return function(self, *given, **options)
-
-
-def _no_operand(sign: str, other: object) -> ConfigurationError:
-    return _no_operation(f"{type(other).__name__} {sign} QTensor")
-
-
-def _no_operation(said: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"{said} is no integer arithmetic",
-        fix="quantize both operands, or dequantize() this one",
-    )
-
-
-def _short(values: Array | None) -> str:
-    assert values is not None
-    if values.ndim == 0:
-        return str(values[()])
-    return np.array2string(values, separator=", ", precision=4, threshold=8, edgeitems=2)
-
-
-def _table(levels: Array | None) -> str:
-    assert levels is not None
-    if levels.ndim > 1:
-        return f"{len(levels)} tables of {levels.shape[1]}"
-    return _short(levels)

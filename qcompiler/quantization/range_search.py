@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qcompiler.quantization.histogram import Histogram
-from qcompiler.quantization.numerics import choose_qparams
+from qcompiler.quantization.parameters import choose_qparams
 from qcompiler.quantization.qspace import QSpace, Range
 
 Floats = npt.NDArray[np.float64]

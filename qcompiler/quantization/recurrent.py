@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qcompiler.quantization.numerics import quantize, weight_qparams
+from qcompiler.quantization.numerics import quantize
+from qcompiler.quantization.parameters import weight_qparams
 from qcompiler.quantization.qspace import QSpace
 
 Array = npt.NDArray[Any]

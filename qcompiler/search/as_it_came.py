@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from qcompiler.decisions.forms import Options
+from qcompiler.decisions.options import Options
 from qcompiler.execution.verifying import is_unplanned
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.origin import source_line

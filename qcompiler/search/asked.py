@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from qcompiler.decisions.forms import broken_weights
+from qcompiler.decisions.denials import broken_weights
 from qcompiler.decisions.planning import planned, require_meant
 from qcompiler.errors import LegalityError, LossError, LoweringError, QCompilerError
 from qcompiler.ir.origin import describe

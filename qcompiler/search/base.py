@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from qcompiler.choices.cost import uniform_trials
 from qcompiler.decisions.concat_loss import drowns
-from qcompiler.decisions.forms import Options, region_options
+from qcompiler.decisions.forms import region_options
+from qcompiler.decisions.options import Options
 from qcompiler.execution.stopwatch import Stopwatch
 from qcompiler.ir.plan import Choice, Plan
 from qcompiler.ir.program import Program

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from qcompiler.decisions.forms import Options
+from qcompiler.decisions.options import Options
 from qcompiler.errors import ArtifactError, ConfigurationError
 from qcompiler.files.reading import Door, Kind, cause
 from qcompiler.files.writing import write_text

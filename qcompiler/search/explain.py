@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from qcompiler.choices.cost import CostModel
 from qcompiler.choices.prediction import LossModel
-from qcompiler.decisions.forms import Options
+from qcompiler.decisions.options import Options
 from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.measurement.candidates import Candidate
 from qcompiler.measurement.loss import sqnr_db

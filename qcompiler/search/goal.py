@@ -9,7 +9,7 @@ from numbers import Real
 from typing import Any
 
 from qcompiler.choices.objective import Objective
-from qcompiler.decisions.forms import Options
+from qcompiler.decisions.options import Options
 from qcompiler.decisions.schemes import Scheme
 from qcompiler.errors import ConfigurationError
 from qcompiler.execution.timing import Latency

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from qcompiler.decisions.forms import broken_weights
+from qcompiler.decisions.denials import broken_weights
 from qcompiler.execution.timing import Latency
 from qcompiler.measurement.candidates import Candidate
 from qcompiler.measurement.loss import sqnr_db

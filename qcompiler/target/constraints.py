@@ -12,7 +12,7 @@ import onnx_ir as ir
 from qcompiler.ir.optraits import traits
 from qcompiler.ir.regions import Region
 from qcompiler.ir.walk import constant, is_stored, stored_array
-from qcompiler.quantization.numerics import SCALE_FLOOR
+from qcompiler.quantization.parameters import SCALE_FLOOR
 from qcompiler.target.capability import Constraint
 
 _STEPS = 127

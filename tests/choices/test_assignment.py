@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.choices.assignment import Costs, assign
-from qcompiler.decisions.forms import Options, region_options
+from qcompiler.decisions.forms import region_options
+from qcompiler.decisions.options import Options
 from qcompiler.errors import ConfigurationError
 from qcompiler.frontends import load
 from qcompiler.ir.plan import FLOAT

@@ -10,7 +10,8 @@ import onnx_ir as ir
 import pytest
 
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
-from qcompiler.decisions.forms import Options, region_options
+from qcompiler.decisions.forms import region_options
+from qcompiler.decisions.options import Options
 from qcompiler.decisions.placement import Placement
 from qcompiler.decisions.resolve import resolve
 from qcompiler.decisions.roundings import Rounding

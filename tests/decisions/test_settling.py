@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import qcompiler as qc
-from qcompiler.decisions.forms import Options
+from qcompiler.decisions.options import Options
 from qcompiler.decisions.settling import settle
 from qcompiler.ir.text import from_text
 from qcompiler.pipeline.registry import find_target

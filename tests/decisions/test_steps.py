@@ -12,6 +12,7 @@ import qcompiler as qc
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.decisions import forms
 from qcompiler.decisions.forms import region_options
+from qcompiler.decisions.options import Options
 from qcompiler.ir.program import Program
 from qcompiler.ir.text import from_text
 from qcompiler.pipeline.contract import PassContext
@@ -83,7 +84,7 @@ def test_a_network_that_is_nothing_else_keeps_its_forms() -> None:
 
 def _options(
     program: Program, feeds: list[dict[str, npt.NDArray[np.float32]]] | None = None
-) -> list[forms.Options]:
+) -> list[Options]:
     target, copy = OnnxRuntime(1), program.clone()
     steps = Pipeline.parse("insert-observers,calibrate")
     steps.run(copy, PassContext(target, feeds or waves(2)))

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from benchmarks import random_graphs
-from benchmarks.random_graphs import Outcome, judge, judge_all, peer_outputs, plan, sqnr, table
+from benchmarks import random_graphs, random_oracles
+from benchmarks.random_graphs import Outcome, judge, judge_all, plan, table
+from benchmarks.random_oracles import peer_outputs, sqnr
 from qcompiler.execution.openvino.session import available
 from qcompiler.testing.random_nets import Net, net
 
@@ -37,24 +38,24 @@ def test_noise_on_a_result_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: what the same network gives, judged by other numbers and types."""
     made = next(each for each in map(net, itertools.count()) if "spelled" in each.layers)
     assert judge(made, "onnxruntime", "float32").outcome == "right"
-    real = random_graphs.in_float
+    real = random_oracles.in_float
     for changed in (
         lambda a: a * 0.99 if a.dtype.kind == "f" else a,
         lambda a: a.astype(np.float16),
     ):
         monkeypatch.setattr(
-            random_graphs, "in_float", lambda *given, to=changed: [to(a) for a in real(*given)]
+            random_oracles, "in_float", lambda *given, to=changed: [to(a) for a in real(*given)]
         )
         assert judge(made, "onnxruntime", "float32").outcome == "wrong"
 
 
 def test_integers_are_judged_by_agreement() -> None:
     wanted, found = np.arange(10), np.arange(10)
-    assert random_graphs._lost("int8", wanted, found, None, 0.0) == ""
+    assert random_oracles._lost("int8", wanted, found, None, 0.0) == ""
     found[:6] = -1
-    assert "40% equal" in random_graphs._lost("int8", wanted, found, None, 0.0)
-    assert random_graphs._lost("int8", wanted, found, found, 0.0) == ""
-    assert random_graphs._lost("float32", wanted, found, None, 0.0)
+    assert "40% equal" in random_oracles._lost("int8", wanted, found, None, 0.0)
+    assert random_oracles._lost("int8", wanted, found, found, 0.0) == ""
+    assert random_oracles._lost("float32", wanted, found, None, 0.0)
 
 
 def test_the_peer_is_measured() -> None:
@@ -63,8 +64,8 @@ def test_the_peer_is_measured() -> None:
         each for each in map(net, itertools.count()) if "looped" in each.layers and each.plain
     )
     assert made.plain is not None
-    wanted = random_graphs.in_float(made.model, made.feeds[0])
-    for a, b in zip(wanted, random_graphs.in_float(made.plain, made.feeds[0]), strict=True):
+    wanted = random_oracles.in_float(made.model, made.feeds[0])
+    for a, b in zip(wanted, random_oracles.in_float(made.plain, made.feeds[0]), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
     reached = peer_outputs(made, made.feeds[0])
     assert reached is not None

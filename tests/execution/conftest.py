@@ -14,7 +14,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from qcompiler.execution.integer.operand import QuantizedOperand
-from qcompiler.quantization.numerics import bias_scale
+from qcompiler.quantization.biases import bias_scale
 from qcompiler.quantization.qspace import QParams, QSpace
 
 Array = npt.NDArray[Any]

@@ -12,7 +12,7 @@ import pytest
 
 from qcompiler.execution.integer.operand import QuantizedOperand
 from qcompiler.execution.integer.reference import reference
-from qcompiler.quantization.numerics import quantize_bias
+from qcompiler.quantization.biases import quantize_bias
 from qcompiler.quantization.qspace import (
     S8_AFFINE,
     S8_SYMMETRIC,

@@ -11,7 +11,8 @@ import pytest
 
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.choices.prediction import LossModel
-from qcompiler.decisions.forms import Options, region_options
+from qcompiler.decisions.forms import region_options
+from qcompiler.decisions.options import Options
 from qcompiler.decisions.resolve import resolve
 from qcompiler.ir.program import Program
 from qcompiler.ir.text import from_text

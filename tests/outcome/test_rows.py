@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from qcompiler.decisions.forms import Options
+from qcompiler.decisions.options import Options
 from qcompiler.ir.diagnostics import Diagnostic, Severity
+from qcompiler.ir.edits import EditCounts
 from qcompiler.ir.origin import set_origin
 from qcompiler.ir.plan import Choice, Plan
 from qcompiler.ir.program import Program, Provenance
 from qcompiler.ir.regions import Epilogue, RegionPattern, Stage, find_regions
-from qcompiler.ir.rewriter import EditCounts
 from qcompiler.ir.signature import Signature
 from qcompiler.outcome.rows import pass_rows, region_rows, with_options, worst_first
 from qcompiler.pipeline.contract import PassReport

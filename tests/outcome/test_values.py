@@ -20,8 +20,9 @@ from qcompiler.outcome.distributions import (
     of_weight,
     with_histograms,
 )
-from qcompiler.quantization.numerics import choose_qparams, dequantize
+from qcompiler.quantization.numerics import dequantize
 from qcompiler.quantization.observers import MinMax, Mse
+from qcompiler.quantization.parameters import choose_qparams
 from qcompiler.quantization.qspace import S8_SYMMETRIC, U8_AFFINE, Granularity, Levels, QSpace
 from qcompiler.report.report import Report
 

@@ -11,15 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from qcompiler.quantization.numerics import (
-    SCALE_FLOOR,
-    choose_qparams,
-    dequantize,
-    fake_quantize,
-    quantize,
-    requantize,
-    weight_qparams,
-)
+from qcompiler.quantization.numerics import dequantize, fake_quantize, quantize, requantize
+from qcompiler.quantization.parameters import SCALE_FLOOR, choose_qparams, weight_qparams
 from qcompiler.quantization.qspace import Granularity, QParams, QSpace
 
 Array = npt.NDArray[Any]

@@ -9,7 +9,8 @@ from scipy.cluster.vq import kmeans2
 
 from qcompiler.errors import ConfigurationError
 from qcompiler.quantization.nonuniform import codebook_levels, log2_levels, table_params
-from qcompiler.quantization.numerics import dequantize, fake_quantize, quantize, weight_qparams
+from qcompiler.quantization.numerics import dequantize, fake_quantize, quantize
+from qcompiler.quantization.parameters import weight_qparams
 from qcompiler.quantization.qspace import Granularity, Levels, QParams, QSpace
 
 Values = np.ndarray[Any, np.dtype[np.float32]]

@@ -14,24 +14,16 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from qcompiler.errors import ConfigurationError
-from qcompiler.execution.integer.operand import QuantizedOperand
-from qcompiler.execution.integer.reference import reference
 from qcompiler.quantization import numerics
-from qcompiler.quantization.numerics import (
-    SCALE_FLOOR,
-    bias_range_guard,
+from qcompiler.quantization.biases import quantize_bias
+from qcompiler.quantization.numerics import dequantize, quantize
+from qcompiler.quantization.packing import pack, unpack
+from qcompiler.quantization.parameters import (
     choose_qparams,
-    dequantize,
-    fake_quantize,
-    qparams_of_ranges,
-    quantize,
-    quantize_bias,
     weight_qparams,
 )
-from qcompiler.quantization.packing import pack, unpack
 from qcompiler.quantization.qspace import (
     S8_AFFINE,
-    S8_SYMMETRIC,
     S8_SYMMETRIC_PER_CHANNEL,
     S32_BIAS,
     U8_AFFINE,
@@ -39,13 +31,10 @@ from qcompiler.quantization.qspace import (
     Granularity,
     QParams,
     QSpace,
-    Range,
 )
-from qcompiler.quantization.saturation import pair_saturation
 
 Array = npt.NDArray[Any]
 S16_AFFINE = QSpace(ir.DataType.INT16, symmetric=False)
-S4_GROUPS = QSpace(ir.DataType.INT4, symmetric=True, granularity=Granularity.GROUP, group_size=4)
 
 
 def _runtime_quantize(values: Array, params: QParams) -> Array:
@@ -155,44 +144,6 @@ def test_float8_is_bit_equal_with_onnx(dtype: ir.DataType, finite: int) -> None:
     np.testing.assert_array_equal(found.view(np.uint8), np.asarray(wanted).view(np.uint8))
 
 
-def test_groups_share_a_scale() -> None:
-    values = np.random.default_rng(2).standard_normal((10, 3)).astype(np.float32)
-    params = weight_qparams(values, S4_GROUPS, 0)
-    assert params.scale.shape == (3, 3)  # 4 + 4 + 2 rows
-    wanted = np.concatenate(
-        [
-            fake_quantize(values[i : i + 4, j : j + 1], weight_qparams(
-                values[i : i + 4, j : j + 1], QSpace(ir.DataType.INT4, symmetric=True)))
-            for i in (0, 4, 8) for j in range(3)
-        ]
-    )  # fmt: skip
-    found = fake_quantize(values, params)
-    flat = np.concatenate([found[i : i + 4, j : j + 1] for i in (0, 4, 8) for j in range(3)])
-    np.testing.assert_array_equal(flat, wanted)
-
-
-@pytest.mark.parametrize("space", [U8_AFFINE, S8_AFFINE, S8_SYMMETRIC, U16_AFFINE])
-@pytest.mark.parametrize("high", [0.0, 1e-45, 1e-38, 1e-20, 1.0, 3e37])
-def test_degenerate_ranges_give_a_usable_scale(space: QSpace, high: float) -> None:
-    params = choose_qparams(0.0, high, space)
-    assert float(params.scale) >= SCALE_FLOOR
-    assert np.isfinite(1.0 / params.scale)
-    assert fake_quantize(np.zeros(1), params)[0] == 0.0
-
-
-def test_a_relu_range_has_its_zero_point_at_the_bottom() -> None:
-    assert int(choose_qparams(0.0, 6.0, U8_AFFINE).zero_point) == 0
-    assert int(choose_qparams(0.5, 6.0, U8_AFFINE).zero_point) == 0
-    assert int(choose_qparams(0.0, 6.0, S8_AFFINE).zero_point) == -128
-    assert float(choose_qparams(0.0, 6.0, U8_AFFINE).scale) == np.float32(6.0 / 255.0)
-
-
-def test_an_unsigned_symmetric_space_is_centred() -> None:
-    params = choose_qparams(-1.0, 0.5, QSpace(ir.DataType.UINT8, symmetric=True))
-    assert int(params.zero_point) == 128
-    assert fake_quantize(np.asarray([-1.0]), params)[0] == -1.0
-
-
 def test_int32_keeps_31_bits() -> None:
     params = QParams(np.asarray(0.25, np.float32), np.asarray(0, np.int64), S32_BIAS)
     exact = np.asarray([16777217 * 4.0, 1e20, -1e20], np.float32)
@@ -244,95 +195,8 @@ def test_wrong_arguments_are_errors() -> None:
         quantize(np.zeros((3, 2)), choose_qparams(np.zeros(2), np.ones(2), U8_AFFINE, 0))
 
 
-def _kernel_sum(x: Array, w: Array) -> Array:
-    """`vpmaddubsw` + `vpmaddwd`: pairs saturate in int16, then add up in int32."""
-    pairs = (x.astype(np.int64) * w.astype(np.int64)).reshape(-1, 2).sum(1)
-    return np.asarray(np.clip(pairs, -32768, 32767).sum())
-
-
-def test_t02_pair_saturation_is_predicted_from_the_weights() -> None:
-    full, seven_bit = np.full((1, 64), 127, np.int8), np.full((1, 64), 63, np.int8)
-    pair = np.asarray([[71, 107]], np.int8)
-    opposite = np.asarray([[127, -127]], np.int8)
-    weights = [full, seven_bit, pair, opposite]
-    assert [bool(pair_saturation(w)[0]) for w in weights] == [True, False, True, False]
-    assert _kernel_sum(np.asarray([211, 171]), pair) != 211 * 71 + 171 * 107
-    assert round(float(_kernel_sum(np.full(64, 255), full)) / (255 * 127 * 64), 3) == 0.506
-    assert not pair_saturation(full, xmax=127)[0]
-    # Only the channel that can saturate is marked, whichever axis holds the channels.
-    both = np.concatenate([full, seven_bit])
-    np.testing.assert_array_equal(pair_saturation(both), [True, False])
-    np.testing.assert_array_equal(pair_saturation(both.T, axis=1), [True, False])
-
-
-def test_t02_the_predicate_is_exact() -> None:
-    """It is true exactly when some activation vector makes the emulated kernel wrong."""
-    rng = np.random.default_rng(0)
-    for _ in range(200):
-        w = rng.integers(-128, 128, 5).astype(np.int8)
-        padded = np.append(w, 0)
-        worst = [np.where(padded > 0, 255, 0), np.where(padded < 0, 255, 0)]
-        wrong = any(_kernel_sum(x, padded) != (x * padded.astype(int)).sum() for x in worst)
-        assert bool(pair_saturation(w[None])[0]) == wrong
-        if wrong:
-            assert pair_saturation(w[None], adjacent=False)[0]
-
-
-def test_t06_near_dead_channels_keep_their_bias() -> None:
-    rng = np.random.default_rng(6)
-    weight = rng.standard_normal((4, 1, 3, 3)).astype(np.float32)
-    weight[1], weight[2] = 1e-12, 0.0
-    bias = np.asarray([0.3, -4.5, -4.5, 0.1], np.float32)
-    x = rng.standard_normal((1, 4, 8, 8)).astype(np.float32)
-    input_params = choose_qparams(x.min(), x.max(), U8_AFFINE)
-    plain = weight_qparams(weight, S8_SYMMETRIC_PER_CHANNEL, 0)
-    guarded = bias_range_guard(bias, input_params.scale, plain)
-    steps = bias.astype(np.float64) / (float(input_params.scale) * guarded.scale.astype(np.float64))
-    assert np.all(np.abs(steps) <= 2**30)
-    np.testing.assert_array_equal(guarded.scale[[0, 3]], plain.scale[[0, 3]])
-    whole = quantize_bias(bias, input_params.scale, guarded.scale)
-    operands = [QuantizedOperand.of(x, input_params)], QuantizedOperand.of(weight, guarded)
-    result = reference("Conv", {"group": 4}, operands[0], operands[1], whole)
-    windows = np.lib.stride_tricks.sliding_window_view(x[0], (3, 3), (1, 2))
-    wanted = np.einsum("cyxij,cij->cyx", windows, weight[:, 0]) + bias[:, None, None]
-    assert np.all(np.isfinite(result))
-    np.testing.assert_allclose(result[0, 1:3], wanted[1:3], rtol=1e-6)
-    assert np.linalg.norm(result[0] - wanted) / np.linalg.norm(wanted) < 0.02
-
-
-def test_t06_without_the_guard_the_bias_saturates() -> None:
-    """Negative control: a scale of 1e-12 / 127 alone does not carry the bias."""
-    own = choose_qparams(np.asarray([-1e-12]), np.asarray([1e-12]), S8_SYMMETRIC_PER_CHANNEL, 0)
-    bias = np.asarray([-4.5], np.float32)
-    assert quantize_bias(bias, 0.02, own.scale)[0] == -(2**31)
-    guarded = bias_range_guard(bias, 0.02, own)
-    restored = quantize_bias(bias, 0.02, guarded.scale) * (np.float32(0.02) * guarded.scale)
-    np.testing.assert_allclose(restored, bias, rtol=1e-6)
-
-
-def test_the_guard_returns_parameters_that_fit_as_they_are() -> None:
-    params = choose_qparams(-1.0, 1.0, S8_SYMMETRIC)
-    assert bias_range_guard(np.asarray([3.0], np.float32), 0.1, params) is params
-    raised = bias_range_guard(np.asarray([0.5, 1e9], np.float32), 0.1, params)
-    assert raised.scale.shape == ()
-    assert 1e9 / (0.1 * float(raised.scale)) <= 2**30
-    with pytest.raises(ConfigurationError, match="group"):
-        bias_range_guard(np.zeros(3), 0.1, weight_qparams(np.ones((4, 3)), S4_GROUPS, 0))
-
-
 def test_dequantize_is_float32_scale_times_difference() -> None:
     data = np.arange(256, dtype=np.uint8)
     params = QParams(np.asarray(0.1, np.float32), np.asarray(77, np.int64), U8_AFFINE)
     wanted = np.float32(0.1) * (np.arange(256, dtype=np.float32) - np.float32(77))
     np.testing.assert_array_equal(dequantize(data, params), wanted)
-
-
-def test_parameters_of_many_ranges_are_those_of_each() -> None:
-    rng = np.random.default_rng(0)
-    spaces = [(U8_AFFINE, S8_SYMMETRIC, U16_AFFINE)[i % 3] for i in range(300)]
-    low = -rng.lognormal(0, 4, 300) * rng.integers(0, 2, 300)
-    ranges = [Range(a, a + b) for a, b in zip(low, rng.lognormal(0, 4, 300), strict=True)]
-    ranges[7] = Range(0.0, 0.0)
-    for found, each, space in zip(qparams_of_ranges(ranges, spaces), ranges, spaces, strict=True):
-        assert found.scale.shape == ()
-        assert found.same_as(choose_qparams(each.low, each.high, space))

@@ -14,7 +14,7 @@ import pytest
 
 from qcompiler.errors import CalibrationError, ConfigurationError
 from qcompiler.quantization.histogram import Histogram
-from qcompiler.quantization.numerics import choose_qparams, fake_quantize
+from qcompiler.quantization.numerics import fake_quantize
 from qcompiler.quantization.observers import (
     OBSERVERS,
     HistogramObserver,
@@ -23,6 +23,7 @@ from qcompiler.quantization.observers import (
     make_observer,
     observer_from_state,
 )
+from qcompiler.quantization.parameters import choose_qparams
 from qcompiler.quantization.qspace import S8_SYMMETRIC, U8_AFFINE, QSpace
 from qcompiler.quantization.range_search import squared_error
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
-from qcompiler.decisions.forms import Options, region_options
+from qcompiler.decisions.forms import region_options
+from qcompiler.decisions.options import Options
 from qcompiler.decisions.schemes import SCHEMES
 from qcompiler.errors import ConfigurationError
 from qcompiler.ir.plan import Choice, Plan

@@ -24,7 +24,8 @@ from qcompiler.choices.cost import CostModel, elements_per_run, uniform_trials
 from qcompiler.choices.objective import Objective, footprint
 from qcompiler.choices.prediction import LossModel
 from qcompiler.config import FLOAT_PIPELINE
-from qcompiler.decisions.forms import Options, region_options
+from qcompiler.decisions.forms import region_options
+from qcompiler.decisions.options import Options
 from qcompiler.errors import LoweringError
 from qcompiler.execution.session import OrtSession
 from qcompiler.frontends import load

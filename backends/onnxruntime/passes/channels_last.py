@@ -20,7 +20,7 @@ import onnx_ir as ir
 from qcompiler.ir.optraits import traits
 from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.walk import constant, is_constant, is_op, rank, sole_user, uses
+from qcompiler.ir.walk import constant, is_constant, is_op, producer_of, rank, sole_user, uses
 from qcompiler.passes.canonical.relayout import (
     Change,
     Layout,
@@ -151,7 +151,7 @@ def _is_free(node: ir.Node, part: set[ir.Node]) -> bool:
 
 def _comes_channels_last(value: ir.Value | None) -> bool:
     """Whether a convolution or pool on integers writes it."""
-    node = None if value is None else value.producer()
+    node = producer_of(value)
     if value is None or node is None or value.dtype not in _INTEGERS:
         return False
     if is_op(node, "MaxPool"):
@@ -159,7 +159,7 @@ def _comes_channels_last(value: ir.Value | None) -> bool:
     if not is_op(node, "QuantizeLinear"):
         return False
     inner = node.inputs[0]
-    conv = None if inner is None else inner.producer()
+    conv = producer_of(inner)
     return conv is not None and _is_integer_conv(conv) and sole_user(conv.outputs[0]) is node
 
 
@@ -180,7 +180,7 @@ def _is_integer_conv(node: ir.Node) -> bool:
     if not is_op(node, "Conv"):
         return False
     for value in node.inputs[:2]:
-        writer = None if value is None else value.producer()
+        writer = producer_of(value)
         if writer is None or not is_op(writer, "DequantizeLinear"):
             return False
         stored = writer.inputs[0]

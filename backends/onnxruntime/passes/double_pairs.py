@@ -17,7 +17,7 @@ import onnx_ir as ir
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.qdq import params_of
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.walk import all_nodes, is_op, sole_user
+from qcompiler.ir.walk import all_nodes, is_op, producer_of, sole_user
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 
 
@@ -65,7 +65,7 @@ def _first_pair(second: ir.Node) -> ir.Node | None:
 def _behind(node: ir.Node, op: str) -> ir.Node | None:
     """The producer of the first operand, if it is such an op and nothing else reads it."""
     value = node.inputs[0]
-    made = None if value is None else value.producer()
+    made = producer_of(value)
     if value is None or made is None or not is_op(made, op):
         return None
     return made if sole_user(value) is node and made.graph is node.graph else None

@@ -22,7 +22,7 @@ from qcompiler.errors import ConfigurationError
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.walk import all_graphs, is_op, uses
+from qcompiler.ir.walk import all_graphs, is_op, producer_of, uses
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 from qcompiler.target.capability import Kernel
 
@@ -114,9 +114,9 @@ def _copied(
 
 def _comes_from_integers(value: ir.Value | None) -> bool:
     """Whether DequantizeLinear writes it, directly or in front of what it is moved over."""
-    node = None if value is None else value.producer()
+    node = producer_of(value)
     while node is not None and is_op(node, *_MOVED_OVER):
-        node = None if node.inputs[0] is None else node.inputs[0].producer()
+        node = producer_of(node.inputs[0])
     return is_op(node, "DequantizeLinear")
 
 

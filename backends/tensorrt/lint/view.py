@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from qcompiler.ir.optraits import LINEAR
-from qcompiler.ir.walk import Array, all_nodes, constant, is_constant, is_op, rank
+from qcompiler.ir.walk import Array, all_nodes, constant, is_constant, is_op, producer_of, rank
 from qcompiler.target.explicit_qdq import COMMUTING
 
 """Ops that TensorRT runs in integers when both operands are dequantized."""
@@ -131,7 +131,7 @@ def dequantizer(value: ir.Value | None, depth: int = 32) -> Quantization | None:
 
     An op with several data operands passes only if all have a DQ with the same scale.
     """
-    producer = None if value is None else value.producer()
+    producer = producer_of(value)
     found = quantization(producer)
     if found is not None:
         return None if found.quantizes else found
@@ -237,14 +237,14 @@ def _same_scale(first: Quantization, other: Quantization) -> bool:
 
 def _path(value: ir.Value | None, found: Quantization) -> Iterator[ir.Node]:
     """The nodes from an operand back to its DQ, without the DQ."""
-    node = None if value is None else value.producer()
+    node = producer_of(value)
     while node is not None and node is not found.node:
         yield node
         if is_op(node, "Cast"):
             operand = node.inputs[0]
         else:
             operand = _data_operands(node)[0] if is_op(node, *COMMUTING) else None
-        node = None if operand is None else operand.producer()
+        node = producer_of(operand)
 
 
 def _data_rank(found: Quantization) -> int | None:

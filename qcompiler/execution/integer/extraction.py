@@ -15,7 +15,8 @@ from qcompiler.ir.optraits import traits
 from qcompiler.ir.qdq import params_of
 from qcompiler.ir.regions import Operand, Region, stored_data
 from qcompiler.ir.walk import constant, is_op, scalar, stored_array, uses
-from qcompiler.quantization.numerics import bias_scale, quantize
+from qcompiler.quantization.biases import bias_scale
+from qcompiler.quantization.numerics import quantize
 from qcompiler.quantization.qspace import QParams, QSpace
 from qcompiler.target.arithmetic import Arithmetic
 

@@ -10,15 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from qcompiler.errors import ConfigurationError
-from qcompiler.quantization.numerics import (
-    bias_scale,
-    bias_steps,
-    dequantize,
-    expand,
-    quantize,
-    quantize_bias,
-    requantize,
-)
+from qcompiler.quantization.biases import bias_scale, bias_steps, quantize_bias
+from qcompiler.quantization.numerics import dequantize, expand, quantize, requantize
 from qcompiler.quantization.qspace import FloatArray, QParams
 
 Array = npt.NDArray[Any]

@@ -12,7 +12,8 @@ from qcompiler.execution.integer.recurrent import Product, RecurrentCheck
 from qcompiler.ir.origin import REGION_KEY
 from qcompiler.ir.program import Program
 from qcompiler.ir.walk import all_nodes, constant, is_op
-from qcompiler.quantization.numerics import quantize, weight_qparams
+from qcompiler.quantization.numerics import quantize
+from qcompiler.quantization.parameters import weight_qparams
 from qcompiler.quantization.qspace import S8_SYMMETRIC_PER_CHANNEL
 from qcompiler.target.arithmetic import DynamicRange
 

@@ -37,144 +37,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import onnx_ir as ir
 
-from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.optraits import LINEAR
-from qcompiler.ir.origin import source_line
-from qcompiler.ir.program import Program
-from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.walk import all_nodes, constant, is_constant, is_op, rank, stored_array, uses
+from qcompiler.ir.walk import constant, is_constant, is_op, producer_of, rank, uses
 
-SIGNED_FAR, MIXED_READERS, VECTOR, PADDED_AVERAGE = "OV-F1", "OV-F2", "OV-F3", "OV-F4"
-FUSED_PRODUCTS, TIES = "OV-F5", "OV-F6"
 _FUSED_SIZE = 256
 """Rows and columns of a weight up to which OpenVINO fuses products."""
 _RECTIFYING = ("Relu", "LeakyRelu", "PRelu")
-_RECURRENT = ("LSTM", "GRU", "RNN")
-_PASSING = (
-    "MaxPool", "AveragePool", "Concat", "Split", "Resize", "Gather", "Transpose", "Reshape",
-    "Flatten", "Relu",
-)  # fmt: skip
 _KEEPING = ("Unsqueeze", "Squeeze", "Identity")
 """Ops that scales per column pass unchanged."""
-_WHERE = "qcompiler.execution.openvino.faults; measured with OpenVINO 2026.4.1"
-
-
-def float_constants(program: Program) -> Program:
-    """A copy whose stored integers are the float32 numbers that their DequantizeLinear makes.
-
-    Without its low-precision transformations OpenVINO takes them for compressed weights, and makes
-    a MatMul of a pointwise convolution behind a Transpose of any order.
-    """
-    copy = program.clone()
-    rewriter = Rewriter(copy)
-    for node in list(all_nodes(copy.model)):
-        array = stored_array(node.outputs[0]) if is_op(node, "DequantizeLinear") else None
-        if array is not None:
-            stored = rewriter.constant(np.asarray(array, np.float32), "dequantized")
-            rewriter.replace_uses(node.outputs[0], stored)
-            rewriter.erase(node)
-    return copy
-
-
-def findings(program: Program) -> tuple[Diagnostic, ...]:
-    """OV-F1 to OV-F6 in a program with explicit Q/DQ pairs, as warnings."""
-    nodes = list(all_nodes(program.model))
-    quantizers = [node for node in nodes if is_op(node, "QuantizeLinear")]
-    found = []
-    if any(_concatenates(node) for node in nodes):
-        found += [
-            _finding(SIGNED_FAR, node, _F1, _F1_HINT) for node in quantizers if _signed_far(node)
-        ]
-    if is_dynamic(program.graph):
-        weighted = [node for node in nodes if is_op(node, *LINEAR)]
-        found += [_finding(MIXED_READERS, node, _F2, _F2_HINT) for node in weighted if _mixed(node)]
-    found += [_finding(PADDED_AVERAGE, n, _F4, _F4_HINT) for n in nodes if _pads_integers(n)]
-    found += [_finding(FUSED_PRODUCTS, n, _F5, _F5_HINT) for n in nodes if _fused_integers(n)]
-    found += [_finding(TIES, node, _F6, _F6_HINT) for node in nodes if is_op(node, "TopK")]
-    vectors = (node for node in nodes if is_op(node, "MatMul") and _integer_vector(node))
-    return (*found, *(_finding(VECTOR, node, _F3, _F3_HINT) for node in vectors))
-
-
-_F1 = "OpenVINO rounds this int8 value to whole numbers, since the model has a Concat"
-_F1_HINT = "store it as uint8 with a zero point higher by 128"
-_F2 = "OpenVINO mixes up the quantized and the float reading of it in a model of dynamic shape"
-_F2_HINT = "fix the shapes of the inputs, or let all readers read the dequantized copy"
-
-_F3 = "OpenVINO returns a matrix of one row for this integer product of a vector"
-_F3_HINT = "leave it in float, or make the vector a matrix of one row"
-
-_F4 = "OpenVINO pads this average with the integer 0, not with the zero point"
-_F4_HINT = "leave it in float, or pad the data before"
-
-_F5 = "OpenVINO fuses this small integer product with the next one, and reads wrong memory"
-_F5_HINT = "leave both in float, or leave the batch open"
-
-_F6 = "OpenVINO orders equal values otherwise than ONNX, which takes the lower index first"
-_F6_HINT = "choose the target onnxruntime if ties matter"
-
-
-def _finding(rule: str, node: ir.Node, message: str, hint: str) -> Diagnostic:
-    return Diagnostic(
-        Severity.WARNING,
-        rule,
-        message,
-        node=node.name,
-        source=source_line(node),
-        hint=hint,
-        reference=_WHERE,
-    )
-
-
-def _zero_point(node: ir.Node) -> ir.Value | None:
-    return node.inputs[2] if len(node.inputs) > 2 else None
-
-
-def _is_signed(node: ir.Node) -> bool:
-    zero = constant(_zero_point(node))
-    return zero is not None and zero.dtype == np.int8
-
-
-def _is_pair(quantize: ir.Node) -> bool:
-    """An int8 Q of something computed that only int8 DQs read."""
-    integers, data = quantize.outputs[0], quantize.inputs[0]
-    if is_constant(data) or integers.is_graph_output() or not _is_signed(quantize):
-        return False
-    readers = [use.node for use in uses(integers)]
-    return all(is_op(node, "DequantizeLinear") and _is_signed(node) for node in readers)
-
-
-def _concatenates(node: ir.Node) -> bool:
-    if is_op(node, *_RECURRENT):
-        return node.attributes.get_string("direction", "forward") == "bidirectional"
-    return is_op(node, "Concat")
-
-
-def _signed_far(quantize: ir.Node) -> bool:
-    """An int8 pair that a weighted op reads through something that passes integers on."""
-    if not _is_pair(quantize):
-        return False
-    pending = [(value, False) for use in uses(quantize.outputs[0]) for value in use.node.outputs]
-    seen: set[ir.Value] = set()
-    while pending:
-        value, passed = pending.pop()
-        for use in uses(value):
-            if passed and is_op(use.node, *LINEAR):
-                return True
-            if is_op(use.node, *_PASSING):
-                pending += [(each, True) for each in use.node.outputs if each not in seen]
-                seen.update(use.node.outputs)
-    return False
-
-
-def _integer_vector(product: ir.Node) -> bool:
-    """A MatMul of a dequantized vector and a weight with a scale per channel."""
-    pairs = [value.producer() for value in product.inputs if value is not None]
-    if rank(product.inputs[0]) != 1 or not all(is_op(each, "DequantizeLinear") for each in pairs):
-        return False
-    return any(each is not None and (rank(each.inputs[1]) or 0) > 0 for each in pairs)
 
 
 def _is_dynamic(value: ir.Value) -> bool:
@@ -207,7 +79,7 @@ def is_negated(value: ir.Value, channels: bool) -> bool:
     rectified = [
         each for use in uses(value) if is_op(use.node, *_RECTIFYING) for each in use.node.outputs
     ]
-    if is_op(_producer(value), *_RECTIFYING):
+    if is_op(producer_of(value), *_RECTIFYING):
         rectified.append(value)
     readers = [use.node for each in rectified for use in uses(each)]
     return any(_negates(node) or (channels and _is_negative(node)) for node in readers)
@@ -259,7 +131,7 @@ def is_fused_product(node: ir.Node) -> bool:
     if not _is_small(node):
         return False
     behind = [use.node for value in node.outputs for use in uses(value)]
-    before = [_producer(value) for value in node.inputs]
+    before = [producer_of(value) for value in node.inputs]
     return _meets_small(behind, forwards=True) or _meets_small(before, forwards=False)
 
 
@@ -278,7 +150,7 @@ def _meets_small(nodes: Sequence[ir.Node | None], *, forwards: bool) -> bool:
         elif forwards:
             pending += [use.node for value in node.outputs for use in uses(value)]
         else:
-            pending += [_producer(value) for value in node.inputs]
+            pending += [producer_of(value) for value in node.inputs]
     return False
 
 
@@ -299,15 +171,9 @@ def _is_fixed_matrix(value: ir.Value | None) -> bool:
 
 def _is_kept(value: ir.Value | None) -> bool:
     """Whether it is a constant, or dequantized from one."""
-    maker = _producer(value)
+    maker = producer_of(value)
     behind = maker.inputs[0] if is_op(maker, "DequantizeLinear") and maker else value
     return is_constant(behind)
-
-
-def _fused_integers(node: ir.Node) -> bool:
-    return is_op(_producer(node.inputs[0]) if node.inputs else None, "DequantizeLinear") and (
-        is_fused_product(node)
-    )
 
 
 def _is_gate(value: ir.Value, readers: list[ir.Node]) -> bool:
@@ -319,29 +185,3 @@ def _is_gate(value: ir.Value, readers: list[ir.Node]) -> bool:
         return False
     same_size = is_op(other, "Sigmoid", "HardSigmoid", "Tanh", "Softplus")
     return same_size and other.outputs[0] in product.inputs
-
-
-def _mixed(product: ir.Node) -> bool:
-    """An integer product whose result a Q reads, perhaps behind one op, and something in float."""
-    value = product.outputs[0]
-    if not product.inputs or not is_op(_producer(product.inputs[0]), "DequantizeLinear"):
-        return False
-    readers = [use.node for use in uses(value)]
-    direct = [is_op(node, "QuantizeLinear") for node in readers]
-    if any(direct):
-        return not all(direct) or value.is_graph_output()
-    behind = [use.node for node in readers for out in node.outputs for use in uses(out)]
-    return read_apart(value) and any(is_op(node, "QuantizeLinear") for node in behind)
-
-
-def _producer(value: ir.Value | None) -> ir.Node | None:
-    return None if value is None else value.producer()
-
-
-def _pads_integers(node: ir.Node) -> bool:
-    """OV-F4 behind a DQ whose zero point is not 0."""
-    if not counts_padding(node):
-        return False
-    source = _producer(node.inputs[0])
-    zero = constant(_zero_point(source)) if is_op(source, "DequantizeLinear") and source else None
-    return zero is not None and bool(zero.any())

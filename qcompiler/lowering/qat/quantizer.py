@@ -9,13 +9,13 @@ so that an optimizer with steps of a fixed size (Adam) moves a scale of 0.01 by 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from qcompiler.lowering.qat.straight_through import OnLearnedGrid, Relative, Rounded
 from qcompiler.lowering.torch_fx.element_types import torch_dtype
 from qcompiler.lowering.torch_fx.fake_quantize import on_levels, spread
 from qcompiler.quantization.qspace import Levels, QParams
@@ -24,83 +24,6 @@ _LEAST = 2.0**-20
 """Smallest step relative to the first one; a step of 0 or below has no grid."""
 _FOLLOWED = 0.05
 """Share of a new batch in a moving average of its extremes."""
-
-
-class OnLearnedGrid(torch.autograd.Function):
-    """(x, step, offset, lowest, highest, gradient factor) -> x on the grid.
-
-    step and offset (in steps, any real number; None for 0) broadcast over x. No masks of bools:
-    torch's kernels for those take ten times as long as its arithmetic.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, *given: Any) -> Tensor:
-        x, step, zero, low, high, factor = given
-        steps: Tensor = (x / step).round_()
-        if zero is not None:
-            steps.add_(zero)
-        found = steps.clamp(low, high)
-        if zero is not None:
-            found.sub_(zero)
-        found.mul_(step)
-        ctx.save_for_backward(x, steps, found, step, zero)
-        ctx.grid = low, high, factor
-        return found
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> Any:
-        """Straight through inside the grid; what saturates moves its end."""
-        x, steps, found, step, zero = ctx.saved_tensors
-        low, high, factor = ctx.grid
-        (grad,) = grads
-        passed = torch.ops.aten.hardtanh_backward(grad, steps, low - 0.5, high + 0.5)
-        of_step = of_zero = None
-        if ctx.needs_input_grad[1]:
-            whole = _summed(grad, found, step) - _summed(passed, x, step)
-            of_step = whole / step * factor
-        if zero is not None and ctx.needs_input_grad[2]:
-            one = torch.ones((), dtype=grad.dtype, device=grad.device)
-            outside = _summed(grad, one, zero) - _summed(passed, one, zero)
-            of_zero = -step * outside * factor
-        return passed, of_step, of_zero, None, None, None
-
-
-def _summed(left: Tensor, right: Tensor, like: Tensor) -> Tensor:
-    """The sum of a product over what `like` broadcasts along."""
-    if like.numel() == 1 and right.numel() == left.numel():
-        return torch.dot(left.reshape(-1), right.reshape(-1)).reshape(like.shape)
-    return (left * right).sum_to_size(like.shape) if like.dim() else (left * right).sum()
-
-
-class _Rounded(torch.autograd.Function):
-    """Rounds, and passes the gradient on as it is."""
-
-    @staticmethod
-    def forward(ctx: Any, *given: Any) -> Tensor:
-        return torch.round(given[0])
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> Any:
-        return grads[0]
-
-
-class _Relative(torch.autograd.Function):
-    """(relative, unit, gradient factor) -> relative * unit, with gradient * factor.
-
-    Plain gradient descent then moves the product as if it were the parameter, where the factor is
-    1/unit.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, *given: Any) -> Tensor:
-        relative, unit, factor = given
-        ctx.save_for_backward(factor)
-        return relative * unit  # type: ignore[no-any-return]
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> Any:
-        (factor,) = ctx.saved_tensors
-        return grads[0] * factor, None, None
 
 
 class Quantizer(torch.nn.Module):
@@ -165,7 +88,7 @@ class Quantizer(torch.nn.Module):
         """The step in real units, of the parameters' own shape."""
         unit = self.first_scale
         relative = self.step.abs().clamp(min=_LEAST)
-        scale: Tensor = _Relative.apply(relative, unit, 1.0 / unit)  # type: ignore[no-untyped-call]
+        scale: Tensor = Relative.apply(relative, unit, 1.0 / unit)  # type: ignore[no-untyped-call]
         if self.floor is not None:
             other, factor = self.floor
             scale = torch.maximum(scale, other.scale.detach() * factor)
@@ -178,8 +101,8 @@ class Quantizer(torch.nn.Module):
             return self.first_zero_point
         levels = torch.full_like(self.first_zero_point, self._high - self._low)
         factor = 1.0 / (levels * self.first_scale.square())
-        moved: Tensor = _Relative.apply(self.offset, levels, factor)  # type: ignore[no-untyped-call]
-        found: Tensor = _Rounded.apply(self.first_zero_point + moved)  # type: ignore[no-untyped-call]
+        moved: Tensor = Relative.apply(self.offset, levels, factor)  # type: ignore[no-untyped-call]
+        found: Tensor = Rounded.apply(self.first_zero_point + moved)  # type: ignore[no-untyped-call]
         return found.clamp(self._low, self._high)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -205,7 +128,7 @@ class Quantizer(torch.nn.Module):
         """A centroid's gradient is the sum over its members, of which there are N / K."""
         share = max(1.0, x.numel() / levels.numel())
         unit, factor = torch.ones((), device=x.device), torch.tensor(1.0 / math.sqrt(share))
-        moved: Tensor = _Relative.apply(levels, unit, factor)  # type: ignore[no-untyped-call]
+        moved: Tensor = Relative.apply(levels, unit, factor)  # type: ignore[no-untyped-call]
         scale = spread(self.scale.detach(), self.params, x)
         return on_levels(x, moved.sort(dim=-1).values, scale, self.params)
 

@@ -14,7 +14,7 @@ import pytest
 import qcompiler as qc
 from qcompiler.backends.onnxruntime.capabilities import TABLE
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
-from qcompiler.decisions.forms import SIZE_ONLY
+from qcompiler.decisions.options import SIZE_ONLY
 from qcompiler.decisions.roundings import rounded, weight_layout
 from qcompiler.decisions.schemes import LEVEL_SPACES
 from qcompiler.ir.program import Program

@@ -16,8 +16,10 @@ import pytest
 import qcompiler as qc
 from benchmarks.tensorrt_net import Net
 from qcompiler.backends.openvino.target import OpenVino
-from qcompiler.execution.openvino.faults import findings, float_constants, is_pooled
+from qcompiler.execution.openvino.faults import is_pooled
+from qcompiler.execution.openvino.findings import findings
 from qcompiler.execution.openvino.session import OpenVinoSession, available
+from qcompiler.execution.openvino.stored_floats import float_constants
 from qcompiler.execution.session import OrtSession
 from qcompiler.frontends import load
 from qcompiler.ir.program import Program

@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from qcompiler.lowering.qat.first_steps import first_params
-from qcompiler.lowering.qat.quantizer import OnLearnedGrid, Quantizer
-from qcompiler.quantization.numerics import choose_qparams, fake_quantize, weight_qparams
+from qcompiler.lowering.qat.quantizer import Quantizer
+from qcompiler.lowering.qat.straight_through import OnLearnedGrid
+from qcompiler.quantization.numerics import fake_quantize
+from qcompiler.quantization.parameters import choose_qparams, weight_qparams
 from qcompiler.quantization.qspace import (
     F8_E4M3,
     S8_SYMMETRIC_PER_CHANNEL,

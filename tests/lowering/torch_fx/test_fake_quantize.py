@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from qcompiler.lowering.torch_fx.fake_quantize import FakeQuantize, fake_quantizer
-from qcompiler.quantization.numerics import fake_quantize, weight_qparams
+from qcompiler.quantization.numerics import fake_quantize
+from qcompiler.quantization.parameters import weight_qparams
 from qcompiler.quantization.qspace import (
     S8_SYMMETRIC_PER_CHANNEL,
     S32_BIAS,

@@ -25,7 +25,8 @@ from qcompiler.lowering.torch_fx.soft_rounding import Dropping, SoftRounding
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.pipeline.registry import find_target
-from qcompiler.quantization.numerics import dequantize, weight_qparams
+from qcompiler.quantization.numerics import dequantize
+from qcompiler.quantization.parameters import weight_qparams
 from qcompiler.quantization.qspace import S8_SYMMETRIC_PER_CHANNEL
 
 Array = npt.NDArray[Any]

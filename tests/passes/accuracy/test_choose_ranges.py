@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from qcompiler.decisions.forms import Options, region_options
+from qcompiler.decisions.forms import region_options
+from qcompiler.decisions.options import Options
 from qcompiler.decisions.resolve import resolve
 from qcompiler.execution.session import OrtSession
 from qcompiler.ir.plan import Choice, Plan

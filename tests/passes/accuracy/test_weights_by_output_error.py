@@ -23,7 +23,8 @@ from qcompiler.ir.walk import stored_array
 from qcompiler.passes.accuracy.gptq import Gptq
 from qcompiler.passes.accuracy.search_scales import SearchWeightScales
 from qcompiler.pipeline.registry import find_target
-from qcompiler.quantization.numerics import BIAS_LIMIT, dequantize
+from qcompiler.quantization.biases import BIAS_LIMIT
+from qcompiler.quantization.numerics import dequantize
 
 Array = npt.NDArray[Any]
 Placer = Callable[[Mapping[str, str]], Program]
