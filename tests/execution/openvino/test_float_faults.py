@@ -285,16 +285,3 @@ def test_integers_of_more_than_32_bits_are_no_feed() -> None:
     np.testing.assert_array_equal(session.run(feed)[0], [2, 3])
     with pytest.raises(FeedError, match="32 bits"):
         session.run({"x": np.array([1, 2**35])})
-
-
-def test_batch_first_recurrence_is_refused() -> None:
-    """ONNX Runtime has no layout 1 either; onnx.reference has, and says another thing."""
-    rng = np.random.default_rng(0)
-    feed = {"x": rng.normal(size=(3, 2, 4)).astype(np.float32)}
-    held = {
-        "w": rng.normal(size=(1, 15, 4)).astype(np.float32),
-        "r": rng.normal(size=(1, 15, 5)).astype(np.float32),
-    }
-    with pytest.raises(LoweringError, match="OV-R16"):
-        mended(_one("GRU", feed, held, hidden_size=5, layout=1))
-    mended(_one("GRU", feed, held, hidden_size=5))
