@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import time
@@ -10,12 +11,16 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import TypeVar
 
 R = TypeVar("R")
 
 MOST_BYTES = 6 << 30
 """Address space of a worker; a model that needs more is one that never ends."""
+_ASLEEP = 10
+"""How many times its seconds a worker may take by the clock: one that sleeps computes nothing."""
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -24,6 +29,25 @@ class _Worker:
     pipe: Connection
     at: int = -1
     since: float = 0.0
+    spent: float = 0.0
+
+    def begin(self, number: int) -> None:
+        """Notes what it works at from now on, -1 for nothing."""
+        self.at, self.since, self.spent = number, time.monotonic(), self._computed()
+
+    def is_late(self, seconds: float) -> bool:
+        """Whether it has computed for so long: by the clock, neighbours would decide."""
+        asleep = time.monotonic() - self.since > _ASLEEP * seconds
+        return asleep or self._computed() - self.spent > seconds
+
+    def _computed(self) -> float:
+        """Processor time in seconds, with that of ended children; infinity once it is gone."""
+        try:
+            text = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return math.inf
+        fields = text.rpartition(")")[2].split()
+        return sum(map(int, fields[11:15])) / _TICKS
 
 
 def in_workers(
@@ -40,7 +64,7 @@ def in_workers(
         work: Called with each number in a forked worker; its result is sent back by pickle.
         numbers: Not negative; taken one by one as workers are free.
         died: The result for a number whose worker ended or was stopped, and how.
-        seconds: Work that takes longer is stopped.
+        seconds: Work that computes for longer is stopped.
         jobs: Worker processes.
     """
     todo = iter(numbers)
@@ -50,7 +74,7 @@ def in_workers(
     while busy := [worker for worker in workers if worker.at >= 0]:
         ready = wait([worker.pipe for worker in busy], timeout=1.0)
         for worker in busy:
-            late = time.monotonic() - worker.since > seconds
+            late = worker.is_late(seconds)
             if worker.pipe not in ready and not late:
                 continue
             try:
@@ -86,7 +110,7 @@ def _hired(work: Callable[[int], R]) -> _Worker:
 
 
 def _give(worker: _Worker, todo: Iterator[int]) -> None:
-    worker.at, worker.since = next(todo, -1), time.monotonic()
+    worker.begin(next(todo, -1))
     if worker.at >= 0:
         worker.pipe.send(worker.at)
 

@@ -29,7 +29,7 @@ from qcompiler.backends.onnxruntime.constraints import (
     ROWS,
     STORED,
     UNDILATED,
-    finest_mean,
+    mean_ratios,
 )
 from qcompiler.decisions.schemes import LEVEL_SPACES, WEIGHT_BLOCKS, blocked
 from qcompiler.ir.bounds import activation_bounds
@@ -113,7 +113,7 @@ FLOAT_OUT_BIASED = Implementation(
 )
 DYNAMIC = Implementation("int8-dynamic", kernel=Kernel.DYNAMIC, weight=_WEIGHT)
 ELEMENTWISE = Implementation("int8", activation=U8_AFFINE, output=U8_AFFINE)
-AVERAGED = replace(ELEMENTWISE, finest=finest_mean)
+AVERAGED = replace(ELEMENTWISE, ratios=mean_ratios)
 UNIT_OUTPUT = Implementation(
     "int8", activation=U8_AFFINE, output=U8_AFFINE, output_range=Range(0.0, 1.0)
 )
@@ -210,7 +210,7 @@ def _simulated(form: Implementation) -> Implementation:
         activation=U16_AFFINE,
         output=U16_AFFINE,
         bias=BiasForm.FLOAT,
-        finest=None,
+        ratios=None,
         searched=False,
         simulated=True,
     )

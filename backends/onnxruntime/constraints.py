@@ -175,8 +175,8 @@ _MEAN_RATIO = 256.0 * (1 - 2.0**-20)
 """CheckQLinearGlobalAveragePoolScaleAndSize in mlas/lib/qlgavgpool.cpp, and room for rounding."""
 
 
-def finest_mean(region: Region, scale: float) -> float:
-    """Smallest output scale of QLinearGlobalAveragePool: data scale / (scale * pixels) < 256.
+def mean_ratios(region: Region) -> tuple[float, float]:
+    """Ratios of QLinearGlobalAveragePool: data scale / (output scale * pixels) < 256.
 
     Nothing is lost: that step is 1/256 of the mean's own steps. Free extents count as 1.
     QLinearAveragePool is that kernel where its window covers the data.
@@ -184,7 +184,7 @@ def finest_mean(region: Region, scale: float) -> float:
     window: Sequence[int | None] = region.anchor.attributes.get_ints("kernel_shape", ())
     if not window:
         window = (dims_of(region.activations[0].value) or [])[2:]
-    return scale / (_MEAN_RATIO * math.prod(each or 1 for each in window))
+    return 0.0, _MEAN_RATIO * math.prod(each or 1 for each in window)
 
 
 def _size(dims: list[int | None]) -> int | None:

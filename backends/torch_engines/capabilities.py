@@ -162,7 +162,7 @@ _SPATIAL = Constraint("TQ03", _spatial)
 _MATRIX = Constraint("TQ04", _matrix)
 _SAME_RANK = Constraint("TQ17", _same_rank, "quantized::matmul, qmatmul.cpp")
 _GEMM = Constraint("TQ05", _plain_gemm)
-_PAIR = Constraint("TQ06", two_activations, "accuracy; constants are per tensor")
+PAIR = Constraint("TQ06", two_activations, "accuracy; constants are per tensor")
 _NARROW = Constraint("TQ14", _narrow_factors, "accuracy; magika: 0.92 to 0.23")
 _FIRST = Constraint("TQ07", _data_first)
 _IMAGE = Constraint("TQ08", _image)
@@ -216,8 +216,8 @@ _RECURRENT = tuple(
     for op in ("LSTM", "GRU")
 )
 _ARITHMETIC = (
-    OpCapability(RegionPattern("Add", (ACTIVATION,)), (ELEMENTWISE,), (FLOAT32, _PAIR)),
-    OpCapability(RegionPattern("Mul", (ACTIVATION,)), (ELEMENTWISE,), (FLOAT32, _PAIR, _NARROW)),
+    OpCapability(RegionPattern("Add", (ACTIVATION,)), (ELEMENTWISE,), (FLOAT32, PAIR)),
+    OpCapability(RegionPattern("Mul", (ACTIVATION,)), (ELEMENTWISE,), (FLOAT32, PAIR, _NARROW)),
     OpCapability(RegionPattern("Concat", (ACTIVATION,)), (ELEMENTWISE,), (FLOAT32,)),
     OpCapability(RegionPattern("Sigmoid"), (UNIT,), (FLOAT32,)),
     OpCapability(RegionPattern("HardSigmoid"), (UNIT_256,), (FLOAT32, _SIXTH)),

@@ -34,12 +34,6 @@ def reaching(params: QParams, region: Region | None) -> QParams:
     return params
 
 
-def span(params: QParams, scale: float) -> tuple[float, float]:
-    """The range of the same zero point under another scale."""
-    low, high = (end - int(params.zero_point) for end in (params.space.qmin, params.space.qmax))
-    return scale * low, scale * high
-
-
 def within_activation(found: Range, region: Region) -> Range:
     """The range cut to the bounds of the region's absorbed activation."""
     return cut(found, activation_bounds(region.activation_node))

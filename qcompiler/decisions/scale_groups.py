@@ -8,14 +8,15 @@ activation's bounds, so that saturation can stand for the activation.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+import numpy as np
 import onnx_ir as ir
 from networkx.utils import UnionFind
 
 from qcompiler.decisions.absorbed import value_params, value_range
-from qcompiler.decisions.activation_ends import cut, narrowest, reaching, span, within_activation
+from qcompiler.decisions.activation_ends import cut, narrowest, reaching, within_activation
 from qcompiler.decisions.placement import ValueKey
 from qcompiler.errors import LegalityError
 from qcompiler.ir.bounds import value_bounds
@@ -81,9 +82,9 @@ class ScaleGroups:
         groups = list(self._groups())
         for members, params in zip(groups, self._derived(groups), strict=True):
             self._params.update(dict.fromkeys(members, params))
-        for members in groups:
-            self._coarsen(members)
-        self._requantized = self._of_operands()
+        while sum(map(self._coarsen, groups)):
+            pass  # a raised scale may ask for more of what is computed from it
+        self._requantized = self._of_operands() | self._too_fine(chosen)
 
     @property
     def count(self) -> int:
@@ -215,20 +216,45 @@ class ScaleGroups:
             params = reaching(params, None if chosen is None else chosen.region)
         return params
 
-    def _coarsen(self, members: Sequence[_Member]) -> None:
+    def _coarsen(self, members: Sequence[_Member]) -> bool:
         """Raises a scale that a kernel which writes one of the values cannot reach."""
         params = self._params[members[0]]
         least = max((self._finest(value) for value, _ in members), default=0.0)
-        if float(params.scale) < least:
-            wider = choose_qparams(*span(params, least), params.space)
-            self._params.update(dict.fromkeys(members, wider))
+        if float(params.scale) >= least:
+            return False
+        self._params.update(dict.fromkeys(members, _raised(params, least)))
+        return True
 
     def _finest(self, value: ir.Value) -> float:
+        """The least scale of a value that the kernel which writes it reaches."""
         made = self._producer.get(value)
-        if made is None or made.form.finest is None or made.form.activation is None:
+        if made is None or made.form.ratios is None:
             return 0.0
-        read = self.of_value(made.region.activations[0].value, made.form.activation)
-        return made.form.finest(made.region, float(read.scale))
+        read = max(float(params.scale) for _, params in self._read(made))
+        return read / made.form.ratios(made.region)[1]
+
+    def _too_fine(self, chosen: Sequence[Chosen]) -> dict[tuple[ir.Node, int], QParams]:
+        """Operands whose scale is below what their kernel takes beside that of its result.
+
+        They are requantized. Nothing is lost: all their values are a part of a step of the result.
+        """
+        found = {}
+        for each in chosen:
+            if each.form.ratios is None or each.form.output is None:
+                continue
+            written = self.of_value(each.region.output, each.form.output)
+            least = float(written.scale) * each.form.ratios(each.region)[0]
+            for operand, params in self._read(each):
+                if float(params.scale) < least:
+                    found[operand.node, operand.index] = _raised(params, least)
+        return found
+
+    def _read(self, chosen: Chosen) -> list[tuple[Operand, QParams]]:
+        """The quantized operands and the parameters of their values."""
+        space = chosen.form.activation
+        if space is None:
+            return []
+        return [(each, self.of_value(each.value, space)) for each in chosen.quantized_operands]
 
     def _sources(self, members: Sequence[_Member]) -> list[ir.Value]:
         """The values that decide; behind a fixed range, what only passes it on has no say."""
@@ -261,3 +287,11 @@ class ScaleGroups:
         seen = self._observations.get(value.name or "")
         own = producer is not None and producer.form.output_range is not None
         return seen is not None and not own and is_users(seen)
+
+
+def _raised(params: QParams, least: float) -> QParams:
+    """The same integers and zero point under the smallest scale that is no less."""
+    scale = np.float32(least)
+    if float(scale) < least:
+        scale = np.nextafter(scale, np.float32(np.inf))
+    return replace(params, scale=np.asarray(scale))

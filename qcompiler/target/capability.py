@@ -49,8 +49,8 @@ class Implementation:
         shares_scale: Operands and output use one scale and zero point.
         output_range: Fixed output range such as Softmax's [0, 1], instead of the observed one.
         operands: Which activations are quantized; all by default.
-        finest: Smallest scale of the output that the kernel takes with this scale of its data;
-            None for any.
+        ratios: Least and greatest scale of an operand over that of the output that the kernel
+            takes; None for any.
         searched: Whether the search tries it by itself; otherwise only schemes, overrides and
             plans that name it bring it in.
         simulated: The engine has no kernel for these numbers: it computes in float between
@@ -70,7 +70,7 @@ class Implementation:
     shares_scale: bool = False
     output_range: Range | None = None
     operands: Callable[[tuple[Operand, ...]], tuple[Operand, ...]] | None = None
-    finest: Callable[[Region, float], float] | None = None
+    ratios: Callable[[Region], tuple[float, float]] | None = None
     searched: bool = True
     simulated: bool = False
     size_only: bool = False

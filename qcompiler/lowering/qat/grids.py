@@ -101,10 +101,10 @@ def passed_on(placement: Placement) -> frozenset[str]:
 def set_floors(program: Program, state: QatState) -> None:
     """Kernels that reach no scale below a multiple of their operand's."""
     for placed in bound_regions(program):
-        finest, written = placed.form.finest, placed.decided.written
-        read = placed.decided.activations[0].params if placed.decided.activations else None
-        if finest is None or written is None or read is None:
+        ratios, written = placed.form.ratios, placed.decided.written
+        own = state.quantizers.get(id(written))
+        if ratios is None or own is None:
             continue
-        own, other = state.quantizers.get(id(written)), state.quantizers.get(id(read))
-        if own is not None and other is not None and own is not other:
-            own.floor = (other, finest(placed.region, 1.0))
+        read = [state.quantizers.get(id(each.params)) for each in placed.decided.activations]
+        least = 1.0 / ratios(placed.region)[1]
+        own.floors = [(each, least) for each in read if each is not None and each is not own]

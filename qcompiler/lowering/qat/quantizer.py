@@ -56,7 +56,7 @@ class Quantizer(torch.nn.Module):
         self.learned, self.frozen = learned, False
         self.fixed = fixed or space.is_float or space.is_table
         self.params = params
-        self.floor: tuple[Quantizer, float] | None = None
+        self.floors: list[tuple[Quantizer, float]] = []
         scale = torch.from_numpy(np.array(params.scale, np.float32))
         zero = torch.from_numpy(np.array(params.zero_point, np.float32))
         self.register_buffer("first_scale", scale)
@@ -89,8 +89,7 @@ class Quantizer(torch.nn.Module):
         unit = self.first_scale
         relative = self.step.abs().clamp(min=_LEAST)
         scale: Tensor = Relative.apply(relative, unit, 1.0 / unit)  # type: ignore[no-untyped-call]
-        if self.floor is not None:
-            other, factor = self.floor
+        for other, factor in self.floors:
             scale = torch.maximum(scale, other.scale.detach() * factor)
         return scale
 
