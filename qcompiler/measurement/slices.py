@@ -56,6 +56,12 @@ class OutputSlices:
         """Whether its elements are labels, of every group that is judged here."""
         return tuple(each for i, each in enumerate(self.labels) if i not in self.apart)
 
+    def alike(self, other: OutputSlices) -> bool:
+        """Whether both judge the same."""
+        rest = replace(self, groups=()).__dict__ == replace(other, groups=()).__dict__
+        pairs = zip(self.groups, other.groups, strict=False)
+        return rest and len(self.groups) == len(other.groups) and all(_same(*e) for e in pairs)
+
     def of(self, sample: int) -> OutputSlices:
         """The same for one sample only."""
         return replace(self, groups=self.groups[sample : sample + 1])
@@ -67,6 +73,12 @@ class OutputSlices:
     def at(self, samples: Sequence[int]) -> OutputSlices:
         """The same for these samples only."""
         return replace(self, groups=tuple(self.groups[each] for each in samples))
+
+
+def _same(one: Array | None, two: Array | None) -> bool:
+    if one is None or two is None:
+        return one is two
+    return one is two or np.array_equal(one, two)
 
 
 def plain_slices(reference: Sequence[Sequence[Any]]) -> list[OutputSlices]:

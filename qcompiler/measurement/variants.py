@@ -8,7 +8,7 @@ that change the placement are tried on every candidate that may be returned.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -16,18 +16,19 @@ from types import MappingProxyType
 from qcompiler.config import Recipe
 from qcompiler.errors import ConfigurationError, RegistryError
 from qcompiler.ir.program import Program
+from qcompiler.ir.requests import RANGE, Request
 from qcompiler.ir.signature import Feed
+from qcompiler.measurement.unchanged import Glimpse, same_values, traces
 from qcompiler.pipeline import registry
 from qcompiler.pipeline.contract import Pass, PassContext, Stage
 from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.quantization.chosen import given, is_users, statistics_of
 from qcompiler.quantization.observer import Observer
 from qcompiler.quantization.qspace import U8_AFFINE
+from qcompiler.statistics.statistic import Statistic
 from qcompiler.target.contract import Target
 
 _LOG = logging.getLogger(__name__)
-_ROUNDING = 1e-4
-"""How far ranges may be apart for float rounding, as a share of their width."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,7 @@ def with_base(
     wanted: Sequence[Variant] = (),
     fitting: Sequence[Feed] = (),
     overrides: Mapping[str, str] = MappingProxyType({}),
+    glimpse: Glimpse | None = None,
 ) -> Program:
     """A copy of a calibrated program with a variant of the float or the ranges stage.
 
@@ -143,6 +145,7 @@ def with_base(
         wanted: Variants whose statistics are taken on the way.
         fitting: What the pass may fit to; `calibration` if empty.
         overrides: Precision by glob, for passes that ask which regions may be quantized.
+        glimpse: Of the program, where several variants are tried on it.
 
     Raises:
         QCompilerError: The pass failed.
@@ -158,45 +161,46 @@ def with_base(
         method = "minmax" if seen is None else statistics_of(seen).name
         Pipeline.parse(f"dead-code,insert-observers{{method={method}}}").run(copy, context)
         ask(copy, target, wanted)
-        Pipeline.parse("calibrate").run(copy, PassContext(target, calibration))
-        _keep_unchanged(copy, program, target, calibration[:1], method)
+        if variant.accuracy.gains == "latency":  # exact: what keeps its name is what it was
+            same = set(program.observations)
+        else:
+            same = _unchanged(glimpse or Glimpse(program), copy, calibration[:1])
+        _observe(copy, program, same, PassContext(target, calibration))
         _keep_given(program, copy)
-    if variant.accuracy.gains == "latency":
-        _keep_what_was_seen(copy, program)
     return copy
 
 
-def _keep_unchanged(
-    copy: Program, program: Program, target: Target, feeds: Sequence[Feed], method: str
-) -> None:
-    """Values that a variant leaves as they are keep what the whole calibration saw.
+def _unchanged(before: Glimpse, copy: Program, feeds: Sequence[Feed]) -> set[str]:
+    """Values that a variant leaves as they are."""
+    return {name for feed in feeds for name in same_values(before.traces(feed), traces(copy, feed))}
 
-    Kept feeds are a part of it, and those that candidates are judged on are among them: ranges that
-    are taken anew look better there, and are worse in use.
+
+def _observe(copy: Program, program: Program, same: Set[str], context: PassContext) -> None:
+    """Calibrates a rewritten program, but for the values that are what they were.
+
+    They keep what the whole calibration saw. Kept feeds are a part of it, and those that candidates
+    are judged on are among them: ranges that are taken anew look better there, and are worse in
+    use.
     """
-    before, after = (_seen_on(each, target, feeds, method) for each in (program, copy))
-    for name, seen in program.observations.items():
-        if name in copy.observations and _alike(before.get(name), after.get(name)):
-            copy.observations[name] = seen
+    wanted = copy.requests
+    known = _answers(program, wanted)
+    kept = {each: found for each, found in known.items() if each.value in same}
+    copy.requests = {each: None for each in wanted if each not in kept}
+    Pipeline.parse("calibrate").run(copy, context)
+    answers = kept | _answers(copy, wanted)
+    copy.requests = wanted
+    found = [(each, answers[each]) for each in wanted if each in answers]
+    copy.observations = {each.value: seen for each, seen in found if isinstance(seen, Observer)}
+    copy.statistics = {each: seen for each, seen in found if isinstance(seen, Statistic)}
 
 
-def _seen_on(
-    program: Program, target: Target, feeds: Sequence[Feed], method: str
-) -> Mapping[str, Observer]:
-    probe = replace(program)  # the pipeline clones the graph
-    steps = Pipeline.parse(f"insert-observers{{method={method}}},calibrate")
-    steps.run(probe, PassContext(target, feeds))
-    return probe.observations
-
-
-def _alike(one: Observer | None, two: Observer | None) -> bool:
-    """Whether the same was seen, but for float rounding."""
-    if one is None or two is None or one.count != two.count:
-        return False
-    if not one.count:
-        return True
-    a, b = (each.range_for(U8_AFFINE) for each in (one, two))
-    return max(abs(a.low - b.low), abs(a.high - b.high)) <= _ROUNDING * (a.high - a.low)
+def _answers(program: Program, requests: Iterable[Request]) -> dict[Request, Observer | Statistic]:
+    """What a program knows of what is asked."""
+    ranges, rest = program.observations, program.statistics
+    found = {
+        each: ranges.get(each.value) if each.kind == RANGE else rest.get(each) for each in requests
+    }
+    return {each: seen for each, seen in found.items() if seen is not None}
 
 
 def _keep_given(program: Program, copy: Program) -> None:
@@ -205,13 +209,6 @@ def _keep_given(program: Program, copy: Program) -> None:
         if is_users(seen) and name in copy.observations:
             wanted = seen.range_for(U8_AFFINE)
             copy.observations[name] = given(copy.observations[name], wanted.low, wanted.high)
-
-
-def _keep_what_was_seen(copy: Program, program: Program) -> None:
-    """A rewrite is exact: a value that keeps its name is what the whole calibration saw."""
-    seen, statistics = program.observations, program.statistics
-    copy.observations |= {name: seen[name] for name in seen if name in copy.observations}
-    copy.statistics |= {each: statistics[each] for each in statistics if each in copy.statistics}
 
 
 def ask(program: Program, target: Target, variants: Sequence[Variant]) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,10 @@ _LEAST = 6e-6
 """Probabilities below this part of the highest are read as this part: 12 in logits, further than
 noise moves anything, while 8-bit probabilities of 0 would be infinitely far."""
 _CHUNK = 65536
+_FEW = 65536
+"""More decisions than these are gathered in bins."""
+_MANTISSA = 13
+"""Bits of a float32 that bins leave out: ten of the mantissa stay."""
 _MOST = 8_000_000
 
 
@@ -48,6 +53,32 @@ class Decisions:
     costs: Array
     sides: Array
     counted: float
+
+    @cached_property
+    def gathered(self) -> tuple[Array, Powers]:
+        """`gathered` of all of them."""
+        return gathered(self.margins, self.costs)
+
+
+Powers = tuple[Array, ...]
+"""How many decisions there are at a margin, the sum of their costs, and of the squares of these."""
+
+
+def gathered(margins: Array, costs: Array) -> tuple[Array, Powers]:
+    """Decisions by margin, very many in bins: an image of scores has a million.
+
+    Bins are a thousandth of their margin wide and stand for the mean of what is in them, so that
+    chances of flips are right to 1e-5 (the second derivative of Phi, at nine deviations).
+    """
+    if margins.size <= _FEW:
+        return margins, (np.ones(margins.size), costs, np.square(costs))
+    index = margins.astype(np.float32).view(np.int32) >> _MANTISSA
+    index -= index.min()
+    counts, sums, first, second = (
+        np.bincount(index, each) for each in (None, margins, costs, np.square(costs))
+    )
+    some = counts > 0
+    return sums[some] / counts[some], (counts[some], first[some], second[some])
 
 
 def logits_of(kind: OutputKind, samples: Sequence[Array]) -> Array:

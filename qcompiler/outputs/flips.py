@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import gammainc, ndtr
 
-from qcompiler.outputs.decisions import Array, Decisions
+from qcompiler.outputs.decisions import Decisions, gathered
 from qcompiler.outputs.noise import LogitNoise
 
 _CHANCE = 0.05
@@ -21,8 +21,6 @@ _CHANCE = 0.05
 _STEPS = 20
 _FAR = 9.0
 """Margins of as many deviations do not flip: a chance of 1e-19 is nothing of a billion."""
-_BINS = 1 << 16
-"""More decisions than these are gathered in as many bins."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +49,15 @@ def prediction(decisions: Decisions, noise: LogitNoise, most: float) -> Callable
     """
     if not decisions.counted or most <= 0:
         return lambda ratio: Flips(0.0, 0.0, 0.0)
-    steps = decisions.margins / noise.deviations
-    near = steps < _FAR * math.sqrt(most / noise.ratio)
-    steps, powers = _gathered(steps[near], decisions.costs[near])
+    far = _FAR * math.sqrt(most / noise.ratio)
+    if noise.deviations.size == 1:
+        margins, powers = decisions.gathered
+        near = margins < far * noise.deviations[0]
+        steps, powers = margins[near] / noise.deviations[0], tuple(each[near] for each in powers)
+    else:
+        steps = decisions.margins / noise.deviations
+        near = steps < far
+        steps, powers = gathered(steps[near], decisions.costs[near])
     usual = float(np.median(noise.deviations))
     unseen = _unseen(decisions)
 
@@ -68,23 +72,6 @@ def prediction(decisions: Decisions, noise: LogitNoise, most: float) -> Callable
         return Flips(*(min(each / decisions.counted, 1.0) for each in total))
 
     return flips
-
-
-def _gathered(steps: Array, costs: Array) -> tuple[Array, tuple[Array, Array, Array]]:
-    """Margins, and how many decisions, costs and squares of costs there are at each.
-
-    Bins are 1/7000 wide of the deviation that margins go up to nine times of, so that chances are
-    right to 1e-5 even at a thousandth of that noise.
-    """
-    if steps.size <= _BINS:
-        return steps, (np.ones(steps.size), costs, np.square(costs))
-    width = max(float(steps.max()), 1e-300) / (_BINS - 1)
-    index = (steps / width).astype(np.int64)
-    counts, sums, first, second = (
-        np.bincount(index, each, _BINS) for each in (None, steps, costs, np.square(costs))
-    )
-    some = counts > 0
-    return sums[some] / counts[some], (counts[some], first[some], second[some])
 
 
 def _unseen(decisions: Decisions) -> Callable[[float], tuple[float, float, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -31,9 +32,13 @@ class ExactSum:
 
     def update(self, values: npt.NDArray[np.float32]) -> ExactSum:
         """Adds finite float32 values, any shape."""
+        slots = self.slots.copy()
+        if values.size == 1:
+            part, power = math.frexp(values.item())
+            slots[power - _LOWEST] += int(math.ldexp(part, _MANTISSA))
+            return ExactSum(slots)
         mantissa, exponent = np.frexp(values.ravel())
         whole = np.ldexp(mantissa, _MANTISSA).astype(np.int64)
-        slots = self.slots.copy()
         np.add.at(slots, exponent.astype(np.int64) - _LOWEST, whole)
         return ExactSum(slots)
 

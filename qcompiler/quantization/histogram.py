@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ class Histogram:
         """Counted values; with sampling fewer than were seen."""
         return int(self.counts.sum())
 
-    @property
+    @cached_property
     def exponent(self) -> int:
         """Base-2 logarithm of the bin width."""
         bottom, top = min(self.low, 0.0), max(self.high, 0.0)
@@ -66,7 +67,7 @@ class Histogram:
             exponent += 1
         return exponent
 
-    @property
+    @cached_property
     def first(self) -> int:
         """Index of the first bin."""
         return _index(self.low, self.exponent)
@@ -115,12 +116,15 @@ class Histogram:
 
     def widened(self, low: float, high: float) -> Histogram:
         """The same counts over bins that also span [low, high]."""
+        if self.low <= low and high <= self.high:
+            return self  # as most batches do
         span = Histogram(min(self.low, low), max(self.high, high), bins=self.bins)
-        if span.is_empty:
-            return self
         exponent, first = span.exponent, span.first
         counts = np.zeros(_index(span.high, exponent) - first + 1, np.int64)
-        if self.counts.size:
+        if self.counts.size and exponent == self.exponent:
+            start = self.first - first
+            counts[start : start + self.counts.size] = self.counts
+        elif self.counts.size:
             old = np.arange(self.first, self.first + self.counts.size)
             np.add.at(counts, (old >> (exponent - self.exponent)) - first, self.counts)
         return Histogram(span.low, span.high, self.zeros, counts, self.bins)

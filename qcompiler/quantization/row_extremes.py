@@ -37,12 +37,15 @@ class RowExtremes:
     def update(self, values: npt.NDArray[np.float32], bounds: Bounds) -> RowExtremes:
         """Adds a batch [rows, ...] (a scalar is one row) with the given bounds."""
         rows = values.reshape(values.shape[0] if values.ndim else 1, -1)
-        lows, highs = rows.min(axis=1), rows.max(axis=1)
         if any(bounds.nonfinite):
             finite = np.isfinite(rows)
             lows = rows.min(axis=1, where=finite, initial=np.float32(np.inf))
             highs = rows.max(axis=1, where=finite, initial=np.float32(-np.inf))
             lows, highs = lows[finite.any(axis=1)], highs[finite.any(axis=1)]
+        elif len(rows) == 1:  # the bounds are those of the row
+            lows, highs = (np.asarray([end], np.float32) for end in (bounds.low, bounds.high))
+        else:
+            lows, highs = rows.min(axis=1), rows.max(axis=1)
         seen = self.rows + lows.size
         return RowExtremes(seen, self.lows.update(lows), self.highs.update(highs))
 

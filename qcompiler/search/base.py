@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from qcompiler.choices.cost import uniform_trials
 from qcompiler.decisions.concat_loss import drowns
@@ -17,6 +18,7 @@ from qcompiler.ir.signature import Feed
 from qcompiler.measurement.candidates import Candidate, Workshop
 from qcompiler.measurement.judge import Judge, Judgement
 from qcompiler.measurement.trying import FAR, Allowance, Tried
+from qcompiler.measurement.unchanged import Glimpse
 from qcompiler.measurement.variants import Variant, with_base
 from qcompiler.search.asked import asked_plan
 from qcompiler.search.goal import Goal, Samples
@@ -42,6 +44,11 @@ class Base:
     tried: tuple[Tried, ...] = ()
     build_seconds: float = 0.0
     asked: Plan | None = None
+
+    @cached_property
+    def glimpse(self) -> Glimpse:
+        """What variants of the program are compared with."""
+        return Glimpse(self.program)
 
     @property
     def program(self) -> Program:
@@ -160,7 +167,14 @@ def extended(base: Base, variant: Variant, samples: Samples, goal: Goal) -> Base
     """
     target, feeds = base.workshop.target, kept_feeds(samples)
     changed = with_base(
-        base.program, target, variant, feeds, goal.variants, samples.fitting, goal.overrides
+        base.program,
+        target,
+        variant,
+        feeds,
+        goal.variants,
+        samples.fitting,
+        goal.overrides,
+        base.glimpse,
     )
     if changed is base.program:
         return None

@@ -29,6 +29,7 @@ from qcompiler.pipeline.pipeline import Pipeline
 from qcompiler.pipeline.targets import target_of
 from qcompiler.quantization.qspace import U8_AFFINE
 from qcompiler.report.rows import VariantRow
+from qcompiler.statistics.kinds import ChannelMean
 from qcompiler.target.contract import Target
 
 TEXT = "g (float[2,8] x) => (float[2,4] y) <float[8,4] w> { [it] y = MatMul(x, w) }"
@@ -93,6 +94,23 @@ class _Doubled(Pass):
 
 
 @dataclasses.dataclass(frozen=True)
+class _Asking(Pass):
+    """Wants the means of the channels of x and y."""
+
+    name: ClassVar[str] = "toy-asking"
+    stage: ClassVar[Stage] = Stage.PLACED
+
+    def requests(self, program: Program, target: Target | None) -> tuple[Request, ...]:
+        return MEANS
+
+    def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
+        return Outcome()
+
+
+MEANS = tuple(Request.of(name, "channel-mean", axis=1) for name in ("x", "y"))
+
+
+@dataclasses.dataclass(frozen=True)
 class _Broken(Pass):
     """Raises what no author of a pass has foreseen, wherever it is asked to."""
 
@@ -123,10 +141,10 @@ class _Broken(Pass):
 
 @pytest.fixture(autouse=True)
 def _toys() -> Iterator[None]:
-    for toy in (_Shifted, _Doubled, _Costly, _Broken):
+    for toy in (_Shifted, _Doubled, _Costly, _Asking, _Broken):
         registry.register_pass(toy)
     yield
-    for toy in (_Shifted, _Doubled, _Costly, _Broken):
+    for toy in (_Shifted, _Doubled, _Costly, _Asking, _Broken):
         registry.PASSES.forget(toy.name)
 
 
@@ -294,8 +312,13 @@ def test_a_variant_that_changes_nothing_is_not_built() -> None:
 def test_values_that_a_variant_leaves_alone_keep_what_calibration_saw() -> None:
     """toy-doubled changes y; x is as it was, though the kept feed holds a part of what was seen."""
     program = calibrated()
-    moved = with_base(program, target_of("onnxruntime"), Variant("toy-doubled"), feeds()[:1])
+    program.statistics = {each: ChannelMean(rows=10**6) for each in MEANS}
+    target = target_of("onnxruntime")
+    asking = [Variant("toy-asking")]
+    moved = with_base(program, target, Variant("toy-doubled"), feeds()[:1], asking)
     assert moved.observations["x"] is program.observations["x"]
+    assert [moved.statistics[each].count for each in MEANS] == [10**6, 2]
+    assert set(MEANS) < moved.requests.keys()
     old, new = (each.observations["y"].range_for(U8_AFFINE) for each in (program, moved))
     assert moved.observations["y"].count < program.observations["y"].count
     assert (old.low, old.high) != (new.low, new.high)

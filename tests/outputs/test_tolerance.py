@@ -254,7 +254,8 @@ def test_chance_is_that_of_a_poisson_number() -> None:
 
 
 @pytest.mark.parametrize("ratio", [1e-4, 3e-3, 0.1])
-def test_decisions_gathered_by_their_margins_flip_as_one_by_one(ratio: float) -> None:
+@pytest.mark.parametrize("single", [False, True])
+def test_decisions_gathered_by_their_margins_flip_as_one_by_one(ratio: float, single: bool) -> None:
     """The oracle adds up every decision by itself; bins are finer than a hundredth of the noise."""
     from qcompiler.outputs.decisions import Decisions
     from qcompiler.outputs.flips import prediction
@@ -263,7 +264,7 @@ def test_decisions_gathered_by_their_margins_flip_as_one_by_one(ratio: float) ->
     count = 200_000
     margins = np.concatenate([RNG.exponential(3.0, count - 2), [np.inf, 0.0]])
     costs = 1 / (1 + np.exp(-margins)) - 0.5
-    noise = LogitNoise(RNG.uniform(2.0, 4.0, count), 0.5, 1.0)
+    noise = LogitNoise(RNG.uniform(2.0, 4.0, 1 if single else count), 0.5, 1.0)
     found = prediction(Decisions(margins, costs, np.zeros(count, np.int64), count), noise, 0.1)
     chances = scipy.special.ndtr(-margins / noise.deviations / math.sqrt(ratio / 0.5))
     for power, got in enumerate((found(ratio).share, found(ratio).cost, found(ratio).square)):
