@@ -37,12 +37,10 @@ def test_a_scale_that_is_taken_back_changes_what_is_between() -> None:
 
 def test_a_channel_that_never_holds_the_extremes_is_seen_too() -> None:
     """Ranges of whole values say nothing of it."""
-    before, after = (
-        seen([1.0, 0.1, 1.0, 1.0], 1.0),
-        seen([1.0, 0.2, 1.0, 1.0], [1.0, 0.5, 1.0, 1.0]),
-    )
+    before = seen([1, 0.1, 1, 1], [1, 1, 1, 1])
+    after = seen([1, 0.2, 1, 1], [1, 0.5, 1, 1])
+    ends = FEED["x"][0, [0, 2, 3]]
     for each in (before, after):
-        ends = FEED["x"][0, [0, 2, 3]]
         assert tuple(each["y"].parts[0][-2:]) == (ends.min(), ends.max())
     assert same_values(before, after) == {"x", "z"}
 
