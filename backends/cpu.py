@@ -13,13 +13,15 @@ from qcompiler.target.contract import Target
 from qcompiler.target.limits import require_threads
 from qcompiler.target.processor import NATIVE, require_cpu
 
+ENGINES = ("onnxruntime", "openvino", "openvino{base=bf16}", "fbgemm", "onednn")
+
 
 @dataclass(frozen=True)
 class Cpu(Target):
     """The fastest of the installed engines, each compared with ONNX Runtime's float.
 
     Attributes:
-        engines: Names of targets, of which the first is the yardstick.
+        engines: Targets as they are written, of which the first is the yardstick.
         threads: Threads inside one kernel; None leaves the choice to the engine.
         cpu: What engines may rely on: `native`, `vnni`, `avx2` or `portable`.
 
@@ -28,7 +30,7 @@ class Cpu(Target):
             makes no sense.
     """
 
-    engines: tuple[str, ...] = ("onnxruntime", "openvino", "fbgemm", "onednn")
+    engines: tuple[str, ...] = ENGINES
     threads: int | None = None
     cpu: str = NATIVE
 

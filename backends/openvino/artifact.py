@@ -31,10 +31,14 @@ class OpenVinoArtifact(Artifact):
         LoweringError: OpenVINO refuses the model, or does not compute what it says.
     """
 
-    def __init__(self, program: Program, target: Target, threads: int | None) -> None:
+    def __init__(
+        self, program: Program, target: Target, threads: int | None, floats: str = "f32"
+    ) -> None:
         self._program = mended(program)
         self._target = target
-        self._session = OpenVinoSession(self._program.model, program.signature, threads)
+        self._session = OpenVinoSession(
+            self._program.model, program.signature, threads, floats=floats
+        )
 
     @property
     def session(self) -> OpenVinoSession:

@@ -49,6 +49,7 @@ class Candidate:
         predicted: Loss expected of it before it was built; None without sensitivities.
         variants: What it was built with, besides the plan.
         tried: What trying variants on it came to.
+        coarse: Whether what is not quantized is computed in a coarser type than the source's.
     """
 
     plan: Plan
@@ -64,6 +65,12 @@ class Candidate:
     predicted: float | None = None
     variants: tuple[Variant, ...] = ()
     tried: tuple[Tried, ...] = ()
+    coarse: bool = False
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it computes what float does, but for the rounding of float."""
+        return not (self.quantized or self.coarse)
 
     @property
     def quantized(self) -> int:
@@ -158,7 +165,9 @@ class Workshop:
             return replace(twin, report=report, improved=told, variants=variants, tried=())
         program, report = write(decided, self.target)
         artifact = self.target.lower(program)
-        return Candidate(plan, program, artifact, told.then(report), told, variants=variants)
+        coarse = self.target.yardstick != self.target
+        reports = (told.then(report), told)
+        return Candidate(plan, program, artifact, *reports, variants=variants, coarse=coarse)
 
     def _twin(self, plan: Plan, decided: Program) -> Candidate | None:
         """A candidate of the plan that what was decided is the same as, whoever decided it."""

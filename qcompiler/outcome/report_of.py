@@ -115,8 +115,8 @@ def report_of_point(report: Report, index: int, selection: Selection) -> Report:
 
 
 def _judgement(candidate: Candidate | None) -> Judgement | None:
-    """What a quantized candidate loses by output, if it was measured."""
-    return None if candidate is None or not candidate.quantized else candidate.judgement
+    """What a candidate loses by output, if it loses anything and that was measured."""
+    return None if candidate is None or candidate.is_exact else candidate.judgement
 
 
 def _observations(selection: Selection) -> Mapping[str, Observer]:
@@ -145,6 +145,8 @@ def _diagnostics(
     if engine is not None:
         noted = f"outputs and losses are those of {engine}, in the place of {target.name}"
         found.append(Diagnostic(Severity.INFO, "ENGINE00", noted))
+    if target.advice is not None:
+        found.append(Diagnostic(Severity.INFO, "RUN01", target.advice))
     if target.evidence.model is not None:
         noted = f"times are modelled by {target.evidence.model}; nothing was timed"
         found.append(Diagnostic(Severity.INFO, "TIME00", noted))

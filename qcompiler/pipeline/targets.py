@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from qcompiler.decisions.schemes import SCHEMES
@@ -11,7 +11,7 @@ from qcompiler.errors import ConfigurationError, RegistryError
 from qcompiler.ir.plan import Plan
 from qcompiler.pipeline import registry
 from qcompiler.pipeline.options import option_fields
-from qcompiler.pipeline.text import build_target
+from qcompiler.pipeline.text import build_target, parse
 from qcompiler.target.contract import Target
 
 
@@ -20,14 +20,20 @@ class Members:
     """The engines that are tried.
 
     Attributes:
-        targets: Those that are installed; the float of the first is the yardstick.
+        named: Those that are installed, by the name they were given; the float of the first is the
+            yardstick.
         absent: Why the others are not there, by name.
         several: Whether the user asked for the fastest of several.
     """
 
-    targets: tuple[Target, ...]
+    named: Mapping[str, Target]
     absent: Mapping[str, str]
     several: bool
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The engines."""
+        return tuple(self.named.values())
 
 
 def target_of(given: str | Target, *, several: bool = False) -> Target:
@@ -81,35 +87,38 @@ def members_of(target: Target, plan: Plan | None = None) -> Members:
         ConfigurationError: No engine is left.
     """
     if not target.members:
-        return Members((target,), {}, False)
-    found, absent = [], {}
+        return Members({target.name: target}, {}, False)
+    found, absent = {}, {}
     for name in target.members:
-        if plan is not None and plan.target != name:
+        (written,) = parse(name)
+        if plan is not None and plan.target != written.name:
             absent[name] = f"the plan is for {plan.target}"
             continue
         try:
             engine = _engine(target, name)
         except RegistryError as error:
-            if name not in registry.TARGETS.names():
+            if written.name not in registry.TARGETS.names():
                 raise
             absent[name] = error.why or error.what
             continue
-        if engine.missing:
-            absent[name] = f"not installed: {', '.join(engine.missing)}"
+        why = f"not installed: {', '.join(engine.missing)}" if engine.missing else engine.unsuited
+        if why is None:
+            found[name] = engine
         else:
-            found.append(engine)
+            absent[name] = why
     if not found:
         told = "; ".join(f"{name}: {why}" for name, why in absent.items())
         raise ConfigurationError(f"the target '{target.name}' has no engine left", why=told)
-    return Members(tuple(found), absent, True)
+    return Members(found, absent, True)
 
 
-def _engine(target: Target, name: str) -> Target:
-    kind = registry.find_target(name)
-    own, known = option_fields(type(target)), option_fields(kind)
+def _engine(target: Target, written: str) -> Target:
+    """An engine with the options that it was written with, and those that are passed on."""
+    engine = build_target(written, registry.find_target)
+    own, known = option_fields(type(target)), option_fields(type(engine))
     options: dict[str, Any] = {
         each: getattr(target, each)
         for each, option in own.items()
         if each in known and getattr(target, each) != option.default
     }
-    return kind(**options)
+    return replace(engine, **options)

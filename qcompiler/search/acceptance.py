@@ -43,7 +43,7 @@ class Acceptance:
     def _keeps_decisions(self, candidate: Candidate) -> bool:
         """Whether its flips, counted, are as few as allowed; variants may bring that about."""
         workshop = self.setting.workshop
-        if workshop.judge is None or not candidate.quantized:
+        if workshop.judge is None or candidate.is_exact:
             return True
         known = workshop.known(candidate)
         if workshop.judgement(known).good:

@@ -66,7 +66,7 @@ def over_bound(workshop: Workshop, candidate: Candidate, goal: Goal) -> list[str
         LossError: It loses more than a `max_loss` that was given.
     """
     judge = workshop.judge
-    if goal.evaluate is not None or not candidate.quantized:
+    if goal.evaluate is not None or candidate.is_exact:
         return []
     if judge is None or candidate.loss is None:
         if goal.max_loss is None and goal.loss is None:

@@ -68,6 +68,14 @@ class Attempts:
         self.progress.advance(1, self.state.log[-1] + self.best_note())
         return candidate
 
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether the type of the target's float values alone loses more than is allowed."""
+        plain = self.state.frontier[0] if self.state.frontier else None
+        if plain is None or not plain.coarse or plain.loss is None:
+            return False
+        return plain.loss > self.limits.max_nsr
+
     def score(self, candidate: Candidate) -> float:
         """The objective relative to float, by profile and file; the lower the better."""
         base = self.state.frontier[0]

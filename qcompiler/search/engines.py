@@ -34,7 +34,7 @@ class _Race:
 
     Attributes:
         job: What is compiled.
-        origin: The engine whose float is the yardstick.
+        origin: Name of the engine whose float is the yardstick, and the engine.
         yardstick: That float.
         found: What each engine came to.
         outcomes: Why the others did not.
@@ -43,7 +43,7 @@ class _Race:
     """
 
     job: Job
-    origin: Target
+    origin: tuple[str, Target]
     yardstick: Baseline
     found: dict[str, tuple[Target, Selection]] = field(default_factory=dict)
     outcomes: dict[str, str] = field(default_factory=dict)
@@ -106,7 +106,7 @@ class _Race:
             return False
         if found.demanded or latency is None or not objective.weight(LATENCY):
             return True
-        return latency.ratio < (GAIN if not found.is_float else 1.0)
+        return latency.ratio < (1.0 if found.candidate.is_exact else GAIN)
 
     def _energy(self, found: Selection) -> float:
         elements = elements_per_run(found.base, found.options, self.job.samples.seen)
@@ -122,20 +122,20 @@ def chosen_engine(job: Job, members: Members) -> tuple[Target, Selection]:
     if not members.several:
         return members.targets[0], selected(job, members.targets[0])
     race = _begun(job, members)
-    tried = promising(job, members.targets, race.yardstick, race.outcomes)
+    tried = promising(job, members.named, race.yardstick, race.outcomes)
     share = _with_share_of_budget(job, len(tried))
     for each in tried:
-        target, beaten = each.target, each.beaten(race.speeds)
+        beaten = each.beaten(race.speeds)
         if beaten is not None:
-            race.outcomes[target.name] = beaten
+            race.outcomes[each.name] = beaten
             continue
         try:
-            found = selected(share, target, race.yardstick)
+            found = selected(share, each.target, race.yardstick)
         except Exception as error:  # noqa: BLE001 - engines raise what they like; it is a row
-            race.outcomes[target.name] = f"failed: {failure(error)}"
+            race.outcomes[each.name] = f"failed: {failure(error)}"
             race.errors.append(error)
             continue
-        race.found[target.name] = target, found
+        race.found[each.name] = each.target, found
         if found.interrupted:
             race.interrupted = True
             break
@@ -163,14 +163,14 @@ def _begun(job: Job, members: Members) -> _Race:
     """
     errors: list[Exception] = []
     outcomes: dict[str, str] = dict(members.absent)
-    for target in members.targets:
+    for name, target in members.named.items():
         try:
             found = baseline(job, target)
             for feed in job.samples.feeds[:1]:
                 found.artifact.run(feed)
-            return _Race(job, target, found, outcomes=outcomes, errors=errors)
+            return _Race(job, (name, target), found, outcomes=outcomes, errors=errors)
         except Exception as error:  # noqa: BLE001 - engines raise what they like; it is a row
-            outcomes[target.name] = f"failed: {failure(error)}"
+            outcomes[name] = f"failed: {failure(error)}"
             errors.append(error)
     raise _nothing_of(outcomes, errors)
 
@@ -182,8 +182,8 @@ def _result(
         target, found = race.found[best]
         summary = _summary(race, best, latencies)
     else:
-        target, found = race.origin, _float(race)
-        summary = f"float is returned, on {target.name}: no engine had anything better"
+        (name, target), found = race.origin, _float(race)
+        summary = f"float is returned, on {name}: no engine had anything better"
     rows = tuple(_row(race, each, latencies, best) for each in _names(race, members))
     chosen = found.chosen if best is not None else "float"
     timed = {}
@@ -202,8 +202,9 @@ def _result(
 
 def _float(race: _Race) -> Selection:
     """The yardstick itself as the result."""
-    if race.origin.name in race.found:
-        found = race.found[race.origin.name][1]
+    name, target = race.origin
+    if name in race.found:
+        found = race.found[name][1]
         if found.candidate is None:
             return found
     found = next(iter(race.found.values()))[1]
@@ -211,7 +212,7 @@ def _float(race: _Race) -> Selection:
         found,
         artifact=race.yardstick.artifact,
         program=race.yardstick.program,
-        plan=Plan(race.origin.name, {}, rewritten=False),
+        plan=Plan(target.name, {}, rewritten=False),
         options=(),
         candidate=None,
         loss=0.0,
@@ -221,8 +222,7 @@ def _float(race: _Race) -> Selection:
 
 
 def _names(race: _Race, members: Members) -> list[str]:
-    tried = [each.name for each in members.targets]
-    return [*tried, *(name for name in members.absent if name not in tried)]
+    return [*members.named, *members.absent]
 
 
 def _row(
@@ -234,11 +234,11 @@ def _row(
     _, found = race.found[name]
     quantized = found.candidate.quantized if found.candidate else 0
     score = found.score[1] if found.score else None
-    is_best = name == (best or race.origin.name)
+    is_best = name == (best or race.origin[0])
     outcome = "chosen" if is_best else "slower" if found.candidate else ""
     if found.candidate is None:
         outcome = f"{outcome}: " if outcome else ""
-        outcome += f"nothing better than float on {race.origin.name}"
+        outcome += f"nothing better than float on {race.origin[0]}"
     return EngineResult(name, outcome, latencies.get(name), found.loss, score, quantized, is_best)
 
 
@@ -247,8 +247,8 @@ def _summary(race: _Race, name: str, latencies: Mapping[str, Latency]) -> str:
     total, quantized = len(found.options), found.candidate.quantized if found.candidate else 0
     told = f"{name} of {len(race.found)} engines: {quantized} of {total} regions quantized"
     if name in latencies:
-        told += f", {latencies[name].speed} of float on {race.origin.name}"
-    if found.loss is not None and quantized:
+        told += f", {latencies[name].speed} of float on {race.origin[0]}"
+    if found.loss is not None and found.candidate and not found.candidate.is_exact:
         told += f", SQNR {sqnr_db(found.loss):.1f} dB"
     return told
 

@@ -14,7 +14,7 @@ from qcompiler.decisions.schemes import Scheme
 from qcompiler.errors import ConfigurationError
 from qcompiler.execution.timing import Latency
 from qcompiler.ir.diagnostics import Diagnostic
-from qcompiler.ir.plan import FLOAT, Plan
+from qcompiler.ir.plan import Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
 from qcompiler.measurement.candidates import Candidate
@@ -274,8 +274,3 @@ class Selection:
     def demanded(self) -> bool:
         """Whether overrides want integers, so that float is no answer where there is another."""
         return any(each.demanded for each in self.options)
-
-    @property
-    def is_float(self) -> bool:
-        """Whether no region is quantized."""
-        return set(self.plan.precisions.values()) <= {FLOAT}

@@ -83,9 +83,10 @@ def selected(job: Job, target: Target, yardstick: Baseline | None = None) -> Sel
     nothing = free and not target.regions(job.program)
     if nothing:
         goal = replace(goal, scheme=SCHEMES["float32"])
-    reference = source_check_of(job.model, job.source, target, job.examples, job.slicer)
+    plain, examples = target.yardstick, job.examples
+    reference = source_check_of(job.model, job.source, plain, examples, job.slicer)
     own = baseline(job, target)
-    _check(reference, target, own.program, own.artifact)
+    _check(reference, plain, own.program, own.artifact)
     selection = select(
         job.source,
         job.program,
@@ -114,7 +115,7 @@ def _compared(
         SourceError: It computes something else than its source.
     """
     found: tuple[Diagnostic, ...] = ()
-    if selection.candidate is not None and selection.is_float:
+    if selection.candidate is not None and selection.candidate.is_exact:
         if program.absorbed is not None and program.absorbed.is_of_source:
             found = told_of_float_form(program, selection.loss)
         else:

@@ -78,7 +78,8 @@ class Search:
         self.attempts.progress.start("search", 1 + len(trials) + self.limits.rounds)
         try:
             profile(self.attempts, trials, self.cache)
-            self._refine()
+            if not self.attempts.is_hopeless:
+                self._refine()
         except KeyboardInterrupt:
             self.state.interrupted = True
             self.attempts.note("interrupted: keeping the best so far")
@@ -172,7 +173,7 @@ class Search:
 
     def _good(self, candidate: Candidate) -> bool:
         within = candidate.loss is not None and candidate.loss <= self.limits.max_nsr
-        return within and (not candidate.quantized or self.accept(candidate))
+        return within and (candidate.is_exact or self.accept(candidate))
 
     def _measure_losses(self) -> bool:
         """Sensitivities of all gates; False when there are none to be had."""

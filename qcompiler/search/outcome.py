@@ -77,7 +77,10 @@ class Outcome:
         timed = self.latencies[self.chosen]
         source = model or ("" if timed.rounds else "its profile")
         speed = timed.speed + (f" by {source}" if source else "")
-        if not candidate.quantized:
+        if candidate.is_exact:
             return f"float is returned, rewritten: {speed}; no quantized form was better"
         regions = f"{candidate.quantized} of {len(setting.workshop.options)} regions quantized"
+        if candidate.coarse:
+            types = (each.name.lower() for each in setting.workshop.target.floats)
+            regions += f", the rest in {' or '.join(types)}"
         return f"{regions}: {speed}, SQNR {sqnr_db(candidate.noise or 0.0):.1f} dB"

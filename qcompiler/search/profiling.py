@@ -23,6 +23,9 @@ def profile(attempts: Attempts, trials: Sequence[Mapping[str, str]], cache: Cost
         cache: Times of earlier compilations; takes these.
     """
     attempts.attempt({}, "float")
+    if attempts.is_hopeless:
+        attempts.note("float values in the target's type lose more than is allowed by themselves")
+        return
     known = signatures(attempts.workshop.options, attempts.costs.elements) if cache.path else {}
     offered = [each for trial in trials for each in trial.items()]
     recalled = attempts.costs.recall(cache, known, offered)

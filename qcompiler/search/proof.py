@@ -151,7 +151,7 @@ def choose(
     """The contender with the lowest score; float if none has a lower one than float.
 
     None is slower than float, unless time is no part of the objective; where time is all of it,
-    what is quantized has to gain one percent. Size is that of the file.
+    what loses something has to gain one percent. Size is that of the file.
 
     Args:
         objective: What is minimised.
@@ -165,7 +165,7 @@ def choose(
     scores = {} if demanded and finalists else {"float": 1.0}
     for name, each in finalists.items():
         only_time = not (objective.weight(SIZE) or objective.weight(ENERGY))
-        bar = GAIN if only_time and each.quantized else 1.0
+        bar = GAIN if only_time and not each.is_exact else 1.0
         gains = demanded or _gains(name, finalists, latencies, bar)
         if objective.weight(LATENCY) and not gains:
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from qcompiler.choices.cost import uniform_trials
@@ -35,10 +35,12 @@ class Promise:
     """An engine that may win.
 
     Attributes:
+        name: Of the engine, as it was given.
         target: The engine.
         sketch: Time of its best sketch relative to the yardstick; None if it was not taken.
     """
 
+    name: str
     target: Target
     sketch: Latency | None = None
 
@@ -54,7 +56,7 @@ class Promise:
 
 
 def promising(
-    job: Job, targets: Sequence[Target], yardstick: Baseline, outcomes: dict[str, str]
+    job: Job, targets: Mapping[str, Target], yardstick: Baseline, outcomes: dict[str, str]
 ) -> list[Promise]:
     """The engines to search on, the fastest first; why the others are not goes to `outcomes`.
 
@@ -62,21 +64,22 @@ def promising(
     asked for, all are.
     """
     if not (job.samples.feeds and _is_for_time(job)):
-        return [Promise(each) for each in targets if each.name not in outcomes]
+        return [Promise(name, each) for name, each in targets.items() if name not in outcomes]
     sketched: dict[str, Mapping[str, Artifact]] = {}
-    for target in targets:
-        if target.name in outcomes or not target.evidence.timed:
+    for name, target in targets.items():
+        if name in outcomes or not target.evidence.timed:
             continue
         try:
-            sketched[target.name] = _sketches(job, target)
+            sketched[name] = _sketches(job, target)
         except Exception as error:  # noqa: BLE001 - engines raise what they like; it is a row
-            outcomes[target.name] = f"failed: {failure(error)}"
+            outcomes[name] = f"failed: {failure(error)}"
     best, plain = _bounds(_timed(job, sketched, yardstick), sketched)
     for name in sketched:
         why = _hopeless(name, best, plain)
         if why is not None:
             outcomes[name] = why
-    left = [Promise(each, best.get(each.name)) for each in targets if each.name not in outcomes]
+    kept = [(name, each) for name, each in targets.items() if name not in outcomes]
+    left = [Promise(name, each, best.get(name)) for name, each in kept]
     return sorted(left, key=lambda each: each.sketch.ratio if each.sketch else 1.0)
 
 

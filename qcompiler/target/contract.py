@@ -104,6 +104,25 @@ class Target(ABC):
         return ()
 
     @property
+    def yardstick(self) -> Target:
+        """The target whose float is the reference of losses and times: itself.
+
+        One that computes float values in a coarser type than the source names the one that does
+        not, so that what the type alone loses and gains is measured, too.
+        """
+        return self
+
+    @property
+    def unsuited(self) -> str | None:
+        """Why this processor gains nothing by its options; `cpu` leaves it out then."""
+        return None
+
+    @property
+    def advice(self) -> str | None:
+        """What who runs the file without qcompiler has to know, in a sentence."""
+        return None
+
+    @property
     def missing(self) -> tuple[str, ...]:
         """Packages of the engine that are not installed."""
         return tuple(each for each in self.packages if not _is_installed(each))
@@ -163,7 +182,7 @@ class Target(ABC):
         Raises:
             LoweringError: See `lower`.
         """
-        return self.lower(source)
+        return self.yardstick.lower(source)
 
     def conversion_cost(self) -> ConversionCost | None:
         """What entering and leaving integers costs on this machine; None if it is not known."""

@@ -19,6 +19,7 @@ NATIVE, VNNI, AVX2, PORTABLE = "native", "vnni", "avx2", "portable"
 CPUS = (PORTABLE, AVX2, VNNI, NATIVE)
 """What a target may be compiled for: any x86 CPU, one without VNNI, one with it, this one."""
 _FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
+_BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16"})
 _CPUINFO = Path("/proc/cpuinfo")
 _X86 = frozenset({"x86_64", "amd64", "i686", "x86"})
 _WITHOUT = frozenset({"SSE41", "AVX", "AVX2", "AVX512_CORE"})
@@ -56,11 +57,21 @@ def native_dot_products() -> bool:
     """The same of this processor. Other families than x86 have no such pair sums (not tested)."""
     if platform.machine().lower() not in _X86:
         return True
+    return bool(_native_flags() & _FLAGS)
+
+
+@cache
+def native_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 numbers: x86 that Linux says so of."""
+    return bool(_native_flags() & _BFLOAT16)
+
+
+def _native_flags() -> set[str]:
+    """None on other systems than Linux: what is right on every x86 is right there."""
     try:
-        told = _CPUINFO.read_text(encoding="ascii", errors="replace")
+        return _flags(_CPUINFO.read_text(encoding="ascii", errors="replace"))
     except OSError:
-        return False  # another system: what is right on every x86 is right here
-    return bool(_flags(told) & _FLAGS)
+        return set()
 
 
 def _flags(cpuinfo: str) -> set[str]:

@@ -66,6 +66,7 @@ class OpenVinoSession:
         fixed_shapes: Compile for the shapes of each feed (see `faults`, OV-F2).
         as_written: Compute Q/DQ in float where they stand, without the transformations that have
             the faults of `faults`.
+        floats: Type of what is computed in float: `f32`, or `bf16`.
 
     Raises:
         ConfigurationError: The package `openvino` is not installed.
@@ -79,6 +80,7 @@ class OpenVinoSession:
         threads: int | None = None,
         fixed_shapes: bool = False,
         as_written: bool = False,
+        floats: str = "f32",
     ) -> None:
         if not available():
             raise ConfigurationError(
@@ -86,7 +88,7 @@ class OpenVinoSession:
             )
         self.signature = signature
         self._model = model
-        self._hints = _hints(threads, as_written)
+        self._hints = _hints(threads, as_written, floats)
         self._threads = threads
         self._fixed = fixed_shapes and any(
             value.shape is None or not value.shape.is_static() for value in model.graph.inputs
@@ -170,7 +172,8 @@ class OpenVinoSession:
             feeds: Checked feeds; each is run at least three times after a warm-up.
             seconds: Least time to run.
         """
-        counted = _hints(self._threads or PROFILE_THREADS) | {"PERF_COUNT": True}
+        threads = self._threads or PROFILE_THREADS
+        counted = self._hints | {"INFERENCE_NUM_THREADS": threads, "PERF_COUNT": True}
         compiled = _compiled(self._model, counted)
         request, layers = compiled.create_infer_request(), _layers(compiled)
         fastest: dict[tuple[str, int], float] = {}
@@ -254,9 +257,9 @@ def _layers(compiled: Any) -> dict[str, RuntimeLayer]:
     return {node.get_friendly_name(): _layer(node.get_rt_info()) for node in nodes}
 
 
-def _hints(threads: int | None, as_written: bool = False) -> dict[str, Any]:
-    """Float operators compute in float32, so that only quantization changes numbers."""
-    hints: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+def _hints(threads: int | None, as_written: bool, floats: str) -> dict[str, Any]:
+    """The type of float values is said: on some processors OpenVINO's own choice is bfloat16."""
+    hints: dict[str, Any] = {"INFERENCE_PRECISION_HINT": floats, "PERFORMANCE_HINT": "LATENCY"}
     if threads is not None:
         hints["INFERENCE_NUM_THREADS"] = threads
     if as_written:

@@ -83,7 +83,7 @@ def _mixed(dynamic: bool) -> onnx.ModelProto:
     return net.model(pooled, net.add("Sigmoid", result))
 
 
-def _noise(program: Program, **options: bool) -> float:
+def _noise(program: Program, **options: Any) -> float:
     """Of OpenVINO's first output to ONNX Runtime's, in power."""
     feed = {each.name: FEED[each.name] for each in program.signature.inputs}
     wanted = OrtSession(program.model, optimize=False).run(feed)[0]
