@@ -101,6 +101,11 @@ class OpenVinoSession:
         self._ran: set[Hashable] = set()
         self._empty: OrtSession | None = None
 
+    @property
+    def precision(self) -> str:
+        """Type that float values are computed in, as OpenVINO has it: `f32` or `bf16`."""
+        return str(self._hints["INFERENCE_PRECISION_HINT"])
+
     def run(self, feed: Any) -> list[Array]:
         """Outputs in order.
 
