@@ -134,7 +134,10 @@ def _fitted(feed: Feed, signature: Signature) -> Feed:
     if set(names) == set(feed):
         return normalize_feed(signature, feed)
     if len(names) != len(feed):
-        raise FeedError(f"the models have {len(feed)} and {len(names)} inputs")
+        raise FeedError(
+            f"the models have {len(feed)} and {len(names)} inputs",
+            fix="compare models of the same inputs, such as an artifact and its source",
+        )
     return normalize_feed(signature, dict(zip(names, feed.values(), strict=True)))
 
 

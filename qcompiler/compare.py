@@ -125,7 +125,10 @@ def compare(a: object, b: object, feeds: Iterable[Any], *, seconds: float = 0.0)
         results = run(feed), other_run(_renamed(feed, other))
         if len(results[0]) != len(results[1]):
             counts = " and ".join(str(len(each)) for each in results)
-            raise ConfigurationError(f"the models have {counts} outputs")
+            raise ConfigurationError(
+                f"the models have {counts} outputs",
+                fix="compare models of the same outputs, such as an artifact and its source",
+            )
         for total, one, two in zip(sums, *results, strict=True):
             total.add(np.asarray(one), np.asarray(two))
         first = feed if first is None else first
@@ -150,7 +153,10 @@ def _runnable(model: object, raw: Any) -> tuple[Signature, Callable[[Feed], Sequ
 def _renamed(feed: Feed, signature: Signature) -> Feed:
     names = signature.input_names
     if len(names) != len(feed):
-        raise FeedError(f"the models have {len(feed)} and {len(names)} inputs")
+        raise FeedError(
+            f"the models have {len(feed)} and {len(names)} inputs",
+            fix="compare models of the same inputs, such as an artifact and its source",
+        )
     if set(names) == set(feed):
         return normalize_feed(signature, feed)
     return normalize_feed(signature, dict(zip(names, feed.values(), strict=True)))
@@ -168,7 +174,9 @@ class _Sums:
         if wanted.shape != found.shape:
             raise ConfigurationError(
                 f"output '{self._name}' has shape {list(wanted.shape)} in one model and "
-                f"{list(found.shape)} in the other"
+                f"{list(found.shape)} in the other",
+                fix="compare models of equal outputs; rows that come and go (boxes) cannot be held "
+                "against each other",
             )
         if wanted.dtype.kind not in "fiub":
             self._largest = max(self._largest, 0.0 if np.array_equal(wanted, found) else math.inf)

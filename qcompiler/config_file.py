@@ -87,7 +87,11 @@ def _require_type(file: Path, key: str, value: object) -> None:
     kinds = _PLAIN.get(key, (dict,))
     if isinstance(value, bool) or not isinstance(value, kinds):
         names = " or ".join(_NAMES[kind] for kind in kinds if kind is not int)
-        raise ConfigurationError(f"'{key}' is {value!r}, not {names}", where=str(file))
+        raise ConfigurationError(
+            f"'{key}' is {value!r}, not {names}",
+            where=str(file),
+            fix="docs/options.md says what each key takes",
+        )
 
 
 _NAMES: Mapping[type, str] = {str: "a text", float: "a number", list: "a list", dict: "a table"}

@@ -96,9 +96,14 @@ def distill(
 
 def _check(seconds: float, steps: int | None, rate: float, loss: str) -> None:
     if steps is not None and steps < 1:
-        raise ConfigurationError(f"steps={steps!r} has to be positive")
+        raise ConfigurationError(
+            f"steps={steps!r} has to be positive", fix="give a number of steps such as 200"
+        )
     if not (math.isfinite(seconds) and seconds > 0 and math.isfinite(rate) and rate > 0):
-        raise ConfigurationError(f"seconds={seconds!r} and rate={rate!r} have to be positive")
+        raise ConfigurationError(
+            f"seconds={seconds!r} and rate={rate!r} have to be positive",
+            fix="leave them out, or give such as seconds=60, rate=1e-4",
+        )
     if loss not in Loss.__args__:  # type: ignore[attr-defined]
         raise ConfigurationError(f"loss is {loss!r}", fix="give 'auto', 'decisions' or 'values'")
 

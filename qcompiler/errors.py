@@ -39,6 +39,12 @@ RAISED = "raised by"
 """How the notes of `users_code` begin."""
 
 
+_LONGEST, _LINES = 1600, 12
+"""Characters and lines of a part of an error that are shown."""
+_MOST = 12
+"""Diagnostics that are listed."""
+
+
 class QCompilerError(Exception):
     """An error with four parts: what happened, where, why, and what to do about it.
 
@@ -78,7 +84,7 @@ class QCompilerError(Exception):
             ("in pass", inside),
             ("to fix", self.fix),
         ]
-        lines = [self.what] + [f"  {label}: {text}" for label, text in parts if text]
+        lines = [_cut(self.what)] + [f"  {label}: {_cut(text)}" for label, text in parts if text]
         return printable("\n".join(lines))
 
 
@@ -98,7 +104,9 @@ class _WithDiagnostics(QCompilerError):
         self.diagnostics = tuple(diagnostics)
 
     def __str__(self) -> str:
-        return "\n".join([super().__str__(), *(f"  {found}" for found in self.diagnostics)])
+        told = [f"  {found}" for found in self.diagnostics[:_MOST]]
+        more = len(self.diagnostics) - len(told)
+        return "\n".join([super().__str__(), *told, *([f"  and {more} more"] if more else [])])
 
 
 class ModelError(QCompilerError):
@@ -167,6 +175,16 @@ class VerificationError(_WithDiagnostics):
 
 class ArtifactError(QCompilerError):
     """An artifact cannot be written or read."""
+
+
+def _cut(text: str) -> str:
+    """The text on one screen: what is printed of values may be long, their ends say most."""
+    lines = text.splitlines()
+    if len(lines) > _LINES:
+        text = "\n".join([*lines[: _LINES // 2], "[...]", *lines[-_LINES // 2 :]])
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[: _LONGEST // 2]} [...] {text[-_LONGEST // 2 :]}"
 
 
 def nearest(written: str, known: Iterable[str]) -> str | None:

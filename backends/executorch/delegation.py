@@ -106,7 +106,10 @@ def _examples(
                 shape.append(size)
                 continue
             if limits is None:
-                raise LoweringError(f"the input '{value.name}' has an open dimension {axis}")
+                raise LoweringError(
+                    f"the input '{value.name}' has an open dimension {axis}",
+                    fix="compile with feeds of one size, or dynamic={}",
+                )
             name = f"d{place}_{axis}" if size.value is None else f"d_{size.value}"
             limit = limits.length if axis else limits.batch
             open_dims[name] = max(limit, open_dims.get(name, 0))

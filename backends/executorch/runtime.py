@@ -164,21 +164,31 @@ def load_program(pte: bytes, traced: bool = False) -> Any:
         try:
             return Runtime.get().load_program(pte, enable_etdump=traced)
         except RuntimeError as error:
-            raise LoweringError("ExecuTorch cannot read the program", why=str(error)) from error
+            raise LoweringError(
+                "ExecuTorch cannot read the program", why=str(error), fix="save the artifact again"
+            ) from error
 
 
 def _method(program: Any) -> Any:
     try:
         return program.load_method(METHOD)
     except RuntimeError as error:
-        raise LoweringError("ExecuTorch refuses the program", why=str(error)) from error
+        raise LoweringError(
+            "ExecuTorch refuses the program",
+            why=str(error),
+            fix="save the artifact again with the installed executorch",
+        ) from error
 
 
 def _executed(method: Any, inputs: list[Any]) -> list[Array]:
     try:
         return [each.numpy().copy() for each in method.execute(inputs)]
     except RuntimeError as error:
-        raise LoweringError("ExecuTorch failed to run the program", why=str(error)) from error
+        raise LoweringError(
+            "ExecuTorch failed to run the program",
+            why=str(error),
+            fix="compare the feed with the model's inputs",
+        ) from error
 
 
 def _events(program: Any) -> list[OpTime]:

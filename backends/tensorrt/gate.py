@@ -185,7 +185,10 @@ class Gate:
         process.stdin.flush()
         if not select.select([process.stdout], [], [], self.timeout)[0]:
             self.close()
-            raise LoweringError(f"TensorRT-RTX did not answer within {self.timeout:g} s")
+            raise LoweringError(
+                f"TensorRT-RTX did not answer within {self.timeout:g} s",
+                fix="give a longer timeout",
+            )
         line = process.stdout.readline()
         if not line:
             return self._crashed(capability)

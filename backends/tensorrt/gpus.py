@@ -40,7 +40,10 @@ class Gpu:
     def __post_init__(self) -> None:
         rates = (self.fp32, self.fp16, self.int8, self.bandwidth)
         if not all(rate > 0 for rate in rates) or self.tf32 < 0 or self.fp8 < 0:
-            raise ConfigurationError(f"rates of {self.name} must be positive")
+            raise ConfigurationError(
+                f"rates of {self.name} must be positive",
+                fix="give operations and bytes for each second",
+            )
 
 
 GPUS: Mapping[int, Gpu] = {

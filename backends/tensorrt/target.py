@@ -88,7 +88,9 @@ class TensorRT(Target):
                 f"TensorRT has no precision {self.precision!r}", fix=f"one of {list(_COMPILED)}"
             )
         if self.base not in _BASES:
-            raise ConfigurationError(f"{self.base!r} is no base type of TensorRT")
+            raise ConfigurationError(
+                f"{self.base!r} is no base type of TensorRT", fix=f"one of {list(_BASES)}"
+            )
         require_whole(self.name, "compute_capability", self.compute_capability, 1, 999)
         if self.compute_capability < _LOWEST[self.precision]:
             raise ConfigurationError(

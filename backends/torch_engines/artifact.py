@@ -137,6 +137,7 @@ class TorchArtifact(Artifact):
             raise LoweringError(
                 f"{self._setting.engine} refused a call while running",
                 why=str(error).strip().splitlines()[0],
+                fix="compare the feed with the model's inputs",
             ) from error
 
     @contextmanager

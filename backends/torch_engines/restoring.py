@@ -23,7 +23,10 @@ def restore(path: Path) -> Restored:
     stored = store.load(path)
     kind = find_target(stored.setting.engine)
     if not issubclass(kind, TorchEngine):
-        raise ArtifactError(f"{path} is for '{kind.name}', which is no torch engine here")
+        raise ArtifactError(
+            f"{path} is for '{kind.name}', which is no torch engine here",
+            fix="load it with a qcompiler that has that target",
+        )
     target = kind(cpu="vnni" if stored.setting.vnni else "portable", threads=stored.threads)
     signature = signature_of(stored.model)
     notes: tuple[str, ...] = ()

@@ -48,7 +48,10 @@ def save_torchscript(artifact: TorchArtifact, path: Path, feed: Feed) -> tuple[s
                 fix="use Compiled.save, which keeps the graph",
             ) from error
     if not all(torch.equal(a, b) for a, b in zip(expected, again, strict=True)):
-        raise ArtifactError("the traced module gives other results than the original")
+        raise ArtifactError(
+            "the traced module gives other results than the original",
+            fix="save it as the target's own artifact, and report this with the model",
+        )
     extra = {ENGINE_FILE: engine}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -66,7 +66,10 @@ class Gptq(Pass):
 
     def __post_init__(self) -> None:
         if self.damping is not None and not self.damping >= 0:
-            raise ConfigurationError(f"damping is a share of at least 0, not {self.damping}")
+            raise ConfigurationError(
+                f"damping is a share of at least 0, not {self.damping}",
+                fix="give a share such as 0.01",
+            )
         if self.ratios < 1 or not 0 < self.lowest <= 1:
             raise ConfigurationError(
                 f"{self.ratios} ratios down to {self.lowest} are no grid",

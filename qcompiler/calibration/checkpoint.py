@@ -74,7 +74,8 @@ def read_checkpoint(path: Path, fingerprint: str) -> Checkpoint:
     """
     if _CHECKPOINT.kind(path) is Kind.MISSING:
         return Checkpoint(fingerprint)
-    _CHECKPOINT.require_file(path)
+    if _CHECKPOINT.kind(path) is not Kind.FILE:
+        raise _CHECKPOINT.failure(path, "it is no file", fix="give the path of a file, new or old")
     if not _is_zip(path):
         raise _CHECKPOINT.failure(path, "it is no checkpoint", fix="give another path for it")
     with _CHECKPOINT.reading(path), np.load(path, allow_pickle=False) as arrays:

@@ -67,7 +67,9 @@ class FeedFiles(Sequence[Any]):
 
     def __post_init__(self) -> None:
         if self.batch < 1:
-            raise ConfigurationError(f"the batch has to be 1 or more, not {self.batch}")
+            raise ConfigurationError(
+                f"the batch has to be 1 or more, not {self.batch}", fix="give a number of samples"
+            )
         paths = (self.path,) if isinstance(self.path, Path) else self.path
         object.__setattr__(self, "_sources", tuple(map(self._source, paths)))
         for path, source in zip(paths, self._sources, strict=True):

@@ -3,20 +3,48 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qcompiler.errors import CalibrationError, users_code
+from qcompiler.errors import CalibrationError, FeedError, users_code
 
 _PEEKED = 8
 """First feeds that are compared to see which dimensions differ."""
+
+
+@dataclass(frozen=True, eq=False)
+class Feeds:
+    """All feeds, those that were looked at too; how many, where what makes them tells.
+
+    Attributes:
+        rest: Feeds that can be iterated once.
+        given: What they are of.
+    """
+
+    rest: Iterator[Any]
+    given: Iterable[Any]
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.rest
+
+    def __length_hint__(self) -> int:
+        """The number of feeds, 0 if it is not known: only progress is told by it."""
+        try:
+            return operator.length_hint(self.given, 0)
+        except Exception:  # noqa: BLE001 - `__len__` of streamed data sets raises what it likes
+            return 0
 
 
 def peeked(
     calibration: Iterable[Any] | None,
 ) -> tuple[Any, Sequence[Any], Iterable[Any] | None]:
     """The first feed (None if there is no data), a few more, and an iterable that holds them all.
+
+    Feeds of no samples are passed over where there are others: a capture would keep their size.
 
     Raises:
         CalibrationError: There are no feeds, or it is something else.
@@ -26,7 +54,7 @@ def peeked(
     iterator = given_feeds(calibration, "calibration data", "calibration")
     first = list(itertools.islice(iterator, _PEEKED))
     again = isinstance(calibration, Sequence)
-    feeds = calibration if again else itertools.chain(first, iterator)
+    rest = iter(calibration) if again else itertools.chain(first, iterator)
     if not first:
         raise CalibrationError("the calibration data is empty", fix="give some feeds")
     if any(each is None for each in first):
@@ -36,7 +64,15 @@ def peeked(
             where=f"feed {number} (counted from 0)",
             fix="give arrays, tensors, tuples or dicts; look at what makes the feeds",
         )
-    return first[0], first[1:], feeds
+    full = [feed for feed in first if not _holds_nothing(feed)] or first
+    return full[0], full[1:], Feeds(rest, calibration)
+
+
+def _holds_nothing(feed: Any) -> bool:
+    """Whether every array of a feed has an axis of size 0."""
+    nest = feed.values() if isinstance(feed, Mapping) else feed
+    parts = list(nest) if isinstance(feed, Mapping | list | tuple) else [feed]
+    return bool(parts) and all(getattr(each, "nbytes", None) == 0 for each in parts)
 
 
 def given_feeds(feeds: Any, what: str = "feeds", argument: str = "feeds") -> Iterator[Any]:
@@ -64,6 +100,17 @@ def given_feeds(feeds: Any, what: str = "feeds", argument: str = "feeds") -> Ite
     return _named(feeds, what)
 
 
+@contextmanager
+def at_feed(number: int) -> Iterator[None]:
+    """Errors about a feed say which one it is."""
+    try:
+        yield
+    except FeedError as error:
+        place = f"feed {number} (counted from 0)"
+        error.where = f"{error.where}, {place}" if error.where else place
+        raise
+
+
 def _named(feeds: Iterable[Any], what: str) -> Iterator[Any]:
     number, feed = 0, None
     with users_code(f"the {what}, when it was asked for its iterator"):
@@ -84,4 +131,6 @@ def _mended(calibration: object) -> str:
         return "the model comes first: compile(model, calibration=feeds)"
     if hasattr(calibration, "__getitem__") and hasattr(calibration, "__len__"):
         return "pass a DataLoader of it, which makes batches"
+    if callable(calibration):
+        return "call it: pass what it returns or yields"
     return "pass a list of feeds, or a generator"

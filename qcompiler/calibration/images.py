@@ -60,7 +60,10 @@ class Preprocessing:
                 f"there is no layout {self.layout!r}", fix=f"there are {' and '.join(LAYOUTS)}"
             )
         if self.size is not None and (min(self.size) < 1 or self.size[0] * self.size[1] > _LARGEST):
-            raise ConfigurationError(f"an image of {self.size[0]}x{self.size[1]} is no size")
+            raise ConfigurationError(
+                f"an image of {self.size[0]}x{self.size[1]} is no size",
+                fix="give one such as --size 224 or 320x240",
+            )
         for name in ("mean", "std"):
             if len(getattr(self, name)) not in (0, *_CHANNELS):
                 raise ConfigurationError(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from qcompiler.calibration.first_feeds import at_feed
 from qcompiler.execution.feeds import normalize_feed
 from qcompiler.ir.signature import Feed, Signature, arrays_of, buffer
 
@@ -50,7 +51,8 @@ class Keeper:
     def __iter__(self) -> Iterator[Feed]:
         generator = np.random.default_rng(0)
         for raw in self._feeds:
-            feed = normalize_feed(self._signature, raw)
+            with at_feed(self.seen):
+                feed = normalize_feed(self._signature, raw)
             self._keep(feed, generator)
             self._data.update(feed)
             self.seen += 1

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from qcompiler.calibration.feed_files import FeedFiles
 from qcompiler.calibration.first_feeds import peeked
-from qcompiler.errors import LoweringError
+from qcompiler.errors import FeedError, LoweringError
 from qcompiler.execution.feed_surplus import surplus_of
+from qcompiler.execution.feeds import normalize_feed
 from qcompiler.frontends.load import Dynamic, load
 from qcompiler.ir.program import Program
 from qcompiler.ir.tail import without_tail
@@ -28,11 +30,12 @@ def loaded(
     What is to be said of the feeds is said; `quiet` if a lack of them is meant.
     """
     first, others, feeds = peeked(calibration)
-    if example_inputs is None:
-        source = load(model, first, dynamic=dynamic, surplus=True, others=others)
-    else:
-        source = load(model, example_inputs, dynamic=dynamic)
-    _allow_surplus(source, first)
+    with _of_one_array(calibration):
+        if example_inputs is None:
+            source = load(model, first, dynamic=dynamic, surplus=True, others=others)
+        else:
+            source = load(model, example_inputs, dynamic=dynamic)
+        _allow_surplus(source, first)
     if first is None and not quiet:
         _warn(source, "without calibration data nothing runs in static int8 and nothing is timed")
     if isinstance(calibration, FeedFiles):
@@ -48,12 +51,25 @@ def _allow_surplus(source: Program, first: Any) -> None:
         FeedError: What would be left out looks like an input.
     """
     signature = source.signature
-    if first is None or signature.flatten is not None:
+    if first is None:
         return
-    surplus = surplus_of(signature, first)
+    surplus = None if signature.flatten is not None else surplus_of(signature, first)
     if surplus is not None:
         source.signature = replace(signature, surplus=surplus)
         _warn(source, str(surplus))
+    normalize_feed(source.signature, first)  # told before anything is done
+
+
+@contextmanager
+def _of_one_array(calibration: object) -> Iterator[None]:
+    """An array in the place of feeds is iterated along its first axis, which few mean."""
+    try:
+        yield
+    except FeedError as error:
+        if hasattr(calibration, "shape"):
+            error.why = "the calibration data is one array, whose rows are the feeds"
+            error.fix = "pass a list of feeds: calibration=[x]"
+        raise
 
 
 def _warn(source: Program, text: str) -> None:

@@ -19,6 +19,7 @@ from qcompiler.calibration.checkpoint import (
     fingerprint,
     read_checkpoint,
 )
+from qcompiler.calibration.first_feeds import at_feed
 from qcompiler.calibration.instrument import FloatModel
 from qcompiler.calibration.recorder import DEFAULT_CAP, Observations, Recorder, merge_into
 from qcompiler.calibration.shard import SHARD, observe_shards, shards
@@ -70,7 +71,8 @@ def checked_feeds(signature: Signature, feeds: Iterable[Any]) -> Iterator[Feed]:
         CalibrationError: An input holds NaN.
     """
     for number, raw in enumerate(feeds):
-        feed = normalize_feed(signature, raw)
+        with at_feed(number):
+            feed = normalize_feed(signature, raw)
         for name, array in arrays_of(feed):
             if array.dtype.kind == "f" and np.isnan(array).any():
                 raise CalibrationError(

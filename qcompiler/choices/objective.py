@@ -45,6 +45,7 @@ class Objective:
             raise ConfigurationError(
                 "the weights of the objective must be finite, not negative and not all 0",
                 why=f"they are {dict(self.weights)}",
+                fix="give a mix such as {'latency': 1, 'size': 0.2}",
             )
 
     @classmethod

@@ -132,7 +132,11 @@ def data_of(
     if not functions:
         return FeedFiles(tuple(map(Path, written)), batch, _inputs(model), preprocessing)
     if len(written) > 1:
-        raise ConfigurationError("calibration data is one function, or files", where=functions[0])
+        raise ConfigurationError(
+            "calibration data is one function, or files",
+            where=functions[0],
+            fix="give one of them",
+        )
     make = function_of(written[0], "--calibration")
     with users_code(f"{written[0]}, which makes the calibration data"):
         feeds: Iterable[Any] | None = make()
@@ -156,7 +160,10 @@ def target_with(written: str, threads: int | None = None, *, several: bool = Fal
     if threads is None:
         return target
     if "threads" not in option_fields(type(target)):
-        raise ConfigurationError(f"target '{target.name}' has no option 'threads'")
+        raise ConfigurationError(
+            f"target '{target.name}' has no option 'threads'",
+            fix="leave --threads out",
+        )
     options: dict[str, Any] = {"threads": threads}
     return replace(target, **options)
 

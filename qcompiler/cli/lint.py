@@ -54,7 +54,9 @@ def _fix(target: Target, model: Path, output: Path | None) -> None:
     if output is None:
         raise ConfigurationError("--fix needs a file to write", fix="add -o fixed.onnx")
     if not isinstance(target, Linter):
-        raise ConfigurationError(f"target '{target.name}' has no fixes")
+        raise ConfigurationError(
+            f"target '{target.name}' has no fixes", fix="leave --fix out, or take --target tensorrt"
+        )
     check_files(model, {"--output": output})
     fixed, done = target.fix(model)
     write_onnx(fixed, output)

@@ -35,13 +35,18 @@ def checked_ranges(ranges: object) -> Ranges:
 
 def _name(name: object) -> str:
     if not isinstance(name, str) or not name:
-        raise ConfigurationError(f"a range is given by the name of a value, not by {name!r}")
+        raise ConfigurationError(
+            f"a range is given by the name of a value, not by {name!r}",
+            fix="pass a dict such as {'logits': (-8.0, 8.0)}",
+        )
     return name
 
 
 def _pair(name: object, ends: object) -> tuple[float, float]:
     where = f"the range of {name!r}"
     fix = "give the lower end and the upper one, such as (-1.0, 1.0)"
+    if callable(getattr(ends, "tolist", None)):  # of numpy or torch
+        ends = ends.tolist()  # type: ignore[attr-defined]
     if not isinstance(ends, tuple | list) or len(ends) != 2:
         raise ConfigurationError(f"{ends!r} is no pair of numbers", where=where, fix=fix)
     if any(isinstance(end, bool) or not isinstance(end, Real) for end in ends):

@@ -73,10 +73,14 @@ class Override:
                 raise ConfigurationError("a zero point or type without a scale", fix="give scale=")
             return
         if self.range is not None or self.observer is not None:
-            raise ConfigurationError("a scale leaves no choice of range or observer")
+            raise ConfigurationError(
+                "a scale leaves no choice of range or observer", fix="give one of the three"
+            )
         number = isinstance(self.scale, Real) and not isinstance(self.scale, bool)
         if not number or not (math.isfinite(self.scale) and self.scale > 0):
-            raise ConfigurationError(f"the scale {self.scale!r} is no positive number")
+            raise ConfigurationError(
+                f"the scale {self.scale!r} is no positive number", fix="give one such as 0.02"
+            )
         if self.dtype is not None and self.dtype not in tuple(_TYPES):
             raise ConfigurationError(f"dtype is {self.dtype!r}", fix="give 'uint8' or 'int8'")
         space = _TYPES[self._type]

@@ -51,3 +51,10 @@ def _outside(rule: SizeRule, bound: Mapping[str, tuple[int, str]]) -> FeedError:
         why="for other sizes the source takes another way through its code",
         fix="feed sizes within the rule, or compile again with feeds of the size you need",
     )
+
+
+def has_sizes(wanted: Sequence[int | str | None], found: Sequence[int]) -> bool:
+    """Whether a shape has the rank and the fixed dimensions of another one."""
+    return len(wanted) == len(found) and all(
+        not isinstance(want, int) or want == have for want, have in zip(wanted, found, strict=True)
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from qcompiler.errors import FeedError
-from qcompiler.execution.feed_sizes import check_sizes
+from qcompiler.execution.feed_sizes import check_sizes, has_sizes
 from qcompiler.ir.signature import Feed, Signature, TensorSpec, as_array, spellings
 
 Array = npt.NDArray[Any]
@@ -76,18 +76,26 @@ def check_input(spec: TensorSpec, array: Array) -> Array:
     array = _to_dtype(spec, array)
     if spec.shape is None:
         return np.ascontiguousarray(array) if array.ndim else array
-    fits = len(spec.shape) == array.ndim and all(
-        not isinstance(want, int) or want == have
-        for want, have in zip(spec.shape, array.shape, strict=True)
-    )
-    if not fits:
+    if not has_sizes(spec.shape, array.shape):
         raise FeedError(
             f"input '{spec.name}' has shape {list(array.shape)}",
             where=f"input {spec}",
             why="rank differs" if len(spec.shape) != array.ndim else "a fixed dimension differs",
-            fix=f"feed an array of shape [{', '.join(str(dim) for dim in spec.shape)}]",
+            fix=_reshaped(spec.shape, array.shape),
         )
     return np.ascontiguousarray(array) if array.ndim else array
+
+
+def _reshaped(wanted: Sequence[int | str | None], found: tuple[int, ...]) -> str:
+    fix = f"feed an array of shape [{', '.join(map(str, wanted))}]"
+    return f"{fix}: x[None] of one sample" if has_sizes(wanted[1:], found) else fix
+
+
+def has_sizes(wanted: Sequence[int | str | None], found: Sequence[int]) -> bool:
+    """Whether a shape has the fixed dimensions of another one."""
+    return len(wanted) == len(found) and all(
+        not isinstance(want, int) or want == have for want, have in zip(wanted, found, strict=True)
+    )
 
 
 def call_leaves(

@@ -101,17 +101,26 @@ class OnnxSource:
             raise LoweringError(
                 "the source does not run here as it is",
                 why="ONNX Runtime refuses it, and it is too large for onnx.reference",
+                fix="look at what ONNX Runtime says of the model itself",
             )
         try:
             return ReferenceEvaluator(ir.to_proto(graph))
         except Exception as error:  # numpy code of every op; there is no common base
-            raise LoweringError("the source does not run here as it is", why=str(error)) from error
+            raise LoweringError(
+                "the source does not run here as it is",
+                why=str(error),
+                fix="look at what ONNX Runtime says of the model itself",
+            ) from error
 
     def _evaluated(self, reference: ReferenceEvaluator, feed: Feed) -> list[Any]:
         try:
             found = list(reference.run(None, feed))
         except Exception as error:
-            raise LoweringError("onnx.reference failed", why=str(error)) from error
+            raise LoweringError(
+                "onnx.reference failed",
+                why=str(error),
+                fix="look at what ONNX Runtime says of the model itself",
+            ) from error
         return found
 
 

@@ -93,6 +93,7 @@ def pack_proto(model: ir.Model) -> tuple[onnx.ModelProto, dict[str, Array]]:
             "the graph cannot be written as ONNX",
             where=f"graph '{model.graph.name}'",
             why=cause(error),
+            fix="check the model with onnx.checker.check_model",
         ) from error
 
 

@@ -43,7 +43,11 @@ def write_onnx(model: ir.Model, path: Path) -> None:
         try:
             ir.save(held, stage.new, format="protobuf", external_data=data)
         except (ir.serde.SerdeError, ValueError) as error:
-            raise ArtifactError(f"cannot write {path}", why=cause(error)) from error
+            raise ArtifactError(
+                f"cannot write {path}",
+                why=cause(error),
+                fix="look at the folder: its permissions, and the room on the disk",
+            ) from error
         _commit(stage, data)
 
 

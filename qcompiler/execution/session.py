@@ -106,7 +106,11 @@ class OrtSession:
                 return run_with_values(self._ort, self.signature, feed, names)
             return list(self._ort.run(None if names is None else list(names), feed))
         except Exception as error:  # ORT has no common base class
-            raise LoweringError("ONNX Runtime failed to run the model", why=_text(error)) from error
+            raise LoweringError(
+                "ONNX Runtime failed to run the model",
+                why=_text(error),
+                fix="compare the feed with the model's inputs; run the float model by itself",
+            ) from error
 
     def run_named(self, feed: Any, names: Sequence[str] | None = None) -> dict[str, Any]:
         """Outputs by name; raises as `run` does."""
@@ -222,7 +226,11 @@ class OrtSession:
                 providers=["CPUExecutionProvider"],
             )
         except Exception as error:  # ORT has no common base class
-            raise LoweringError("ONNX Runtime cannot load the model", why=_text(error)) from error
+            raise LoweringError(
+                "ONNX Runtime cannot load the model",
+                why=_text(error),
+                fix="run the float model by itself; keep the layer that is named float (overrides)",
+            ) from error
 
 
 def _plain_seconds(session: ort.InferenceSession, feeds: Sequence[Feed], repeats: int) -> float:

@@ -94,7 +94,9 @@ def stamp_of(props: Mapping[str, str]) -> Stamp | None:
         plan = None if text is None else Plan.from_json(text)
         making = Making.from_json(props.get(_MADE))
     except Exception as error:  # whatever json and a wrong structure lead to
-        raise ArtifactError("its stamp is damaged", why=cause(error)) from error
+        raise ArtifactError(
+            "its stamp is damaged", why=cause(error), fix="save the artifact again"
+        ) from error
     if text is not None and props.get(_DIGEST) != digest_of(text):
         raise ArtifactError(
             "its stamp is damaged",

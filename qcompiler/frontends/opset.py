@@ -72,7 +72,9 @@ def _upgrade(node: ir.Node, source: int, rewriter: Rewriter) -> None:
             continue
         if any(attribute.is_ref() for attribute in node.attributes.values()):
             raise UnsupportedOpsetError(
-                f"{op_type} has an attribute that refers to a function's", where=describe(node)
+                f"{op_type} has an attribute that refers to a function's",
+                where=describe(node),
+                fix="convert the model to a newer opset, or export it again",
             )
         if is_move:
             move_attributes(node, MOVES[op_type][index], rewriter)

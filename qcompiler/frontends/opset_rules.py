@@ -40,6 +40,7 @@ def align_to_axis(node: ir.Node, rewriter: Rewriter) -> None:
         raise UnsupportedOpsetError(
             f"{node.op_type} of opset 6 broadcasts along an axis of unknown rank",
             where=describe(node),
+            fix="export the model again with opset 13 or newer",
         )
     _stretch(node, whole - axis.as_int() % whole - part, part, rewriter)
 
@@ -49,7 +50,9 @@ def slope_per_channel(node: ir.Node, rewriter: Rewriter) -> None:
     whole, slope = rank(node.inputs[0]), node.inputs[1]
     if whole is None or slope is None or slope.shape is None:
         raise UnsupportedOpsetError(
-            "PRelu of opset 6 has operands of unknown rank", where=describe(node)
+            "PRelu of opset 6 has operands of unknown rank",
+            where=describe(node),
+            fix="export the model again with opset 13 or newer",
         )
     if len(slope.shape) == 1 and slope.shape[0] != 1:
         _stretch(node, whole - 2, 1, rewriter)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
-from qcompiler.frontends.torch_arguments import Call, failure
+from qcompiler.frontends.torch_call import Call, failure
 
 _MOST = 32
 """Runs of the module that are spent on it."""

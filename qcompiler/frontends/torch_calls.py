@@ -13,7 +13,7 @@ from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 from torch.utils import _pytree as pytree
 
 from qcompiler.errors import ArtifactError, FeedError
-from qcompiler.frontends.torch_arguments import Call
+from qcompiler.frontends.torch_call import Call
 from qcompiler.frontends.torch_frozen import (
     Constant,
     dumped,
@@ -171,7 +171,11 @@ class Convention:
                 tuple(dict.fromkeys(stand_ins)),
             )
         except (KeyError, TypeError, ValueError, RecursionError) as error:
-            raise ArtifactError("the calling convention cannot be read", why=str(error)) from error
+            raise ArtifactError(
+                "the calling convention cannot be read",
+                why=str(error),
+                fix="save the artifact again",
+            ) from error
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -15,8 +15,8 @@ from torch.fx.experimental import _config
 from torch.utils import _pytree as pytree
 
 from qcompiler.errors import ExportError
-from qcompiler.frontends.torch_arguments import Call
 from qcompiler.frontends.torch_batch import resized
+from qcompiler.frontends.torch_call import Call
 from qcompiler.frontends.torch_failures import capture_error
 from qcompiler.frontends.torch_packed import packing_padded
 from qcompiler.frontends.torch_sizes import breaks_at_one

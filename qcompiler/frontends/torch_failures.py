@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -48,7 +48,7 @@ def capture_error(
 ) -> ExportError | ConfigurationError:
     """What torch.export stumbled over; what the user said of dimensions may be to blame."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if isinstance(dynamic, Mapping | tuple | list) and _is_of_shapes(error):
+    if dynamic not in (None, True, False) and _is_of_shapes(error):
         return ConfigurationError(
             f"{type(module).__name__} cannot be captured with dynamic={dynamic!r}"[:300],
             why=" ".join(lines[:4])[:400],

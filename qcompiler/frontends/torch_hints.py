@@ -15,6 +15,8 @@ _CONVOLUTIONS: Mapping[type, int] = {
     torch.nn.Conv2d: 2,
     torch.nn.Conv3d: 3,
 }
+_READ_FIRST = (*_CONVOLUTIONS, torch.nn.Linear, torch.nn.Embedding)
+"""Layers that say what they take."""
 
 
 def hint_of(module: torch.nn.Module, example: Any) -> str | None:
@@ -23,12 +25,21 @@ def hint_of(module: torch.nn.Module, example: Any) -> str | None:
     rules: tuple[Callable[[], str | None], ...] = (
         lambda: _whole(module),
         lambda: next(filter(None, map(_kind, leaves)), None),
+        lambda: _listed(example),
         lambda: _names(module, example),
-        lambda: next(filter(None, (_layout(module, leaf) for leaf in leaves)), None),
+        lambda: _first(module, leaves[0]) if leaves else None,
         lambda: next(filter(None, (_dtype(module, leaf) for leaf in leaves)), None),
-        lambda: _listed(module, example),
+        lambda: _stacked(example),
     )
     return next((found for rule in rules if (found := rule())), None)
+
+
+def shape_of(leaf: Any) -> tuple[int, ...] | None:
+    """The shape of an array; None of what has none, or none that is known (a nested tensor)."""
+    try:
+        return tuple(leaf.shape)
+    except (AttributeError, TypeError, RuntimeError):
+        return None
 
 
 def _whole(module: torch.nn.Module) -> str | None:
@@ -41,8 +52,10 @@ def _whole(module: torch.nn.Module) -> str | None:
 
 
 def _kind(leaf: Any) -> str | None:
-    """Leaves that are no numbers."""
+    """Leaves that are no numbers, or in no plain array."""
     origin = type(leaf).__module__
+    if isinstance(leaf, torch.Tensor):
+        return _storage(leaf)
     if isinstance(leaf, str | bytes) or hasattr(leaf, "__fspath__"):
         return f"{leaf!r} is no tensor: load the file it names, and prepare it as in training"
     if origin.startswith("PIL."):
@@ -56,14 +69,31 @@ def _kind(leaf: Any) -> str | None:
         return "this is a numpy scalar: feed an array with the axes of the model's input"
     if origin.startswith("numpy.ma"):
         return "this is a masked array: fill it, x.filled(0)"
-    if hasattr(leaf, "__array__") and not isinstance(leaf, torch.Tensor) and origin != "numpy":
+    if hasattr(leaf, "__array__") and origin != "numpy":
         name = type(leaf).__name__
         return f"this is a {name}: feed torch.as_tensor(numpy.asarray(x)) of it"
+    if hasattr(leaf, "__dlpack__") and origin != "numpy":
+        return f"this is a {type(leaf).__name__}: feed torch.from_dlpack(x) of it"
+    return None
+
+
+def _storage(leaf: torch.Tensor) -> str | None:
+    """Tensors that are not stored as plain numbers."""
+    if leaf.is_nested:
+        return "this is a nested tensor: feed torch.nested.to_padded_tensor(x, 0.0) of it"
+    if leaf.is_meta:
+        return "the feed is on device meta and has no numbers: feed real data"
+    if leaf.is_quantized:
+        return "this is a quantized tensor: feed x.dequantize()"
+    if leaf.layout is not torch.strided:
+        return "this is a sparse tensor: feed x.to_dense()"
     return None
 
 
 def _names(module: torch.nn.Module, example: Any) -> str | None:
-    """A dict with names that `forward` does not have."""
+    """A dict with names that `forward` does not have, alone or in front of labels."""
+    if isinstance(example, list | tuple) and len(example) > 1:
+        example = example[0]
     if not isinstance(example, Mapping):
         return None
     parameters = inspect.signature(module.forward).parameters
@@ -75,11 +105,55 @@ def _names(module: torch.nn.Module, example: Any) -> str | None:
     return f"{meant}forward takes {', '.join(parameters)}"
 
 
-def _layout(module: torch.nn.Module, leaf: Any) -> str | None:
-    """Axes in another order, too few or too many, by the first layer that tells how many."""
-    shape = list(getattr(leaf, "shape", ()))
-    layer = _first(module, (*_CONVOLUTIONS, torch.nn.Linear))
-    if layer is None or not shape:
+def _listed(example: Any) -> str | None:
+    """Samples that no collate function has put together."""
+    samples = example if isinstance(example, list) and len(example) > 1 else []
+    kinds = {type(each) for each in samples}
+    if len(kinds) == 1 and issubclass(kinds.pop(), tuple | dict):
+        return (
+            f"this is a list of {len(samples)} samples: "
+            "make one batch of them with torch.utils.data.default_collate(feed)"
+        )
+    return None
+
+
+def _stacked(example: Any) -> str | None:
+    """Several samples in a list, where a batch was meant."""
+    count = len(example) if isinstance(example, list) else 0
+    if count > 1 and len({shape_of(each) for each in example}) == 1:
+        return f"a list of {count} arrays is {count} arguments: stack them to one batch"
+    return None
+
+
+def _first(module: torch.nn.Module, leaf: Any) -> str | None:
+    """The first array, by the first layer that says what it takes."""
+    layer = _first_layer(module)
+    if isinstance(layer, torch.nn.Embedding):
+        return _indices(layer, leaf)
+    return _layout(layer, leaf) if layer else None
+
+
+def _first_layer(module: torch.nn.Module) -> torch.nn.Module | None:
+    return next((each for each in module.modules() if type(each) in _READ_FIRST), None)
+
+
+def _indices(layer: torch.nn.Embedding, leaf: Any) -> str | None:
+    """Numbers that an embedding cannot look up."""
+    if not shape_of(leaf) or 0 in (shape_of(leaf) or ()):
+        return None
+    numbers = torch.as_tensor(leaf)
+    if numbers.is_floating_point() or numbers.dtype is torch.bool:
+        return "the first layer is an embedding, which looks up whole numbers: feed x.long()"
+    low, high, last = int(numbers.min()), int(numbers.max()), layer.num_embeddings - 1
+    if low < 0 or high > last:
+        return f"the embedding has rows 0 to {last}, the feed asks for {low} to {high}"
+    return None
+
+
+def _layout(layer: torch.nn.Module, leaf: Any) -> str | None:
+    """Axes in another order, too few or too many."""
+    shape = list(shape_of(leaf) or ())
+    if not shape:
         return None
     if isinstance(layer, torch.nn.Linear):
         if shape[-1] == layer.in_features:
@@ -105,10 +179,6 @@ def _last(shape: list[int], channels: int) -> bool:
     return len(shape) == 3 and shape[-1] == channels and shape[0] != channels
 
 
-def _first(module: torch.nn.Module, kinds: tuple[type, ...]) -> torch.nn.Module | None:
-    return next((each for each in module.modules() if type(each) in kinds), None)
-
-
 def _dtype(module: torch.nn.Module, leaf: Any) -> str | None:
     """Integers for a module that starts with a product, or another float type than its weights."""
     name = str(getattr(leaf, "dtype", "")).removeprefix("torch.")
@@ -116,16 +186,10 @@ def _dtype(module: torch.nn.Module, leaf: Any) -> str | None:
     plain = str(wanted).removeprefix("torch.")
     if name == "uint8":
         return f"uint8 images: scale them as in training, such as x.to(torch.{plain}) / 255"
-    if name.startswith(("int", "bool")) and _first(module, (torch.nn.Embedding,)) is None:
+    if name.startswith(("int", "bool")) and isinstance(_first_layer(module), torch.nn.Embedding):
+        return None
+    if name.startswith(("int", "bool", "complex")):
         return f"the module's weights are {plain}, the feed is {name}: convert it"
     if name.startswith(("float", "bfloat")) and name != plain:
         return f"the weights are {plain}, the feed is {name}: convert it with x.to(torch.{plain})"
-    return None
-
-
-def _listed(module: torch.nn.Module, example: Any) -> str | None:
-    """Several samples in a list, where a batch was meant."""
-    count = len(example) if isinstance(example, list) else 0
-    if count > 1 and len({tuple(getattr(each, "shape", ())) for each in example}) == 1:
-        return f"a list of {count} arrays is {count} arguments: stack them to one batch"
     return None

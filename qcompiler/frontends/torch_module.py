@@ -23,9 +23,10 @@ from qcompiler.frontends import torch_marks, torch_packed
 from qcompiler.frontends.cleaning import clean
 from qcompiler.frontends.opset import to_working_opset
 from qcompiler.frontends.torch_alone import one_at_a_time
-from qcompiler.frontends.torch_arguments import Call, example_call, example_of, opened
+from qcompiler.frontends.torch_arguments import example_call, opened
 from qcompiler.frontends.torch_attention import without_fused_attention
 from qcompiler.frontends.torch_batch import with_batch_axes
+from qcompiler.frontends.torch_call import Call, example_of
 from qcompiler.frontends.torch_calls import Convention, calling_convention
 from qcompiler.frontends.torch_capture import captures, evaluating, symbolic_ones
 from qcompiler.frontends.torch_dropout import as_onnx, with_markers

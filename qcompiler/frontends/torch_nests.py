@@ -183,7 +183,9 @@ def parse_nest(data: Any, stand_ins: list[str]) -> pytree.TreeSpec:
         parts = [parse_nest(part, stand_ins) for part in data["parts"]]
         kind, context = _container(data, stand_ins)
     except (KeyError, TypeError, ValueError, NotImplementedError) as error:
-        raise ArtifactError("the calling convention cannot be read", why=str(error)) from error
+        raise ArtifactError(
+            "the calling convention cannot be read", why=str(error), fix="save the artifact again"
+        ) from error
     return pytree.TreeSpec(kind, context, parts)
 
 

@@ -17,7 +17,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from qcompiler.errors import FeedError
-from qcompiler.frontends.torch_arguments import Call
+from qcompiler.frontends.torch_call import Call
 from qcompiler.frontends.torch_frozen import Constant
 
 _TAKEN = (torch.Tensor, bool, int, float, complex, str, type(None), torch.ScriptObject)

@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from qcompiler.errors import ExportError
-from qcompiler.frontends.torch_arguments import Call, failure
+from qcompiler.frontends.torch_call import Call, failure
 from qcompiler.frontends.torch_opaque import register_dataclasses
 
 Leaves = tuple[torch.dtype | None, ...]

@@ -10,7 +10,7 @@ from torch.export.graph_signature import InputKind, TensorArgument
 from torch.utils import _pytree as pytree
 
 from qcompiler.errors import ExportError
-from qcompiler.frontends.torch_arguments import Call
+from qcompiler.frontends.torch_call import Call
 from qcompiler.ir.signature import Signature
 
 _DIM = torch.export.Dim

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from qcompiler.errors import ExportError
-from qcompiler.frontends.torch_arguments import Call, example_call
+from qcompiler.frontends.torch_arguments import example_call
+from qcompiler.frontends.torch_call import Call
 
 _KINDS = inspect.Parameter.POSITIONAL_OR_KEYWORD
 

@@ -109,6 +109,9 @@ def as_array(leaf: Any, spec: TensorSpec) -> Array:
     Raises:
         FeedError: It is nothing that numpy makes an array of numbers of; names the input.
     """
+    if leaf is None:
+        fix = "give an array; or leave it out of every feed, where the model can do without"
+        raise _no_array(leaf, spec, "the model was loaded with an array there", fix)
     try:
         if hasattr(leaf, "detach"):
             leaf = leaf.detach().cpu()

@@ -17,23 +17,35 @@ class Surplus:
         kept: Entries of a tuple that the model takes.
         trailing: Entries behind them that are left out.
         names: Keys of a dict that are left out.
+        keyed: The first entry of the tuple is a dict by input name, and is all that is kept.
     """
 
     kept: int = 0
     trailing: int = 0
     names: tuple[str, ...] = ()
+    keyed: bool = False
 
     def without(self, feed: Any) -> Any:
         """The feed without the surplus; another kind of feed as it is."""
+        cut = isinstance(feed, list | tuple) and len(feed) == self.kept + self.trailing
+        if cut and self.keyed and isinstance(feed[0], Mapping):
+            feed = feed[0]
         if isinstance(feed, Mapping) and self.names:
             return {name: value for name, value in feed.items() if name not in self.names}
-        cut = isinstance(feed, list | tuple) and len(feed) == self.kept + self.trailing
-        return tuple(feed[: self.kept]) if cut and self.trailing else feed
+        return tuple(feed[: self.kept]) if cut and self.trailing and not self.keyed else feed
 
     def __str__(self) -> str:
-        if self.names:
-            names = ", ".join(map(repr, self.names))
-            return f"the feeds' entries {names} are left out: the model has no such input"
+        return "; ".join(filter(None, (self._of_tuples(), self._of_dicts())))
+
+    def _of_dicts(self) -> str:
+        if not self.names:
+            return ""
+        names = ", ".join(map(repr, self.names))
+        return f"the feeds' entries {names} are left out: the model has no such input"
+
+    def _of_tuples(self) -> str:
+        if not self.trailing:
+            return ""
         total = self.kept + self.trailing
         kept = "first entry" if self.kept == 1 else f"first {self.kept} entries"
         used = "is" if self.kept == 1 else "are"
@@ -47,9 +59,10 @@ def look_alike(kept: Sequence[Any], dropped: Sequence[Any]) -> bool:
 
 
 def _form(leaf: Any) -> tuple[str, tuple[int, ...]] | None:
-    if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
+    try:
+        return str(leaf.dtype).removeprefix("torch."), tuple(leaf.shape)
+    except (AttributeError, RuntimeError):  # no array, or a nested tensor, which has no shape
         return None
-    return str(leaf.dtype).removeprefix("torch."), tuple(leaf.shape)
 
 
 def ambiguous(entries: int, inputs: int, where: str) -> FeedError:

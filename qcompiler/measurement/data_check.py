@@ -85,9 +85,13 @@ def _repeated(feeds: Sequence[Feed], seen: int) -> Iterator[Diagnostic]:
         yield _warning("DATA02", f"all {len(feeds)} calibration samples are the same one")
         return
     count = round(len(rows) * max(1.0, seen / len(feeds)))
-    if count < _FEW:
+    if not count and _given(feeds):
+        yield _warning("DATA02", "no calibration sample holds a number: axes have the size 0")
+    elif 0 < count < _FEW:
+        number = f"are only {count} different calibration samples"
+        number = "is only 1 calibration sample" if count == 1 else number
         told = (
-            f"there are only {count} different calibration samples: of others like them, "
+            f"there {number}: of others like them, "
             f"{2 / (count + 1):.0%} go beyond what these reach, value by value"
         )
         yield Diagnostic(Severity.INFO, "DATA02", told, hint="some hundred are usual")

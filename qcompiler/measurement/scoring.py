@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, SupportsFloat
 
 from qcompiler.errors import ConfigurationError, users_code
-from qcompiler.execution.feeds import normalize_feed
+from qcompiler.execution.feeds import call_leaves, checked_feed
 from qcompiler.ir.signature import Signature
 from qcompiler.target.artifact import Artifact
 
 Evaluate = Callable[[Callable[[Any], Any]], SupportsFloat]
 """Called with `run`; returns a score, higher is better.
 
-`run` takes a feed in any form of calibration's and returns what the source returns: tensors, nested
-as the module returns them, for a torch model; a list of arrays for an ONNX model."""
+`run` is called as the source, or with a feed in any form of calibration's, and returns what the
+source returns: tensors, nested as the module returns them, for a torch model; a list of arrays for
+an ONNX model."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +42,9 @@ class Scorer:
         """
         nested = self.signature.unflatten is not None
 
-        def run(feed: Any) -> Any:
-            outputs = artifact.run(normalize_feed(self.signature, feed))
+        def run(*args: Any, **kwargs: Any) -> Any:
+            leaves = call_leaves(self.signature, args, kwargs)
+            outputs = artifact.run(checked_feed(self.signature, leaves))
             return self.signature.returned(outputs, tensors=nested)
 
         with users_code("evaluate, which scores a candidate"):
@@ -52,7 +55,7 @@ class Scorer:
             return float(found)
         except (TypeError, ValueError) as error:
             raise ConfigurationError(
-                f"evaluate returned {found!r}",
+                f"evaluate returned {_shown(found)}",
                 why="the score of a model is one number, higher is better",
                 fix="return a float",
             ) from error
@@ -71,3 +74,11 @@ class Scorer:
                 fix="check the data and labels that evaluate uses",
             )
         return score
+
+
+def _shown(found: Any) -> str:
+    """A value on one line: arrays of many numbers by their shape."""
+    shape = getattr(found, "shape", None)
+    if shape is not None:
+        return f"{type(found).__name__} of shape {list(shape)}"
+    return reprlib.repr(found)

@@ -41,7 +41,10 @@ def bisect(
         PipelineError: The predicate is false before the first pass.
     """
     if not predicate(program.clone()):
-        raise PipelineError("the predicate is false before the first pass, so no pass is to blame")
+        raise PipelineError(
+            "the predicate is false before the first pass, so no pass is to blame",
+            fix="give a predicate that holds for the program as it is",
+        )
     runs, holds = _trial(pipeline, program, predicate, context, None)
     if holds:
         return None

@@ -71,7 +71,10 @@ class FixedPoint(Combinator):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.limit < 1:
-            raise PipelineError(f"'{self.name}' needs a limit of 1 or more, not {self.limit}")
+            raise PipelineError(
+                f"'{self.name}' needs a limit of 1 or more, not {self.limit}",
+                fix="give a whole number from 1 on",
+            )
 
     def run_children(
         self, program: Program, context: PassContext

@@ -94,10 +94,13 @@ class PassContext:
 
     def __post_init__(self) -> None:
         """Raises ConfigurationError where the executor is none."""
-        if self.executor is not None and not callable(getattr(self.executor, "submit", None)):
+        is_class = isinstance(self.executor, type)
+        if self.executor is None:
+            return
+        if is_class or not callable(getattr(self.executor, "submit", None)):
             raise ConfigurationError(
                 f"executor is {self.executor!r}",
-                why="it has no method submit",
+                why="it is a class" if is_class else "it has no method submit",
                 fix="give a concurrent.futures.Executor such as ThreadPoolExecutor(2)",
             )
 

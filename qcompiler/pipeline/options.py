@@ -57,7 +57,9 @@ def read_options(cls: type, given: Mapping[str, Value], owner: str) -> dict[str,
             read[name] = convert(value, _annotation(cls, name))
         except ValueError as error:
             raise PipelineError(
-                f"option '{key}' of '{owner}' cannot be {show_value(value)}", why=str(error)
+                f"option '{key}' of '{owner}' cannot be {show_value(value)}",
+                why=str(error),
+                fix="give such a value",
             ) from error
     return read
 
@@ -194,5 +196,5 @@ def _unknown_option(owner: str, key: str, known: list[str]) -> PipelineError:
     return PipelineError(
         f"'{owner}' has no option '{key}'",
         why=f"its options are: {legal}",
-        fix=f"did you mean '{near[0]}'?" if near else None,
+        fix=f"did you mean '{near[0]}'?" if near else "leave it out",
     )

@@ -148,6 +148,7 @@ class Registry(Generic[T]):
             raise RegistryError(
                 f"{self.kind} class {cls.__name__} of {source} has the wrong name",
                 why=f"it is registered as {name!r} and its `name` is {own!r}",
+                fix="make the two the same",
             )
         return own
 

@@ -108,7 +108,11 @@ def members_of(target: Target, plan: Plan | None = None) -> Members:
             absent[name] = why
     if not found:
         told = "; ".join(f"{name}: {why}" for name, why in absent.items())
-        raise ConfigurationError(f"the target '{target.name}' has no engine left", why=told)
+        raise ConfigurationError(
+            f"the target '{target.name}' has no engine left",
+            why=told,
+            fix="install one of them: pip install openvino, or torch",
+        )
     return Members(found, absent, True)
 
 

@@ -79,7 +79,9 @@ def build(written: PassText, find: Callable[[str], type[Pass]]) -> Pass:
         return cls(**options)
     except TypeError as error:
         raise PipelineError(
-            f"'{written.name}' cannot be made from these options", why=str(error)
+            f"'{written.name}' cannot be made from these options",
+            why=str(error),
+            fix=f"see `qcompiler passes describe {written.name}`",
         ) from error
 
 
@@ -145,6 +147,8 @@ class _Reader:
         return PipelineError(
             f"the pipeline text cannot be read: expected {expected} at column {place + 1}",
             where=f"{_end(self._text[:place])} >>> {_start(self._text[place:])}",
+            fix="write names with commas between, options in braces: "
+            "canonicalize,fuse-conv-bn{option=value}",
         )
 
     def _pass(self) -> PassText:
@@ -164,7 +168,9 @@ class _Reader:
                 self._expect(",")
             key = self._word("an option name")
             if key in found:
-                raise PipelineError(f"option '{key}' is given twice", where=self._text)
+                raise PipelineError(
+                    f"option '{key}' is given twice", where=self._text, fix="give it once"
+                )
             self._expect("=")
             found[key] = self._value()
         return found

@@ -97,7 +97,8 @@ def conv2d(
         )
     if groups < 1 or x.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups:
         raise ConfigurationError(
-            f"weight {weight.shape} in {groups} groups does not fit data {x.shape}"
+            f"weight {weight.shape} in {groups} groups does not fit data {x.shape}",
+            fix="give a weight [out, in / groups, ...] for data [n, in, ...]",
         )
     pads = per_axis(padding, spatial, "padding", 0)
     attributes = {
@@ -134,10 +135,13 @@ def cat(tensors: Sequence[QTensor], axis: int = 0, output: Output = None) -> QTe
     """
     parts = list(tensors)
     if not parts or not all(isinstance(each, QTensor) for each in parts):
-        raise ConfigurationError("there are no quantized tensors to join")
+        raise ConfigurationError("there are no quantized tensors to join", fix="give one or more")
     first = parts[0]
     if not isinstance(axis, int | np.integer) or not -first.ndim <= axis < first.ndim:
-        raise ConfigurationError(f"there is no axis {axis!r} in a tensor of shape {first.shape}")
+        raise ConfigurationError(
+            f"there is no axis {axis!r} in a tensor of shape {first.shape}",
+            fix="give an axis of the tensors",
+        )
     for each in parts:
         require_tensor(each, "cat")
     same = all(each.params.same_as(first.params) for each in parts)
@@ -173,7 +177,10 @@ def _product(
         terms = np.asarray(received(bias)[0], np.float32)
         channels = b.shape[0] if op == "Conv" else b.shape[-1]
         if terms.shape != (channels,):
-            raise ConfigurationError(f"a bias {terms.shape} does not fit {channels} channels")
+            raise ConfigurationError(
+                f"a bias {terms.shape} does not fit {channels} channels",
+                fix="give one number for each output channel",
+            )
     _require_room(op, a, b, terms)
     return _computed(op, attributes, [a], b, terms, output)
 
@@ -226,4 +233,7 @@ def _computed(
 
 def _do_not_fit(op: str, parts: Sequence[QTensor | None]) -> ConfigurationError:
     shapes = " and ".join(str(each.shape) for each in parts if each is not None)
-    return ConfigurationError(f"{op} of {shapes} is not defined")
+    return ConfigurationError(
+        f"{op} of {shapes} is not defined",
+        fix="give tensors whose shapes fit, as numpy broadcasts them",
+    )

@@ -111,7 +111,9 @@ def _from_python(x: object) -> Array:
         values = np.asarray(x)
     except ValueError as error:
         raise ConfigurationError(
-            "the rows of a nested list differ in length", why=str(error)
+            "the rows of a nested list differ in length",
+            why=str(error),
+            fix="give rows of one length",
         ) from error
     if values.dtype == object and values.size:
         try:  # integers beyond 64 bits

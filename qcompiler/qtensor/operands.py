@@ -49,7 +49,9 @@ def result_params(output: Output, like: QTensor) -> QParams | None:
         found = _from_pair(output, like)
     if found.axis is not None or found.space.is_table:
         raise ConfigurationError(
-            "a result has one scale and even levels", where=f"output in {found.space.name}"
+            "a result has one scale and even levels",
+            where=f"output in {found.space.name}",
+            fix="give an output that is quantized per tensor",
         )
     return found
 
@@ -99,6 +101,7 @@ def require_channels(x: object, axis: int, name: str) -> None:
         raise ConfigurationError(
             f"{name} takes a weight of one scale, or one per output channel (axis {axis})",
             where=f"{x.space.name} on axis {x.axis}",
+            fix="quantize the weight per tensor, or with axis=0",
         )
 
 

@@ -47,9 +47,14 @@ def plot_quantization(
     given = quantize(x) if q is None else q
     values = np.asarray(received(x)[0], np.float64)
     if values.shape != given.shape:
-        raise ConfigurationError(f"q of shape {given.shape} is not that of x {values.shape}")
+        raise ConfigurationError(
+            f"q of shape {given.shape} is not that of x {values.shape}",
+            fix="give the q that was made of x",
+        )
     if values.size == 0:
-        raise ConfigurationError("there is nothing to draw in an empty tensor")
+        raise ConfigurationError(
+            "there is nothing to draw in an empty tensor", fix="give a tensor that holds numbers"
+        )
     real = given.real.astype(np.float64)
     with mpl.rc_context({"svg.hashsalt": "qcompiler", "font.size": 8}):
         figure = _shown_figure()(figsize=(11, 6.4), layout="constrained")

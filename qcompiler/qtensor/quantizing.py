@@ -121,7 +121,9 @@ def _given(
     wanted = _parameter_shape(space, axis, shape)
     steps = _fitted(received(scale)[0], wanted, "scale")
     if not np.all(steps > 0):
-        raise ConfigurationError("a scale is positive, and not below what float32 holds")
+        raise ConfigurationError(
+            "a scale is positive, and not below what float32 holds", fix="give a scale such as 0.02"
+        )
     middle = 0 if space.signed or not space.symmetric else (space.qmax + 1) // 2
     points = _fitted(
         received(middle if zero_point is None else zero_point)[0], wanted, "zero_point"

@@ -23,7 +23,9 @@ def reshape(x: QTensor, *shape: Any) -> QTensor:
     try:
         data = x.data.reshape(tuple(int(each) for each in wanted))
     except (ValueError, TypeError) as error:
-        raise ConfigurationError(f"{x.shape} cannot become {tuple(wanted)}") from error
+        raise ConfigurationError(
+            f"{x.shape} cannot become {tuple(wanted)}", fix="give a shape of as many elements"
+        ) from error
     axis = x.axis
     if axis is None or data.shape == x.shape:
         return x.with_data(data)
@@ -42,7 +44,10 @@ def reshape(x: QTensor, *shape: Any) -> QTensor:
 def flatten(x: QTensor, start: int = 0) -> QTensor:
     """Joins the axes from `start` on into one."""
     if not -max(x.ndim, 1) <= start < max(x.ndim, 1):
-        raise ConfigurationError(f"there is no axis {start} in a tensor of shape {x.shape}")
+        raise ConfigurationError(
+            f"there is no axis {start} in a tensor of shape {x.shape}",
+            fix="give an axis of the tensor",
+        )
     return reshape(x, (*x.shape[: start % max(x.ndim, 1)], -1))
 
 
@@ -55,7 +60,9 @@ def transpose(x: QTensor, *axes: Any) -> QTensor:
     given = axes[0] if len(axes) == 1 and isinstance(axes[0], Sequence) else axes
     order = tuple(given) or tuple(range(x.ndim))[::-1]
     if sorted(each % max(x.ndim, 1) for each in order) != list(range(x.ndim)):
-        raise ConfigurationError(f"{order} is no order of the axes of {x.shape}")
+        raise ConfigurationError(
+            f"{order} is no order of the axes of {x.shape}", fix="name every axis once"
+        )
     order = tuple(each % x.ndim for each in order)
     data = np.ascontiguousarray(x.data.transpose(order))
     params = x.params

@@ -49,7 +49,7 @@ def space_of(
         bits=None if count == kind.bitwidth else count,
     )
     if space.qmin == space.qmax:
-        raise ConfigurationError(f"{space.name} has a single level")
+        raise ConfigurationError(f"{space.name} has a single level", fix="give bits=2 or more")
     return space
 
 

@@ -175,7 +175,10 @@ class QTensor(Refusals):
         values = self.source if source is None else received(source)[0]
         assert values is not None
         if values.shape != self.shape:
-            raise ConfigurationError(f"a source {values.shape} is not that of {self.shape}")
+            raise ConfigurationError(
+                f"a source {values.shape} is not that of {self.shape}",
+                fix="give the array that was quantized",
+            )
         return values
 
     @classmethod

@@ -168,7 +168,9 @@ def _check(mode: str, round_mode: str) -> None:
         raise _unknown("round mode", round_mode, _ROUNDING)
     if round_mode == "HALF_TO_EVEN" and mode != "SCALED":
         raise ConfigurationError(
-            "HALF_TO_EVEN goes with mode SCALED only", why="TensorFlow refuses it elsewhere, too"
+            "HALF_TO_EVEN goes with mode SCALED only",
+            why="TensorFlow refuses it elsewhere, too",
+            fix="take HALF_AWAY_FROM_ZERO",
         )
 
 
@@ -186,17 +188,27 @@ def _ranges(
     ends = [np.asarray(received(each)[0], np.float32) for each in (low, high)]
     along = None if axis in (None, -1) else axis
     if along is not None and not 0 <= along < x.ndim:
-        raise ConfigurationError(f"there is no axis {axis} in a tensor of shape {x.shape}")
+        raise ConfigurationError(
+            f"there is no axis {axis} in a tensor of shape {x.shape}",
+            fix="give an axis of the tensor",
+        )
     slices = 1 if along is None else x.shape[along]
     if any(each.size != slices for each in ends):
         raise ConfigurationError(
-            f"ranges of {ends[0].size} and {ends[1].size} numbers do not fit {slices} slices"
+            f"ranges of {ends[0].size} and {ends[1].size} numbers do not fit {slices} slices",
+            fix="give one range, or one for each slice along the axis",
         )
     if along is not None and slices > 1 and mode == "MIN_FIRST":
-        raise ConfigurationError("MIN_FIRST has one range", why="TensorFlow takes no axis there")
+        raise ConfigurationError(
+            "MIN_FIRST has one range",
+            why="TensorFlow takes no axis there",
+            fix="leave the axis out, or take SCALED",
+        )
     flat = [each.reshape(-1) for each in ends]
     if np.any(flat[1] < flat[0]):
-        raise ConfigurationError(f"a range ends below its beginning: [{low}, {high}]")
+        raise ConfigurationError(
+            f"a range ends below its beginning: [{low}, {high}]", fix="give the lower end first"
+        )
     return flat[0], flat[1], along
 
 

@@ -71,7 +71,10 @@ class Observer(ABC):
         """
         unknown = set(options) - set(cls.options)
         if unknown:
-            raise ConfigurationError(f"{cls.name} has no option {', '.join(sorted(unknown))}")
+            raise ConfigurationError(
+                f"{cls.name} has no option {', '.join(sorted(unknown))}",
+                fix="docs/options.md lists the calibration methods",
+            )
         return cls(**options)
 
     def update(self, batch: npt.ArrayLike) -> Self:

@@ -156,7 +156,10 @@ class Percentile(HistogramObserver):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 50.0 < self.percentile <= 100.0:
-            raise ConfigurationError(f"percentile must be in (50, 100], not {self.percentile}")
+            raise ConfigurationError(
+                f"percentile must be in (50, 100], not {self.percentile}",
+                fix="give one such as 99.9",
+            )
 
     def _pick(self, space: QSpace) -> Range:
         return percentile_range(self.histogram(), self.percentile)

@@ -157,4 +157,6 @@ class Report:
         try:
             return from_plain(cls, json.loads(text))
         except Exception as error:  # whatever json and a wrong structure lead to
-            raise ConfigurationError("this is not a report", why=cause(error)) from error
+            raise ConfigurationError(
+                "this is not a report", why=cause(error), fix="give what `report.to_json()` wrote"
+            ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Real
@@ -93,7 +94,7 @@ class Goal:
         _require_not_negative("budget", self.budget)
         if self.evaluate is not None and not _takes_one(self.evaluate):
             raise ConfigurationError(
-                f"evaluate must be a function of `run`, it is {self.evaluate!r}",
+                f"evaluate must be a function of `run`, it is {_described(self.evaluate)}",
                 fix="pass a function that runs its argument on labelled feeds and returns a score",
             )
         if not isinstance(self.overrides, Mapping) or not all(
@@ -179,6 +180,14 @@ def _takes_one(function: object) -> bool:
     except ValueError:  # built in, without a signature
         pass
     return True
+
+
+def _described(given: object) -> str:
+    """What was given for a function, and how it is called."""
+    name = getattr(given, "__name__", None)
+    if not callable(given) or name is None:
+        return reprlib.repr(given)
+    return f"{name}{inspect.signature(given)}"
 
 
 def _require_not_negative(name: str, value: object) -> None:

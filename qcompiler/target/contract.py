@@ -168,7 +168,9 @@ class Target(ABC):
             ArtifactError: The target cannot read artifacts, or this is none of its own.
         """
         raise ArtifactError(
-            f"{path} cannot be read back", why=f"the target {cls.name} only writes files"
+            f"{path} cannot be read back",
+            why=f"the target {cls.name} only writes files",
+            fix="run the file with the target's own runtime",
         )
 
     def baseline(self, source: Program, model: object, feeds: Sequence[Feed]) -> Artifact:

@@ -125,7 +125,11 @@ class OpenVinoSession:
             for _ in range(self._runs(feed)):
                 request.infer(_placed(feed, self._ports))
         except (RuntimeError, ValueError) as error:  # the latter for types of 4 bits
-            raise LoweringError("OpenVINO failed to run the model", why=str(error)) from error
+            raise LoweringError(
+                "OpenVINO failed to run the model",
+                why=str(error),
+                fix="compare the feed with the model's inputs; run the float model by itself",
+            ) from error
         count = len(self._compiled.outputs)
         return [np.array(request.get_output_tensor(i).data) for i in range(count)]
 
@@ -253,7 +257,11 @@ def _compiled(model: ir.Model, settings: dict[str, Any], shapes: Shapes | None =
                 read.reshape({i: list(shapes[name]) for i, name in enumerate(names)})
             return core.compile_model(read, "CPU", settings)
         except RuntimeError as error:
-            raise LoweringError("OpenVINO refuses the model", why=str(error)) from error
+            raise LoweringError(
+                "OpenVINO refuses the model",
+                why=str(error),
+                fix="run the float model by itself; keep the layer that is named float (overrides)",
+            ) from error
 
 
 def _layers(compiled: Any) -> dict[str, RuntimeLayer]:

@@ -195,7 +195,8 @@ def _in_order(
     if len(args) + len(kwargs) != len(names) or set(given) != names:
         raise ConfigurationError(
             f"the module takes {', '.join(signature.input_names)}, it was called with "
-            f"{len(args)} arguments and {', '.join(kwargs) or 'no names'}"
+            f"{len(args)} arguments and {', '.join(kwargs) or 'no names'}",
+            fix="call it as the module that it was made of",
         )
     return [torch.as_tensor(given[name]) for name in signature.input_names]
 
