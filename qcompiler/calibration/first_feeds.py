@@ -72,7 +72,13 @@ def _holds_nothing(feed: Any) -> bool:
     """Whether every array of a feed has an axis of size 0."""
     nest = feed.values() if isinstance(feed, Mapping) else feed
     parts = list(nest) if isinstance(feed, Mapping | list | tuple) else [feed]
-    return bool(parts) and all(getattr(each, "nbytes", None) == 0 for each in parts)
+    return bool(parts) and all(_elements(each) == 0 for each in parts)
+
+
+def _elements(leaf: Any) -> Any:
+    """How many numbers an array holds, of torch or numpy; of others something else than 0."""
+    count = getattr(leaf, "numel", None)
+    return count() if callable(count) else getattr(leaf, "size", None)
 
 
 def given_feeds(feeds: Any, what: str = "feeds", argument: str = "feeds") -> Iterator[Any]:

@@ -37,11 +37,12 @@ def require_met(pattern: str, precision: str, options: Sequence[Options], target
         return
     first = matching[0]
     legal = dict.fromkeys(form.precision for each in matching for form in each.legal)
+    names = [FLOAT, *families(legal)]
     raise ConfigurationError(
         f"{precision!r} is not legal for {first.region} on {target.name}",
         where=f"the override {pattern!r}, which matches {len(matching)} regions",
         why="; ".join(first.reasons) or None,
-        fix=f"legal here: {', '.join([FLOAT, *families(legal)])}",
+        fix=did_you_mean(precision, names, f"legal here: {', '.join(names)}"),
     )
 
 

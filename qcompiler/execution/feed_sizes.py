@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from qcompiler.errors import FeedError
 from qcompiler.ir.signature import Feed, Signature

@@ -91,13 +91,6 @@ def _reshaped(wanted: Sequence[int | str | None], found: tuple[int, ...]) -> str
     return f"{fix}: x[None] of one sample" if has_sizes(wanted[1:], found) else fix
 
 
-def has_sizes(wanted: Sequence[int | str | None], found: Sequence[int]) -> bool:
-    """Whether a shape has the fixed dimensions of another one."""
-    return len(wanted) == len(found) and all(
-        not isinstance(want, int) or want == have for want, have in zip(wanted, found, strict=True)
-    )
-
-
 def call_leaves(
     signature: Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Mapping[str, Any]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import operator
 import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, overload
 
+import numpy as np
 import pytest
 
-from qcompiler.calibration.first_feeds import peeked
-from qcompiler.errors import RAISED
+from qcompiler.calibration.first_feeds import at_feed, peeked
+from qcompiler.calibration.loading import loaded
+from qcompiler.errors import RAISED, CalibrationError, FeedError
 
 
 class _ByNumber(Sequence[int]):
@@ -83,3 +87,59 @@ def test_what_ends_the_process_has_no_note(error: type[BaseException]) -> None:
     with pytest.raises(error) as caught:
         peeked(feeds())
     assert not hasattr(caught.value, "__notes__")
+
+
+class _Streamed:
+    """As data sets that are streamed: their length is asked for, and is not known."""
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(12))
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+
+class _Loader:
+    """As a DataLoader: no sequence, but it tells how many batches it has."""
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(12))
+
+    def __len__(self) -> int:
+        return 12
+
+
+@pytest.mark.parametrize(("given", "count"), [(_Streamed(), 0), (_Loader(), 12), ([1] * 12, 12)])
+def test_progress_knows_how_many_feeds_there_are(given: Any, count: int) -> None:
+    feeds = peeked(given)[2]
+    assert feeds is not None
+    assert operator.length_hint(feeds) == count
+    assert len(list(feeds)) == 12
+
+
+def test_a_feed_of_no_samples_is_not_the_one_that_is_looked_at() -> None:
+    nothing, one = np.zeros((0, 3)), np.zeros((1, 3))
+    first, more, feeds = peeked([{"x": nothing}, (one, nothing), nothing])
+    assert first == (one, nothing)
+    assert list(more) == []
+    assert feeds is not None
+    assert len(list(feeds)) == 3
+    assert peeked([nothing])[0] is nothing
+
+
+def test_the_number_of_a_feed_stands_in_its_error() -> None:
+    with pytest.raises(FeedError) as caught, at_feed(7):
+        raise FeedError("the shape differs", where="input x")
+    assert caught.value.where == "input x, feed 7 (counted from 0)"
+
+
+def test_one_array_in_the_place_of_feeds_is_told_as_that(digits_path: Path) -> None:
+    with pytest.raises(FeedError, match="one array") as caught:
+        loaded(digits_path, np.zeros((4, 1, 32, 32), np.float32), None, None, quiet=True)
+    assert "calibration=[x]" in str(caught.value.fix)
+
+
+def test_a_function_is_to_be_called() -> None:
+    with pytest.raises(CalibrationError) as caught:
+        peeked(lambda: [1])  # type: ignore[arg-type]
+    assert "call it" in str(caught.value.fix)
