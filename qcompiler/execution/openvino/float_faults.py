@@ -15,8 +15,8 @@ import numpy as np
 import onnx_ir as ir
 
 from qcompiler.errors import LoweringError
+from qcompiler.execution.openvino import beside_integers, float_strides
 from qcompiler.execution.openvino import float_rewrites as rewrites
-from qcompiler.execution.openvino import float_strides
 from qcompiler.ir.origin import source_line
 from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
@@ -171,6 +171,12 @@ FAULTS = (
     FloatFault("OV-R16", ("LSTM", "GRU", "RNN"), _batch_first, "backend suite, lstm_batchwise"),
     FloatFault("OV-R20", ("LSTM", "GRU", "RNN"), _lengths,
                "sequence_lens are ignored in models of open sizes; random network 1000007"),
+    FloatFault("OV-R21", ("Cast",), beside_integers.double_apart,
+               "from double in a model with integers: the plugin refuses it"),
+    FloatFault("OV-R21", ("Mul", "Div", "Add", "Sub"), beside_integers.single_arithmetic,
+               "of doubles and a constant: the same"),
+    FloatFault("OV-R22", ("ReduceMean", "ReduceSum"), beside_integers.squeezed_behind,
+               "to a matrix in a model with integers: scales per column lose their column"),
     FloatFault("OV-R18", ("Conv",), float_strides.slice_before_pointwise,
                "strides of a 1x1 kernel behind an op with several outputs, or with padding"),
     FloatFault("OV-R14", (), _wide_constant, "64-bit integers are kept in 32"),
