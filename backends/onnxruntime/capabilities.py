@@ -7,7 +7,6 @@ runs in float there, whatever stands around it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import onnx_ir as ir
@@ -31,7 +30,8 @@ from qcompiler.backends.onnxruntime.constraints import (
     UNDILATED,
     mean_ratios,
 )
-from qcompiler.decisions.schemes import LEVEL_SPACES, WEIGHT_BLOCKS, blocked
+from qcompiler.decisions.schemes import LEVEL_SPACES
+from qcompiler.decisions.weight_forms import StoredWeights, block_forms
 from qcompiler.ir.bounds import activation_bounds
 from qcompiler.ir.optraits import TRAITS
 from qcompiler.ir.regions import Epilogue, RegionPattern, Stage
@@ -61,38 +61,23 @@ _WEIGHT = S8_SYMMETRIC_PER_CHANNEL
 _BLOCK = 32
 """ONNX Runtime's own default, and what a name without a size stands for."""
 _WEIGHT_TYPES = {
-    "int8-weights": (ir.DataType.INT8, 8, WEIGHT_BLOCKS),
-    "int4-weights": (ir.DataType.INT4, 4, WEIGHT_BLOCKS),
-    "int3-weights": (ir.DataType.INT4, 3, WEIGHT_BLOCKS),
-    "int2-weights": (ir.DataType.UINT2, 2, (32, 64, 128)),
-    "int8-weights-affine": (ir.DataType.UINT8, 8, WEIGHT_BLOCKS),
-    "int4-weights-affine": (ir.DataType.UINT4, 4, WEIGHT_BLOCKS),
-    "int3-weights-affine": (ir.DataType.UINT4, 3, WEIGHT_BLOCKS),
+    "int8-weights": StoredWeights(ir.DataType.INT8, 8),
+    "int4-weights": StoredWeights(ir.DataType.INT4, 4),
+    "int3-weights": StoredWeights(ir.DataType.INT4, 3),
+    "int2-weights": StoredWeights(ir.DataType.UINT2, 2, (32, 64, 128)),
+    "int8-weights-affine": StoredWeights(ir.DataType.UINT8, 8),
+    "int4-weights-affine": StoredWeights(ir.DataType.UINT4, 4),
+    "int3-weights-affine": StoredWeights(ir.DataType.UINT4, 3),
 }
-"""Storage type, bits used and block sizes by form. Unsigned types have a zero point per block. With
-2 bits, other sizes take 100 times as long; the kernel takes no 3 bits, so these are stored in 4."""
+"""With 2 bits, other sizes take 100 times as long; the kernel takes no 3 bits, so these are stored
+in 4. Two bits have a zero point per block: four levels around a fixed 0 would leave one side with a
+single one."""
 _SEARCHED = ("int8-weights-b128", "int4-weights", "int4-weights-b128")
 """What the search tries. Blocks of 128 are up to 1.4 times as fast as blocks of 32; at 8 bits they
 lose next to nothing, at 4 bits the smaller ones are the more accurate choice."""
-
-
-def block_forms() -> Iterator[Implementation]:
-    """Weights in blocks along the reduction axis, by type and block size.
-
-    ONNX Runtime makes MatMulNBits of DequantizeLinear + MatMul or Gemm for blocks of 16 to 256,
-    whatever the length of the axis (docs/onnxruntime.md). Two bits have a zero point per block:
-    four levels around a fixed 0 would leave one side with a single one.
-    """
-    for name, (dtype, bits, known) in _WEIGHT_TYPES.items():
-        sizes = {name: _BLOCK} | {blocked(name, size): size for size in known}
-        used = None if bits == dtype.bitwidth else bits
-        symmetric = dtype in (ir.DataType.INT8, ir.DataType.INT4)
-        for precision, size in sizes.items():
-            space = QSpace(dtype, symmetric, Granularity.GROUP, size, bits=used)
-            searched = precision in _SEARCHED
-            yield Implementation(
-                precision, kernel=Kernel.WEIGHT_ONLY, weight=space, searched=searched
-            )
+_BLOCKS = tuple(block_forms(_WEIGHT_TYPES, _BLOCK, _SEARCHED))
+"""ONNX Runtime makes MatMulNBits of DequantizeLinear + MatMul or Gemm for blocks of 16 to 256,
+whatever the length of the axis (docs/onnxruntime.md)."""
 
 
 def _clip_is_constant(node: ir.Node) -> bool:
@@ -130,12 +115,12 @@ _WEIGHTED = (
     OpCapability(RegionPattern("Conv", (_ACTIVATION,)), (INTEGER,), (FLOAT32, CONSTANT)),
     OpCapability(
         RegionPattern("Gemm", (_ACTIVATION,)),
-        (INTEGER, FLOAT_OUT_BIASED, DYNAMIC, *block_forms()),
+        (INTEGER, FLOAT_OUT_BIASED, DYNAMIC, *_BLOCKS),
         (FLOAT32, CONSTANT, GEMM),
     ),
     OpCapability(
         RegionPattern("MatMul"),
-        (INTEGER_PRODUCT, FLOAT_OUT, DYNAMIC, *block_forms()),
+        (INTEGER_PRODUCT, FLOAT_OUT, DYNAMIC, *_BLOCKS),
         (FLOAT32, MATRIX),
     ),
     OpCapability(RegionPattern("LSTM"), (DYNAMIC,), (FLOAT32, LSTM)),
@@ -166,7 +151,7 @@ _MOVERS = tuple(
 )
 _IN_BLOCKS = tuple(
     replace(form, searched=False)
-    for form in block_forms()
+    for form in _BLOCKS
     if form.weight is not None and form.weight.used_bits < 8
 )
 """Tables of fewer bits, in blocks along their rows: smaller, and slower to look up."""

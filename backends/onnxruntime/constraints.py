@@ -16,7 +16,7 @@ from qcompiler.ir.optraits import traits
 from qcompiler.ir.regions import Region, stored_data
 from qcompiler.ir.walk import constant, is_op, is_stored, rank, stored_array
 from qcompiler.target.capability import Constraint
-from qcompiler.target.constraints import float32_data
+from qcompiler.target.constraints import float32_data, rows_of_a_matrix
 
 
 def _weight_is_constant(region: Region) -> str | None:
@@ -45,15 +45,6 @@ def _plain_gemm(region: Region) -> str | None:
         return "the bias is computed at run time"
     if region.bias is not None and rank(region.bias.value) != 1:
         return "the bias is no vector"
-    return None
-
-
-def _rows_of_a_matrix(region: Region) -> str | None:
-    """What `insert-integer-lookups` writes: whole rows of a stored matrix."""
-    if region.activations:
-        return None
-    if region.anchor.attributes.get_int("axis", 0) != 0 or rank(region.anchor.inputs[0]) != 2:
-        return "only rows of a matrix are looked up in integers"
     return None
 
 
@@ -214,4 +205,4 @@ ONE_OUTPUT = Constraint("ORT12", _one_output, "CheckQDQNodes in qdq_selectors.cc
 LONG_AXIS = Constraint("ORT13", _long_static_axis, "qlinear_softmax.cc; ORT 1.31.1")
 ROWS = Constraint("ORT14", _rows_behind, "found by tests/differential; ORT 1.31.1")
 COPIED = Constraint("ORT16", _copied, "resize.cc: integers are interpolated without their scale")
-LOOKED_UP = Constraint("ORT15", _rows_of_a_matrix, "the pass insert-integer-lookups")
+LOOKED_UP = Constraint("ORT15", rows_of_a_matrix, "the pass insert-integer-lookups")

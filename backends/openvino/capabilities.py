@@ -8,8 +8,14 @@ none at the outputs of weighted ops.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+
 import onnx_ir as ir
 
+from qcompiler.decisions.roundings import reduction_axis
+from qcompiler.decisions.weight_forms import StoredWeights, block_forms
 from qcompiler.execution.openvino.faults import (
     counts_padding,
     is_dynamic,
@@ -22,14 +28,20 @@ from qcompiler.execution.openvino.joined import is_joined_across
 from qcompiler.ir.clamping import is_nonnegative
 from qcompiler.ir.regions import Epilogue, Region, RegionPattern, Stage
 from qcompiler.ir.walk import rank
-from qcompiler.quantization.qspace import S8_SYMMETRIC_PER_CHANNEL, U8_AFFINE
+from qcompiler.quantization.qspace import (
+    S8_SYMMETRIC_PER_CHANNEL,
+    U8_AFFINE,
+    Granularity,
+    QSpace,
+)
 from qcompiler.target.capability import (
     CapabilityTable,
     Constraint,
     Implementation,
+    Kernel,
     OpCapability,
 )
-from qcompiler.target.constraints import two_activations
+from qcompiler.target.constraints import rows_of_a_matrix, two_activations
 from qcompiler.target.explicit_qdq import FLOAT32, deconvolution, eight_bit
 
 ACTIVATION = Epilogue(Stage.ACTIVATION, frozenset({"Relu"}))
@@ -112,7 +124,64 @@ NEGATED = Constraint("OV07", _not_negated, "OV-F7, measured with OpenVINO 2026.4
 ACROSS = Constraint("OV08", _not_across, "OV-F8, measured with OpenVINO 2026.4.1")
 CHANNELS = Constraint("OV09", _known_channels, "runtime precisions of OpenVINO 2026.4.1")
 UNPOOLED = Constraint("OV10", _unpooled, "OV-F9, measured with OpenVINO 2026.4.1")
+LOOKED_UP = Constraint("OV11", rows_of_a_matrix, "GatherCompressed of OpenVINO 2026.4.1")
 _ALIKE = eight_bit("int8", U8_AFFINE, S8_SYMMETRIC_PER_CHANNEL)
+
+_PER_CHANNEL = {
+    "int8-weights": S8_SYMMETRIC_PER_CHANNEL,
+    "int8-weights-affine": QSpace(ir.DataType.UINT8, False, Granularity.CHANNEL),
+}
+_BYTES = {
+    "int8-weights": StoredWeights(ir.DataType.INT8, 8),
+    "int8-weights-affine": StoredWeights(ir.DataType.UINT8, 8),
+}
+_NIBBLES = {
+    "int4-weights": StoredWeights(ir.DataType.INT4, 4),
+    "int4-weights-affine": StoredWeights(ir.DataType.UINT4, 4),
+    "int3-weights": StoredWeights(ir.DataType.INT4, 3),
+    "int3-weights-affine": StoredWeights(ir.DataType.UINT4, 3),
+}
+_BLOCK = 32
+_SEARCHED = ("int8-weights", "int4-weights")
+
+
+def _stored_forms() -> Iterator[Implementation]:
+    """Products that OpenVINO computes from compressed weights (FullyConnected of i8, u8, i4, u4).
+
+    It rounds activations to int8 in groups of 32 where blocks are no smaller, and computes in
+    float with blocks of 16. One scale per channel is its fastest form at 8 bits.
+    """
+    for name, space in _PER_CHANNEL.items():
+        searched = name in _SEARCHED
+        yield Implementation(name, Kernel.WEIGHT_ONLY, weight=space, searched=searched)
+    yield from block_forms(_BYTES, None, ())
+    yield from block_forms(_NIBBLES, _BLOCK, _SEARCHED)
+
+
+_STORED = tuple(_stored_forms())
+_TABLES = tuple(
+    replace(form, searched=form.precision == "int8-weights")
+    for form in _STORED
+    if form.weight is not None and (form.precision == "int8-weights" or form.weight.used_bits < 8)
+)
+"""Tables of which rows are looked up: they come out in float."""
+
+
+def in_whole_blocks(
+    region: Region, forms: tuple[Implementation, ...]
+) -> tuple[Implementation, ...]:
+    """The forms whose blocks divide the axis that they lie on: others OpenVINO refuses to read."""
+    shape = region.weight.value.shape if region.weight is not None else None
+    if shape is None or len(shape) < 2:
+        return forms
+    length = shape[reduction_axis(region.anchor, len(shape))]
+    return _dividing(forms, length) if isinstance(length, int) else forms
+
+
+@cache
+def _dividing(forms: tuple[Implementation, ...], length: int) -> tuple[Implementation, ...]:
+    sizes = ((each, None if each.weight is None else each.weight.group_size) for each in forms)
+    return tuple(form for form, size in sizes if size is None or length % size == 0)
 
 
 _PRODUCT = (MATRICES, ALONE, NEGATED, ACROSS, UNPOOLED)
@@ -123,13 +192,22 @@ def _stored_weights_only(table: CapabilityTable) -> OpCapability:
     row = table.row("MatMul")
     assert row is not None
     forms = tuple(form for form in row.implementations if form.weight is not None)
-    return OpCapability(row.pattern, forms, (*row.constraints, *_PRODUCT))
+    return OpCapability(row.pattern, (*forms, *_STORED), (*row.constraints, *_PRODUCT))
 
 
 def _limited(table: CapabilityTable, op: str, *constraints: Constraint) -> OpCapability:
     row = table.row(op)
     assert row is not None
-    return OpCapability(row.pattern, row.implementations, (*row.constraints, *constraints))
+    forms = (*row.implementations, *(_STORED if op == "Gemm" else ()))
+    return OpCapability(row.pattern, forms, (*row.constraints, *constraints))
+
+
+def _looked_up(table: CapabilityTable) -> OpCapability:
+    """Gather, of data that is moved and of stored tables."""
+    row = table.row("Gather")
+    assert row is not None
+    forms = (*row.implementations, *_TABLES)
+    return OpCapability(RegionPattern("Gather", tables=True), forms, (*row.constraints, LOOKED_UP))
 
 
 def _transposed(table: CapabilityTable) -> OpCapability:
@@ -148,6 +226,7 @@ TABLE = _ALIKE.overlay(
     [
         _stored_weights_only(_ALIKE),
         _transposed(_ALIKE),
+        _looked_up(_ALIKE),
         _limited(_ALIKE, "Gemm", ALONE, NEGATED, ACROSS, UNPOOLED),
         _limited(_ALIKE, "Conv", READINGS, NEGATED, CHANNELS),
         _limited(_ALIKE, "AveragePool", PADDING),

@@ -14,7 +14,7 @@ from qcompiler.ir.walk import is_op
 from qcompiler.target.artifact import KernelCount
 from qcompiler.target.contract import Target
 
-_INTEGER = frozenset({"u8", "i8"})
+_INTEGER = frozenset({"u8", "i8", "u4", "i4"})
 _HEAVY = frozenset({"Convolution", "Deconvolution", "FullyConnected", "MatMul", "Subgraph"})
 _SUFFIXES = ("/", "_original")
 """What OpenVINO appends to names when it splits or rewires a layer."""

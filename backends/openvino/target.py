@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import onnx_ir as ir
 
 from qcompiler.backends.openvino.artifact import OpenVinoArtifact
-from qcompiler.backends.openvino.capabilities import TABLE
+from qcompiler.backends.openvino.capabilities import TABLE, in_whole_blocks
 from qcompiler.backends.openvino.edges import measure_edges
 from qcompiler.decisions.saturating import warn_of_saturation, without_saturation
 from qcompiler.errors import ConfigurationError
@@ -58,7 +58,7 @@ class OpenVino(Target):
     has_texts: ClassVar[bool] = False
     placement: ClassVar[str] = (
         "insert-qdq,share-dequantized,fold-qdq,float-movers,quantize-weights,quantize-bias,"
-        "share-constants,dead-code"
+        "quantize-weight-blocks,share-constants,dead-code"
     )
 
     def __post_init__(self) -> None:
@@ -103,7 +103,7 @@ class OpenVino(Target):
 
     def implementations(self, region: Region) -> tuple[Implementation, ...]:
         """Legal forms; without VNNI, weights get 7 bits where 8 could saturate."""
-        forms = super().implementations(region)
+        forms = in_whole_blocks(region, super().implementations(region))
         if has_dot_products(self.cpu, onednn=True):
             return forms
         return without_saturation(region, forms)

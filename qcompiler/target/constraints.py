@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from qcompiler.ir.optraits import traits
 from qcompiler.ir.regions import Region
-from qcompiler.ir.walk import constant, is_stored, stored_array
+from qcompiler.ir.walk import constant, is_stored, rank, stored_array
 from qcompiler.quantization.parameters import SCALE_FLOOR
 from qcompiler.target.capability import Constraint
 
@@ -36,6 +36,15 @@ def stored_weight(region: Region) -> str | None:
 def two_activations(region: Region) -> str | None:
     """A stored operand, or one that follows from such, would take a scale of its own per tensor."""
     return None if len(region.computed) > 1 else "one operand is a constant"
+
+
+def rows_of_a_matrix(region: Region) -> str | None:
+    """Of a table that is stored in integers, whole rows are looked up."""
+    if region.activations:
+        return None
+    if region.anchor.attributes.get_int("axis", 0) != 0 or rank(region.anchor.inputs[0]) != 2:
+        return "only rows of a matrix are looked up in integers"
+    return None
 
 
 def weight_above_scale_floor(region: Region) -> str | None:

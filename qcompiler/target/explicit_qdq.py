@@ -76,7 +76,9 @@ def _plain_gemm(region: Region) -> str | None:
 
 def _data_first(region: Region) -> str | None:
     """Movers whose data is their first operand, or all of them."""
-    if region.kind not in ("Concat", "Max", "Where") and region.activations[0].index != 0:
+    if region.kind in ("Concat", "Max", "Where"):
+        return None
+    if any(operand.index != 0 for operand in region.activations):
         return "data is not the first operand"
     return None
 

@@ -17,7 +17,7 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 import qcompiler as qc
-from qcompiler.backends.onnxruntime.capabilities import TABLE, block_forms
+from qcompiler.backends.onnxruntime.capabilities import _BLOCKS, TABLE
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
 from qcompiler.decisions.schemes import LEVEL_SPACES
 from qcompiler.ir.plan import Choice, Plan
@@ -72,7 +72,7 @@ COMPUTED: dict[str, Row] = {
             ("MatMul", "MatMul(x, w)", "float[64,64] w"),
             ("Gemm", "Gemm<transB = 1>(x, w, b)", "float[64,64] w, float[64] b"),
         )
-        for form in block_forms()
+        for form in _BLOCKS
     },
     **{
         f"{op}, {precision}": Row(f"[it] y = {op}(x, w)", op, shape, weights, precision)
