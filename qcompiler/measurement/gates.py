@@ -206,8 +206,7 @@ class _Builder:
         stem = self._rewriter.fresh(f"{value.name}_gate")
         if weight.params.space.is_table:
             held = self._rewriter.constant(weight.real, f"{stem}_levels")
-            looked_up = ir.node("Identity", [held], name=f"{stem}_d")
-            self._switches.put(gate, value, [looked_up], [Usage(node, operand.index)], False)
+            self._switches.swap(gate, node, operand.index, held)
             return
         names = (f"{stem}_integers", f"{stem}_scale", f"{stem}_zero")
         parts = [
@@ -215,7 +214,7 @@ class _Builder:
             for part, name in zip(weight.parts(), names, strict=True)
         ]
         result = ir.node("DequantizeLinear", parts, weight.layout(), name=f"{stem}_d")
-        self._switches.put(gate, value, [result], [Usage(node, operand.index)], False)
+        self._switches.swap(gate, node, operand.index, result)
 
     def _recurrent(self, region: Region, form: Implementation) -> list[Gate]:
         """One gate for all that the dynamic kernel rounds: inputs, state and both weights."""

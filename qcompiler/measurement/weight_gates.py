@@ -15,6 +15,9 @@ from qcompiler.ir.walk import stored_array
 from qcompiler.quantization.numerics import dequantize
 from qcompiler.quantization.qspace import QParams, QSpace
 
+Array = npt.NDArray[Any]
+_BLOCK = 1 << 18
+
 
 @dataclass(frozen=True, eq=False)
 class RoundedWeight:
@@ -51,8 +54,15 @@ def rounded_weight(node: ir.Node, value: ir.Value, space: QSpace) -> RoundedWeig
     rounding, array = nearest(node, value, space), stored_array(value)
     if rounding is None or array is None:
         return None
-    gap = np.subtract(dequantize(rounding.integers, rounding.params), array, dtype=np.float64)
-    return RoundedWeight(rounding.integers, rounding.params, float(np.square(gap).sum()))
+    pair = (each.reshape(-1) for each in (dequantize(rounding.integers, rounding.params), array))
+    return RoundedWeight(rounding.integers, rounding.params, _squared_distance(*pair))
+
+
+def _squared_distance(one: Array, two: Array) -> float:
+    """In float64, a block at a time: of a large weight that would be twice as large as it is."""
+    blocks = (slice(start, start + _BLOCK) for start in range(0, one.size, _BLOCK))
+    gaps = (np.subtract(one[each], two[each], dtype=np.float64) for each in blocks)
+    return float(sum(gap @ gap for gap in gaps))
 
 
 def zero_points(params: QParams) -> ir.TensorProtocol:
