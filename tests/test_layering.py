@@ -47,12 +47,6 @@ TORCH_AT_TOP = (
     "qcompiler.backends.executorch.partitioned",
     "qcompiler.backends.executorch.sizes",
 )
-NETWORKX = (
-    "qcompiler.ir.*",
-    "qcompiler.choices.*",
-    "qcompiler.measurement.*",
-    "qcompiler.decisions.scale_groups",
-)
 # One class per quantized engine of torch: thin files over a shared folder.
 TORCH_FAMILY = {"fbgemm", "onednn", "qnnpack", "x86", "torch_engines"}
 CONCRETE = ("qcompiler.passes.", "qcompiler.backends.")
@@ -137,8 +131,6 @@ def judge_import(module: str, item: Import) -> Iterator[str]:
     late = item.type_only or not item.at_top
     if root in {"torch", "torchvision"} and not late and not matches(module, TORCH_AT_TOP):
         yield "imports torch at the top"
-    if root == "networkx" and not matches(module, NETWORKX):
-        yield "imports networkx: ask qcompiler.ir instead"
 
 
 def docstrings(tree: ast.AST) -> set[int]:
@@ -245,7 +237,6 @@ BAD = {
     "torch in try": ("qcompiler.ir.bad", "try:\n    import torch\nexcept ImportError:\n    x = 1"),
     "torch.ao": ("qcompiler.frontends.torch", "from torch.ao import quantization"),
     "torch.ao attribute": ("qcompiler.frontends.torch", "def f(torch):\n    torch.ao.quantization"),
-    "networkx": ("qcompiler.passes.bad", "import networkx as nx"),
     "relative": ("qcompiler.passes.bad", "from . import other"),
     "name": ("qcompiler.ir.utils", ""),
     "long file": ("qcompiler.ir.bad", "x = 1\n" * (MAX_FILE_LINES + 1)),

@@ -11,9 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import gammainc, ndtr
 
-from qcompiler.outputs.decisions import Decisions, gathered
+from qcompiler.outputs.decisions import Array, Decisions, gathered
 from qcompiler.outputs.noise import LogitNoise
 
 _CHANCE = 0.05
@@ -65,13 +64,20 @@ def prediction(decisions: Decisions, noise: LogitNoise, most: float) -> Callable
         if ratio <= 0:
             return Flips(0.0, 0.0, 0.0)
         scale = math.sqrt(ratio / noise.ratio)
-        chances = ndtr(steps / -scale)
+        chances = _normal(steps / -scale)
         total = [
             float(chances @ p) + more for p, more in zip(powers, unseen(usual * scale), strict=True)
         ]
         return Flips(*(min(each / decisions.counted, 1.0) for each in total))
 
     return flips
+
+
+def _normal(deviations: Array) -> Array:
+    """The distribution function Phi."""
+    from scipy.special import ndtr  # 17 MB, which programs without decisions do not need
+
+    return np.asarray(ndtr(deviations))
 
 
 def _unseen(decisions: Decisions) -> Callable[[float], tuple[float, float, float]]:
@@ -84,7 +90,7 @@ def _unseen(decisions: Decisions) -> Callable[[float], tuple[float, float, float
     falling = cost * at if decisions.costs.min() < 1 else np.full(16, cost)
 
     def flips(deviation: float) -> tuple[float, float, float]:
-        chances = ndtr(-at * margin / deviation)
+        chances = _normal(-at * margin / deviation)
         return (
             float(chances.mean()),
             float((chances * falling).mean()),
@@ -120,5 +126,7 @@ def more_than_chance(counted: float, allowed: float, size: float) -> bool:
     """
     if counted <= allowed or size <= 0:
         return counted > allowed
+    from scipy.special import gammainc
+
     at_least = max(counted / size, 1e-9)
     return float(gammainc(at_least, allowed / size)) < _CHANCE

@@ -24,6 +24,8 @@ Array = npt.NDArray[Any]
 
 _BLOCK = 1 << 18
 """Elements quantized at a time: what is between stays in the cache, and memory small."""
+_EXACT_BITS = 16
+"""Integers of as many bits are exact in float32, and so are their differences."""
 
 
 def quantize(array: Array, params: QParams) -> Array:
@@ -101,12 +103,16 @@ def dequantize(array: Array, params: QParams) -> FloatArray:
         found = nonuniform.looked_up(array, params)
         return np.asarray(found * expand(params.scale, array.shape, params), np.float32)
     zero = expand(params.zero_point, array.shape, params)
+    difference: FloatArray
     if params.space.is_float:
         difference = array.astype(np.float32)
+    elif params.space.storage_bits <= _EXACT_BITS:
+        difference = array.astype(np.float32)
+        difference -= zero.astype(np.float32)
     else:
         difference = (array.astype(np.int64) - zero).astype(np.float32)
-    result: FloatArray = difference * expand(params.scale, array.shape, params)
-    return result
+    scale = expand(params.scale, array.shape, params)
+    return np.multiply(difference, scale, out=difference if scale.dtype == np.float32 else None)
 
 
 def fake_quantize(array: Array, params: QParams) -> FloatArray:

@@ -13,8 +13,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import erf, expit
-from scipy.special import softmax as scipy_softmax
 
 from qcompiler.execution.integer.operand import (
     Array,
@@ -119,8 +117,17 @@ def softmax(
 
 def real_softmax(values: FloatArray, attributes: Attributes) -> Array:
     """Softmax along `axis`, in float64."""
+    from scipy.special import softmax  # 17 MB, which few programs need
+
     wide = values.astype(np.float64)
-    return np.asarray(scipy_softmax(wide, axis=int(attributes.get("axis", -1))))
+    return np.asarray(softmax(wide, axis=int(attributes.get("axis", -1))))
+
+
+def sigmoid(values: Array) -> Array:
+    """Sigmoid in float64."""
+    from scipy.special import expit
+
+    return np.asarray(expit(values.astype(np.float64)))
 
 
 def elu(values: FloatArray, attributes: Attributes) -> Array:
@@ -160,11 +167,13 @@ def _gelu(values: FloatArray, attributes: Attributes) -> Array:
     if attributes.get("approximate", "none") in ("tanh", b"tanh"):
         inner = np.sqrt(2.0 / np.pi) * (wide + 0.044715 * wide * wide * wide)
         return np.asarray(0.5 * wide * (1.0 + np.tanh(inner)))
+    from scipy.special import erf
+
     return np.asarray(0.5 * wide * (1.0 + erf(wide / np.sqrt(2.0))))
 
 
 _UNARY: dict[str, Formula] = {
-    "Sigmoid": lambda values, _: np.asarray(expit(values.astype(np.float64))),
+    "Sigmoid": lambda values, _: sigmoid(values),
     "Tanh": lambda values, _: np.tanh(values.astype(np.float64)),
     "Relu": lambda values, _: np.maximum(values, np.float32(0.0)),
     "LeakyRelu": _leaky_relu,

@@ -9,14 +9,14 @@ state of an LSTM, which is not visible and carries its bound along.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
-from scipy.special import expit
 
 from qcompiler.execution.integer.dynamic import quantized_rows
+from qcompiler.execution.integer.elementwise import sigmoid
 from qcompiler.execution.integer.histogram import by_steps
 from qcompiler.execution.integer.operand import Array, require_finite
 from qcompiler.target.arithmetic import DynamicRange
@@ -153,7 +153,7 @@ def _lstm(given: Bounded, fed: Bounded, cell: Bounded) -> tuple[Bounded, Bounded
     parts = zip(
         *(np.split(a + b, 4, axis=-1) for a, b in zip(given, fed, strict=True)), strict=True
     )
-    i, o, f, g = (_gate(part, np.tanh if n == 3 else expit) for n, part in enumerate(parts))
+    i, o, f, g = (_gate(part, np.tanh if n == 3 else sigmoid) for n, part in enumerate(parts))
     new = _sum(_times(f, cell), _times(i, g))
     return _times(o, _gate(new, np.tanh)), new
 
@@ -162,14 +162,14 @@ def _gru(given: Bounded, fed: Bounded, h: Array) -> Bounded:
     """ONNX GRU with linear_before_reset, gates z, r, h."""
     zs, rs, ns = zip(*(np.split(each, 3, axis=-1) for each in given), strict=True)
     zh, rh, nh = zip(*(np.split(each, 3, axis=-1) for each in fed), strict=True)
-    z, r = _gate(_sum(zs, zh), expit), _gate(_sum(rs, rh), expit)
+    z, r = _gate(_sum(zs, zh), sigmoid), _gate(_sum(rs, rh), sigmoid)
     n = _gate(_sum(ns, _times(r, nh)), np.tanh)
     return _sum(n, _times(z, (h - n[0], n[1])))
 
 
-def _gate(pre: Bounded, function: np.ufunc) -> Bounded:
+def _gate(pre: Bounded, function: Callable[[Array], Array]) -> Bounded:
     """Slopes are 1/4 at most for a sigmoid, 1 for tanh."""
-    slope = 0.25 if function is expit else 1.0
+    slope = 0.25 if function is sigmoid else 1.0
     return function(pre[0]), slope * pre[1] + _FUNCTION
 
 
