@@ -15,7 +15,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from qcompiler.errors import ConfigurationError
-from qcompiler.frontends.torch_call import Call, binds, failure, holds_double, tensors_of
+from qcompiler.frontends.torch_call import Call, binds, failure, holds_double, tensors_of, tried
 from qcompiler.frontends.torch_refusals import described, misfit, refused
 from qcompiler.ir.signature import spellings
 from qcompiler.ir.surplus import Surplus, ambiguous, look_alike
@@ -48,12 +48,13 @@ def example_call(module: torch.nn.Module, example_inputs: Any, surplus: bool = F
     for (args, kwargs), call in zip(spelt, fitting, strict=True):
         if not double and holds_double(args, kwargs):
             exact = Call(*tensors_of(args, kwargs, True), signature)
-            if failure(module, exact) is None:
-                return exact
-        error = failure(module, call)
-        if error is None:
-            return call
-        failures.append(error)
+            found = tried(module, exact)
+            if isinstance(found, Call):
+                return found
+        found = tried(module, call)
+        if isinstance(found, Call):
+            return found
+        failures.append(found)
     what = "the first feed" if surplus else "the example inputs"
     direct = _is_direct(fitting, example_inputs)
     for call in [each for each in shorter if _is_keyed(each) or not direct]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
+from qcompiler.frontends.torch_attributes import lazily_copied, left_as_it_was
 from qcompiler.ir.surplus import Surplus
 
 
@@ -26,6 +27,7 @@ class Call:
         open_axes: By identity of a tensor of the call: axes that differ in other feeds.
         batch_axes: By identity of a tensor: which axis is the batch; None stands for axis 0 of all.
         opaque: By number of the leaf: constants that torch.export does not take, None in `args`.
+        results: Leaves of what the module returned for it.
     """
 
     args: tuple[Any, ...]
@@ -35,18 +37,33 @@ class Call:
     open_axes: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     batch_axes: Mapping[int, int] | None = None
     opaque: Mapping[int, Any] = field(default_factory=dict)
+    results: tuple[Any, ...] = ()
 
 
 def failure(module: torch.nn.Module, call: Call) -> Exception | None:
-    """What the module raises for a call; buffers, random state and the call stay as they are."""
-    args, kwargs = pytree.tree_map(_copied, (call.args, call.kwargs))
-    buffers = {name: each.clone() for name, each in module.named_buffers()}
+    """What the module raises for a call, None if nothing; module and call stay as they are."""
+    with left_as_it_was(module):
+        found = tried(module, call)
+    return found if isinstance(found, Exception) else None
+
+
+def tried(module: torch.nn.Module, call: Call) -> Call | Exception:
+    """The call with its results, or what the module raises; see `result_of`."""
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            torch.func.functional_call(module, buffers, args, kwargs)
+        return replace(call, results=tuple(pytree.tree_leaves(result_of(module, call))))
     except Exception as error:  # noqa: BLE001 - user code raises what it likes
         return error
-    return None
+
+
+def result_of(module: torch.nn.Module, call: Call) -> Any:
+    """What the module returns.
+
+    Parameters, buffers, random state and the call stay as they are; plain attributes do not.
+    """
+    args, kwargs = pytree.tree_map(_copied, (call.args, call.kwargs))
+    held = lazily_copied(module)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        return torch.func.functional_call(module, held, args, kwargs)
 
 
 def _copied(leaf: Any) -> Any:
@@ -54,11 +71,15 @@ def _copied(leaf: Any) -> Any:
 
 
 def tensors_of(args: Any, kwargs: Any, double: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Numpy arrays become tensors at any depth, float64 float32 unless the module has it."""
+    """Numpy arrays become tensors at any depth, float64 float32 unless the module has it.
+
+    numpy's numbers become Python's, as torch takes them.
+    """
 
     def tensor(leaf: Any) -> Any:
-        known = type(leaf).__module__ == "numpy" and getattr(leaf, "ndim", 0) > 0
-        if known and leaf.dtype.kind in "fiubc":
+        if isinstance(leaf, np.number | np.bool_):
+            return leaf.item()
+        if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "fiubc":
             leaf = torch.from_numpy(_as_torch_takes_it(leaf))
         if isinstance(leaf, torch.Tensor) and leaf.dtype is torch.float64 and not double:
             return leaf.float()
@@ -76,7 +97,8 @@ def holds_double(args: Any, kwargs: Any) -> bool:
 
 def _as_torch_takes_it(array: Any) -> Any:
     """Copied if it is read-only, has a negative stride, or another byte order than the machine."""
-    plain = array.flags.writeable and min(array.strides) >= 0 and array.dtype.isnative
+    forward = all(step >= 0 for step in array.strides)
+    plain = array.flags.writeable and forward and array.dtype.isnative
     return array if plain else np.array(array, array.dtype.newbyteorder("="), order="C")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,12 +13,13 @@ from torch.export.graph_signature import InputKind
 from torch.fx.experimental import _config
 from torch.utils import _pytree as pytree
 
-from qcompiler.errors import ExportError
+from qcompiler.frontends.torch_attributes import left_as_it_was
 from qcompiler.frontends.torch_batch import resized
 from qcompiler.frontends.torch_call import Call
 from qcompiler.frontends.torch_failures import capture_error
 from qcompiler.frontends.torch_packed import packing_padded
 from qcompiler.frontends.torch_sizes import breaks_at_one
+from qcompiler.frontends.torch_training import evaluating
 from qcompiler.frontends.torch_whole import kept_whole
 
 Exported = torch.export.ExportedProgram
@@ -46,7 +46,7 @@ def captures(
     works = False
     for attempt in _attempts(module, call, dynamic):
         try:
-            with around():
+            with around(), left_as_it_was(module):
                 exported = attempt.run()
         except Exception as error:  # noqa: BLE001 - torch.export raises what user code raises
             first = error if first is None and attempt.is_told else first
@@ -59,24 +59,6 @@ def captures(
     if not works:
         assert first is not None
         raise capture_error(module, first, dynamic) from first
-
-
-def evaluating(module: torch.nn.Module) -> torch.nn.Module:
-    """The module itself, or a copy in evaluation mode if any part of it is training.
-
-    Raises:
-        ExportError: It cannot be copied.
-    """
-    if not any(getattr(part, "training", False) for part in module.modules()):
-        return module
-    try:
-        return copy.deepcopy(module).eval()
-    except Exception as error:
-        raise ExportError(
-            f"{type(module).__name__} is in training mode and cannot be copied",
-            why=str(error),
-            fix="call module.eval() before compiling",
-        ) from error
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,15 @@ from typing import Any
 import torch
 
 from qcompiler.errors import FeedError
+from qcompiler.frontends.torch_literals import is_literal, literal, written
 
 
 @dataclass(frozen=True)
 class Constant:
-    """A constant that JSON does not know, as text: a dtype, a device, a member of an enum."""
+    """A constant that JSON does not know, as text.
+
+    A dtype, a device, a member of an enum, a slice, a range, a set, bytes, a complex number.
+    """
 
     text: str
 
@@ -24,7 +28,7 @@ class Constant:
     def fits(value: Any) -> bool:
         """Whether a value is one."""
         kinds = (torch.dtype, torch.device, torch.layout, torch.memory_format, enum.Enum)
-        return isinstance(value, kinds)
+        return isinstance(value, kinds) or is_literal(value)
 
     @classmethod
     def of(cls, value: Any) -> Constant:
@@ -34,7 +38,7 @@ class Constant:
         if isinstance(value, enum.Enum):
             kind = type(value)
             return cls(f"enum {kind.__module__}:{kind.__qualname__}:{value.name}")
-        return cls(str(value))
+        return cls(f"literal {written(value)}" if is_literal(value) else str(value))
 
     @property
     def value(self) -> Any:
@@ -42,6 +46,8 @@ class Constant:
         kind, _, rest = self.text.partition(" ")
         if kind == "device":
             return torch.device(rest)
+        if kind == "literal":
+            return literal(rest)
         if kind != "enum":
             return getattr(torch, self.text.removeprefix("torch."))
         module, path, name = rest.split(":")
@@ -51,7 +57,7 @@ class Constant:
         return self.text if found is None else found
 
     def __repr__(self) -> str:
-        return self.text
+        return self.text.removeprefix("literal ")
 
 
 def value_of(frozen: Any) -> Any:
@@ -106,8 +112,9 @@ def same_constant(value: Any, frozen: Any) -> bool:
         return False
     if isinstance(value, bool) != isinstance(frozen, bool):
         return False
-    if isinstance(value, float) and isinstance(frozen, float) and math.isnan(frozen):
-        return math.isnan(value)
+    if isinstance(value, float) and isinstance(frozen, float):
+        signs = math.copysign(1.0, value) == math.copysign(1.0, frozen)
+        return math.isnan(value) if math.isnan(frozen) else value == frozen and signs
     same = type(value) is type(frozen) or isinstance(value, int | float)
     return same and bool(value == frozen)
 

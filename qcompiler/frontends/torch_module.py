@@ -25,10 +25,11 @@ from qcompiler.frontends.opset import to_working_opset
 from qcompiler.frontends.torch_alone import one_at_a_time
 from qcompiler.frontends.torch_arguments import example_call, opened
 from qcompiler.frontends.torch_attention import without_fused_attention
+from qcompiler.frontends.torch_attributes import attributes, changed, left_as_it_was
 from qcompiler.frontends.torch_batch import with_batch_axes
 from qcompiler.frontends.torch_call import Call, example_of
 from qcompiler.frontends.torch_calls import Convention, calling_convention
-from qcompiler.frontends.torch_capture import captures, evaluating, symbolic_ones
+from qcompiler.frontends.torch_capture import captures, symbolic_ones
 from qcompiler.frontends.torch_dropout import as_onnx, with_markers
 from qcompiler.frontends.torch_failures import home_of, place_of, translation_error
 from qcompiler.frontends.torch_lstm import without_projections
@@ -40,12 +41,13 @@ from qcompiler.frontends.torch_opaque import (
 from qcompiler.frontends.torch_origin import keep_origins
 from qcompiler.frontends.torch_own import with_own_forms
 from qcompiler.frontends.torch_points import apply_points, float_paths, points_marked
-from qcompiler.frontends.torch_precision import Boundary, in_float32, without_autocast
+from qcompiler.frontends.torch_precision import Boundary, in_float32, observed, without_autocast
 from qcompiler.frontends.torch_promises import check_open
 from qcompiler.frontends.torch_quantized import refuse_quantized
 from qcompiler.frontends.torch_script import is_script, unscripted
 from qcompiler.frontends.torch_sizes import size_rules, unread_rules
-from qcompiler.frontends.torch_state import state_notes
+from qcompiler.frontends.torch_state import memory_notes, state_notes
+from qcompiler.frontends.torch_training import evaluating, training_notes
 from qcompiler.frontends.torch_translated import number_dims, own_parameters, separate_outputs
 from qcompiler.frontends.torch_unknown import without_unknown_results
 from qcompiler.frontends.torch_whole import TRANSLATED, kept_whole
@@ -88,33 +90,48 @@ def _captured(
     with _quiet(), torch.no_grad(), without_fused_attention():
         if isinstance(model, torch.export.ExportedProgram):
             return _finished(model, example_of(model), _describe(model), [])
-        model = evaluating(model)
-        register_dataclasses(example_inputs)
-        described = _describe(model)
-        if is_script(model):
-            model, call = unscripted(model, example_inputs, surplus)
-        else:
+        told = training_notes(model)
+        return _of_module(evaluating(model), example_inputs, dynamic, surplus, others, told)
+
+
+def _of_module(
+    model: Any,
+    example_inputs: Any,
+    dynamic: Any,
+    surplus: bool,
+    others: Sequence[Any],
+    told: Sequence[str],
+) -> Program:
+    """The program of a module in evaluation mode; `told` are notes that belong to it."""
+    register_dataclasses(example_inputs)
+    described = _describe(model)
+    if is_script(model):
+        model, call = unscripted(model, example_inputs, surplus)
+        run = observed(model, call)
+    else:
+        with left_as_it_was(model) as before:
             call = example_call(model, example_inputs, surplus)
-        model, call, boundary = in_float32(model, call)
-        call = opened(with_batch_axes(model, call), others)
-        call = without_opaque(call)
-        first: ExportError | None = None
-        told = [*boundary.notes, *([str(call.surplus)] if call.surplus else [])]
-        paths = float_paths(model)
-        with (
-            put_back(model, call.opaque),
-            points_marked(model),
-            without_unknown_results(model) as left_out,
-        ):
-            for exported, notes in captures(model, call, dynamic, boundary.capturing):
-                try:
-                    all_notes = [*notes, *told, *left_out]
-                    program = _finished(exported, call, described, all_notes, boundary, paths)
-                    return _as_promised(program, exported, call, dynamic)
-                except ExportError as error:
-                    first = first or error
-        assert first is not None
-        raise first
+            run = observed(model, call)
+            told = [*told, *memory_notes(call, run.results, changed(before, attributes(model)))]
+    model, call, boundary = in_float32(model, call, run)
+    call = without_opaque(opened(with_batch_axes(model, call), others))
+    told = [*boundary.notes, *told, *([str(call.surplus)] if call.surplus else [])]
+    paths = float_paths(model)
+    first: ExportError | None = None
+    with (
+        put_back(model, call.opaque),
+        points_marked(model),
+        without_unknown_results(model) as left_out,
+    ):
+        for exported, notes in captures(model, call, dynamic, boundary.capturing):
+            try:
+                all_notes = [*notes, *told, *left_out]
+                program = _finished(exported, call, described, all_notes, boundary, paths)
+                return _as_promised(program, exported, call, dynamic)
+            except ExportError as error:
+                first = first or error
+    assert first is not None
+    raise first
 
 
 def _finished(

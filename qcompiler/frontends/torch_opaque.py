@@ -20,7 +20,7 @@ from qcompiler.errors import FeedError
 from qcompiler.frontends.torch_call import Call
 from qcompiler.frontends.torch_frozen import Constant
 
-_TAKEN = (torch.Tensor, bool, int, float, complex, str, type(None), torch.ScriptObject)
+_TAKEN = (torch.Tensor, bool, int, float, str, type(None), torch.ScriptObject)
 """Kinds of leaves that torch.export takes."""
 
 

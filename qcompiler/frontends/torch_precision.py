@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from qcompiler.errors import ExportError
-from qcompiler.frontends.torch_call import Call, failure
+from qcompiler.frontends.torch_call import Call, result_of
 from qcompiler.frontends.torch_opaque import register_dataclasses
 
 Leaves = tuple[torch.dtype | None, ...]
@@ -30,6 +30,21 @@ _CONVERTERS: Mapping[Any, torch.dtype] = {
 }
 """Methods that convert to a type without naming it."""
 _ATEN = torch.ops.aten
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run of a module showed.
+
+    Attributes:
+        held: Types of its arguments and weights.
+        computed: Types of what it computes.
+        results: Leaves of what it returns.
+    """
+
+    held: frozenset[torch.dtype]
+    computed: frozenset[torch.dtype]
+    results: tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -59,8 +74,10 @@ class Boundary:
         return [note + "what it takes and returns keeps its types"]
 
 
-def in_float32(module: torch.nn.Module, call: Call) -> tuple[torch.nn.Module, Call, Boundary]:
-    """Module and example as they are, or in float32 where they need to be.
+def in_float32(
+    module: torch.nn.Module, call: Call, run: Run
+) -> tuple[torch.nn.Module, Call, Boundary]:
+    """Module and example as they are, or in float32 where they need to be; `run` is of both.
 
     bfloat16 is replaced wherever it occurs; float64 if all weights have it, or an argument and no
     weight, since a step in double precision inside a float32 module is meant; float16 if only
@@ -69,9 +86,8 @@ def in_float32(module: torch.nn.Module, call: Call) -> tuple[torch.nn.Module, Ca
     Raises:
         ExportError: They need to be, and the module cannot be copied.
     """
-    held, seen, results = _types(module, call)
-    types = [torch.bfloat16] if torch.bfloat16 in held | seen else []
-    types += [torch.float16] if torch.float16 in seen - held else []
+    types = [torch.bfloat16] if torch.bfloat16 in run.held | run.computed else []
+    types += [torch.float16] if torch.float16 in run.computed - run.held else []
     types += [torch.float64] if _is_double(module, call) else []
     if not types:
         return module, call, Boundary()
@@ -87,7 +103,7 @@ def in_float32(module: torch.nn.Module, call: Call) -> tuple[torch.nn.Module, Ca
     copied._apply(single)  # type: ignore[no-untyped-call]
     leaves = pytree.tree_leaves((call.args, call.kwargs))
     args, kwargs = pytree.tree_map(single, (call.args, call.kwargs))
-    boundary = Boundary(tuple(types), _replaced(leaves, types), _replaced(results, types))
+    boundary = Boundary(tuple(types), _replaced(leaves, types), _replaced(run.results, types))
     return copied, replace(call, args=args, kwargs=kwargs), boundary
 
 
@@ -118,10 +134,8 @@ def _names(types: Sequence[torch.dtype]) -> str:
     return " and ".join(str(each).removeprefix("torch.") for each in types)
 
 
-def _types(
-    module: torch.nn.Module, call: Call
-) -> tuple[set[torch.dtype], set[torch.dtype], list[Any]]:
-    """Types of arguments and weights, types that one run computes, the leaves of its result."""
+def observed(module: torch.nn.Module, call: Call) -> Run:
+    """One run of the module."""
     spy = _Spy()
     results: list[Any] = []
 
@@ -131,14 +145,14 @@ def _types(
 
     handle = module.register_forward_hook(keep)
     try:
-        with spy:
-            failure(module, call)
+        with spy, contextlib.suppress(Exception):  # it ran; a float64 example may not
+            result_of(module, call)
     finally:
         handle.remove()
     weights = [*module.parameters(), *module.buffers()]
     tensors = pytree.tree_leaves((call.args, call.kwargs, weights))
     held = {leaf.dtype for leaf in tensors if isinstance(leaf, torch.Tensor)}
-    return held, spy.seen, results
+    return Run(frozenset(held), frozenset(spy.seen), tuple(results))
 
 
 class _Spy(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -40,7 +40,7 @@ def unread_rules(exported: torch.export.ExportedProgram) -> list[str]:
         f"the capture assumes {text}{f' at {where}' if where else ''}, which is not checked: other "
         "sizes may give wrong results"
         for text, where, named in words
-        if named & known and _rule(text, where) is None
+        if named & known and (_rule(text, where) is None or not symbols_of(text) <= known)
     ]
 
 
@@ -77,10 +77,13 @@ def _guards(exported: torch.export.ExportedProgram) -> Iterator[tuple[str, str]]
     """Conditions with the user's line; a loaded ExportedProgram keeps only ranges."""
     for value in _inputs(exported):
         environment = getattr(getattr(value, "fake_mode", None), "shape_env", None)
-        for guard in getattr(environment, "guards", ()):
-            yield str(guard.expr), _line(guard)
-        if environment is not None:
-            return
+        if environment is None:
+            continue
+        for guard in environment.guards:
+            # A later guard may have fixed one of the sizes that it compares (`s77 >= s17` and then
+            # `Eq(s17, 3)`), or made it one with another.
+            yield str(environment.replace(guard.expr)), _line(guard)
+        return
 
 
 def _line(guard: Any) -> str:

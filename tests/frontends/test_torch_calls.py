@@ -215,6 +215,8 @@ def test_leaves_are_named_by_their_place() -> None:
         ("a", "b", False),
         (float("nan"), float("nan"), True),
         (torch.tensor(2.0), 2.0, False),
+        (0.0, 0.0, True),
+        (-0.0, 0.0, False),
     ],
 )
 def test_constants(value: Any, frozen: Any, same: bool) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 import pytest
 
@@ -48,6 +49,30 @@ def fed(program: Program, *args: Any, **kwargs: Any) -> int:
 
 
 X = torch.ones(2, 3)
+
+
+class Taken(nn.Module):
+    def forward(self, x: Tensor, part: Any) -> Tensor:
+        return x[:, list(part)] if isinstance(part, range | set | frozenset) else x[:, part]
+
+
+@pytest.mark.parametrize(
+    ("part", "other"),
+    [
+        (slice(0, 2), slice(0, 3)),
+        (range(2), range(1, 3)),
+        (frozenset({0, 2}), frozenset({0, 1})),
+        (np.int64(1), 2),
+    ],
+)
+def test_constants_of_python_are_held_against_the_call(part: Any, other: Any, run: Any) -> None:
+    module, program = Taken(), load(Taken(), (X, part))
+    np.testing.assert_array_equal(run(program, {"x": X.numpy()})[0], module(X, part).numpy())
+    assert program.signature.convention is not None
+    stored = Convention.parse(program.signature.convention)
+    assert stored.flatten((X, part), {}) == [X]
+    with pytest.raises(FeedError):
+        stored.flatten((X, other), {})
 
 
 def test_constants_are_held_against_the_call() -> None:

@@ -56,6 +56,20 @@ def test_the_branch_of_the_example_holds_for_its_sizes_only(
             normalize_feed(program.signature, torch.randn(rows, 4))
 
 
+def test_a_size_that_is_fixed_later_is_a_number_in_rules_before() -> None:
+    """`s0 >= s1` was dropped where the capture made a number of s1 behind it."""
+
+    class Shortened(nn.Linear):
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:  # type: ignore[override]
+            return super().forward(x)[: len(y)] if x.shape[0] >= y.shape[0] else x
+
+    module, y = Shortened(4, 4), torch.randn(3, 4)
+    signature = load(module, (torch.randn(5, 4), y)).signature
+    normalize_feed(signature, (torch.randn(8, 4), y))
+    with pytest.raises(FeedError):
+        normalize_feed(signature, (torch.randn(2, 4), y))
+
+
 def test_declared_ranges_hold() -> None:
     rows = torch.export.Dim("rows", min=3, max=8)
     program = load(nn.ReLU(), torch.randn(4, 2), dynamic={"input": {0: rows}})
