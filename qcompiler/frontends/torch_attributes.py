@@ -56,7 +56,7 @@ def left_as_it_was(module: torch.nn.Module) -> Iterator[Attributes]:
                 delattr(parts[path], name)
         for (path, name), (value, contents) in before.items():
             if path in parts:
-                vars(parts[path])[name] = value
+                parts[path].__dict__[name] = value
                 _refill(value, contents)
 
 
@@ -68,7 +68,7 @@ def lazily_copied(module: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def _lazy(tensor: torch.Tensor) -> torch.Tensor:
-    lazy: torch.Tensor = tensor._lazy_clone()  # type: ignore[attr-defined]
+    lazy: torch.Tensor = tensor._lazy_clone()
     return lazy
 
 

@@ -59,7 +59,8 @@ class Counting(nn.Module):
             self.layer.weight.mul_(0.5)
         elif self.cache is None:
             self.cache = torch.ones(4)
-        return self.layer(x) * self.number * len(self.seen) * self.scale
+        y: Tensor = self.layer(x)
+        return y * self.number * len(self.seen) * self.scale
 
 
 @pytest.mark.parametrize("kind", ["number", "seen", "scale", "layer.weight", "cache"])
