@@ -31,7 +31,7 @@ from qcompiler.frontends.torch_call import Call, example_of
 from qcompiler.frontends.torch_calls import Convention, calling_convention
 from qcompiler.frontends.torch_capture import captures, symbolic_ones
 from qcompiler.frontends.torch_dropout import as_onnx, with_markers
-from qcompiler.frontends.torch_failures import home_of, place_of, translation_error
+from qcompiler.frontends.torch_failures import home_of, translation_error
 from qcompiler.frontends.torch_lstm import without_projections
 from qcompiler.frontends.torch_opaque import (
     put_back,
@@ -49,6 +49,7 @@ from qcompiler.frontends.torch_sizes import size_rules, unread_rules
 from qcompiler.frontends.torch_state import memory_notes, state_notes
 from qcompiler.frontends.torch_training import evaluating, training_notes
 from qcompiler.frontends.torch_translated import number_dims, own_parameters, separate_outputs
+from qcompiler.frontends.torch_types_refused import refuse_bfloat16, refuse_complex
 from qcompiler.frontends.torch_unknown import without_unknown_results
 from qcompiler.frontends.torch_whole import TRANSLATED, kept_whole
 from qcompiler.ir.naming import make_names_unique
@@ -152,8 +153,8 @@ def _finished(
     try:
         with kept_whole():
             plain, autocast = without_autocast(exported)
-            _refuse_bfloat16(plain)
-            _refuse_complex(plain)
+            refuse_bfloat16(plain)
+            refuse_complex(plain)
             plain = with_markers(without_projections(with_own_forms(plain)))
         model, state = _translate(plain)
         program = _program(model, convention, call, source, paths)
@@ -190,37 +191,6 @@ def _as_promised(
 
 _KINDS = {torch.bfloat16: ir.DataType.BFLOAT16, torch.float16: ir.DataType.FLOAT16}
 """Types that are coarser than the program's."""
-
-
-def _refuse_bfloat16(exported: torch.export.ExportedProgram) -> None:
-    """numpy and ONNX Runtime's CPU kernels know no bfloat16."""
-    for node in sorted(
-        exported.graph.nodes, key=lambda node: node.op != "call_function"
-    ):  # those have a line
-        if any(getattr(each, "dtype", None) is torch.bfloat16 for each in _values(node)):
-            raise ExportError(
-                "the module computes in bfloat16, which the CPU runtimes do not",
-                where=place_of(node) or f"'{node.name}'",
-                fix="compile module.float(), without torch.autocast and .bfloat16()",
-            )
-
-
-def _refuse_complex(exported: torch.export.ExportedProgram) -> None:
-    """ONNX has no complex tensors: the translation would give pairs of reals."""
-    ends = {*exported.graph_signature.user_inputs, *exported.graph_signature.user_outputs}
-    for node in exported.graph.nodes:
-        complex_ones = [v for v in _values(node) if getattr(v, "dtype", torch.bool).is_complex]
-        if node.name in ends and complex_ones:
-            raise ExportError(
-                "the module takes or returns complex numbers, which ONNX does not have",
-                where=place_of(node) or f"'{node.name}'",
-                fix="take and return torch.view_as_real(x), pairs of real numbers",
-            )
-
-
-def _values(node: torch.fx.Node) -> tuple[Any, ...]:
-    value = node.meta.get("val")
-    return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
 def _describe(model: Any) -> str:
