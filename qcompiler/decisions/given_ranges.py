@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from numbers import Real
 
 import onnx_ir as ir
 
 from qcompiler.errors import ConfigurationError, did_you_mean
 from qcompiler.ir.origin import module_path
+from qcompiler.ir.patterns import name_fits
 from qcompiler.ir.program import Program
 from qcompiler.ir.walk import is_op, producer_of, sole_user, values_by_name
 from qcompiler.quantization.chosen import given
@@ -91,11 +91,7 @@ def matching_values(program: Program, pattern: str) -> list[str]:
         )
     values = values_by_name(program.model)
     names = {name: _names(name, values.get(name)) for name in program.observations}
-    matching = [
-        name
-        for name, known in names.items()
-        if pattern in known or any(fnmatchcase(each, pattern) for each in known)
-    ]
+    matching = [name for name, known in names.items() if name_fits(pattern, known)]
     if not matching:
         raise _matches_nothing(pattern, program, names)
     return matching
