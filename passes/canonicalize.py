@@ -53,6 +53,7 @@ SIMPLIFY: tuple[Rule, ...] = (
     padding.fold_pad,
     gemm.gemm_factors,
     gemm.gemm_bias,
+    gemm.row_of_more_axes,
     gemm.gemm_of_activations,
     pooling.no_dilations,
     recurrent.recurrent_defaults,

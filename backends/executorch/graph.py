@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from qcompiler.backends.executorch import sizes
 from qcompiler.ir.origin import REGION_KEY
+from qcompiler.ir.products import is_row, product_rank
 from qcompiler.ir.walk import is_op, rank, scalar, sole_user, uses
 from qcompiler.lowering.torch_fx.checks import check_ops
 from qcompiler.lowering.torch_fx.constants import (
@@ -260,7 +261,9 @@ def _biased(node: ir.Node) -> _Pattern | None:
     others = [value for value in add.inputs if value is not node.outputs[0]]
     bias = array_of(others[0]) if len(others) == 1 else None
     columns = weight.shape[1]
-    if bias is None or bias.shape[-1:] != (columns,) or bias.size != columns:
+    if bias is None or bias.shape[-1:] != (columns,):
+        return None
+    if not is_row(bias.shape, product_rank(node)):
         return None
     if bias.dtype != np.float32 or weight.dtype != np.float32:
         return None

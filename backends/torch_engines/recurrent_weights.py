@@ -9,6 +9,7 @@ from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import constant, is_op
+from qcompiler.lowering.torch_fx.constants import array_of
 from qcompiler.quantization.numerics import quantize
 from qcompiler.quantization.parameters import weight_qparams
 from qcompiler.quantization.qspace import S8_SYMMETRIC_PER_CHANNEL
@@ -22,6 +23,8 @@ def recurrent_objection(node: ir.Node) -> str | None:
     """Why a recurrent node has no dynamic kernel, None if it has one."""
     attributes = node.attributes
     given = [v is not None for v in node.inputs] + [False] * 8
+    if any(given[i] and array_of(node.inputs[i]) is None for i in (1, 2, 3)):
+        return "its weights or biases are computed at run time"
     if given[4] or (node.op_type == "LSTM" and given[7]):
         return "sequence lengths and peepholes are float only"
     if any(name in attributes for name in ("activations", "clip")) or attributes.get_int(

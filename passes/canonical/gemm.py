@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from qcompiler.ir.products import unsqueeze_behind
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import constant, is_stored, rank
 from qcompiler.passes.canonical.dims import partial_dims
@@ -55,6 +56,12 @@ def gemm_bias(node: ir.Node, rewriter: Rewriter) -> bool:
     if array is None and rank(bias) == 1 and is_stored(bias):
         return False
     return _added_behind(node, bias, rewriter)
+
+
+@rule("row-of-more-axes", "Add", "Sub")
+def row_of_more_axes(node: ir.Node, rewriter: Rewriter) -> bool:
+    """What is added to a product has no axes that the product lacks; they come behind."""
+    return unsqueeze_behind(node, rewriter)
 
 
 @rule("gemm-of-activations", "Gemm")

@@ -16,6 +16,7 @@ import onnx_ir as ir
 from qcompiler.ir.indices import size_values
 from qcompiler.ir.kept import is_kept_float
 from qcompiler.ir.optraits import activation_positions, bias_of, traits, weight_of
+from qcompiler.ir.products import is_row, product_rank
 from qcompiler.ir.program import Program
 from qcompiler.ir.walk import all_graphs, is_op, is_stored, rank, sole_user, values_of_constants
 
@@ -203,12 +204,12 @@ def _absorb(user: ir.Node, value: ir.Value, epilogue: Epilogue, anchor: ir.Node)
         return None
     other = user.inputs[others[0]]
     if epilogue.stage is Stage.BIAS_ADD:
-        return Operand(user, others[0]) if _is_bias(other, anchor) else None
+        return Operand(user, others[0]) if _is_bias(other, anchor, product_rank(anchor)) else None
     return None if is_stored(other) else Operand(user, others[0])
 
 
-def _is_bias(value: ir.Value | None, anchor: ir.Node) -> bool:
-    """Whether a constant has one element per output column: [N] or [1, ..., 1, N], or a scalar."""
+def _is_bias(value: ir.Value | None, anchor: ir.Node, axes: int | None) -> bool:
+    """Whether a constant has one element per output column of the product, whose axes these are."""
     if not is_stored(value) or value is None or value.shape is None:
         return False
     weight = weight_of(anchor)
@@ -216,7 +217,7 @@ def _is_bias(value: ir.Value | None, anchor: ir.Node) -> bool:
         return False
     dims = [int(d) for d in value.shape.numpy()]
     columns = weight.shape[-1] if rank(weight) else None
-    return bool(dims) and dims[-1] == columns and all(d == 1 for d in dims[:-1])
+    return dims[-1:] == [columns] and is_row(dims, axes)
 
 
 def _operand_of(node: ir.Node, value: ir.Value | None) -> Operand | None:

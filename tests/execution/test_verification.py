@@ -73,6 +73,14 @@ class Shifted(Artifact):
             yield wrong
 
 
+class Reshaped(Shifted):
+    """An engine that gives a value `name` without its last `count` rows."""
+
+    def _shifted(self, runs: Iterator[Mapping[str, Array]]) -> Iterator[Mapping[str, Array]]:
+        for run in runs:
+            yield {**run, self._name: run[self._name][: -self._count]}
+
+
 class Silent(Shifted):
     """An engine that shows no interior values."""
 
@@ -138,6 +146,11 @@ def test_a_wrong_kernel_is_named_with_its_steps(
     assert len(caught.value.diagnostics) == 1
     assert found.text().startswith("FAILED")
     assert f"head: {steps} LSB in {count} of" in found.text()
+
+
+def test_a_result_of_another_shape_is_wrong(compiled: qc.Compiled) -> None:
+    found = _verified(compiled, Reshaped(compiled.artifact, _output_of(compiled, "head"), 0, 1))
+    assert [each.region for each in found.failed] == ["head"]
 
 
 def test_a_tolerance_is_what_the_target_declares(compiled: qc.Compiled) -> None:

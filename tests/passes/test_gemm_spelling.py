@@ -41,3 +41,20 @@ def test_gemm_keeps_its_value(bias: str, case: tuple[str, list[str]]) -> None:
         if node.op_type == "Gemm" and len(node.inputs) > 2:
             assert node.inputs[2] is not None
             assert list(node.inputs[2].shape or ()) == [6]
+
+
+@pytest.mark.parametrize("shape", ["1,6", "1,1,6", "1,1,1,1", "2,1,6"])
+@pytest.mark.parametrize("call", ["Add(p, b)", "Add(b, p)", "Sub(p, b)", "Sub(b, p)"])
+def test_a_product_keeps_its_axes_where_more_are_added(shape: str, call: str) -> None:
+    """A row of more axes is one of fewer, with Unsqueeze behind; several rows are none."""
+    text = f"""g (float[n,4] x) => (float[] y) <float[4,6] w, float[{shape}] b> {{
+      p = MatMul(x, w)  y = {call} }}"""
+    program = from_text(text)
+    feed = normal_feed(1, x=(5, 4))
+    (wanted,) = in_float(program, feed)
+    Pipeline((Canonicalize(),)).run(program, PassContext(None))
+    (found,) = in_float(program, feed)
+    assert found.shape == wanted.shape
+    np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
+    lifted = any(node.op_type == "Unsqueeze" for node in all_nodes(program.model))
+    assert lifted is (shape in ("1,1,6", "1,1,1,1"))

@@ -11,6 +11,7 @@ import onnx_ir as ir
 from torch import fx
 
 from qcompiler.backends.torch_engines.faults import FAULTS, Fault
+from qcompiler.ir.products import is_row, product_rank
 from qcompiler.ir.walk import is_op, sole_user
 from qcompiler.lowering.torch_fx.constants import Levels, array_of, levels_of
 
@@ -186,6 +187,6 @@ def _biased_product(add: ir.Node) -> tuple[ir.Node | None, ir.Value | None]:
             continue
         if array_of(product.inputs[1]) is None:
             continue
-        if array.size in (1, array.shape[-1] if array.ndim else 1):
+        if is_row(array.shape, product_rank(product)):
             return product, bias
     return None, None

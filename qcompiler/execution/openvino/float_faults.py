@@ -18,6 +18,7 @@ from qcompiler.errors import LoweringError
 from qcompiler.execution.openvino import beside_integers, float_strides
 from qcompiler.execution.openvino import float_rewrites as rewrites
 from qcompiler.ir.origin import source_line
+from qcompiler.ir.products import unsqueeze_behind
 from qcompiler.ir.program import Program
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import all_nodes, constant, is_op
@@ -54,6 +55,11 @@ def _exclude_outside(node: ir.Node, rewriter: Rewriter) -> str | None:
     cubic = node.attributes.get_string("mode", "nearest") == "cubic"
     wanted = cubic and bool(node.attributes.get_int("exclude_outside", 0))
     return "it ignores exclude_outside" if wanted else None
+
+
+def _row_of_more_axes(node: ir.Node, rewriter: Rewriter) -> str | None:
+    unsqueeze_behind(node, rewriter)
+    return None
 
 
 def _roi_mode(node: ir.Node, rewriter: Rewriter) -> str | None:
@@ -179,6 +185,8 @@ FAULTS = (
                "to a matrix in a model with integers: scales per column lose their column"),
     FloatFault("OV-R18", ("Conv",), float_strides.slice_before_pointwise,
                "strides of a 1x1 kernel behind an op with several outputs, or with padding"),
+    FloatFault("OV-R20", ("Add", "Sub"), _row_of_more_axes,
+               "a constant of more axes than the product that it is added to, for its bias"),
     FloatFault("OV-R14", (), _wide_constant, "64-bit integers are kept in 32"),
 )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import threading
 import time
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ def available() -> bool:
 
 
 class OpenVinoSession:
-    """A compiled model.
+    """A compiled model. Thread-safe: runs come one after the other, each is given all threads.
 
     Args:
         model: The ONNX model.
@@ -96,6 +97,7 @@ class OpenVinoSession:
         self._compiled = _compiled(model, self._hints)
         self._ports = ports_of(model, self._compiled.inputs)
         self._request = self._compiled.create_infer_request()
+        self._running = threading.Lock()  # outputs lie in the request until the next run
         self._requests: dict[Hashable, Any] = {}
         self._stale = not self._fixed and any(is_op(node, "If") for node in all_nodes(model))
         self._ran: set[Hashable] = set()
@@ -120,6 +122,10 @@ class OpenVinoSession:
         _require_narrow(feed)
         if not all(array.size for array in feed.values()):
             return self._reference().run_checked(feed)
+        with self._running:
+            return self._run_alone(feed)
+
+    def _run_alone(self, feed: Feed) -> list[Array]:
         request = self._request_for(feed)
         try:
             for _ in range(self._runs(feed)):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from qcompiler.ir.walk import is_op, sole_user
+from qcompiler.ir.products import is_row
+from qcompiler.ir.walk import is_op, rank, sole_user
 from qcompiler.lowering.torch_fx.constants import Array, array_of
 
 
@@ -54,9 +55,9 @@ def dynamic_product(product: ir.Node) -> DynamicProduct | None:
     if scale.size == 1:
         scale, points = scale.reshape(()), points.reshape(-1)[:1].reshape(())
     points = np.broadcast_to(points, scale.shape)
-    last, bias, extra = _bias(rescale, weight.shape[1])
     x = source.inputs[0]
     assert x is not None
+    last, bias, extra = _bias(rescale, weight.shape[1], rank(x))
     replaced = (product, cast, *nodes, rescale, *extra)
     return DynamicProduct(replaced, last, x, weight, scale, points, bias)
 
@@ -83,13 +84,18 @@ def _scales(
     return [product], scale.astype(np.float32).reshape(-1)
 
 
-def _bias(rescale: ir.Node, columns: int) -> tuple[ir.Node, Array | None, list[ir.Node]]:
-    """The node that ends the pattern, its bias, and the Add if there is one."""
+def _bias(
+    rescale: ir.Node, columns: int, axes: int | None
+) -> tuple[ir.Node, Array | None, list[ir.Node]]:
+    """The node that ends the pattern, its bias, and the Add if there is one.
+
+    A product with a matrix has the axes of its data.
+    """
     add = _sole(rescale, "Add")
     if add is None:
         return rescale, None, []
     others = [v for v in add.inputs if v is not rescale.outputs[0]]
     bias = array_of(others[0]) if len(others) == 1 else None
-    if bias is None or bias.size not in (1, columns) or bias.size != max(bias.shape or (1,)):
+    if bias is None or bias.size not in (1, columns) or not is_row(bias.shape, axes):
         return rescale, None, []
     return add, np.broadcast_to(bias.reshape(-1).astype(np.float32), (columns,)), [add]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
+import torch
 
 import qcompiler as qc
 from qcompiler.backends.executorch.artifact import ExecuTorchArtifact
@@ -139,6 +140,22 @@ def test_products_with_a_bias_behind_them_are_one_layer() -> None:
     assert "float add" not in compiled.kernels.ops
     found = compiled.verify()
     assert found.ok, found.text()
+
+
+@pytest.mark.parametrize("shape", [(4,), (1, 4), (1, 1, 1, 4)])
+def test_an_add_behind_a_product_may_give_it_axes(shape: tuple[int, ...]) -> None:
+    """Oracle: numpy's broadcasting."""
+    text = """g (float[2,3] x) => (float y) <float[3,4] w, float[4] b> {
+      p = MatMul(x, w)  y = Add(p, b) }""".replace("float[4] b", f"float{list(shape)} b")
+    program = from_text(text)
+    stored = {v.name: v.const_value.numpy() for v in program.graph.initializers.values()
+              if v.const_value is not None}  # fmt: skip
+    x = feeds_of((2, 3), 1)[0]["x"]
+    from qcompiler.backends.executorch.graph import edge_module
+
+    (found,) = edge_module(program.model)(torch.from_numpy(x))
+    np.testing.assert_allclose(found.numpy(), x @ stored["w"] + stored["b"], rtol=1e-5)
+    assert found.ndim == max(2, len(shape))
 
 
 def test_what_xnnpack_has_no_integer_kernel_for_is_not_counted() -> None:

@@ -13,6 +13,7 @@ from qcompiler.backends.torch_engines import adapter
 from qcompiler.backends.torch_engines.engine import TorchEngine
 from qcompiler.backends.torch_engines.kernels.island import Setting
 from qcompiler.backends.torch_engines.lowering import lower
+from qcompiler.execution.session import OrtSession
 from qcompiler.ir.plan import Choice, Plan
 from qcompiler.pipeline import registry
 
@@ -79,3 +80,51 @@ def test_planned_recurrent_layers_run_in_int8(
     assert 0 < np.abs(got - expected).max() < 0.05
     stored = {n.op_type for n in program.graph}
     assert "DequantizeLinear" not in stored, "the caller's program is left as it was"
+
+
+@pytest.mark.parametrize("op", ["LSTM", "GRU"])
+@pytest.mark.parametrize("fed", [None, 0, 1, 2])
+def test_recurrent_layers_with_fed_weights_or_biases_have_no_kernel(
+    op: str, fed: int | None, qdq: Any, rng: Any
+) -> None:
+    """A cell packs all of them when it is made."""
+    gates = 4 if op == "LSTM" else 3
+    g = qdq()
+    x = g.input([5, 3, 6])
+    shapes = [(1, gates * 8, 6), (1, gates * 8, 8), (1, gates * 16)]
+    parts = [
+        g.input(shape) if place == fed else g.constant(np.ones(shape, np.float32))
+        for place, shape in enumerate(shapes)
+    ]
+    extra = {"linear_before_reset": 1} if op == "GRU" else {}
+    program = g.program(g.node(op, x, *parts, outputs=2, hidden_size=8, **extra))
+    target = registry.find_target("fbgemm")()
+    forms = [
+        form.precision for each in target.regions(program) for form in target.implementations(each)
+    ]
+    assert forms == ([] if fed is not None else ["int8-dynamic"])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("shape", [(5,), (1, 5), (1, 1, 5)])
+def test_what_is_added_to_a_dynamic_product_may_give_it_axes(
+    engine: str, shape: tuple[int, ...], qdq: Any, rng: Any
+) -> None:
+    g = qdq()
+    x = g.input([2, 4])
+    g.nodes.append(_dynamic_quantize(x))
+    weight = rng.integers(-9, 9, (4, 5)).astype(np.int8)
+    w, zeros = g.constant(weight), g.constant(np.int8(0))
+    product = g.node("Cast", g.node("MatMulInteger", "xq", w, "xz", zeros), to=1)
+    y = g.node("Mul", product, g.node("Mul", "xs", g.constant(np.float32(0.1))))
+    y = g.node("Add", y, g.constant(rng.normal(0, 1, shape).astype(np.float32)))
+    model, data = g.model(y), rng.normal(0, 1, (2, 4)).astype(np.float32)
+    # Optimized, ONNX Runtime takes it for a bias of its own kernel, too.
+    plain = OrtSession(model.SerializeToString(), optimize=False)
+    (expected,) = plain.run({x: data})
+    lowered = lower(g.program(y).model, Setting(engine))
+    with adapter.engine_scope(engine), torch.no_grad():
+        got = lowered.module(torch.from_numpy(data))[0].numpy()
+    assert got.shape == expected.shape
+    step = (data.max() - min(data.min(), 0)) / 255  # rounded, and shifted, by one at most
+    assert np.abs(got - expected).max() <= 2 * step * 0.1 * np.abs(weight).sum(0).max()

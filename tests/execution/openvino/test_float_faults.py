@@ -118,6 +118,18 @@ def test_a_square_weight_in_two_layouts() -> None:
     assert _same(mended(program), feed)
 
 
+@pytest.mark.parametrize("op", ["Add", "Sub"])
+@pytest.mark.parametrize("product", ["MatMul", "Gemm"])
+@pytest.mark.parametrize("axes", [3, 4])
+def test_a_constant_that_gives_a_product_axes(op: str, product: str, axes: int) -> None:
+    nodes = [helper.make_node(product, ["x", "w"], ["p"]), helper.make_node(op, ["b", "p"], ["y"])]
+    feed = {"x": RNG.normal(size=(4, 8)).astype(np.float32)}
+    row = RNG.normal(size=(*[1] * (axes - 1), 8)).astype(np.float32)
+    program = load(_model(nodes, feed, {"w": SQUARE, "b": row}))
+    assert not _same(program, feed)
+    assert _same(mended(program), feed)
+
+
 POINTWISE = RNG.normal(size=(5, 2, 1, 1)).astype(np.float32)
 _THIN: Arrays = {"strides": [2, 2]}
 STRIDED: dict[str, tuple[list[onnx.NodeProto], Arrays]] = {
