@@ -14,11 +14,15 @@ from qcompiler.errors import ConfigurationError
 from qcompiler.execution.stamp import is_onnx, options_for, restored_program
 from qcompiler.ir.program import Program
 from qcompiler.ir.regions import Region
+from qcompiler.target.arithmetic import Arithmetic, Tolerance
 from qcompiler.target.artifact import PROFILE_THREADS, ConversionCost
 from qcompiler.target.capability import CapabilityTable, Implementation
 from qcompiler.target.contract import STATIC_PLACEMENT, Restored, Target
 from qcompiler.target.limits import require_threads
 from qcompiler.target.processor import NATIVE, has_dot_products, require_cpu
+
+_ARITHMETIC = Arithmetic(tolerances={"Sigmoid": Tolerance(ties=True)})
+"""MlasComputeLogistic approximates: what is halfway between two steps goes either way."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,10 @@ class OnnxRuntime(Target):
         if has_dot_products(self.cpu):
             return forms
         return without_saturation(region, forms)
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        return _ARITHMETIC
 
     def conversion_cost(self) -> ConversionCost:
         return measure_conversions(self.threads or PROFILE_THREADS)

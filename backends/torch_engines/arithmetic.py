@@ -64,7 +64,7 @@ def arithmetic_of(engine: str) -> Arithmetic:
     tolerances = dict.fromkeys(
         ("Sigmoid", "HardSwish", "Elu", "Tanh", "HardSigmoid", "LeakyRelu", "Softmax"), _APPROXIMATE
     )
-    tolerances |= dict.fromkeys(("Mul", "Concat"), Tolerance(1, 0.001))
+    tolerances |= dict.fromkeys(("Mul", "Concat"), Tolerance(1, 0.001, ties=True))
     if engine in ("onednn", "x86"):
         tolerances |= dict.fromkeys(LINEAR, _ONEDNN)
     else:

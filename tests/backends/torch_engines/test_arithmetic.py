@@ -127,6 +127,19 @@ def test_ties_of_few_elements_may_go_either_way(
     assert engine == "qnnpack" or not compiled.verify(feeds).ok
 
 
+def test_a_value_that_is_joined_everywhere_may_be_a_tie(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One number repeated, 4.7e-6 steps from a tie in the joined scale: every element is off."""
+    steps, joined = np.float32(0.08585787564516068), np.float32(0.2042025625705719)
+    x = steps * (np.array([0, 255] + 62 * [152]) - 108).astype(np.float32)
+    wide = joined * (np.array([0, 255] + 62 * [141]) - 141).astype(np.float32)
+    feeds = [{"x": x, "c": wide}]
+    text = "g (float[64] x, float[64] c) => (float[128] y) { y = Concat<axis=0>(x, c) }"
+    compiled = qc.compile(from_text(text), Fbgemm(), feeds, scheme="int8", recipe="fast")
+    assert compiled.verify(feeds).ok
+    monkeypatch.setattr(comparison, "_TIE", 0.0)  # the control
+    assert [check.lsb for check in compiled.verify(feeds).failed] == [{0: 66, 1: 62}]
+
+
 def test_a_tie_has_two_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
     """Control: sums that are all ties, and a reference that is a step higher in both its forms.
 
