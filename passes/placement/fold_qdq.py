@@ -37,24 +37,28 @@ class FoldQdq(Pass):
 
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
         done = {"activations": 0, "cancelled": 0, "moved": 0, "merged": 0}
-        edits = -1
-        while edits != rewriter.counts.total:  # what one round folds may let another one fold more
-            edits = rewriter.counts.total
-            for graph in all_graphs(program.model):
-                _fold(graph, rewriter, done)
+        while any(_fold(graph, rewriter, done) for graph in all_graphs(program.model)):
+            pass
         rewriter.drop_unused_constants()
         return Outcome(details=done)
 
 
-def _fold(graph: ir.Graph, rewriter: Rewriter, done: dict[str, int]) -> None:
-    """One round over a graph; counts what was done."""
+def _fold(graph: ir.Graph, rewriter: Rewriter, done: dict[str, int]) -> bool:
+    """One round over a graph; counts what was done, and says whether another may fold more.
+
+    An activation that goes leaves as many readers behind as there were: only its own QuantizeLinear
+    is asked again.
+    """
+    before = sum(done.values()) - done["activations"]
     for node in list(graph):
         if node.graph is None or not is_op(node, "QuantizeLinear"):
             continue
-        done["activations"] += _drop_activation(node, rewriter)
+        while _drop_activation(node, rewriter):
+            done["activations"] += 1
         done["moved"] += _move(node, rewriter)
         done["cancelled"] += _cancel(node, rewriter)
     done["merged"] += _merge(graph, rewriter)
+    return sum(done.values()) - done["activations"] > before
 
 
 def same_parameters(a: ir.Node, b: ir.Node) -> bool:

@@ -86,7 +86,7 @@ def outer_values(node: ir.Node) -> list[ir.Value]:
 
 def is_op(node: ir.Node | None, *op_types: str) -> bool:
     """Whether the node is one of these ops of the ONNX domain."""
-    return node is not None and node.domain in ("", "ai.onnx") and node.op_type in op_types
+    return node is not None and node.op_type in op_types and node.domain in ("", "ai.onnx")
 
 
 def values_by_name(model: ir.Model) -> dict[str, ir.Value]:

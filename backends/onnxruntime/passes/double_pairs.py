@@ -15,9 +15,8 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from qcompiler.ir.program import Program, Property
-from qcompiler.ir.qdq import params_of
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.walk import all_nodes, is_op, producer_of, sole_user
+from qcompiler.ir.walk import all_nodes, constant, is_op, producer_of, sole_user
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
 
 
@@ -56,10 +55,20 @@ def _first_pair(second: ir.Node) -> ir.Node | None:
     first = None if dequantize is None else _behind(dequantize, "QuantizeLinear")
     if first is None:
         return None
-    wanted, written = params_of(second), params_of(first)
-    if wanted is None or written is None or wanted.axis is not None or written.axis is not None:
+    if not (_is_per_tensor(second) and _is_per_tensor(first)):
         return None
-    return first if wanted.space.dtype is written.space.dtype else None
+    return first if _type_of(second) is _type_of(first) else None
+
+
+def _type_of(quantize: ir.Node) -> ir.DataType | None:
+    zero = quantize.inputs[2] if len(quantize.inputs) > 2 else None
+    return quantize.outputs[0].dtype or (None if zero is None else zero.dtype)
+
+
+def _is_per_tensor(quantize: ir.Node) -> bool:
+    """Whether it has one scale, which is known."""
+    scale = constant(quantize.inputs[1])
+    return scale is not None and scale.size == 1 and scale.ndim <= 1
 
 
 def _behind(node: ir.Node, op: str) -> ir.Node | None:
