@@ -13,6 +13,7 @@ from qcompiler.execution.verification import Verification
 from qcompiler.ir.origin import replaced_region
 from qcompiler.ir.plan import FLOAT
 from qcompiler.ir.walk import all_nodes
+from qcompiler.pipeline.contract import Progress
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,11 @@ class ArtifactCheck:
 
 
 def check_artifact(
-    path: Path | str, feeds: Iterable[Any] | None = None, target: str | None = None
+    path: Path | str,
+    feeds: Iterable[Any] | None = None,
+    target: str | None = None,
+    *,
+    progress: bool | Progress = False,
 ) -> ArtifactCheck:
     """Opens an artifact and checks it on the engine of this machine.
 
@@ -68,6 +73,7 @@ def check_artifact(
         path: What `Compiled.save` wrote.
         feeds: Samples to compare every region with the integer reference on; none by default.
         target: Name of the target it was saved for; by default the file tells.
+        progress: As that of `compile`.
 
     Raises:
         ArtifactError: Not readable, or plan, graph or weights are not those that were saved.
@@ -85,7 +91,7 @@ def check_artifact(
         len(kernels.simulated),
         dict(kernels.missed),
         tuple(f"the plan names '{key}', which the file does not hold" for key in lost),
-        None if feeds is None else compiled.verify(feeds),
+        None if feeds is None else compiled.verify(feeds, progress=progress),
         tuple(_notes(compiled, feeds is not None)),
     )
 

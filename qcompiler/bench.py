@@ -22,6 +22,7 @@ from qcompiler.execution.timing import Latency, compare_latency
 from qcompiler.frontends.load import load
 from qcompiler.ir.signature import Feed, Signature
 from qcompiler.measurement.sources import reference_of
+from qcompiler.search.goal import require_not_negative
 
 Run = Callable[[Feed], object]
 _OWN = "onnxruntime"
@@ -78,6 +79,7 @@ def bench(
         ConfigurationError: Fewer than one model, or shapes beside a feed.
         FeedError: The feed fits a model not, or none can be made up.
     """
+    require_not_negative("seconds", seconds)
     if not models:
         raise ConfigurationError("there is nothing to time", fix="name a model")
     if shapes and feed is not None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qcompiler.calibration.first_feeds import given_feeds
+from qcompiler.calibration.first_feeds import at_feed, given_feeds, length_of
 from qcompiler.compiled import Compiled
 from qcompiler.errors import ConfigurationError, FeedError
 from qcompiler.execution.feeds import normalize_feed
@@ -20,7 +20,10 @@ from qcompiler.execution.timing import Latency, compare_latency
 from qcompiler.frontends import load
 from qcompiler.ir.signature import Feed, Signature
 from qcompiler.markup import block
+from qcompiler.pipeline.contract import Progress, step
 from qcompiler.printable import one_line
+from qcompiler.report.reporter import reporter_of
+from qcompiler.search.goal import require_not_negative
 
 Array = npt.NDArray[Any]
 
@@ -98,7 +101,14 @@ class ModelComparison:
         return "\n".join(lines) + "\n"
 
 
-def compare(a: object, b: object, feeds: Iterable[Any], *, seconds: float = 0.0) -> ModelComparison:
+def compare(
+    a: object,
+    b: object,
+    feeds: Iterable[Any],
+    *,
+    seconds: float = 0.0,
+    progress: bool | Progress = False,
+) -> ModelComparison:
     """Runs two models on the same feeds, which are read once and streamed.
 
     Args:
@@ -108,31 +118,30 @@ def compare(a: object, b: object, feeds: Iterable[Any], *, seconds: float = 0.0)
         feeds: Dicts by input name, tuples in input order, or arrays. Where input names of the
             models differ, inputs are paired by position.
         seconds: Time for interleaved timing on the first feed; 0 for none.
+        progress: As that of `compile`.
 
     Raises:
         ConfigurationError: No feeds, or the models differ in their numbers of inputs or outputs.
         FeedError: A feed does not match `a`, or `b` takes other shapes or dtypes.
     """
+    require_not_negative("seconds", seconds)
     runs: list[tuple[Signature, Callable[[Feed], Sequence[Any]]]] = []
     sums: list[_Sums] = []
     first: Feed | None = None
     samples = 0
-    for raw in given_feeds(feeds):
-        runs = runs or [_runnable(each, raw) for each in (a, b)]
-        (signature, run), (other, other_run) = runs
-        feed = normalize_feed(signature, raw)
-        sums = sums or [_Sums(spec.name) for spec in signature.outputs]
-        results = run(feed), other_run(_renamed(feed, other))
-        if len(results[0]) != len(results[1]):
-            counts = " and ".join(str(len(each)) for each in results)
-            raise ConfigurationError(
-                f"the models have {counts} outputs",
-                fix="compare models of the same outputs, such as an artifact and its source",
-            )
-        for total, one, two in zip(sums, *results, strict=True):
-            total.add(np.asarray(one), np.asarray(two))
-        first = feed if first is None else first
-        samples += 1
+    told = reporter_of(progress)
+    given = given_feeds(feeds)
+    with step(told, "compare", length_of(feeds) or None):
+        for raw in given:
+            runs = runs or [_runnable(each, raw) for each in (a, b)]
+            (signature, run), (other, other_run) = runs
+            with at_feed(samples):
+                feed = normalize_feed(signature, raw)
+            sums = sums or [_Sums(spec.name) for spec in signature.outputs]
+            _add(sums, run(feed), other_run(_renamed(feed, other)))
+            first = feed if first is None else first
+            samples += 1
+            told.advance()
     if first is None:
         raise ConfigurationError("there are no feeds to compare on", fix="give at least one")
     latency = None
@@ -141,6 +150,16 @@ def compare(a: object, b: object, feeds: Iterable[Any], *, seconds: float = 0.0)
         timed = {"a": partial(run, first), "b": partial(other_run, _renamed(first, other))}
         latency = compare_latency(timed, seconds)["b"]
     return ModelComparison(tuple(each.result() for each in sums), samples, latency)
+
+
+def _add(sums: Sequence[_Sums], first: Sequence[Any], second: Sequence[Any]) -> None:
+    if len(first) != len(second):
+        raise ConfigurationError(
+            f"the models have {len(first)} and {len(second)} outputs",
+            fix="compare models of the same outputs, such as an artifact and its source",
+        )
+    for total, one, two in zip(sums, first, second, strict=True):
+        total.add(np.asarray(one), np.asarray(two))
 
 
 def _runnable(model: object, raw: Any) -> tuple[Signature, Callable[[Feed], Sequence[Any]]]:

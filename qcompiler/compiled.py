@@ -8,7 +8,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, NoReturn, SupportsIndex
 
-from qcompiler.calibration.first_feeds import given_feeds
+from qcompiler.calibration.first_feeds import given_feeds, normalized
 from qcompiler.debug.bisection import Bisection, Searched, bisected
 from qcompiler.debug.debugged import debugged
 from qcompiler.debug.report import DebugReport
@@ -24,7 +24,7 @@ from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed, is_tensor
 from qcompiler.outcome.checked import checked_once
 from qcompiler.outcome.report_of import report_of, report_of_point
-from qcompiler.pipeline.contract import Progress
+from qcompiler.pipeline.contract import Progress, step
 from qcompiler.pipeline.pipeline import PipelineReport
 from qcompiler.printable import one_line
 from qcompiler.report.report import Report
@@ -173,7 +173,11 @@ class Compiled:
         return self.artifact.kernels()
 
     def verify(
-        self, feeds: Iterable[Any] | None = None, *, rows: int | None = None
+        self,
+        feeds: Iterable[Any] | None = None,
+        *,
+        rows: int | None = None,
+        progress: bool | Progress = False,
     ) -> Verification:
         """Compares the artifact with the integer reference, region by region.
 
@@ -182,19 +186,20 @@ class Compiled:
         Args:
             feeds: Samples; those kept from calibration by default.
             rows: Compare at most this many rows (axis 0) of a sample; all by default.
+            progress: As that of `compile`.
 
         Raises:
             FeedError: A feed does not fit.
         """
-        signature = self.program.signature
-        samples = (
-            self._feeds
-            if feeds is None
-            else tuple(normalize_feed(signature, feed) for feed in given_feeds(feeds))
-        )
-        return verify_artifact(
-            self.program, self.target, self.artifact, samples, self.kernels, rows
-        )
+        samples = self._feeds if feeds is None else self._checked(feeds)
+        made = (self.program, self.target, self.artifact, samples, self.kernels, rows)
+        reporter = reporter_of(progress)
+        with step(reporter, "verify", len(samples)):
+            return verify_artifact(*made, told=reporter.advance)
+
+    def _checked(self, feeds: Iterable[Any]) -> tuple[Feed, ...]:
+        """A user's feeds as arrays by name; errors say which one it is."""
+        return tuple(normalized(self.program.signature, given_feeds(feeds)))
 
     def debug(
         self, feeds: Iterable[Any] | None = None, *, progress: bool | Progress = False
@@ -260,9 +265,7 @@ class Compiled:
                 why="it holds neither the float model nor what calibration saw",
                 fix="compile the model again, or run `qcompiler debug MODEL ARTIFACT`",
             )
-        given = self._feeds[:_DEBUGGED] if feeds is None else given_feeds(feeds)
-        signature = self.program.signature
-        samples = tuple(normalize_feed(signature, feed) for feed in given)
+        samples = self._checked(self._feeds[:_DEBUGGED] if feeds is None else feeds)
         if not samples:
             raise ConfigurationError(
                 "there is nothing to debug on", fix="pass feeds, or calibration to `compile`"

@@ -11,8 +11,10 @@ import pytest
 
 import qcompiler as qc
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
+from qcompiler.bench import bench
 from qcompiler.errors import ConfigurationError, FeedError, RegistryError
 from qcompiler.ir.text import from_text
+from tests.counting import Counting
 
 BASE = "g (float[2,3] x) => (float[2,3] y) { y = Identity(x) }"
 SHIFTED = "g (float[2,3] u) => (float[2,3] v) <float[3] c = {0.0, 0.0, 3.0}> { v = Add(u, c) }"
@@ -46,6 +48,29 @@ def test_a_model_equals_itself() -> None:
     assert "not slower, by" in found.text()
 
 
+def test_progress_counts_the_feeds() -> None:
+    told = Counting()
+    qc.compare(from_text(BASE), from_text(BASE), [FEED] * 3, progress=told)
+    qc.compare(from_text(BASE), from_text(BASE), iter([FEED] * 3), progress=told)
+    assert told.steps == {"compare": [3, 3]}  # a list's iterator knows its length
+    qc.compare(from_text(BASE), from_text(BASE), (FEED for _ in range(3)), progress=told)
+    assert told.steps == {"compare": [3, None]}
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), "1", True])
+def test_seconds_are_a_number(seconds: Any) -> None:
+    with pytest.raises(ConfigurationError, match="seconds must be a number"):
+        qc.compare(from_text(BASE), from_text(BASE), [FEED], seconds=seconds)
+    with pytest.raises(ConfigurationError, match="seconds must be a number"):
+        bench({"a": from_text(BASE)}, FEED, seconds=seconds)
+
+
+def test_a_feed_that_does_not_fit_is_numbered() -> None:
+    with pytest.raises(FeedError) as caught:
+        qc.compare(from_text(BASE), from_text(BASE), [FEED, FEED, {"z": FEED["x"]}])
+    assert "feed 2 (counted from 0)" in str(caught.value)
+
+
 def test_nan_in_one_model_only_is_no_agreement() -> None:
     logarithm = "g (float[2,3] x) => (float[2,3] y) { y = Log(x) }"
     absolute = "g (float[2,3] x) => (float[2,3] y) { a = Abs(x) y = Log(a) }"
@@ -62,6 +87,9 @@ def test_compiled_against_its_source(digits_path: Path, digits_feeds: list[dict[
     assert 0 < found.noise < 0.01
     assert found.same_top is not None
     assert found.same_top >= 0.98
+    told = Counting()
+    assert compiled.verify(digits_feeds[:2], progress=told).ok
+    assert told.steps == {"verify": [2, 2]}
 
 
 def test_what_cannot_be_compared_is_an_error() -> None:

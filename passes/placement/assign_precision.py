@@ -34,7 +34,10 @@ class AssignPrecision(Pass):
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
         target = context.target
         if target is None:
-            raise ConfigurationError("assign-precision needs a target")
+            raise ConfigurationError(
+                "assign-precision needs a target",
+                fix="run it within qc.compile, or with PassContext(target=...)",
+            )
         given = context.options.get("plan")
         options = options_of(program, target, context)
         plan = given if isinstance(given, Plan) else None

@@ -27,7 +27,10 @@ class ResolvePlacement(Pass):
 
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
         if context.target is None:
-            raise ConfigurationError("resolve-placement needs a target")
+            raise ConfigurationError(
+                "resolve-placement needs a target",
+                fix="run it within qc.compile, or with PassContext(target=...)",
+            )
         if program.plan is None:
             raise LegalityError("the program has no plan", fix="run assign-precision first")
         seen, source = program.observations, program.absorbed

@@ -74,10 +74,9 @@ def read_checkpoint(path: Path, fingerprint: str) -> Checkpoint:
     """
     if _CHECKPOINT.kind(path) is Kind.MISSING:
         return Checkpoint(fingerprint)
-    if _CHECKPOINT.kind(path) is not Kind.FILE:
-        raise _CHECKPOINT.failure(path, "it is no file", fix="give the path of a file, new or old")
+    _PLACE.require_file(path)
     if not _is_zip(path):
-        raise _CHECKPOINT.failure(path, "it is no checkpoint", fix="give another path for it")
+        raise _CHECKPOINT.failure(path, "it is no checkpoint", fix=_PLACE.fix)
     with _CHECKPOINT.reading(path), np.load(path, allow_pickle=False) as arrays:
         found = _parse({name: arrays[name] for name in arrays.files})
     if found.fingerprint != fingerprint:
@@ -159,3 +158,4 @@ def _write(arrays: Mapping[str, npt.NDArray[Any]], new: Path) -> None:
 
 
 _CHECKPOINT = Door("the checkpoint", CalibrationError, fix="delete it to calibrate from the start")
+_PLACE = Door("the checkpoint", CalibrationError, fix="give the path of a file, new or old")

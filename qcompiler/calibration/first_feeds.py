@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from qcompiler.errors import CalibrationError, FeedError, users_code
+from qcompiler.execution.feeds import normalize_feed
+from qcompiler.ir.signature import Feed, Signature
 
 _PEEKED = 8
 """First feeds that are compared to see which dimensions differ."""
@@ -32,11 +34,7 @@ class Feeds:
         return self.rest
 
     def __length_hint__(self) -> int:
-        """The number of feeds, 0 if it is not known: only progress is told by it."""
-        try:
-            return operator.length_hint(self.given, 0)
-        except Exception:  # noqa: BLE001 - `__len__` of streamed data sets raises what it likes
-            return 0
+        return length_of(self.given)
 
 
 def peeked(
@@ -81,6 +79,14 @@ def _elements(leaf: Any) -> Any:
     return count() if callable(count) else getattr(leaf, "size", None)
 
 
+def length_of(feeds: Iterable[Any]) -> int:
+    """The number of feeds, 0 if it is not known: only progress is told by it."""
+    try:
+        return operator.length_hint(feeds, 0)
+    except Exception:  # noqa: BLE001 - `__len__` of streamed data sets raises what it likes
+        return 0
+
+
 def given_feeds(feeds: Any, what: str = "feeds", argument: str = "feeds") -> Iterator[Any]:
     """The feeds one by one; what the user's code raises says at which one.
 
@@ -104,6 +110,18 @@ def given_feeds(feeds: Any, what: str = "feeds", argument: str = "feeds") -> Ite
             fix=f"pass a list of feeds: {argument}=[feed]",
         )
     return _named(feeds, what)
+
+
+def normalized(signature: Signature, feeds: Iterable[Any]) -> Iterator[Feed]:
+    """The feeds as arrays by name, one at a time.
+
+    Raises:
+        FeedError: One does not fit; says which.
+    """
+    for number, feed in enumerate(feeds):
+        with at_feed(number):
+            found = normalize_feed(signature, feed)
+        yield found
 
 
 @contextmanager

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from qcompiler.calibration.first_feeds import at_feed
-from qcompiler.execution.feeds import normalize_feed
+from qcompiler.calibration.first_feeds import normalized
 from qcompiler.ir.signature import Feed, Signature, arrays_of, buffer
 
 _MAX_BYTES = 256 << 20
@@ -50,9 +49,7 @@ class Keeper:
 
     def __iter__(self) -> Iterator[Feed]:
         generator = np.random.default_rng(0)
-        for raw in self._feeds:
-            with at_feed(self.seen):
-                feed = normalize_feed(self._signature, raw)
+        for feed in normalized(self._signature, self._feeds):
             self._keep(feed, generator)
             self._data.update(feed)
             self.seen += 1

@@ -19,12 +19,11 @@ from qcompiler.calibration.checkpoint import (
     fingerprint,
     read_checkpoint,
 )
-from qcompiler.calibration.first_feeds import at_feed
+from qcompiler.calibration.first_feeds import normalized
 from qcompiler.calibration.instrument import FloatModel
 from qcompiler.calibration.recorder import DEFAULT_CAP, Observations, Recorder, merge_into
 from qcompiler.calibration.shard import SHARD, observe_shards, shards
 from qcompiler.errors import CalibrationError
-from qcompiler.execution.feeds import normalize_feed
 from qcompiler.ir.collector import usual_collections
 from qcompiler.ir.requests import Request
 from qcompiler.ir.signature import Feed, Signature, arrays_of, copied
@@ -70,9 +69,7 @@ def checked_feeds(signature: Signature, feeds: Iterable[Any]) -> Iterator[Feed]:
         FeedError: A feed does not match the signature.
         CalibrationError: An input holds NaN.
     """
-    for number, raw in enumerate(feeds):
-        with at_feed(number):
-            feed = normalize_feed(signature, raw)
+    for number, feed in enumerate(normalized(signature, feeds)):
         for name, array in arrays_of(feed):
             if array.dtype.kind == "f" and np.isnan(array).any():
                 raise CalibrationError(

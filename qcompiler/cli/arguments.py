@@ -58,7 +58,9 @@ def function_of(written: str, what: str) -> Any:
         raise ConfigurationError(
             f"cannot import '{module}' for {what}",
             why=f"{type(error).__name__}: {cause(error)}",
-            fix="check the name, and that Python finds it from this folder",
+            fix=f"write {module[:-3]}:{name}, without .py"
+            if module.endswith(".py")
+            else "check the name, and that Python finds it from this folder",
         ) from error
     for part in name.split("."):
         if not hasattr(found, part):
@@ -185,7 +187,7 @@ def all_targets() -> tuple[Target, ...]:
     return tuple(map(target_of, engines()))
 
 
-def overrides_of(written: Sequence[str] | None) -> dict[str, str]:
+def overrides_of(written: Sequence[str] | None, option: str = "--override") -> dict[str, str]:
     """Precision by pattern, from `PATTERN=PRECISION`.
 
     Raises:
@@ -196,7 +198,7 @@ def overrides_of(written: Sequence[str] | None) -> dict[str, str]:
         pattern, equals, precision = each.rpartition("=")
         if not (pattern and equals and precision):
             raise ConfigurationError(
-                f"cannot read the override '{each}'", fix="write --override 'head.*=float32'"
+                f"cannot read the override '{each}'", fix=f"write {option} 'head.*=float32'"
             )
         found[pattern] = precision
     return found

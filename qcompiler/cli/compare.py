@@ -35,5 +35,5 @@ def compare(
         feeds = arguments.data_of(data, one, batch, images)
         if feeds is None:
             raise ConfigurationError("there is nothing to compare on", fix="give --data")
-        found = compared(one, two, feeds, seconds=seconds)
+        found = compared(one, two, feeds, seconds=seconds, progress=True)
         typer.echo(json.dumps(asdict(found), indent=2) if as_json else found.text(), nl=as_json)

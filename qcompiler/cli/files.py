@@ -66,6 +66,9 @@ def check_files(
     from qcompiler.frontends.weight_files import model_files
 
     given = {name: path for name, path in outputs.items() if path is not None}
+    for name, path in given.items():
+        if str(path) == "-":
+            raise ConfigurationError(f"{name} cannot be standard output", fix="name a file")
     check_outputs(given, {"the model": [model] if model else [], **(inputs or {})})
     if model is not None and any(os.path.lexists(path) for path in given.values()):
         check_outputs(given, {"the model's weights": model_files(model)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +13,7 @@ import typer
 from qcompiler.cli import options
 from qcompiler.cli.app import app
 from qcompiler.cli.console import reported
-from qcompiler.errors import ConfigurationError
+from qcompiler.errors import ConfigurationError, did_you_mean
 
 if TYPE_CHECKING:
     from qcompiler.ir.plan import Plan
@@ -74,7 +75,9 @@ def edit(
         before = _plan_in(file)
         check_destination(output)
         if rules:
-            after = edited(before, overrides_of(rules))
+            given = overrides_of(rules, "--set")
+            _require_known(before.target, given)
+            after = edited(before, given)
         else:
             after = Plan.from_json(_in_editor(before.to_json()))
         write_text(output, after.to_json())
@@ -159,3 +162,24 @@ def _in_editor(text: str) -> str:
 
 _SHOWN = 40
 """Regions that a terminal takes at once."""
+
+
+def _require_known(target: str, rules: Mapping[str, str]) -> None:
+    """Holds precisions against those that the plan's target has anywhere.
+
+    Raises:
+        ConfigurationError: One that it has not.
+    """
+    from qcompiler.cli.arguments import tables_of
+    from qcompiler.decisions.wanted import families
+    from qcompiler.ir.plan import FLOAT
+
+    forms = {form.precision for table in tables_of(target).values() for form in table.forms}
+    for pattern, precision in rules.items():
+        if precision not in {FLOAT, *forms}:
+            known = ", ".join(families([FLOAT, *sorted(forms)]))
+            raise ConfigurationError(
+                f"{target} has no precision {precision!r}",
+                where=f"--set {pattern}={precision}",
+                fix=did_you_mean(precision, [FLOAT, *sorted(forms)], f"there are {known}"),
+            )

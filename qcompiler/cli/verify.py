@@ -33,7 +33,7 @@ def verify(
 
         given = load_compiled(artifact) if data else None
         feeds = arguments.data_of(data, given, batch, images)
-        found = check_artifact(artifact, feeds)
+        found = check_artifact(artifact, feeds, progress=True)
         typer.echo(json.dumps(asdict(found), indent=2) if as_json else printable(found.text()))
         if not found.ok:
             raise typer.Exit(1)

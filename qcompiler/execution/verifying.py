@@ -7,7 +7,7 @@ own and does not spread: a wrong layer is named, not everything behind it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from qcompiler.decisions.options import SIMULATED
 from qcompiler.execution.integer.comparison import Check, Comparison, StaticCheck
@@ -35,6 +35,7 @@ def verify_artifact(
     kernels: KernelCount | None = None,
     rows: int | None = None,
     seconds: float = math.inf,
+    told: Callable[[], None] = lambda: None,
 ) -> Verification:
     """Compares what the engine computes with the integer reference.
 
@@ -46,6 +47,7 @@ def verify_artifact(
         kernels: What the engine runs, if it was counted before.
         rows: Compare at most this many rows (axis 0) where rows do not depend on each other.
         seconds: Time for the comparisons; the cheapest regions come first if it is limited.
+        told: Called after every sample.
     """
     count = artifact.kernels() if kernels is None else kernels
     found, unchecked = _quantized(program, target, {*count.missed, *count.simulated})
@@ -62,6 +64,7 @@ def verify_artifact(
     else:
         for feed, values in zip(feeds, runs, strict=False):
             comparison.take({**feed, **values})
+            told()
         unchecked |= comparison.skipped
     checks = [
         RegionCheck(

@@ -91,7 +91,7 @@ class Goal:
         Objective.of(self.objective)
         check_loss(self.loss, self.max_loss)
         self._require_one_judge()
-        _require_not_negative("budget", self.budget)
+        require_not_negative("budget", self.budget)
         if self.evaluate is not None and not _takes_one(self.evaluate):
             raise ConfigurationError(
                 f"evaluate must be a function of `run`, it is {_described(self.evaluate)}",
@@ -190,7 +190,12 @@ def _described(given: object) -> str:
     return f"{name}{inspect.signature(given)}"
 
 
-def _require_not_negative(name: str, value: object) -> None:
+def require_not_negative(name: str, value: object) -> None:
+    """Holds an argument that is a number of seconds, of loss.
+
+    Raises:
+        ConfigurationError: It is none; None, which leaves it out, may be.
+    """
     if value is None:
         return
     if isinstance(value, Real) and not isinstance(value, bool) and float(value) >= 0:

@@ -17,6 +17,7 @@ from qcompiler.errors import ConfigurationError
 from qcompiler.execution.saving import write_onnx
 from qcompiler.ir.text import from_text
 from qcompiler.measurement.loss import sqnr_db
+from tests.counting import Counting
 
 TEXT = """g (float[N,8] x) => (float[N,4] y) <float[8,8] u, float[8,8] v, float[8,4] w> {
     [one] a = MatMul(x, u)
@@ -152,28 +153,8 @@ def test_the_command(tmp_path: Path) -> None:
     assert CliRunner().invoke(app, ["debug", str(model)]).exit_code != 0
 
 
-class _Counting:
-    """Progress that is kept."""
-
-    def __init__(self) -> None:
-        self.steps: dict[str, list[int | None]] = {}
-        self.task = ""
-
-    def start(self, task: str, total: int | None) -> None:
-        self.task = task
-        self.steps[task] = [0, total]
-
-    def advance(self, amount: int = 1, note: str = "") -> None:
-        done, total = self.steps[self.task]
-        assert done is not None
-        self.steps[self.task] = [done + amount, total]
-
-    def finish(self) -> None:
-        return None
-
-
 def test_progress_is_told_to_the_end(sound: qc.Compiled) -> None:
-    told = _Counting()
+    told = Counting()
     sound.debug(progress=told)
     assert told.steps["regions"] == [6, 6]  # three regions alone, and up to each
     sound.bisect(80.0, progress=told)

@@ -49,7 +49,10 @@ class KeepFloat(Pass):
 
     def apply(self, program: Program, rewriter: Rewriter, context: PassContext) -> Outcome:
         if context.target is None or program.plan is None:
-            raise ConfigurationError("keep-float needs a target and a plan")
+            raise ConfigurationError(
+                "keep-float needs a target and a plan",
+                fix="run it within qc.compile, or with PassContext(target=...)",
+            )
         table = context.target.capabilities
         precisions = program.plan.precisions
         used = set(precisions.values())
