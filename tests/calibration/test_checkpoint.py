@@ -87,7 +87,7 @@ def test_nobody_is_told_to_delete_another_file(written: Path) -> None:
     written.write_bytes(b"\x08\x08\x12\x07pytorch")
     with pytest.raises(CalibrationError, match="it is no checkpoint") as caught:
         read_checkpoint(written, "print")
-    assert caught.value.fix == "give another path for it"
+    assert caught.value.fix == "give the path of a file, new or old"
 
 
 def test_a_folder_or_a_closed_place_is_an_error(tmp_path: Path) -> None:
