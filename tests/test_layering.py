@@ -19,9 +19,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {"qcompiler": "qcompiler", "passes": "qcompiler.passes", "backends": "qcompiler.backends"}
 LAYERS = (
-    "version", "printable", "markup", "errors", "files", "quantization", "ir", "statistics",
-    "frontends", "target", "decisions", "config", "config_file", "execution", "qtensor", "lowering",
-    "pipeline", "calibration", "outputs", "measurement", "choices", "search", "report",
+    "version", "printable", "strict_json", "markup", "errors", "files", "quantization", "ir",
+    "statistics", "frontends", "target", "decisions", "config", "config_file", "execution",
+    "qtensor", "lowering", "pipeline", "calibration", "outputs", "measurement", "choices",
+    "search", "report",
     "passes", "backends", "outcome", "debug", "compiled", "artifacts", "compile", "lint", "compare",
     "why", "qat", "distill", "points", "artifact_check", "bench", "testing", "demo", "cli",
     "__main__",

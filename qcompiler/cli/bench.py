@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +11,7 @@ from qcompiler.cli import options
 from qcompiler.cli.app import app
 from qcompiler.cli.console import reported
 from qcompiler.cli.groups import grouped
+from qcompiler.strict_json import json_text
 
 if TYPE_CHECKING:
     from qcompiler.bench import Timed
@@ -49,7 +49,7 @@ def bench(
             named, feed, seconds=seconds, threads=threads, batch=batch, shapes=shapes_of(shape)
         )
         rows = [{**asdict(each), "speed": each.latency.speed} for each in found]
-        typer.echo(json.dumps(rows, indent=2) if as_json else _table(found))
+        typer.echo(json_text(rows) if as_json else _table(found))
 
 
 def _table(rows: tuple[Timed, ...]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from qcompiler.cli.app import app
 from qcompiler.cli.console import reported
 from qcompiler.cli.groups import grouped
 from qcompiler.errors import ConfigurationError
+from qcompiler.strict_json import json_text
 
 
 @app.command()
@@ -36,4 +36,4 @@ def compare(
         if feeds is None:
             raise ConfigurationError("there is nothing to compare on", fix="give --data")
         found = compared(one, two, feeds, seconds=seconds, progress=True)
-        typer.echo(json.dumps(asdict(found), indent=2) if as_json else found.text(), nl=as_json)
+        typer.echo(json_text(asdict(found)) if as_json else found.text(), nl=as_json)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +13,7 @@ from qcompiler.cli.app import app
 from qcompiler.cli.console import reported
 from qcompiler.cli.groups import grouped
 from qcompiler.errors import ConfigurationError
+from qcompiler.strict_json import json_text
 
 if TYPE_CHECKING:
     from qcompiler.compiled import Compiled
@@ -47,7 +47,7 @@ def debug(
         compiled = _compiled(given)
         if bisect is not None:
             found = compiled.bisect(bisect, progress=True)
-            typer.echo(json.dumps(asdict(found), indent=2) if as_json else found.text())
+            typer.echo(json_text(asdict(found)) if as_json else found.text())
             return
         report = compiled.debug(progress=True)
         typer.echo(report.to_json() if as_json else report.text(every), nl=False)

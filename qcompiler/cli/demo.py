@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 from qcompiler.cli import options
 from qcompiler.cli.app import app
 from qcompiler.cli.console import reported
+from qcompiler.strict_json import json_text
 
 
 @app.command()
@@ -34,6 +34,6 @@ def demo(
             written.append(compiled.save(output / "out.onnx"))
             written.append(output / "report.html")
             write_text(written[-1], compiled.report.html())
-        typer.echo(json.dumps(found.as_dict(), indent=2) if as_json else found.text())
+        typer.echo(json_text(found.as_dict()) if as_json else found.text())
         if written and not as_json:
             typer.echo(f"written: {', '.join(map(str, written))}")

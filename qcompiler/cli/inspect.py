@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ import typer
 from qcompiler.cli import options
 from qcompiler.cli.app import app
 from qcompiler.cli.console import reported
+from qcompiler.strict_json import json_text
 
 if TYPE_CHECKING:
     from qcompiler.ir.program import Program
@@ -40,7 +40,7 @@ def inspect(
             from qcompiler.why import why as reasons
 
             told = reasons(arguments.model_of(model), why, arguments.target_with(target))
-            typer.echo(json.dumps(told) if as_json else "\n".join(map(printable, told)))
+            typer.echo(json_text(told) if as_json else "\n".join(map(printable, told)))
             return
         program, making = _read(model)
         if text:
@@ -49,7 +49,7 @@ def inspect(
         others = arguments.all_targets()
         feed = made_up(program.signature, 1, shapes_of(shape)) if shape else None
         found = facts(program, arguments.target_with(target), others, making, feed)
-        typer.echo(json.dumps(found, indent=2) if as_json else show_facts(found, every), nl=as_json)
+        typer.echo(json_text(found) if as_json else show_facts(found, every), nl=as_json)
 
 
 def _read(written: str) -> tuple[Program, dict[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +13,7 @@ from qcompiler.cli.app import app
 from qcompiler.cli.console import reported
 from qcompiler.cli.files import check_files
 from qcompiler.errors import ConfigurationError
+from qcompiler.strict_json import json_text
 
 if TYPE_CHECKING:
     from qcompiler.target.contract import Target
@@ -39,7 +39,7 @@ def lint(
             return
         found = findings(model, chosen)
         if as_json:
-            typer.echo(json.dumps([asdict(each) for each in found], indent=2))
+            typer.echo(json_text([asdict(each) for each in found]))
         else:
             typer.echo("\n".join(map(str, found)) or "nothing found")
         if any(each.severity is Severity.ERROR for each in found):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -11,6 +10,7 @@ from qcompiler.cli import options
 from qcompiler.cli.app import app
 from qcompiler.cli.console import reported
 from qcompiler.cli.printing import print_names
+from qcompiler.strict_json import json_text
 
 passes = typer.Typer(invoke_without_command=True, help="List and describe passes.")
 app.add_typer(passes, name="passes")
@@ -42,4 +42,4 @@ def describe(
         from qcompiler.pipeline.description import described
 
         found = described(name)
-        typer.echo(json.dumps(found.as_dict(), indent=2) if as_json else found.shown())
+        typer.echo(json_text(found.as_dict()) if as_json else found.shown())

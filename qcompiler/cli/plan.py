@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +12,7 @@ from qcompiler.cli import options
 from qcompiler.cli.app import app
 from qcompiler.cli.console import reported
 from qcompiler.errors import ConfigurationError, did_you_mean
+from qcompiler.strict_json import json_text
 
 if TYPE_CHECKING:
     from qcompiler.ir.plan import Plan
@@ -46,7 +45,7 @@ def diff(first: Holder, second: Holder, as_json: options.Json = False) -> None:
         from qcompiler.printable import printable
 
         found = difference(_plan_in(first), _plan_in(second))
-        told = json.dumps(found.as_dict(), indent=2) if as_json else printable(found.text())
+        told = json_text(found.as_dict()) if as_json else printable(found.text())
         typer.echo(told)
         if not found.is_empty:
             raise typer.Exit(1)
@@ -82,7 +81,7 @@ def edit(
             after = Plan.from_json(_in_editor(before.to_json()))
         write_text(output, after.to_json())
         changed = difference(before, after)
-        typer.echo(json.dumps(asdict(after), indent=2) if as_json else changed.text())
+        typer.echo(json_text(changed.as_dict()) if as_json else changed.text())
 
 
 def _plan_in(file: Path) -> Plan:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 import typer
+
+from qcompiler.strict_json import json_text
 
 
 def print_names(names: Mapping[str, str], as_json: bool) -> None:
     """Names with a line each, in two columns."""
     if as_json:
-        typer.echo(json.dumps(dict(names), indent=2))
+        typer.echo(json_text(dict(names)))
         return
     column = max(map(len, names), default=0)
     for name, line in names.items():

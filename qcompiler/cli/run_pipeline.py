@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +12,7 @@ from qcompiler.cli import options
 from qcompiler.cli.app import app
 from qcompiler.cli.console import reported
 from qcompiler.cli.files import check_files
+from qcompiler.strict_json import json_text
 
 
 @app.command()
@@ -45,7 +45,7 @@ def run_pipeline(
                 "passes": list(map(asdict, rows)),
                 "diagnostics": list(map(asdict, done.diagnostics)),
             }
-            typer.echo(json.dumps(found, indent=2))
+            typer.echo(json_text(found))
             return
         Console().print(pass_table(rows))
         for each in done.diagnostics:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +12,7 @@ from qcompiler.cli import options
 from qcompiler.cli.app import app
 from qcompiler.cli.console import reported
 from qcompiler.cli.groups import grouped
+from qcompiler.strict_json import json_text
 
 
 @app.command()
@@ -34,6 +34,6 @@ def verify(
         given = load_compiled(artifact) if data else None
         feeds = arguments.data_of(data, given, batch, images)
         found = check_artifact(artifact, feeds, progress=True)
-        typer.echo(json.dumps(asdict(found), indent=2) if as_json else printable(found.text()))
+        typer.echo(json_text(asdict(found)) if as_json else printable(found.text()))
         if not found.ok:
             raise typer.Exit(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ from qcompiler.errors import ConfigurationError, did_you_mean
 from qcompiler.markup import block
 from qcompiler.measurement.loss import sqnr_db
 from qcompiler.printable import one_line
+from qcompiler.strict_json import json_text
 
 _SHOWN = 15
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -91,8 +91,8 @@ class DebugReport:
         return next(over, None)
 
     def to_json(self) -> str:
-        """Indented JSON; what is infinite is null."""
-        return json.dumps(_finite(asdict(self)), indent=2, allow_nan=False) + "\n"
+        """Indented JSON; see `json_text` for what is infinite."""
+        return json_text(asdict(self)) + "\n"
 
     def text(self, every: bool = False) -> str:
         """Tables for a terminal: the regions and values that matter most, all with `every`."""
@@ -196,12 +196,3 @@ def _table(names: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
 def _end(name: str) -> str:
     """The end of a long name tells more than its beginning."""
     return name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}"
-
-
-def _finite(data: Any) -> Any:
-    """The same with None in the place of what JSON has no number for."""
-    if isinstance(data, dict):
-        return {key: _finite(each) for key, each in data.items()}
-    if isinstance(data, list | tuple):
-        return [_finite(each) for each in data]
-    return None if isinstance(data, float) and not math.isfinite(data) else data

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
@@ -12,6 +11,7 @@ from rich.markup import escape
 
 from qcompiler.decisions.wanted import families
 from qcompiler.report.plain_table import plain_table
+from qcompiler.strict_json import json_text
 from qcompiler.target.capability import CapabilityTable, Implementation, Kernel, OpCapability
 
 _NOTHING = "–"
@@ -133,7 +133,7 @@ def support_text(tables: Mapping[str, CapabilityTable], as_json: bool, width: in
     """What `qcompiler ops` prints: one target's forms, or letters for all targets; or JSON."""
     if as_json:
         found = {name: list(map(asdict, operator_support(each))) for name, each in tables.items()}
-        return json.dumps(found, indent=2) + "\n"
+        return json_text(found) + "\n"
     one = len(tables) == 1
     name, table = next(iter(tables.items()))
     lines = operator_lines(table) if one else overview_lines(tables)

@@ -9,6 +9,8 @@ from enum import Enum
 from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from qcompiler.strict_json import NOT_FINITE
+
 T = TypeVar("T")
 
 
@@ -40,6 +42,8 @@ def _read(kind: Any, data: Any) -> Any:
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind(data)
     if kind is float:
+        if data in NOT_FINITE:
+            return float(data)
         _require(isinstance(data, int | float) and not isinstance(data, bool), kind, data)
         return data
     _require(type(data) is kind, kind, data)

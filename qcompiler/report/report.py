@@ -24,6 +24,7 @@ from qcompiler.report.rows import (
     VariantRow,
 )
 from qcompiler.report.values import ValueRow
+from qcompiler.strict_json import json_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -144,8 +145,8 @@ class Report:
         return plot_histograms(self, names, most)
 
     def to_json(self) -> str:
-        """Indented JSON, read back by `from_json`."""
-        return json.dumps(asdict(self), indent=2) + "\n"
+        """Indented JSON, read back by `from_json`; see `json_text` for what is infinite."""
+        return json_text(asdict(self)) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Report:

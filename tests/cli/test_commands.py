@@ -70,6 +70,12 @@ RIGHT = (
     Call("plan diff plan.json out.onnx --json", 1, '"only_second": {}'),
     Call("plan edit plan.json --set node_linear=float32 -o p.json", 0, "-> float32", ("p.json",)),
     Call("plan edit out.onnx --set node_Conv_*=float32 -o p.json", 0, "176", ("p.json",)),
+    Call(
+        "plan edit plan.json --set node_linear=float32 -o p.json --json",
+        0,
+        '"changed"',
+        ("p.json",),
+    ),
     Call("run-pipeline model.onnx canonicalize,dead-code -o o.onnx", 0, "dead-code", ("o.onnx",)),
     Call("run-pipeline model.onnx dead-code -o o.onnx --json", 0, '"passes"', ("o.onnx",)),
     Call("run-pipeline model.onnx dead-code -o o.onnx --dump ir", 0, "", ("ir", "o.onnx")),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
+import math
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -22,6 +25,15 @@ from qcompiler.report.tables import regions_that_matter
 
 def test_json_round_trips(report: Report) -> None:
     assert Report.from_json(report.to_json()) == report
+
+
+def test_infinite_losses_are_json_and_round_trip(report: Report) -> None:
+    """A row of noise alone is infinitely bad; every other reader refuses Python's `Infinity`."""
+    broken = replace(report.regions[0], loss=math.inf, losses={"int8": math.inf})
+    lossy = replace(report, regions=(broken, *report.regions[1:]))
+    text = lossy.to_json()
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert Report.from_json(text) == lossy
 
 
 @pytest.mark.parametrize(
