@@ -187,6 +187,12 @@ def _cut(text: str) -> str:
     return f"{text[: _LONGEST // 2]} [...] {text[-_LONGEST // 2 :]}"
 
 
+def first_line(said: object) -> str:
+    """The first line of what an error or warning says; its type where it says nothing."""
+    lines = (line.strip() for line in str(said).splitlines())
+    return next(filter(None, lines), type(said).__name__)
+
+
 def nearest(written: str, known: Iterable[str]) -> str | None:
     """The name that was likely meant: alike in letters, or written short (`ort`, `int-8`)."""
     names = list(known)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import qcompiler.errors
-from qcompiler.errors import ConfigurationError, LegalityError, QCompilerError
+from qcompiler.errors import ConfigurationError, LegalityError, QCompilerError, first_line
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 
 NAMES = {
@@ -30,18 +30,23 @@ INSIDE = (
 """What only other parts of the project call, or what catches its own errors."""
 
 
-def _without_a_fix(root: Path) -> Iterator[str]:
+def _paths(root: Path) -> Iterator[Path]:
+    """Source files below a root, each once."""
     for folder in ("qcompiler", "passes", "backends"):
-        for path in sorted((root / folder).rglob("*.py")):
-            place = path.relative_to(root).as_posix()
-            if path.is_symlink() or place.startswith(INSIDE):
+        yield from (path for path in sorted((root / folder).rglob("*.py")) if not path.is_symlink())
+
+
+def _without_a_fix(root: Path) -> Iterator[str]:
+    for path in _paths(root):
+        place = path.relative_to(root).as_posix()
+        if place.startswith(INSIDE):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
                 continue
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
-                    continue
-                told = {each.arg for each in node.keywords} & {"fix", None}
-                if node.func.id in NAMES and not told:
-                    yield f"{place}:{node.lineno}"
+            told = {each.arg for each in node.keywords} & {"fix", None}
+            if node.func.id in NAMES and not told:
+                yield f"{place}:{node.lineno}"
 
 
 def test_what_a_user_may_meet_says_what_to_do(root: Path) -> None:
@@ -72,3 +77,17 @@ def test_findings_of_an_error_are_counted() -> None:
     assert "number 0" in told
     assert told.endswith("and 488 more")
     assert "more" not in str(LegalityError("none is legal", found[:12]))
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [("", "ValueError"), (" \n\n", "ValueError"), ("\n why \nwhere", "why"), ("why", "why")],
+)
+def test_a_foreign_error_has_a_first_line_even_if_it_says_nothing(said: str, told: str) -> None:
+    assert first_line(ValueError(said)) == told
+
+
+def test_nobody_takes_the_first_of_no_lines(root: Path) -> None:
+    """`str(error).splitlines()[0]` of an error without text ends a compilation."""
+    found = [path for path in _paths(root) if "splitlines()[0]" in path.read_text("utf-8")]
+    assert found == []

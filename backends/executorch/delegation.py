@@ -25,7 +25,7 @@ from qcompiler.backends.executorch.layers import Layer
 from qcompiler.backends.executorch.partitioned import layers_of
 from qcompiler.backends.executorch.record import METHOD
 from qcompiler.backends.executorch.runtime import quietly
-from qcompiler.errors import LoweringError
+from qcompiler.errors import LoweringError, first_line
 from qcompiler.frontends.torch_alone import one_at_a_time
 from qcompiler.lowering.torch_fx.element_types import torch_dtype
 
@@ -168,9 +168,8 @@ def _explained() -> Iterator[None]:
     except LoweringError:
         raise
     except Exception as error:
-        text = str(error).strip()
         raise LoweringError(
             "ExecuTorch does not lower this program",
-            why=text.splitlines()[0] if text else repr(error),
+            why=first_line(error),
             fix="give the inputs fixed shapes, or choose the target onnxruntime",
         ) from error

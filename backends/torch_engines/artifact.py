@@ -18,7 +18,7 @@ from qcompiler.backends.torch_engines.guard import guard
 from qcompiler.backends.torch_engines.kernels.island import Setting
 from qcompiler.backends.torch_engines.lowering import lower
 from qcompiler.backends.torch_engines.observing import Stopwatch, Tap
-from qcompiler.errors import LoweringError
+from qcompiler.errors import LoweringError, first_line
 from qcompiler.execution.making import Making
 from qcompiler.execution.packing import pack
 from qcompiler.ir.plan import FLOAT, Plan
@@ -136,7 +136,7 @@ class TorchArtifact(Artifact):
         except RuntimeError as error:
             raise LoweringError(
                 f"{self._setting.engine} refused a call while running",
-                why=str(error).strip().splitlines()[0],
+                why=first_line(error),
                 fix="compare the feed with the model's inputs",
             ) from error
 

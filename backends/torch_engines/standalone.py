@@ -10,7 +10,7 @@ from torch.jit._trace import TracerWarning
 
 from qcompiler.backends.torch_engines import adapter
 from qcompiler.backends.torch_engines.artifact import TorchArtifact
-from qcompiler.errors import ArtifactError
+from qcompiler.errors import ArtifactError, first_line
 from qcompiler.files.writing import replace_file
 from qcompiler.ir.signature import Feed
 
@@ -44,7 +44,7 @@ def save_torchscript(artifact: TorchArtifact, path: Path, feed: Feed) -> tuple[s
         except RuntimeError as error:
             raise ArtifactError(
                 "the module cannot be traced for TorchScript",
-                why=str(error).splitlines()[0],
+                why=first_line(error),
                 fix="use Compiled.save, which keeps the graph",
             ) from error
     if not all(torch.equal(a, b) for a, b in zip(expected, again, strict=True)):
@@ -57,4 +57,4 @@ def save_torchscript(artifact: TorchArtifact, path: Path, feed: Feed) -> tuple[s
         warnings.simplefilter("ignore", DeprecationWarning)
         replace_file(path, lambda new: traced.save(str(new), _extra_files=extra))
     fixed = (w for w in heard if issubclass(w.category, TracerWarning))
-    return tuple(dict.fromkeys(str(w.message).splitlines()[0] for w in fixed))
+    return tuple(dict.fromkeys(first_line(w.message) for w in fixed))

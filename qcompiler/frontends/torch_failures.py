@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from qcompiler.errors import ConfigurationError, ExportError
+from qcompiler.errors import ConfigurationError, ExportError, first_line
 from qcompiler.frontends.torch_origin import module_of_node, user_frame, user_line
 
 _TRANSLATION = (
@@ -142,4 +142,4 @@ def _name(target: Any) -> str:
 def _root_cause(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return first_line(error)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from qcompiler.errors import ConfigurationError, FeedError
+from qcompiler.errors import ConfigurationError, FeedError, first_line
 from qcompiler.frontends.torch_call import Call, binds, failure, tensors_of
 from qcompiler.frontends.torch_hints import hint_of, shape_of
 from qcompiler.frontends.torch_origin import user_line
@@ -51,12 +51,11 @@ def refused(
         fix = f"{few}: feed those alone if the others are labels"
     else:
         fix = _by_another(module, example) or hint_of(module, example) or _ANY
-    text = next((each.strip() for each in str(failures[0]).splitlines() if each.strip()), "")
     line = user_line(failures[0])
     return FeedError(
         f"{type(module).__name__} itself cannot run {what}",
         where=described(example) + (f", at {line}" if line else ""),
-        why=f"{type(failures[0]).__name__}: {text}",
+        why=f"{type(failures[0]).__name__}: {first_line(failures[0])}",
         fix=fix,
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from qcompiler.errors import ExportError
+from qcompiler.errors import ExportError, first_line
 from qcompiler.frontends.torch_arguments import example_call
 from qcompiler.frontends.torch_call import Call
 
@@ -54,11 +54,10 @@ def unscripted(
             _thaw(plain)
         returns = _schema(model).returns[0].type.kind()
     except Exception as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise ExportError(
             "torch cannot convert this ScriptModule",
             where=f"{type(model).__name__} of {model.original_name}",
-            why=f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}",
+            why=f"{type(error).__name__}: {first_line(error)}",
             fix="give the nn.Module that it was made from, or the file that "
             "torch.onnx.export(module, inputs, path, dynamo=False) writes",
         ) from error

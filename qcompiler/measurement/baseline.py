@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qcompiler.errors import LoweringError, QCompilerError
+from qcompiler.errors import LoweringError, QCompilerError, first_line
 from qcompiler.ir.diagnostics import Diagnostic, Severity
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
@@ -55,7 +55,7 @@ def baseline_of(
         return Baseline(artifact, source)
     except Exception as error:  # noqa: BLE001 - engines raise what they like; it is told
         told = f"{target.name} does not run the quantized model as it came; results are compared "
-        told += f"with its float form ({type(error).__name__}: {str(error).splitlines()[0]})"
+        told += f"with its float form ({type(error).__name__}: {first_line(error)})"
         found = Diagnostic(Severity.INFO, "SOURCE02", told)
         return Baseline(_lowered(target, plain, plain, feeds), plain, (found,))
 

@@ -10,7 +10,7 @@ from functools import cached_property
 
 from qcompiler.decisions.fingerprint import fingerprint
 from qcompiler.decisions.options import Options
-from qcompiler.errors import QCompilerError
+from qcompiler.errors import QCompilerError, first_line
 from qcompiler.ir.plan import FLOAT, Plan
 from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed
@@ -296,5 +296,4 @@ def failure(error: Exception) -> str:
         parts = [error.what, error.why or ""]
     else:
         parts = [type(error).__name__, str(error)]
-    lines = [part.strip().splitlines()[0] for part in parts if part.strip()]
-    return ": ".join(lines)
+    return ": ".join(first_line(part) for part in parts if part.strip())

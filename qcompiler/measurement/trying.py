@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from qcompiler.errors import first_line
 from qcompiler.execution.stopwatch import Stopwatch
 from qcompiler.ir.program import Program
 from qcompiler.measurement.gain import Margin
@@ -166,8 +167,7 @@ def keep_if_better(
                 continue
             made = attempt(best, variant)
         except Exception as error:  # noqa: BLE001 - engines raise what they like; it is reported
-            why = (str(error).splitlines() or [type(error).__name__])[0]
-            spent = max(watch(), 1e-9)
+            why, spent = first_line(error), max(watch(), 1e-9)
             tried.append(Tried(variant.text, loss, None, False, why, spent, price.seconds))
             continue
         spent = watch()
