@@ -16,6 +16,7 @@ from qcompiler.ir.program import Program, Property
 from qcompiler.ir.signature import Feed
 from qcompiler.measurement.candidates import Workshop
 from qcompiler.measurement.loss import noise_to_signal, sqnr_db
+from qcompiler.measurement.parts import Slicer
 from qcompiler.pipeline.bisection import bisect
 from qcompiler.pipeline.contract import PassContext, Progress, step
 from qcompiler.pipeline.pipeline import Pipeline
@@ -97,9 +98,10 @@ def bisected(
     """
     session = OrtSession(searched.base.model)
     reference = [session.run_checked(feed) for feed in feeds]
+    slices = Slicer(searched.base)(feeds, reference)
 
     def loss_of(run: Callable[[Feed], Sequence[object]]) -> float:
-        return noise_to_signal(reference, [list(run(feed)) for feed in feeds])
+        return noise_to_signal(reference, [list(run(feed)) for feed in feeds], slices)
 
     whole = loss_of(searched.run)
     culprit = _pass(searched, feeds, bound)
@@ -138,6 +140,7 @@ def _pass(searched: Searched, feeds: Sequence[Feed], bound: float) -> str | None
     """The first pass after which the bound is passed, of the float ones and of the placement."""
     source = OrtSession(searched.source.model)
     wanted = [source.run_checked(feed) for feed in feeds]
+    slices = Slicer(searched.source)(feeds, wanted)
 
     def holds(program: Program) -> bool:
         try:
@@ -145,7 +148,7 @@ def _pass(searched: Searched, feeds: Sequence[Feed], bound: float) -> str | None
             found = [session.run_checked(feed) for feed in feeds]
         except LoweringError:
             return True  # what ONNX Runtime has no form of says nothing
-        return noise_to_signal(wanted, found) <= bound
+        return noise_to_signal(wanted, found, slices) <= bound
 
     context = PassContext(searched.target)
     with remembered(searched.base.absorbed):

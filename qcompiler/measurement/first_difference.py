@@ -16,6 +16,7 @@ from qcompiler.ir.signature import Feed, signature_of
 from qcompiler.ir.walk import is_op
 from qcompiler.measurement.float_agreement import rounding, where_finite
 from qcompiler.measurement.loss import noise_to_signal
+from qcompiler.measurement.parts import is_numeric
 from qcompiler.target.contract import Target
 
 Array = npt.NDArray[Any]
@@ -35,9 +36,10 @@ def first_difference(
     for node in program.graph:
         for output in node.outputs:
             name = output.name or ""
-            if name not in found or name not in wanted or found[name].dtype.kind not in "fiub":
+            pair = wanted.get(name), found.get(name)
+            if not all(map(is_numeric, pair)):
                 continue
-            theirs, ours = where_finite(wanted[name], found[name])
+            theirs, ours = where_finite(*pair)
             if noise_to_signal([[theirs]], [[ours]]) > limit:
                 return node, _is_undefined(node, {**wanted, **found})
     return None, False

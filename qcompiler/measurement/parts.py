@@ -56,7 +56,7 @@ class Slicer:
         origins = shadow.run(feeds)
         for position, name in enumerate(self.program.signature.output_names[: len(found)]):
             samples = [outputs[position] for outputs in reference]
-            if not all(map(_is_numeric, samples)):
+            if not all(map(is_numeric, samples)):
                 continue
             of_output = [each.get(name) for each in origins]
             whole = shadow.whole.get(name)
@@ -71,7 +71,8 @@ class Slicer:
         return found
 
 
-def _is_numeric(output: Any) -> bool:
+def is_numeric(output: Any) -> bool:
+    """Whether it is an array of numbers or booleans: no list, no text, nothing absent."""
     return isinstance(output, np.ndarray) and output.dtype.kind in "fiub"
 
 

@@ -83,6 +83,27 @@ def test_the_region_with_the_bad_range_is_found(sound: qc.Compiled, broken: qc.C
     assert "are kept" in kept.text()
 
 
+def test_both_judge_parts_of_an_output_by_themselves() -> None:
+    """A small part of an output is noise beside a large one if the whole is judged."""
+    text = """g (float[N,8] x) => (float[N,8] y) <float[8,4] u, float[8,4] v> {
+        [one] a = MatMul(x, u)
+        [two] b = MatMul(x, v)
+        [join] y = Concat<axis: int = 1>(a, b) }"""
+    rng = np.random.default_rng(0)
+    weights = {"u": 300 * rng.normal(size=(8, 4)), "v": rng.normal(size=(8, 4))}
+    source = from_text(text, {name: each.astype(np.float32) for name, each in weights.items()})
+    rule = {"join": "int8-shared"}
+    compiled = qc.compile(
+        source, "onnxruntime", feeds(), scheme="int8", variants=(), overrides=rule
+    )
+    measured = compiled.debug().measured
+    assert sqnr_db(measured) < 10  # the small part has three steps of the shared scale
+    found = compiled.bisect(BOUND)
+    assert found.loss == pytest.approx(measured, rel=1e-3)
+    assert found.region is not None
+    assert found.culprit is not None
+
+
 def test_values_show_ranges_over_what_was_seen(broken: qc.Compiled) -> None:
     (value,) = [each for each in broken.debug().values if each.value == "b"]
     assert (value.by, value.type, value.channels) == ("the user", "uint8", 8)
