@@ -159,7 +159,7 @@ def _add(sums: Sequence[_Sums], first: Sequence[Any], second: Sequence[Any]) -> 
             fix="compare models of the same outputs, such as an artifact and its source",
         )
     for total, one, two in zip(sums, first, second, strict=True):
-        total.add(np.asarray(one), np.asarray(two))
+        total.add(one, two)
 
 
 def _runnable(model: object, raw: Any) -> tuple[Signature, Callable[[Feed], Sequence[Any]]]:
@@ -189,7 +189,19 @@ class _Sums:
         self._signal = self._noise = self._largest = 0.0
         self._rows = self._same = 0
 
-    def add(self, wanted: Array, found: Array) -> None:
+    def add(self, wanted: Any, found: Any) -> None:
+        """Takes over a sample: tensors, or sequences of them."""
+        wanted, found = _tensors(wanted), _tensors(found)
+        if len(wanted) != len(found):
+            raise ConfigurationError(
+                f"output '{self._name}' has {len(wanted)} tensors in one model and {len(found)} in "
+                "the other",
+                fix="compare models of equal outputs",
+            )
+        for one, two in zip(wanted, found, strict=True):
+            self._add_tensor(one, two)
+
+    def _add_tensor(self, wanted: Array, found: Array) -> None:
         if wanted.shape != found.shape:
             raise ConfigurationError(
                 f"output '{self._name}' has shape {list(wanted.shape)} in one model and "
@@ -220,3 +232,10 @@ class _Sums:
             0.0 if self._largest == 0 else noise,
             self._same / self._rows if self._rows else None,
         )
+
+
+def _tensors(output: Any) -> list[Array]:
+    """Those of a sequence, which may differ in shape, or the one tensor."""
+    if isinstance(output, list) and all(isinstance(each, np.ndarray) for each in output):
+        return output
+    return [np.asarray(output)]

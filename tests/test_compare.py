@@ -81,6 +81,20 @@ def test_nan_in_one_model_only_is_no_agreement() -> None:
     assert (same.largest, same.noise) == (0, 0)
 
 
+def test_sequences_are_compared_tensor_by_tensor() -> None:
+    """Their tensors may differ in shape, and their number in two models."""
+    text = "g (float[2] x, float[3] y) => (seq(float) s) { s = SequenceConstruct(%s) }"
+    one = from_text(text % "x, y")
+    more = """g (float[2] x, float[3] y) => (seq(float) s) <float k = {1}> {
+        z = Add(y, k) s = SequenceConstruct(x, z) }"""
+    feed = {"x": np.ones(2, np.float32), "y": np.full(3, 2, np.float32)}
+    assert qc.compare(one, one, [feed]).outputs[0].noise == 0
+    (found,) = qc.compare(one, from_text(more), [feed]).outputs
+    assert found.largest == 1
+    with pytest.raises(ConfigurationError, match="2 tensors in one model and 1 in the other"):
+        qc.compare(one, from_text(text % "y"), [feed])
+
+
 def test_compiled_against_its_source(digits_path: Path, digits_feeds: list[dict[str, Any]]) -> None:
     compiled = qc.compile(digits_path, OnnxRuntime(1), digits_feeds, scheme="int8", recipe="fast")
     (found,) = qc.compare(digits_path, compiled, digits_feeds).outputs
