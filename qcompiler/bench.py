@@ -14,7 +14,7 @@ import onnx_ir as ir
 from qcompiler.artifacts import load_compiled
 from qcompiler.compiled import Compiled
 from qcompiler.errors import ConfigurationError, FeedError
-from qcompiler.execution.feeds import normalize_feed
+from qcompiler.execution.feeds import feed_of_another, normalize_feed
 from qcompiler.execution.made_up import made_up
 from qcompiler.execution.session import OrtSession
 from qcompiler.execution.stamp import target_in
@@ -89,7 +89,10 @@ def bench(
     ready = {name: _ready(model, feed, threads) for name, model in models.items()}
     first = next(iter(ready.values())).signature
     own = made_up(first, batch, shapes) if feed is None else normalize_feed(first, feed)
-    runs = {name: partial(each.run, _fitted(own, each.signature)) for name, each in ready.items()}
+    runs = {
+        name: partial(each.run, feed_of_another(each.signature, own))
+        for name, each in ready.items()
+    }
     for run in runs.values():
         run()
     timed = compare_latency(runs, seconds)
@@ -128,19 +131,6 @@ def _of_compiled(compiled: Compiled, nbytes: int | None) -> _Ready:
 def _target_in(path: Path) -> str | None:
     with path.open("rb") as opened:
         return target_in(path, opened.read(16))
-
-
-def _fitted(feed: Feed, signature: Signature) -> Feed:
-    """The feed under the names of another model, by position where they differ."""
-    names = signature.input_names
-    if set(names) == set(feed):
-        return normalize_feed(signature, feed)
-    if len(names) != len(feed):
-        raise FeedError(
-            f"the models have {len(feed)} and {len(names)} inputs",
-            fix="compare models of the same inputs, such as an artifact and its source",
-        )
-    return normalize_feed(signature, dict(zip(names, feed.values(), strict=True)))
 
 
 def _limit_torch(models: Sequence[Any] | Any, threads: int) -> None:

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from qcompiler.calibration.first_feeds import at_feed, given_feeds, length_of
 from qcompiler.compiled import Compiled
-from qcompiler.errors import ConfigurationError, FeedError
-from qcompiler.execution.feeds import normalize_feed
+from qcompiler.errors import ConfigurationError
+from qcompiler.execution.feeds import feed_of_another, normalize_feed
 from qcompiler.execution.session import OrtSession
 from qcompiler.execution.timing import Latency, compare_latency
 from qcompiler.frontends import load
@@ -138,7 +138,7 @@ def compare(
             with at_feed(samples):
                 feed = normalize_feed(signature, raw)
             sums = sums or [_Sums(spec.name) for spec in signature.outputs]
-            _add(sums, run(feed), other_run(_renamed(feed, other)))
+            _add(sums, run(feed), other_run(feed_of_another(other, feed)))
             first = feed if first is None else first
             samples += 1
             told.advance()
@@ -147,7 +147,7 @@ def compare(
     latency = None
     if seconds > 0:
         (_, run), (other, other_run) = runs
-        timed = {"a": partial(run, first), "b": partial(other_run, _renamed(first, other))}
+        timed = {"a": partial(run, first), "b": partial(other_run, feed_of_another(other, first))}
         latency = compare_latency(timed, seconds)["b"]
     return ModelComparison(tuple(each.result() for each in sums), samples, latency)
 
@@ -167,18 +167,6 @@ def _runnable(model: object, raw: Any) -> tuple[Signature, Callable[[Feed], Sequ
         return model.program.signature, model.run
     program = load(model, raw)
     return program.signature, OrtSession(program.model).run_checked
-
-
-def _renamed(feed: Feed, signature: Signature) -> Feed:
-    names = signature.input_names
-    if len(names) != len(feed):
-        raise FeedError(
-            f"the models have {len(feed)} and {len(names)} inputs",
-            fix="compare models of the same inputs, such as an artifact and its source",
-        )
-    if set(names) == set(feed):
-        return normalize_feed(signature, feed)
-    return normalize_feed(signature, dict(zip(names, feed.values(), strict=True)))
 
 
 class _Sums:

@@ -8,7 +8,7 @@ none at the outputs of weighted ops.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 
@@ -189,34 +189,25 @@ _PRODUCT = (MATRICES, ALONE, NEGATED, ACROSS, UNPOOLED)
 
 def _stored_weights_only(table: CapabilityTable) -> OpCapability:
     """MatMul without the form for two u8 activations: OpenVINO runs that in float."""
-    row = table.row("MatMul")
-    assert row is not None
+    row = table.narrowed("MatMul", *_PRODUCT)
     forms = tuple(form for form in row.implementations if form.weight is not None)
-    return OpCapability(row.pattern, (*forms, *_STORED), (*row.constraints, *_PRODUCT))
+    return replace(row, implementations=(*forms, *_STORED))
 
 
-def _limited(table: CapabilityTable, op: str, *constraints: Constraint) -> OpCapability:
-    row = table.row(op)
-    assert row is not None
-    forms = (*row.implementations, *(_STORED if op == "Gemm" else ()))
-    return OpCapability(row.pattern, forms, (*row.constraints, *constraints))
+def _with_forms(row: OpCapability, forms: Iterable[Implementation]) -> OpCapability:
+    return replace(row, implementations=(*row.implementations, *forms))
 
 
 def _looked_up(table: CapabilityTable) -> OpCapability:
     """Gather, of data that is moved and of stored tables."""
-    row = table.row("Gather")
-    assert row is not None
-    forms = (*row.implementations, *_TABLES)
-    return OpCapability(RegionPattern("Gather", tables=True), forms, (*row.constraints, LOOKED_UP))
+    row = _with_forms(table.narrowed("Gather", LOOKED_UP), _TABLES)
+    return replace(row, pattern=RegionPattern("Gather", tables=True))
 
 
 def _transposed(table: CapabilityTable) -> OpCapability:
     row = deconvolution(table)
-    return OpCapability(
-        row.pattern,
-        row.implementations,
-        (*row.constraints, READINGS, DECONVOLUTION, NEGATED, CHANNELS),
-    )
+    more = (READINGS, DECONVOLUTION, NEGATED, CHANNELS)
+    return replace(row, constraints=(*row.constraints, *more))
 
 
 _ELEMENTWISE = Implementation("int8", activation=U8_AFFINE)
@@ -227,9 +218,9 @@ TABLE = _ALIKE.overlay(
         _stored_weights_only(_ALIKE),
         _transposed(_ALIKE),
         _looked_up(_ALIKE),
-        _limited(_ALIKE, "Gemm", ALONE, NEGATED, ACROSS, UNPOOLED),
-        _limited(_ALIKE, "Conv", READINGS, NEGATED, CHANNELS),
-        _limited(_ALIKE, "AveragePool", PADDING),
+        _with_forms(_ALIKE.narrowed("Gemm", ALONE, NEGATED, ACROSS, UNPOOLED), _STORED),
+        _ALIKE.narrowed("Conv", READINGS, NEGATED, CHANNELS),
+        _ALIKE.narrowed("AveragePool", PADDING),
         *(
             OpCapability(RegionPattern(op, (ACTIVATION,)), (_ELEMENTWISE,), (FLOAT32, PAIR))
             for op in ("Add", "Mul")

@@ -42,14 +42,9 @@ _FP8 = eight_bit("fp8", F8_E4M3, F8_E4M3.with_granularity(Granularity.CHANNEL))
 FILTER = Constraint("TRT08", _small_filter, "measured; ModelOpt 0.47 has the same limit")
 
 
-def _limited(table: CapabilityTable) -> OpCapability:
-    """The row of Conv under the limit that float8 kernels have."""
-    row = table.row("Conv")
-    assert row is not None
-    return OpCapability(row.pattern, row.implementations, (*row.constraints, FILTER))
-
-
-FP8_TABLE = _FP8.overlay([_limited(_FP8)], without=("AveragePool", "GlobalAveragePool", "MaxPool"))
+FP8_TABLE = _FP8.overlay(
+    [_FP8.narrowed("Conv", FILTER)], without=("AveragePool", "GlobalAveragePool", "MaxPool")
+)
 """TensorRT has no FP8 pooling: ModelOpt leaves pools out, and MaxPool does not commute."""
 
 

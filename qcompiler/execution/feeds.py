@@ -39,6 +39,27 @@ def normalize_feed(signature: Signature, feed: Any) -> Feed:
     return checked_feed(signature, feed_leaves(signature, feed))
 
 
+def feed_of_another(signature: Signature, feed: Feed) -> Feed:
+    """The feed of another model for this one, by position where the names differ.
+
+    Args:
+        signature: Of this model.
+        feed: What `normalize_feed` gave for the other one.
+
+    Raises:
+        FeedError: The models differ in their number of inputs, or this one takes other arrays.
+    """
+    names = signature.input_names
+    if len(names) != len(feed):
+        raise FeedError(
+            f"the models have {len(feed)} and {len(names)} inputs",
+            fix="compare models of the same inputs, such as an artifact and its source",
+        )
+    if set(names) == set(feed):
+        return normalize_feed(signature, feed)
+    return normalize_feed(signature, dict(zip(names, feed.values(), strict=True)))
+
+
 def checked_feed(signature: Signature, named: Mapping[str, Any]) -> Feed:
     """Arrays from leaves by input name; raises as `normalize_feed` does."""
     _check_names(signature, named)

@@ -20,12 +20,9 @@ from qcompiler.measurement.loss import sqnr_db
 from qcompiler.pipeline.targets import Members
 from qcompiler.search.goal import EngineResult, Selection
 from qcompiler.search.job import Job, baseline, selected
-from qcompiler.search.proof import GAIN, PROFILE_FEEDS, timed_beside
+from qcompiler.search.proof import GAIN, PROFILE_FEEDS, REST, timed_beside
 from qcompiler.search.sketches import promising
 from qcompiler.target.contract import Target
-
-REST = 0.002
-"""Seconds between turns of different engines."""
 
 
 @dataclass(eq=False)

@@ -18,6 +18,8 @@ REWRITTEN = "rewritten float"
 """Name of the contender that is float after the float rewrites."""
 PROFILE_FEEDS = 4
 _LEAST_ROUNDS = 7
+REST = 0.002
+"""Seconds between turns of different engines."""
 
 
 @dataclass(frozen=True, eq=False)

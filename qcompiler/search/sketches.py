@@ -12,7 +12,7 @@ from qcompiler.execution.timing import Latency
 from qcompiler.measurement.baseline import Baseline
 from qcompiler.measurement.candidates import Workshop, failure
 from qcompiler.search.job import Job
-from qcompiler.search.proof import timed_beside
+from qcompiler.search.proof import REST, timed_beside
 from qcompiler.target.artifact import Artifact
 from qcompiler.target.contract import Target
 
@@ -117,7 +117,7 @@ def _timed(job: Job, sketched: _Sketches, yardstick: Baseline) -> dict[str, Late
     }
     seconds = _SHARE * job.effort.timing
     return timed_beside(
-        yardstick.artifact, runs, job.samples.feeds[:1], seconds, _ROUNDS, rest=0.002
+        yardstick.artifact, runs, job.samples.feeds[:1], seconds, _ROUNDS, rest=REST
     )
 
 

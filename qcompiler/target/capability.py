@@ -172,8 +172,8 @@ class CapabilityTable:
         """The row of an anchor op, None when the target runs it in float only."""
         return self._index.get(anchor)
 
-    def narrowed(self, anchor: str, constraint: Constraint) -> OpCapability:
-        """The row of an anchor op under one more constraint, for an overlay.
+    def narrowed(self, anchor: str, *constraints: Constraint) -> OpCapability:
+        """The row of an anchor op under more constraints, for an overlay.
 
         Raises:
             ConfigurationError: There is no row of that op.
@@ -181,7 +181,7 @@ class CapabilityTable:
         row = self.row(anchor)
         if row is None:
             raise ConfigurationError(f"there is no row {anchor} to narrow")
-        return replace(row, constraints=(*row.constraints, constraint))
+        return replace(row, constraints=(*row.constraints, *constraints))
 
     @property
     def forms(self) -> tuple[Implementation, ...]:

@@ -35,9 +35,8 @@ def lint(model: Model, compute_capability: int = 86) -> tuple[Diagnostic, ...]:
         UnreadableModelError: The path is no readable ONNX file.
     """
     view = View(as_model(model), compute_capability)
-    found = [(rule, each) for rule in RULES for each in rule.check(view)]
     order = list(Verdict)
-    found.sort(key=lambda pair: order.index(_verdict(*pair)))
+    found = sorted(_findings(view), key=lambda pair: order.index(_verdict(*pair)))
     return tuple(_diagnostic(rule, each) for rule, each in found)
 
 

@@ -17,8 +17,6 @@ from qcompiler.ir.optraits import LINEAR
 from qcompiler.ir.walk import Array, all_nodes, constant, is_constant, is_op, producer_of, rank
 from qcompiler.target.explicit_qdq import COMMUTING
 
-"""Ops that TensorRT runs in integers when both operands are dequantized."""
-
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 _INTEGERS_ONLY = ("MaxPool",)
 """Ops that commute with DQ from int8 to float32 or fp16, not from float8 nor to bf16 (measured)."""

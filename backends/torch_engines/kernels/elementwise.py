@@ -20,19 +20,13 @@ from qcompiler.backends.torch_engines.kernels.island import (
     Writer,
     input_levels,
 )
-from qcompiler.backends.torch_engines.kernels.weighted import finish
+from qcompiler.backends.torch_engines.kernels.weighted import finish, operand
 from qcompiler.backends.torch_engines.rules import sixth_objection
 from qcompiler.lowering.torch_fx.constants import Levels, array_of
 
 NOT_QUANTIZED = Refusal("its input is not quantized per tensor in 8 bits")
 _HALF_UNIT = Levels(1 / 128, 128)
 _UNIT = Levels(1 / 256, 0)
-
-
-def _operand(node: ir.Node, index: int) -> ir.Value:
-    value = node.inputs[index]
-    assert value is not None
-    return value
 
 
 def binary(name: str) -> Callable[[Island, Setting], Choice]:
@@ -45,7 +39,7 @@ def binary(name: str) -> Callable[[Island, Setting], Choice]:
 
         def emit(writer: Writer) -> fx.Node:
             order = (1, 0) if name != "matmul" and _second_is_wider(island.core) else (0, 1)
-            a, b = (writer.integer(_operand(island.core, i)) for i in order)
+            a, b = (writer.integer(operand(island.core, i)) for i in order)
             kernel = adapter.op(f"{name}_relu" if island.relu else name)
             result = writer.call(kernel, a, b, island.output.scale, island.output.zero_point)
             return result if island.relu else finish(island, writer, result)
@@ -61,7 +55,7 @@ def _second_is_wider(node: ir.Node) -> bool:
     The kernels allocate the result in the shape of the first operand, and resize it with a warning
     where that is not the shape of the result.
     """
-    first, second = (_operand(node, index).shape for index in (0, 1))
+    first, second = (operand(node, index).shape for index in (0, 1))
     if first is None or second is None or len(first) > len(second):
         return False
     padded = [1] * (len(second) - len(first)) + list(first)
@@ -101,7 +95,7 @@ def unary(name: str, **attributes: tuple[str, float]) -> Callable[[Island, Setti
         }
 
         def emit(writer: Writer) -> fx.Node:
-            x = writer.integer(_operand(island.core, 0))
+            x = writer.integer(operand(island.core, 0))
             levels = {
                 "output_scale": island.output.scale,
                 "output_zero_point": island.output.zero_point,
@@ -128,7 +122,7 @@ def leaky_relu(island: Island, setting: Setting) -> Choice:
     slope = island.core.attributes.get_float("alpha", 0.01)
 
     def emit(writer: Writer) -> fx.Node:
-        x = writer.integer(_operand(island.core, 0))
+        x = writer.integer(operand(island.core, 0))
         kernel = adapter.op("leaky_relu")
         args = (x, slope, False, island.output.scale, island.output.zero_point)
         return finish(island, writer, writer.call(kernel, *args))
@@ -139,7 +133,7 @@ def leaky_relu(island: Island, setting: Setting) -> Choice:
 def softmax(island: Island, setting: Setting) -> Choice:
     """Softmax over any axis."""
     del setting
-    x = _operand(island.core, 0)
+    x = operand(island.core, 0)
     if input_levels(x) is None:
         return NOT_QUANTIZED
     axis = island.core.attributes.get_int("axis", -1)
@@ -174,7 +168,7 @@ def fixed(
             return Refusal(objection)
 
         def emit(writer: Writer) -> fx.Node:
-            x = writer.integer(_operand(island.core, 0))
+            x = writer.integer(operand(island.core, 0))
             return finish(island, writer, writer.call(function, x))
 
         return emit
@@ -205,7 +199,7 @@ def normalization(kind: str) -> Callable[[Island, Setting], Choice]:
             return Refusal("its scale is broadcast")
 
         def emit(writer: Writer) -> fx.Node:
-            x = writer.integer(_operand(core, 0))
+            x = writer.integer(operand(core, 0))
             weight = writer.attribute("weight", torch.from_numpy(np.array(scale, np.float32)))
             offset = writer.attribute("bias", torch.from_numpy(np.array(bias, np.float32)))
             forms: dict[str, list[Any]] = {
@@ -226,7 +220,7 @@ def normalization(kind: str) -> Callable[[Island, Setting], Choice]:
 
 def _normalized_rank(core: ir.Node) -> int:
     axis = core.attributes.get_int("axis", -1)
-    shape = _operand(core, 0).shape
+    shape = operand(core, 0).shape
     if axis < 0:
         return -axis
     return len(shape) - axis if shape is not None else -1

@@ -19,7 +19,7 @@ from qcompiler.backends.torch_engines.kernels.island import (
     Writer,
     input_levels,
 )
-from qcompiler.backends.torch_engines.kernels.weighted import finish
+from qcompiler.backends.torch_engines.kernels.weighted import finish, operand
 from qcompiler.backends.torch_engines.rules import (
     bounds_objection,
     max_pool_objection,
@@ -31,12 +31,6 @@ from qcompiler.backends.torch_engines.rules import (
 from qcompiler.lowering.torch_fx.constants import array_of
 
 ANOTHER_SCALE = Refusal("its output has another scale than its input, which the kernel cannot give")
-
-
-def _operand(node: ir.Node, index: int = 0) -> ir.Value:
-    value = node.inputs[index]
-    assert value is not None
-    return value
 
 
 def same_levels(island: Island) -> Refusal | None:
@@ -53,7 +47,7 @@ def concat(island: Island, setting: Setting) -> Choice:
     if any(input_levels(value) is None for value in island.core.inputs):
         return Refusal("an operand is not quantized per tensor in 8 bits")
     axis = island.core.attributes.get_int("axis", 0)
-    shape = _operand(island.core).shape
+    shape = operand(island.core, 0).shape
     if axis < 0 and shape is None:
         return Refusal("its rank is not known")
     axis = axis % len(shape) if shape is not None else axis
@@ -75,7 +69,7 @@ def clamp(island: Island, setting: Setting) -> Choice:
     if refused is not None:
         return refused
     if core.op_type == "Relu":
-        return lambda writer: writer.call(torch.relu, writer.integer(_operand(core)))
+        return lambda writer: writer.call(torch.relu, writer.integer(operand(core, 0)))
     objection = bounds_objection(core)
     if objection is not None:
         return Refusal(objection)
@@ -86,7 +80,7 @@ def clamp(island: Island, setting: Setting) -> Choice:
         array = array_of(given)
         bounds.append(end if array is None else float(array.reshape(())))
     low, high = bounds
-    return lambda writer: writer.clamped(writer.integer(_operand(core)), low, high)
+    return lambda writer: writer.clamped(writer.integer(operand(core, 0)), low, high)
 
 
 def averaged(function: Callable[..., Any]) -> Callable[[Island, Setting], Choice]:
@@ -108,7 +102,7 @@ def averaged(function: Callable[..., Any]) -> Callable[[Island, Setting], Choice
 
         def emit(writer: Writer) -> fx.Node:
             levels = (island.output.scale, island.output.zero_point)
-            result = writer.call(function, writer.integer(_operand(core)), *levels, **options)
+            result = writer.call(function, writer.integer(operand(core, 0)), *levels, **options)
             return finish(island, writer, result)
 
         return emit
