@@ -9,14 +9,13 @@ import numpy as np
 import onnx_ir as ir
 
 from qcompiler.ir.clamping import Bounds, bounds_of, is_nonnegative, unbounded
+from qcompiler.ir.element_types import UP_TO_SINGLE
 from qcompiler.ir.optraits import traits
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import constant, sole_user
 from qcompiler.passes.canonical.algebra import operand_and_scalar
 from qcompiler.passes.canonical.identities import bypass
 from qcompiler.passes.canonical.rule import rule
-
-_FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 
 @rule("sum-to-add", "Sum")
@@ -46,7 +45,7 @@ def min_max(node: ir.Node, rewriter: Rewriter) -> bool:
     if len(node.inputs) == 1:
         return bypass(node, node.inputs[0], rewriter)
     found = operand_and_scalar(node)
-    if found is None or found[0].dtype not in _FLOATS:
+    if found is None or found[0].dtype not in UP_TO_SINGLE:
         return False
     lower = found[1] if node.op_type == "Max" else -math.inf
     upper = found[1] if node.op_type == "Min" else math.inf
@@ -59,7 +58,7 @@ def clamp(node: ir.Node, rewriter: Rewriter) -> bool:
     """Clamps of clamps → one; Clip(0, ∞) → Relu; clamps that change nothing → their input."""
     source = node.inputs[0]
     bounds = bounds_of(node)
-    if source is None or bounds is None or source.dtype not in _FLOATS:
+    if source is None or bounds is None or source.dtype not in UP_TO_SINGLE:
         return False
     if math.isnan(bounds[0]) or math.isnan(bounds[1]):
         return False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from qcompiler.ir.element_types import UP_TO_SINGLE
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import is_op, scalar
 from qcompiler.passes.canonical.algebra import (
@@ -41,7 +42,7 @@ def hard_sigmoid(node: ir.Node, rewriter: Rewriter) -> bool:
     if affine is None:
         return False
     variable, alpha, beta, nodes = affine
-    if not is_closed({*nodes, clip}, node):
+    if variable.dtype not in UP_TO_SINGLE or not is_closed({*nodes, clip}, node):
         return False
     attributes = {"alpha": float(alpha * factor), "beta": float(beta * factor)}
     rewriter.recompose(node.outputs[0], "HardSigmoid", [variable], attributes=attributes)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
+from qcompiler.ir.element_types import UP_TO_SINGLE
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import constant, is_op, rank, uses
 from qcompiler.passes.canonical.algebra import operand_and_scalar
@@ -15,7 +16,6 @@ from qcompiler.passes.canonical.rule import rule
 
 _NEUTRAL = {"Mul": 1.0, "Div": 1.0, "Pow": 1.0, "Add": 0.0, "Sub": 0.0}
 _ONE_SIDED = frozenset({"Div", "Pow", "Sub"})
-_FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 
 def bypass(node: ir.Node, source: ir.Value | None, rewriter: Rewriter) -> bool:
@@ -95,7 +95,7 @@ def _keeps_shape(shape: tuple[int, ...], other: ir.Value) -> bool:
 def square(node: ir.Node, rewriter: Rewriter) -> bool:
     """x² → x·x and x^½ → √x: ONNX Runtime's Pow takes twice the time of Mul."""
     found = operand_and_scalar(node)
-    if found is None or found[0] is not node.inputs[0] or found[0].dtype not in _FLOATS:
+    if found is None or found[0] is not node.inputs[0] or found[0].dtype not in UP_TO_SINGLE:
         return False
     if found[1] == 2.0:
         rewriter.recompose(node.outputs[0], "Mul", [found[0], found[0]])
@@ -111,7 +111,7 @@ def divide_by_constant(node: ir.Node, rewriter: Rewriter) -> bool:
     """x/c → x·(1/c) within 1.5 ulp; ONNX Runtime's Div takes 1.8 times as long as its Mul."""
     divisor = node.inputs[1]
     array = constant(divisor)
-    if divisor is None or array is None or divisor.dtype not in _FLOATS or array.size > 65536:
+    if divisor is None or array is None or divisor.dtype not in UP_TO_SINGLE or array.size > 65536:
         return False
     if constant(node.inputs[0]) is not None:
         return False

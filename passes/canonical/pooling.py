@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from qcompiler.ir.element_types import UP_TO_SINGLE
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import constant, is_op, rank, sole_user
 from qcompiler.passes.canonical.algebra import close, operand_and_scalar
@@ -35,6 +36,8 @@ def global_average_pool(node: ir.Node, rewriter: Rewriter) -> bool:
     if axes is None or dims is None or dims < 4 or axes != tuple(range(2, dims)):
         return False
     output = node.outputs[0]
+    if output.dtype not in UP_TO_SINGLE:
+        return False
     if node.attributes.get_int("keepdims", 1):
         rewriter.recompose(output, "GlobalAveragePool", [node.inputs[0]])
         return True

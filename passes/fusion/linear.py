@@ -9,14 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from qcompiler.ir.element_types import UP_TO_SINGLE
 from qcompiler.ir.optraits import LINEAR
 from qcompiler.ir.rewriter import Rewriter
 from qcompiler.ir.walk import constant, is_op, rank
 from qcompiler.passes.fusion.affine import Affine, conv_of_constant, rounded, scale_axis
 
 Array = npt.NDArray[Any]
-
-_FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +80,7 @@ def read_linear(node: ir.Node) -> Linear | None:
     if not is_op(node, *LINEAR):
         return None
     operand = node.inputs[1]
-    if operand is None or operand.dtype not in _FLOATS:
+    if operand is None or operand.dtype not in UP_TO_SINGLE:
         return None
     weight = constant(operand)
     if weight is None or weight.ndim < 2 or constant(node.inputs[0]) is not None:

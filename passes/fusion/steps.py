@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from qcompiler.ir.element_types import UP_TO_SINGLE
 from qcompiler.ir.walk import constant, is_constant, is_op, uses
 from qcompiler.passes.fusion.affine import Affine, of_batch_norm
 
 Array = npt.NDArray[Any]
 
 STEP_OPS = ("BatchNormalization", "Mul", "Add", "Sub", "Div")
-_FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 
 def computed_operand(node: ir.Node) -> ir.Value | None:
@@ -67,7 +67,7 @@ def _arithmetic(node: ir.Node, dims: int, axis: int, channels: int) -> Affine | 
     if index == 0 and is_op(node, "Div"):
         return None
     operand = node.inputs[index]
-    if operand is None or operand.dtype not in _FLOATS:
+    if operand is None or operand.dtype not in UP_TO_SINGLE:
         return None
     vector = _channel_vector(constant(operand), dims, axis, channels)
     if vector is None:

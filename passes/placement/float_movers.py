@@ -10,14 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import onnx_ir as ir
 
-from qcompiler.ir.optraits import INTEGER_MOVERS, activation_positions, traits
+from qcompiler.ir.optraits import ALL, INTEGER_MOVERS, traits
 from qcompiler.ir.program import Program, Property
+from qcompiler.ir.qdq import params_of
 from qcompiler.ir.rewriter import Rewriter
-from qcompiler.ir.walk import Usage, all_graphs, is_op, uses
+from qcompiler.ir.walk import Usage, all_graphs, is_op, scalar, uses
 from qcompiler.passes.placement.fold_qdq import same_parameters
 from qcompiler.pipeline.contract import Outcome, Pass, PassContext
+from qcompiler.quantization.numerics import dequantize as dequantized
 
 
 @dataclass(frozen=True)
@@ -58,14 +61,45 @@ def _lift(mover: ir.Node, rewriter: Rewriter, outputs: bool) -> bool:
         return False
     if mover.graph is not first.graph:
         return False
-    if mover.op_type == "Pad" and len(mover.inputs) > 2 and mover.inputs[2] is not None:
-        rewriter.set_input(mover, 2, None)
-    for position in activation_positions(mover):
+    data = _data_positions(mover)
+    if not data or (mover.op_type == "Pad" and not _pad_in_float(mover, first, rewriter)):
+        return False
+    for position in data:
         _dequantize(mover, position, first, rewriter)
     mover.outputs[0].type = first.outputs[0].type  # types are shared between clones
     for reader in readers:
         rewriter.replace_uses(reader.outputs[0], mover.outputs[0])
         rewriter.erase_dead(reader)
+    return True
+
+
+def _data_positions(mover: ir.Node) -> list[int]:
+    """Operands whose elements the mover gives on, stored ones (a table of Gather) among them."""
+    wanted = traits(mover).activations
+    positions = range(len(mover.inputs)) if wanted is ALL else wanted
+    return [position for position in positions if mover.inputs[position] is not None]
+
+
+def _pad_in_float(pad: ir.Node, dequantize: ir.Node, rewriter: Rewriter) -> bool:
+    """Writes the integer that fills as the number it stands for; False if that is not known.
+
+    Without an operand ONNX fills with the integer 0, which stands for 0.0 only if it is the zero
+    point.
+    """
+    given = pad.inputs[2] if len(pad.inputs) > 2 else None
+    if pad.attributes.get_string("mode", "constant") == "constant":
+        params, fill = params_of(dequantize), 0 if given is None else scalar(given)
+        dtype = dequantize.outputs[0].dtype
+        if params is None or dtype is None or fill is None:
+            return False
+        number = dequantized(np.asarray([fill], params.space.dtype.numpy()), params)
+        if number[0] != 0:
+            stood_for = number.astype(dtype.numpy()).reshape(())
+            constant = rewriter.constant(stood_for, f"{pad.name}_fill", pad.graph)
+            rewriter.set_input(pad, 2, constant)
+            return True
+    if given is not None:
+        rewriter.set_input(pad, 2, None)
     return True
 
 

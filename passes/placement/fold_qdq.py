@@ -161,7 +161,7 @@ def _integer_padding(pad: ir.Node, quantize: ir.Node, rewriter: Rewriter) -> boo
     given = pad.inputs[2] if len(pad.inputs) > 2 else None
     if given is not None and scalar(given) != 0.0:
         return False
-    rewriter.set_input(pad, 2, quantize.inputs[2])
+    rewriter.set_input(pad, 2, quantize.inputs[2] if len(quantize.inputs) > 2 else None)
     return True
 
 

@@ -144,6 +144,27 @@ def test_mean_over_one_axis_or_a_sequence_stays(rewrite: Rewrite) -> None:
     assert rewrite(text, Canonicalize()).ops == ("ReduceMean",)
 
 
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("int64", "h = Mul(x, five) a = Add(h, five) y = Clip(a, zero, one)"),
+        ("double", "h = Mul(x, half) a = Add(h, half) y = Clip(a, zero, one)"),
+        ("int32", "y = ReduceMean(x, axes)"),
+        ("double", "y = ReduceMean(x, axes)"),
+    ],
+)
+def test_what_has_no_kernel_in_the_type_is_not_written(
+    kind: str, body: str, rewrite: Rewrite
+) -> None:
+    """Neither op is defined on integers, and ONNX Runtime has neither in double."""
+    numbers = {"zero": "0", "one": "1", "five": "5", "half": "0.5"}
+    used = [f"{kind} {name} = {{{number}}}" for name, number in numbers.items() if name in body]
+    constants = ", ".join([*used, "int64[2] axes = {2,3}"])
+    text = f"g ({kind}[2,3,4,5] x) => ({kind}[2,3,d,e] y) <{constants}> {{ {body} }}"
+    ops = rewrite(text, Canonicalize()).ops
+    assert not {"HardSigmoid", "GlobalAveragePool"} & set(ops)
+
+
 def test_sum_divided_by_the_count_is_a_mean(rewrite: Rewrite) -> None:
     text = """g (float[N,3,8] x) => (float y) <int64[1] a = {-1}, float n = {0.125}> {
         s = ReduceSum(x, a) y = Mul(s, n) }"""

@@ -17,6 +17,7 @@ Fixture = Callable[..., Any]
 XS, YS, SS = np.float32(0.05), np.float32(0.06), np.float32(1 / 256)
 IMAGE, MATRIX = (2, 4, 8, 8), (3, 16)
 Q, D = "xq = QuantizeLinear(x, xs, xz)", "y = DequantizeLinear(yq, ys, yz)"
+P = "y = DequantizeLinear(p, xs, xz)"
 DYNAMIC = "xq, ds, dz = DynamicQuantizeLinear(x)"
 
 
@@ -35,7 +36,9 @@ def _arrays() -> dict[str, Array]:
         "channel": rng.uniform(0.001, 0.003, 6).astype(np.float32), "zeros": np.zeros(6, np.int8),
         "bias": rng.integers(-3000, 3000, 6).astype(np.int32), "ones": np.ones(6, np.float32),
         "row": rng.integers(0, 256, 16).astype(np.uint8), "xws": np.float32(XS * 0.003),
-        "mask": np.arange(16) % 2 == 0,
+        "mask": np.arange(16) % 2 == 0, "edges": np.asarray([0, 2, 1, 0]),
+        "filled": np.asarray(200, np.uint8),
+        "lines": rng.integers(0, 256, (2, 16)).astype(np.uint8),
     }  # fmt: skip
     return {name: np.asarray(array) for name, array in found.items()}
 
@@ -88,6 +91,18 @@ FORMS: dict[str, tuple[str, tuple[int, ...], str]] = {
     "movers": (
         (f"{Q} p = MaxPool<kernel_shape=[2,2]>(xq) t = Transpose<perm=[0,2,3,1]>(p) "
         "y = DequantizeLinear(t, xs, xz)"), IMAGE, "MaxPool Transpose",
+    ),
+    "Pad by the integer 0": (f"{Q} p = Pad(xq, edges) {P}", MATRIX, "Pad"),
+    "Pad by the zero point": (f"{Q} p = Pad(xq, edges, xz) {P}", MATRIX, "Pad"),
+    "Pad by another integer": (f"{Q} p = Pad(xq, edges, filled) {P}", MATRIX, "Pad"),
+    "Pad by what is there": (
+        f"{Q} p = Pad<mode=\"edge\">(xq, edges, filled) {P}", MATRIX, "Pad"
+    ),
+    "Concat with stored integers": (
+        f"{Q} p = Concat<axis=0>(xq, lines, lines) {P}", MATRIX, "Concat"
+    ),
+    "Gather from stored integers": (
+        f"i = Cast<to=7>(x) p = Gather(row, i) {P}", MATRIX, "Cast Gather"
     ),
     "MatMulInteger, dynamic": (
         (f"{DYNAMIC} a = MatMulInteger(xq, matrix, dz, zeros) c = Cast<to=1>(a) "
