@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from qcompiler.ir.walk import constant, is_op
+from qcompiler.ir.walk import constant, is_op, rank
 
 Dims = tuple[int | None, ...]
 """Elements of an integer vector or scalar; None where unknown."""
@@ -33,6 +33,7 @@ def known_elements(value: ir.Value | None, depth: int = _MAX_DEPTH) -> Dims | No
     """Elements of an int64 or int32 vector (or scalar), flat, as far as they follow from shapes.
 
     Reads through Shape, Gather, Slice, Concat, Squeeze, Unsqueeze and Cast between integers.
+    Where the three in the middle read a matrix, elements are not in one order: not known.
     """
     array = constant(value)
     if array is not None:
@@ -68,22 +69,28 @@ def _of_shape(node: ir.Node) -> Dims | None:
 def _of_concat(node: ir.Node, depth: int) -> Dims | None:
     elements: list[int | None] = []
     for operand in node.inputs:
-        part = known_elements(operand, depth - 1)
+        part = _vector(operand, depth)
         if part is None:
             return None
         elements.extend(part)
     return tuple(elements)
 
 
+def _vector(operand: ir.Value | None, depth: int) -> Dims | None:
+    """Elements of an operand that has one dimension, as far as is known."""
+    return None if (rank(operand) or 1) != 1 else known_elements(operand, depth - 1)
+
+
 def _selected(node: ir.Node, depth: int) -> Dims | None:
-    source = known_elements(node.inputs[0], depth - 1)
+    source = _vector(node.inputs[0], depth)
     if source is None:
         return None
     if is_op(node, "Gather"):
         index = constant(node.inputs[1])
-        if index is None or index.ndim > 1 or any(abs(i) >= len(source) + 1 for i in index.flat):
+        if index is None or index.ndim > 1:
             return None
-        return tuple(source[int(i)] for i in index.reshape(-1))
+        inside = all(-len(source) <= i < len(source) for i in index.flat)
+        return tuple(source[int(i)] for i in index.flat) if inside else None
     bounds = [constant(operand) for operand in node.inputs[1:]]
     if any(bound is None or bound.size != 1 for bound in bounds) or len(bounds) < 2:
         return None

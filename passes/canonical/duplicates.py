@@ -6,6 +6,7 @@ from collections.abc import Hashable
 
 import onnx_ir as ir
 
+from qcompiler.ir.kept import is_kept_float
 from qcompiler.ir.optraits import traits
 from qcompiler.ir.program import Program, Property
 from qcompiler.ir.rewriter import Rewriter
@@ -57,7 +58,8 @@ def _key(node: ir.Node, constants: dict[int, Hashable]) -> Hashable | None:
         value = attribute.value
         attributes.append((name, tuple(value) if isinstance(value, list) else value))
     operands = tuple(_identity(operand, constants) for operand in node.inputs)
-    return (node.op_identifier(), len(node.outputs), operands, tuple(attributes))
+    there = tuple(bool(output.name) for output in node.outputs)
+    return (node.op_identifier(), there, is_kept_float(node), operands, tuple(attributes))
 
 
 def _identity(value: ir.Value | None, constants: dict[int, Hashable]) -> Hashable:

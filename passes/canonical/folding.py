@@ -39,6 +39,8 @@ _ARITHMETIC = frozenset(
 _SELECTING = frozenset({"Gather", "GatherElements", "Slice"})
 """Ops whose result is elements of the first operand."""
 _DTYPES = frozenset("f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 b1".split())
+_TEXTS = "OSU"
+"""Kinds of NumPy arrays that are no tensor of numbers."""
 _ELEMENTS = frozenset({"Shape", "Gather", "Slice", "Concat", "Squeeze", "Unsqueeze", "Cast"})
 
 
@@ -55,6 +57,8 @@ def fold_constants(node: ir.Node, rewriter: Rewriter) -> bool:
     try:
         value = evaluate(node, operands)
     except Exception:  # noqa: BLE001 - the reference refuses what a runtime may take: left to it
+        return False
+    if value.dtype.kind in _TEXTS:
         return False
     return _replace(node, value, rewriter)
 

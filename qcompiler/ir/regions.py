@@ -161,7 +161,7 @@ def _grow(
         return None
     nodes = [anchor]
     activations = [Operand(anchor, position) for position in positions]
-    bias = _operand_of(anchor, bias_of(anchor))
+    bias = _operand(anchor, traits(anchor).bias, bias_of(anchor))
     for epilogue in pattern.epilogues:
         user = sole_user(nodes[-1].outputs[0])
         if user is None or user in taken or user.graph is not anchor.graph or is_kept_float(user):
@@ -176,7 +176,7 @@ def _grow(
         elif epilogue.stage is Stage.RESIDUAL_ADD:
             activations.append(extra)
         nodes.append(user)
-    weight = _operand_of(anchor, weight_of(anchor))
+    weight = _operand(anchor, traits(anchor).weight, weight_of(anchor))
     fixed = frozenset(each.value for each in activations) & stored
     output = written_by(nodes[-1])
     return Region(tuple(nodes), tuple(activations), weight, bias, output, fixed)
@@ -220,10 +220,8 @@ def _is_bias(value: ir.Value | None, anchor: ir.Node, axes: int | None) -> bool:
     return dims[-1:] == [columns] and is_row(dims, axes)
 
 
-def _operand_of(node: ir.Node, value: ir.Value | None) -> Operand | None:
-    if value is None:
-        return None
-    return Operand(node, list(node.inputs).index(value))
+def _operand(node: ir.Node, position: int | None, value: ir.Value | None) -> Operand | None:
+    return None if position is None or value is None else Operand(node, position)
 
 
 def stored_data(node: ir.Node) -> list[Operand]:

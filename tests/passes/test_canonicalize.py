@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from qcompiler.ir.kept import keep_float
+from qcompiler.ir.text import from_text
 from qcompiler.passes.canonicalize import Canonicalize
+from qcompiler.pipeline.contract import PassContext
 
 Rewrite = Callable[..., Any]
 
@@ -68,6 +71,32 @@ def test_golden_text(rewrite: Rewrite) -> None:
 def test_arithmetic_that_widens_the_result_stays(rewrite: Rewrite) -> None:
     text = "g (float[4] x) => (float[3,4] y) <float[3,1] ones = {1,1,1}> { y = Mul(x, ones) }"
     assert rewrite(text, Canonicalize()).ops == ("Mul",)
+
+
+def test_elements_of_a_matrix_of_sizes_are_not_read_in_one_order(rewrite: Rewrite) -> None:
+    text = """
+    g (float[N,3] x) => (float[a,b] y, float[c,d] z)
+    <int64[1] first = {0}, int64 none = {0}, int64[1] one = {1}> {
+        s = Shape(x)  u = Unsqueeze(s, first)
+        g = Gather(u, none)  y = Reshape(x, g)
+        t = Slice(u, first, one)  h = Squeeze(t, first)  z = Reshape(x, h)
+    }"""
+    rewrite(text, Canonicalize())
+
+
+def test_texts_are_no_constants(rewrite: Rewrite) -> None:
+    text = """g (float[2] x) => (float[2] y) <float[2] k = {1,2}> {
+        s = Cast<to = 8>(k)  n = Cast<to = 1>(s)  y = Add(x, n) }"""
+    assert rewrite(text, Canonicalize()).ops == ("Cast", "Cast", "Add")
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_what_a_rewrite_keeps_in_float_is_no_duplicate(kept: bool, rewrite: Rewrite) -> None:
+    program = from_text("g (float[4] x) => (float[4] y) { a = Tanh(x) b = Tanh(x) y = Add(a, b) }")
+    if kept:
+        keep_float(program.graph[1], "a test")
+    Canonicalize().run(program, PassContext())
+    assert len(program.graph) == (3 if kept else 2)
 
 
 def test_dropout_with_a_used_mask_stays(rewrite: Rewrite) -> None:
