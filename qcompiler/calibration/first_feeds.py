@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from qcompiler.errors import CalibrationError, FeedError, users_code
 from qcompiler.execution.feeds import normalize_feed
 from qcompiler.ir.signature import Feed, Signature
@@ -51,8 +53,7 @@ def peeked(
         return None, (), None
     iterator = given_feeds(calibration, "calibration data", "calibration")
     first = list(itertools.islice(iterator, _PEEKED))
-    again = isinstance(calibration, Sequence)
-    rest = iter(calibration) if again else itertools.chain(first, iterator)
+    rest = iter(calibration) if _is_held(calibration) else itertools.chain(first, iterator)
     if not first:
         raise CalibrationError("the calibration data is empty", fix="give some feeds")
     if any(each is None for each in first):
@@ -89,6 +90,8 @@ def length_of(feeds: Iterable[Any]) -> int:
 
 def given_feeds(feeds: Any, what: str = "feeds", argument: str = "feeds") -> Iterator[Any]:
     """The feeds one by one; what the user's code raises says at which one.
+
+    Each is the caller's to keep: what makes them may fill the same arrays again.
 
     Raises:
         CalibrationError: It is nothing that feeds come from.
@@ -145,8 +148,28 @@ def _named(feeds: Iterable[Any], what: str) -> Iterator[Any]:
                 feed = next(iterator)
             except StopIteration:
                 return
-        yield feed
+        yield feed if _is_held(feeds) else copied(feed)
         number += 1
+
+
+def _is_held(feeds: object) -> bool:
+    """Whether all feeds are there at once, each with arrays of its own."""
+    return type(feeds) in (list, tuple)
+
+
+def copied(feed: Any) -> Any:
+    """A feed with arrays and tensors of its own; what is neither, nor a plain nest, as it is."""
+    if isinstance(feed, np.ndarray):
+        return feed.copy()
+    if callable(getattr(feed, "detach", None)) and callable(getattr(feed, "clone", None)):
+        return feed.detach().clone()
+    if type(feed) is dict:
+        return {name: copied(part) for name, part in feed.items()}
+    if type(feed) in (list, tuple):
+        return type(feed)(copied(part) for part in feed)
+    if isinstance(feed, tuple) and hasattr(feed, "_fields"):
+        return type(feed)(*map(copied, feed))
+    return feed
 
 
 def _mended(calibration: object) -> str:

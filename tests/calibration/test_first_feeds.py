@@ -5,16 +5,20 @@ from __future__ import annotations
 import operator
 import traceback
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
+import numpy.typing as npt
 import pytest
+import torch
 
 from qcompiler.calibration.first_feeds import at_feed, peeked
 from qcompiler.calibration.loading import loaded
 from qcompiler.errors import RAISED, CalibrationError, FeedError
+
+Array = npt.NDArray[np.float32]
 
 
 class _ByNumber(Sequence[int]):
@@ -41,6 +45,42 @@ def test_no_feed_is_used_up(given: Any) -> None:
     assert (first, list(more)) == (0, list(range(1, 8)))
     assert feeds is not None
     assert list(feeds) == list(range(12))
+
+
+class _Pair(NamedTuple):
+    one: Any
+    two: Any
+
+
+def _refilled(nest: Callable[[Array], Any]) -> Iterator[Any]:
+    """Feeds whose maker fills one array again and again."""
+    array = np.empty(2, np.float32)
+    for number in range(12):
+        array[:] = number
+        yield nest(array)
+
+
+_NESTS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "array": (lambda a: a, lambda feed: feed),
+    "tensor": (torch.from_numpy, lambda feed: feed),
+    "dict": (lambda a: {"x": a}, lambda feed: feed["x"]),
+    "nest": (lambda a: [(a, {"x": a})], lambda feed: feed[0][1]["x"]),
+    "named": (lambda a: _Pair(a, 0), lambda feed: feed.one),
+}
+
+
+@pytest.mark.parametrize("name", _NESTS)
+def test_feeds_stay_what_they_were_where_their_maker_fills_an_array_again(name: str) -> None:
+    nest, leaf = _NESTS[name]
+    first, more, feeds = peeked(_refilled(nest))
+    assert feeds is not None
+    assert [float(leaf(feed)[0]) for feed in (first, *more)] == list(range(8))
+    assert [float(leaf(feed)[0]) for feed in list(feeds)] == list(range(12))
+
+
+def test_feeds_that_are_all_there_are_not_copied() -> None:
+    given = [np.zeros(2), np.ones(2)]
+    assert all(a is b for a, b in zip(peeked(given)[2] or (), given, strict=True))
 
 
 class _BrokenError(Exception):
