@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from qcompiler.decisions.activation_ends import cut
 from qcompiler.quantization.numerics import dequantize, quantize
 from qcompiler.quantization.parameters import choose_qparams
 from qcompiler.quantization.qspace import Granularity, QParams, QSpace, Range
@@ -223,16 +224,7 @@ def _with(params: QParams, space: QSpace, zero: int) -> QParams:
     return QParams(params.scale, np.asarray(zero, np.int64), space)
 
 
-def value_range(params: QParams, bounds: Range | None) -> Range:
-    """What a value's levels reach from, within what its activation limits it to."""
-    found = params.representable
-    if bounds is None:
-        return found
-    low, high = max(found.low, bounds.low), min(found.high, bounds.high)
-    return Range(min(low, high), high)
-
-
 def reranged(params: QParams, space: QSpace, bounds: Range | None) -> QParams:
     """Other levels over the same range."""
-    found = value_range(params, bounds)
+    found = cut(params.representable, bounds)
     return choose_qparams(found.low, found.high, space)

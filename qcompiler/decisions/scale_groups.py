@@ -14,7 +14,7 @@ from types import MappingProxyType
 import numpy as np
 import onnx_ir as ir
 
-from qcompiler.decisions.absorbed import value_params, value_range
+from qcompiler.decisions.absorbed import value_params
 from qcompiler.decisions.activation_ends import cut, narrowest, reaching, within_activation
 from qcompiler.decisions.placement import ValueKey
 from qcompiler.decisions.ties import Ties
@@ -207,7 +207,7 @@ class ScaleGroups:
         if first is not None and all(each is not None and first.same_as(each) for each in exact):
             return first
         self._reranged.update(dict.fromkeys(value.name or "" for value in given))
-        ranges = [value_range(params, bounds[value]) for value, params in given.items()]
+        ranges = [cut(params.representable, bounds[value]) for value, params in given.items()]
         joined = ranges[0]
         for each in ranges[1:]:
             joined = joined.union(each)

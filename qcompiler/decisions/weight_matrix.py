@@ -75,8 +75,13 @@ def weight_matrix(node: ir.Node, shape: Sequence[int]) -> WeightMatrix | None:
 
 def _apart(node: ir.Node, kernel: Sequence[int]) -> bool:
     """Whether every output of a ConvTranspose is a sum over one input position."""
-    strides = node.attributes.get_ints("strides", [1] * len(kernel))
-    return all(size <= step for size, step in zip(kernel, strides, strict=True))
+    ones = [1] * len(kernel)
+    strides = node.attributes.get_ints("strides", ones)
+    dilations = node.attributes.get_ints("dilations", ones)
+    return all(
+        (size - 1) * apart < step
+        for size, apart, step in zip(kernel, dilations, strides, strict=True)
+    )
 
 
 def moments_request(node: ir.Node, shape: Sequence[int], positions: int) -> Request | None:

@@ -1,4 +1,4 @@
-"""From opset 22–25 down to `WORKING_OPSET`: most changes only added element types."""
+"""From later opsets down to `WORKING_OPSET`: most changes only added element types."""
 
 from __future__ import annotations
 

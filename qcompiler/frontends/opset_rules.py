@@ -1,4 +1,4 @@
-"""What else changed between opsets 7 and 21, one small function per change, in one table.
+"""What else changed up to `WORKING_OPSET`, one small function per change, in one table.
 
 A rule mutates its node in place where it can, so output values keep their names and types.
 """

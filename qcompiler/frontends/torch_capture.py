@@ -18,7 +18,7 @@ from qcompiler.frontends.torch_batch import resized
 from qcompiler.frontends.torch_call import Call
 from qcompiler.frontends.torch_failures import capture_error
 from qcompiler.frontends.torch_packed import packing_padded
-from qcompiler.frontends.torch_sizes import breaks_at_one
+from qcompiler.frontends.torch_sizes import breaks_at
 from qcompiler.frontends.torch_training import evaluating
 from qcompiler.frontends.torch_whole import kept_whole
 
@@ -161,26 +161,42 @@ def _export_doubled(module: torch.nn.Module, call: Call, shapes: Any) -> Exporte
     doubled = resized(call, {id(t): 0 for t in _tensors_of(call)} if axes is None else axes)
     exported = _export(module, doubled, shapes)
     fixed = _fixed_inputs(exported, call)
-    if fixed or breaks_at_one(exported):
+    if fixed or breaks_at(exported, _sizes_of(exported, call)):
         raise _SpecialisedError(", ".join(fixed))
     return exported
 
 
 def _fixed_inputs(exported: Exported, call: Call) -> list[str]:
     """Names of the tensor inputs whose batch dimension is a number."""
+    axes, found = call.batch_axes, []
+    for name, value, leaf in _captured_inputs(exported, call):
+        axis = 0 if axes is None else axes.get(id(leaf))
+        if axis is not None and value.ndim and str(value.shape[axis]).isdigit():
+            found.append(name)
+    return found
+
+
+def _sizes_of(exported: Exported, call: Call) -> dict[str, int]:
+    """The example's own size for every symbol in the shapes of the capture's inputs."""
+    return {
+        str(dim): size
+        for _, value, leaf in _captured_inputs(exported, call)
+        for dim, size in zip(value.shape, leaf.shape, strict=True)
+    }
+
+
+def _captured_inputs(
+    exported: Exported, call: Call
+) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
+    """Of each tensor input its name, the capture's value with symbolic sizes, and the example."""
     specs = [e for e in exported.graph_signature.input_specs if e.kind == InputKind.USER_INPUT]
     nodes = {node.name: node for node in exported.graph.find_nodes(op="placeholder")}
     leaves = pytree.tree_leaves((call.args, call.kwargs))
-    found = []
     for spec, leaf in zip(specs, leaves, strict=False):
         name = getattr(spec.arg, "name", "")
         value = nodes[name].meta.get("val") if name in nodes else None
-        axis = 0 if call.batch_axes is None else call.batch_axes.get(id(leaf))
-        if axis is None or not isinstance(value, torch.Tensor) or not value.ndim:
-            continue
-        if str(value.shape[axis]).isdigit():
-            found.append(name)
-    return found
+        if isinstance(value, torch.Tensor) and isinstance(leaf, torch.Tensor):
+            yield name, value, leaf
 
 
 def symbolic_ones() -> contextlib.AbstractContextManager[object]:

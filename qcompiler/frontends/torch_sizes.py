@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -91,7 +91,6 @@ def _line(guard: Any) -> str:
     return str(place) if place else ""
 
 
-def breaks_at_one(exported: torch.export.ExportedProgram) -> bool:
-    """Whether a capture of a doubled example is not good for the example, a batch of one."""
-    ones = {str(v.shape[0]): 1 for v in _inputs(exported) if v.ndim}
-    return not all(rule.holds(ones) for rule in size_rules(exported))
+def breaks_at(exported: torch.export.ExportedProgram, sizes: Mapping[str, int]) -> bool:
+    """Whether a capture is not good for these sizes, by symbol."""
+    return not all(rule.holds(sizes) for rule in size_rules(exported))

@@ -36,7 +36,6 @@ class OpTraits:
         moves_integers: ONNX defines it on 8-bit integers, with the same result as on the
             dequantized values.
         shares_scale: Output values are operand values, so all take one scale (moves or selects).
-        monotonic: Elementwise and non-decreasing.
         output_range: The mathematical output range, when it does not depend on the operands.
     """
 
@@ -49,7 +48,6 @@ class OpTraits:
     moves_data: bool = False
     moves_integers: bool = False
     shares_scale: bool = False
-    monotonic: bool = False
     output_range: tuple[float, float] | None = None
 
     @property
@@ -84,8 +82,8 @@ def _looked_up_axis(node: ir.Node) -> int | None:
     return None if dims is None else node.attributes.get_int("axis", 0) % max(dims, 1)
 
 
-def _unary(monotonic: bool = False, output_range: tuple[float, float] | None = None) -> OpTraits:
-    return OpTraits(elementwise=True, monotonic=monotonic, output_range=output_range)
+def _unary(output_range: tuple[float, float] | None = None) -> OpTraits:
+    return OpTraits(elementwise=True, output_range=output_range)
 
 
 def _binary() -> OpTraits:
@@ -113,21 +111,21 @@ TRAITS: dict[str, OpTraits] = {
     "Sum": OpTraits(activations=ALL, elementwise=True),
     "Where": OpTraits(activations=(1, 2), elementwise=True),
     # activations
-    "Relu": _unary(monotonic=True),
-    "Clip": _unary(monotonic=True),
-    "LeakyRelu": _unary(monotonic=True),
-    "Elu": _unary(monotonic=True),
-    "Selu": _unary(monotonic=True),
-    "Celu": _unary(monotonic=True),
-    "Softplus": _unary(monotonic=True),
-    "Sigmoid": _unary(monotonic=True, output_range=(0.0, 1.0)),
-    "HardSigmoid": _unary(monotonic=True, output_range=(0.0, 1.0)),
-    "Tanh": _unary(monotonic=True, output_range=(-1.0, 1.0)),
-    "Softsign": _unary(monotonic=True, output_range=(-1.0, 1.0)),
-    "Erf": _unary(monotonic=True, output_range=(-1.0, 1.0)),
-    "Exp": _unary(monotonic=True),
-    "Log": _unary(monotonic=True),
-    "Sqrt": _unary(monotonic=True),
+    "Relu": _unary(),
+    "Clip": _unary(),
+    "LeakyRelu": _unary(),
+    "Elu": _unary(),
+    "Selu": _unary(),
+    "Celu": _unary(),
+    "Softplus": _unary(),
+    "Sigmoid": _unary(output_range=(0.0, 1.0)),
+    "HardSigmoid": _unary(output_range=(0.0, 1.0)),
+    "Tanh": _unary(output_range=(-1.0, 1.0)),
+    "Softsign": _unary(output_range=(-1.0, 1.0)),
+    "Erf": _unary(output_range=(-1.0, 1.0)),
+    "Exp": _unary(),
+    "Log": _unary(),
+    "Sqrt": _unary(),
     "Abs": _unary(),
     "Neg": _unary(),
     "Reciprocal": _unary(),

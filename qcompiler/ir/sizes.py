@@ -77,8 +77,14 @@ class SizeRule:
         return symbols_of(self.text)
 
     def holds(self, sizes: Mapping[str, int]) -> bool:
-        """Whether sizes by symbol obey it; a rule about an unknown symbol cannot be broken."""
-        return not self.symbols <= sizes.keys() or bool(evaluate(self.text, sizes))
+        """Whether sizes by symbol obey it; a rule about an unknown symbol cannot be broken.
+
+        One that divides by a size is broken where that is 0: the source's code fails there, too.
+        """
+        try:
+            return not self.symbols <= sizes.keys() or bool(evaluate(self.text, sizes))
+        except ZeroDivisionError:
+            return False
 
 
 def symbols_of(text: str) -> frozenset[str]:

@@ -85,6 +85,7 @@ def test_the_square_of_the_output_is_that_of_the_moments(
         ("LSTM", (1, 8, 3), {}),
         ("MatMul", (2, 3, 4), {}),
         ("ConvTranspose", (3, 5, 3, 3), {"strides": [2, 2]}),  # kernels overlap
+        ("ConvTranspose", (3, 5, 2, 2), {"strides": [2, 2], "dilations": [2, 2]}),  # so they do
     ],
 )
 def test_what_has_no_matrix(op: str, weight: tuple[int, ...], attributes: dict[str, Any]) -> None:

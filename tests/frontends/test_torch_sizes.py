@@ -56,6 +56,22 @@ def test_the_branch_of_the_example_holds_for_its_sizes_only(
             normalize_feed(program.signature, torch.randn(rows, 4))
 
 
+def test_a_branch_on_a_batch_of_one_behind_the_time_axis() -> None:
+    """The doubled example takes the other branch, and its capture refused the example itself."""
+
+    class TimeFirst(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = nn.GRU(4, 5)
+
+        def forward(self, x: Tensor) -> Any:
+            y = self.cell(x)[0]
+            return y * 2 if x.shape[1] == 1 else y
+
+    signature = load(TimeFirst(), torch.randn(6, 1, 4)).signature
+    normalize_feed(signature, torch.randn(6, 1, 4))
+
+
 def test_a_size_that_is_fixed_later_is_a_number_in_rules_before() -> None:
     """`s0 >= s1` was dropped where the capture made a number of s1 behind it."""
 

@@ -21,6 +21,7 @@ from qcompiler.ir.sizes import SizeRule, bound_sizes, evaluate, symbols_of
         ("Max(2, s0, 3) == 3", 3, 4),
         ("min(s0, 3) + abs(-1) == 4", 9, 2),
         ("-s0 < -2", 3, 2),
+        ("Eq(Mod(4, s0), 0)", 2, 0),
     ],
 )
 def test_rules_hold_for_good_sizes_only(text: str, good: int, bad: int) -> None:

@@ -84,7 +84,7 @@ def levels_of(node: ir.Node) -> Levels | None:
 
 
 def array_of(value: ir.Value | None) -> Array | None:
-    """The value as numpy if it is constant; looks through Q, DQ, Transpose, Identity, Cast."""
+    """The value as numpy if it is constant; looks through Q, DQ, Transpose, Identity."""
     known = constant(value)
     if known is not None or value is None or value.is_graph_input():
         return known

@@ -104,8 +104,8 @@ def batch_norm_statistics(
 
 
 def instance_norm(x: Tensor, scale: Tensor, bias: Tensor, *, epsilon: float = 1e-5) -> Tensor:
-    """InstanceNormalization."""
-    return functional.instance_norm(x, weight=scale, bias=bias, eps=epsilon)
+    """InstanceNormalization, also of one element, which torch's `functional` refuses."""
+    return torch.instance_norm(x, scale, bias, None, None, True, 0.0, epsilon, False)
 
 
 def layer_norm(
@@ -152,9 +152,9 @@ def group_norm(
     epsilon: float = 1e-5,
     stash_type: int = 1,
 ) -> Tensor:
-    """GroupNormalization: scale and bias per channel (opset 21)."""
+    """GroupNormalization: scale and bias per channel (opset 21); also of groups of one element."""
     del stash_type
-    return functional.group_norm(x, num_groups, scale, bias, epsilon)
+    return torch.group_norm(x, num_groups, scale, bias, epsilon)
 
 
 def lrn(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -51,6 +52,23 @@ def _sum(x: Tensor, axes: list[int], keep: bool) -> Tensor:
     return x.sum(dim=axes, keepdim=keep, dtype=x.dtype)
 
 
+def _mean(x: Tensor, axes: list[int], keep: bool) -> Tensor:
+    """Of integers the quotient towards zero; 0 over no elements, as ONNX Runtime has it."""
+    if x.dtype.is_floating_point:
+        return x.mean(axes, keep)
+    count = math.prod(x.shape[axis] for axis in axes)
+    return torch.div(_sum(x, axes, keep), max(count, 1), rounding_mode="trunc")
+
+
+def _in_float(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """A function of real numbers; its value at integers is cut to one (ONNX: output type T)."""
+    return function(x) if x.dtype.is_floating_point else function(x.double()).to(x.dtype)
+
+
+def _log_sum_exp(x: Tensor, axes: list[int], keep: bool) -> Tensor:
+    return _in_float(lambda real: real.logsumexp(axes, keep), x)
+
+
 def reduce_sum(
     x: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
 ) -> Tensor:
@@ -62,9 +80,7 @@ def reduce_mean(
     x: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
 ) -> Tensor:
     """ReduceMean."""
-    return _reduce(
-        x, axes, keepdims, noop_with_empty_axes, lambda y, along, keep: y.mean(along, keep)
-    )
+    return _reduce(x, axes, keepdims, noop_with_empty_axes, _mean)
 
 
 def reduce_max(
@@ -103,9 +119,10 @@ def reduce_l2(
     x: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
 ) -> Tensor:
     """ReduceL2: root of the sum of squares."""
-    return torch.sqrt(
-        reduce_sum_square(x, axes, keepdims=keepdims, noop_with_empty_axes=noop_with_empty_axes)
+    squares = reduce_sum_square(
+        x, axes, keepdims=keepdims, noop_with_empty_axes=noop_with_empty_axes
     )
+    return _in_float(torch.sqrt, squares)
 
 
 def reduce_sum_square(
@@ -119,15 +136,12 @@ def reduce_log_sum(
     x: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
 ) -> Tensor:
     """ReduceLogSum."""
-    return torch.log(
-        reduce_sum(x, axes, keepdims=keepdims, noop_with_empty_axes=noop_with_empty_axes)
-    )
+    total = reduce_sum(x, axes, keepdims=keepdims, noop_with_empty_axes=noop_with_empty_axes)
+    return _in_float(torch.log, total)
 
 
 def reduce_log_sum_exp(
     x: Tensor, axes: Ints | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
 ) -> Tensor:
     """ReduceLogSumExp."""
-    return _reduce(
-        x, axes, keepdims, noop_with_empty_axes, lambda y, along, keep: y.logsumexp(along, keep)
-    )
+    return _reduce(x, axes, keepdims, noop_with_empty_axes, _log_sum_exp)

@@ -219,12 +219,18 @@ CASES: dict[str, list[Case]] = {
         for op in ("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
     },
     "BatchNormalization": [([f(2, 3, 4), f(3), f(3), f(3), f(3, low=0.5)], {"epsilon": 1e-3})],
-    "InstanceNormalization": [([f(2, 3, 5, 5), f(3), f(3)], {})],
+    "InstanceNormalization": [
+        ([f(2, 3, 5, 5), f(3), f(3)], {}),
+        ([f(1, 3, 1, 1), f(3), f(3)], {}),
+    ],
     "LayerNormalization": [
         ([f(2, 3, 8), f(8), f(8)], {}),
         ([f(2, 3, 8), f(3, 8)], {"axis": 1, "epsilon": 1e-3}),
     ],
-    "GroupNormalization": [([f(2, 6, 4, 4), f(6), f(6)], {"num_groups": 3})],
+    "GroupNormalization": [
+        ([f(2, 6, 4, 4), f(6), f(6)], {"num_groups": 3}),
+        ([f(1, 3, 1), f(3), f(3)], {"num_groups": 3}),
+    ],
     "LRN": [([f(2, 7, 3, 3)], {"size": 3}), ([f(7, 7, 3, 3)], {"size": 4, "alpha": 0.1})],
     "LpNormalization": [
         *unary(axis=1),
@@ -242,7 +248,7 @@ CASES: dict[str, list[Case]] = {
     "GRU": recurrent(3, 2) + recurrent(3, 2, linear_before_reset=1),
     "RNN": recurrent(1, 2),
     **{
-        f"Reduce{kind}": reduce()
+        f"Reduce{kind}": [*reduce(), ([ints(3, 4, low=1), i64(1)], {})]
         for kind in (
             "Sum",
             "Mean",
