@@ -6,6 +6,7 @@ and a loss on the same data that looks fine.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from qcompiler.ir.program import Program
 from qcompiler.ir.signature import Feed, arrays_of, content, plain_arrays
 from qcompiler.ir.views import cut
 from qcompiler.ir.walk import constant, is_op
+from qcompiler.quantization.histogram import sample_rows
 
 Array = npt.NDArray[Any]
 
@@ -159,9 +161,8 @@ def _is_trained(mean: Array, variance: Array) -> bool:
 
 
 def _by_channel(array: Array) -> Array:
-    """[N, C, ...] as [C, everything else] in float64."""
-    turned = np.moveaxis(array, 1, 0)
-    return turned.reshape(turned.shape[0], -1).astype(np.float64)
+    """[N, C, ...] as [C, elements] in float64; of large images some, evenly spread."""
+    return sample_rows(np.moveaxis(array, 1, 0)).astype(np.float64)
 
 
 def _bytes_note(feeds: Sequence[Feed]) -> str:
@@ -177,11 +178,18 @@ def _bytes_note(feeds: Sequence[Feed]) -> str:
 
 
 def _extremes(arrays: Sequence[Array]) -> tuple[float, float]:
-    finite = [a[np.isfinite(a)] if a.dtype.kind == "f" else a for a in arrays]
-    some = [each for each in finite if each.size and each.dtype.kind in "fiub"]
-    if not some:
-        return 0.0, 0.0
-    return min(float(each.min()) for each in some), max(float(each.max()) for each in some)
+    some = [each for each in arrays if each.size and each.dtype.kind in "fiub"]
+    ends = [end for each in some for end in _ends(each)]
+    return min(ends, default=0.0), max(ends, default=0.0)
+
+
+def _ends(array: Array) -> tuple[float, ...]:
+    """Smallest and largest finite element."""
+    low, high = float(array.min()), float(array.max())
+    if math.isfinite(low) and math.isfinite(high):
+        return low, high
+    finite = array[np.isfinite(array)]
+    return (float(finite.min()), float(finite.max())) if finite.size else ()
 
 
 def _rows(feed: Feed) -> Iterator[bytes]:
