@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import pytest
 
 from qcompiler.backends.onnxruntime.target import OnnxRuntime
@@ -134,6 +135,27 @@ def test_losses_of_further_weight_spaces_follow_from_the_first(rng: np.random.Ge
     assert four_bits in model.scaled
     assert losses[four_bits] == pytest.approx(true, rel=0.1)
     assert losses[four_bits] > 50 * losses[gate]
+
+
+def test_no_branch_hands_a_weight_out(rng: np.random.Generator) -> None:
+    """That would copy it in every run; the product itself stands in both branches."""
+    text = """g (float[4,64] x) => (float[4,64] y) <float[64,64] w>
+    { p = MatMul(x, w) y = Relu(p) }"""
+    _, model = models(from_text(text, {"w": rng.standard_normal((64, 64)).astype(np.float32)}))
+    proto = onnx.load_from_string(model.packed.graph)
+    forks = [
+        [attribute.g.node[-1] for attribute in node.attribute]
+        for node in proto.graph.node
+        if node.op_type == "If"
+    ]
+    assert [[each.op_type for each in fork] for fork in forks].count(["MatMul"] * 2) == 1
+    read = [each.input[1] for fork in forks for each in fork if each.op_type == "MatMul"]
+    assert "w" in read
+    copied = [
+        name for fork in forks for each in fork if each.op_type == "Identity" for name in each.input
+    ]
+    assert "w" not in copied
+    assert all(node.op_type != "MatMul" for node in proto.graph.node)
 
 
 def test_a_value_in_two_types_has_a_gate_and_a_loss_for_each() -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
+import pytest
 import scipy.special
 
+from qcompiler.ir.signature import Feed
 from qcompiler.measurement.judge import Judge, Run
+from qcompiler.measurement.loss import Outputs
+from qcompiler.measurement.slices import OutputSlices
 from qcompiler.outputs.kinds import OutputKind, Purpose, Scale
+from qcompiler.outputs.tolerance import Tolerance
 from qcompiler.outputs.tolerances import tolerances_of
 
 Array = np.ndarray
@@ -62,3 +68,25 @@ def test_values_are_compared_by_their_noise() -> None:
     found = judge_of(VALUES, outputs).judged(lambda feed: [feed["x"] * 1.1])
     np.testing.assert_allclose([found.compared.loss, *found.compared.each], 0.01, rtol=1e-6)
     assert found.compared.loss == found.loss
+
+
+@pytest.mark.parametrize(("sliced", "asked"), [(False, [4, 12]), (True, [4, 4, 12])])
+def test_tolerances_are_found_again_only_where_slices_changed(
+    sliced: bool, asked: list[int]
+) -> None:
+    """Further samples may show other parts of an output; as a rule they do not."""
+    rng = np.random.default_rng(0)
+    feeds = [{"x": softmax(rng.standard_normal((4, 12)))} for _ in range(12)]
+    seen: list[int] = []
+
+    def slicing(samples: Sequence[Feed], reference: Sequence[Outputs]) -> list[OutputSlices]:
+        parts = np.zeros((4, 12), np.int16)
+        parts[:, 6:] = sliced and len(samples) > 4
+        return [OutputSlices((False, False), (parts.copy(),) * len(samples))]
+
+    def tolerating(reference: Sequence[Outputs], slices: Sequence[OutputSlices]) -> list[Tolerance]:
+        seen.append(len(reference))
+        return tolerances_of(["y"], [CERTAIN], [None], reference, [(False,)])
+
+    Judge(feeds[:4], lambda feed: [feed["x"]], slicing, tolerating, feeds[4:])
+    assert seen == asked
