@@ -168,20 +168,38 @@ _TABLES = tuple(
 
 
 def in_whole_blocks(
-    region: Region, forms: tuple[Implementation, ...]
+    region: Region, forms: tuple[Implementation, ...], *, pairs: bool = False
 ) -> tuple[Implementation, ...]:
-    """The forms whose blocks divide the axis that they lie on: others OpenVINO refuses to read."""
+    """The forms whose blocks divide the axis that they lie on: others OpenVINO refuses to read.
+
+    Args:
+        region: What is to run.
+        forms: Of its row.
+        pairs: Whether weights that are stored in integers are computed with in bfloat16, two at a
+            time (OV-F11 of `faults`).
+    """
     shape = region.weight.value.shape if region.weight is not None else None
     if shape is None or len(shape) < 2:
         return forms
     length = shape[reduction_axis(region.anchor, len(shape))]
-    return _dividing(forms, length) if isinstance(length, int) else forms
+    if not isinstance(length, int):
+        return forms
+    return _dividing(forms, length, 2 if pairs and region.kind != "Gather" else 1)
 
 
 @cache
-def _dividing(forms: tuple[Implementation, ...], length: int) -> tuple[Implementation, ...]:
-    sizes = ((each, None if each.weight is None else each.weight.group_size) for each in forms)
-    return tuple(form for form, size in sizes if size is None or length % size == 0)
+def _dividing(
+    forms: tuple[Implementation, ...], length: int, least: int
+) -> tuple[Implementation, ...]:
+    sizes = ((each, _size(each, least)) for each in forms)
+    return tuple(form for form, size in sizes if length % size == 0)
+
+
+def _size(form: Implementation, least: int) -> int:
+    """Weights that belong together."""
+    if form.weight is None or form.kernel is not Kernel.WEIGHT_ONLY:
+        return 1
+    return form.weight.group_size or least
 
 
 _PRODUCT = (MATRICES, ALONE, NEGATED, ACROSS, UNPOOLED)

@@ -103,7 +103,8 @@ class OpenVino(Target):
 
     def implementations(self, region: Region) -> tuple[Implementation, ...]:
         """Legal forms; without VNNI, weights get 7 bits where 8 could saturate."""
-        forms = in_whole_blocks(region, super().implementations(region))
+        coarse = self.base == "bf16"
+        forms = in_whole_blocks(region, super().implementations(region), pairs=coarse)
         if has_dot_products(self.cpu, onednn=True):
             return forms
         return without_saturation(region, forms)

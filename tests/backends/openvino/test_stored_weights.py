@@ -93,3 +93,26 @@ def test_a_size_that_is_asked_for_and_does_not_fit_is_refused() -> None:
         qc.compile(model, "openvino", scheme="int4-weights").plan.precision("it")
         == "int4-weights-b16"
     )
+
+
+def test_an_odd_number_of_inputs_stays_float_in_bfloat16() -> None:
+    """OV-F11: OpenVINO 2026.4.1 computes it wrongly from five rows on (4 to 16 dB)."""
+    text = "g (float[N,23] x) => (float[N,8] y) <float[23,8] w> { [it] y = MatMul(x, w) }"
+    program = from_text(text, {"w": _drawn(23, 8)})
+    for target, legal in ((OpenVino(), True), (OpenVino(base="bf16"), False)):
+        forms = target.implementations(target.regions(program)[0])
+        assert any(form.precision == "int8-weights" for form in forms) is legal
+
+
+@needs_openvino
+@pytest.mark.parametrize("inputs", [22, 23, 64])
+def test_weights_are_right_in_bfloat16_whatever_the_rows(inputs: int) -> None:
+    text = "g (float[N,K] x) => (float[N,40] y) <float[K,40] w> { [it] y = MatMul(x, w) }"
+    program = from_text(text.replace("K", str(inputs)), {"w": _drawn(inputs, 40)})
+    model, target = program.model, OpenVino(threads=1, base="bf16")
+    scheme = "float32" if inputs % 2 else "int8-weights"
+    found = qc.compile(model, target, scheme=scheme)
+    for rows in (1, 4, 5, 16):
+        feed = {"x": _drawn(rows, inputs, seed=rows)}
+        wanted = OrtSession(found.program.model, optimize=False).run(feed)[0]
+        assert _kept(wanted, found.run(feed)[0]) > _ROUNDED, rows
