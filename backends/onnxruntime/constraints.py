@@ -16,7 +16,7 @@ from qcompiler.ir.optraits import traits
 from qcompiler.ir.regions import Region, stored_data
 from qcompiler.ir.walk import constant, is_op, is_stored, rank, stored_array
 from qcompiler.target.capability import Constraint
-from qcompiler.target.constraints import float32_data, rows_of_a_matrix
+from qcompiler.target.constraints import data_first, float32_data, rows_of_a_matrix
 
 
 def _weight_is_constant(region: Region) -> str | None:
@@ -59,19 +59,12 @@ def _stored_operands_are_data(region: Region) -> str | None:
     return None
 
 
-def _has_constant_shape_inputs(region: Region) -> str | None:
-    """A mover's data must come first; its other operands are indices and may be anything."""
-    if any(operand.index != 0 for operand in region.activations) and region.kind != "Concat":
-        return "data is not the first operand"
-    return None
-
-
 def _copied(region: Region) -> str | None:
     """There is no kernel on integers that interpolates."""
     return None if traits(region.anchor).moves_data else "only nearest copies elements"
 
 
-def _rank_4(region: Region) -> str | None:
+def _images(region: Region) -> str | None:
     if rank(region.activations[0].value) not in (None, 3, 4, 5):
         return "pooling kernels take images"
     return None
@@ -195,11 +188,11 @@ CONSTANT = Constraint("ORT02", _weight_is_constant, "QDQ selectors need constant
 MATRIX = Constraint("ORT03", _matrix_weight, "QLinearMatMul schema, b_scale")
 GEMM = Constraint("ORT04", _plain_gemm, "QGemm schema")
 STORED = Constraint("ORT05", _stored_operands_are_data, "constants are per-tensor u8 there")
-FIRST = Constraint("ORT06", _has_constant_shape_inputs)
+FIRST = Constraint("ORT06", data_first)
 LSTM = Constraint("ORT08", _plain_lstm, "DynamicQuantizeLSTM, contrib operator schema")
 COUNTED = Constraint("ORT09", _counts_its_cells, "found by verify; ORT 1.31.1, up to 59 LSB")
 GRU = Constraint("ORT10", _plain_gru, "the pass insert-dynamic-gru")
-IMAGES = Constraint("ORT07", _rank_4, "QLinearAveragePool, QLinearGlobalAveragePool")
+IMAGES = Constraint("ORT07", _images, "QLinearAveragePool, QLinearGlobalAveragePool")
 UNDILATED = Constraint("ORT11", _undilated, "QLinearAveragePool, contrib operator schema")
 ONE_OUTPUT = Constraint("ORT12", _one_output, "CheckQDQNodes in qdq_selectors.cc")
 LONG_AXIS = Constraint("ORT13", _long_static_axis, "qlinear_softmax.cc; ORT 1.31.1")

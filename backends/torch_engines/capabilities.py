@@ -49,7 +49,12 @@ from qcompiler.target.capability import (
     OpCapability,
     with_tensor_weights,
 )
-from qcompiler.target.constraints import float32_data, stored_weight, two_activations
+from qcompiler.target.constraints import (
+    data_first,
+    float32_data,
+    stored_weight,
+    two_activations,
+)
 
 
 def _constant_bounds(node: ir.Node) -> bool:
@@ -126,12 +131,6 @@ def _narrow_factors(region: Region) -> str | None:
     return None
 
 
-def _data_first(region: Region) -> str | None:
-    if any(operand.index != 0 for operand in region.activations):
-        return "data is not the first operand"
-    return None
-
-
 def _rows(region: Region) -> str | None:
     table = region.weight
     if table is None:
@@ -164,7 +163,7 @@ _SAME_RANK = Constraint("TQ17", _same_rank, "quantized::matmul, qmatmul.cpp")
 _GEMM = Constraint("TQ05", _plain_gemm)
 PAIR = Constraint("TQ06", two_activations, "accuracy; constants are per tensor")
 _NARROW = Constraint("TQ14", _narrow_factors, "accuracy; magika: 0.92 to 0.23")
-_FIRST = Constraint("TQ07", _data_first)
+_FIRST = Constraint("TQ07", data_first)
 _IMAGE = Constraint("TQ08", _image)
 _MEAN = Constraint("TQ09", _of_anchor(mean_objection))
 _AVERAGE = Constraint("TQ10", _explicit_pads)

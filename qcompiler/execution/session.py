@@ -120,16 +120,14 @@ class OrtSession:
     def profile(
         self,
         feeds: Iterable[Any],
-        warmup: int = 1,
         repeats: int = 3,
         seconds: float = 0.0,
         threads: int | None = None,
     ) -> list[KernelTime]:
-        """Seconds per kernel over the feeds, in a session of its own.
+        """Seconds per kernel over the feeds, in a session of its own; its first run is left out.
 
         Args:
             feeds: What to run.
-            warmup: Runs of the first feed that are left out.
             repeats: How often the feeds are run at least; the fastest repetition of each counts.
             seconds: Go on repeating for this long (ten times at most), since short runs are noisy.
             threads: Threads inside one kernel; None takes those of this session.
@@ -143,7 +141,7 @@ class OrtSession:
             options.enable_profiling = True
             options.profile_file_prefix = str(folder / "profile")
             session = self._load(options)
-            for feed in checked[:1] * warmup:
+            for feed in checked[:1]:
                 session.run(None, feed)
             end = time.monotonic() + seconds
             for number in range(max(repeats, _MOST_REPEATS if seconds else 0)):
@@ -151,9 +149,7 @@ class OrtSession:
                     break
                 for feed in checked:
                     session.run(None, feed)
-            found = read_profile(
-                Path(session.end_profiling()), len(checked), skip=min(warmup, len(checked))
-            )
+            found = read_profile(Path(session.end_profiling()), len(checked), skip=len(checked[:1]))
         if not any(each.inside for each in found):
             return found
         plain = self._load(self._options(threads))

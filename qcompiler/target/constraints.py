@@ -60,6 +60,13 @@ def weight_above_scale_floor(region: Region) -> str | None:
     return None
 
 
+def data_first(region: Region) -> str | None:
+    """A mover's data must come first; its other operands are indices and may be anything."""
+    if any(operand.index != 0 for operand in region.activations):
+        return "data is not the first operand"
+    return None
+
+
 def weights_are_numbers(region: Region) -> str | None:
     """What holds NaN or infinity has no range; a checkpoint that overflowed does."""
     weighted = (node for node in region.nodes if traits(node).weight is not None)

@@ -19,7 +19,7 @@ from qcompiler.target.capability import (
     Implementation,
     OpCapability,
 )
-from qcompiler.target.constraints import float32_data, stored_weight
+from qcompiler.target.constraints import data_first, float32_data, stored_weight
 
 COMMUTING: dict[str, tuple[int, ...] | None] = {
     "MaxPool": (0,),
@@ -76,11 +76,7 @@ def _plain_gemm(region: Region) -> str | None:
 
 def _data_first(region: Region) -> str | None:
     """Movers whose data is their first operand, or all of them."""
-    if region.kind in ("Concat", "Max", "Where"):
-        return None
-    if any(operand.index != 0 for operand in region.activations):
-        return "data is not the first operand"
-    return None
+    return None if region.kind in ("Concat", "Max", "Where") else data_first(region)
 
 
 def _feeds_product(region: Region) -> str | None:
