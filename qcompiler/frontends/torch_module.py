@@ -47,7 +47,7 @@ from qcompiler.frontends.torch_quantized import refuse_quantized
 from qcompiler.frontends.torch_script import is_script, unscripted
 from qcompiler.frontends.torch_sizes import size_rules, unread_rules
 from qcompiler.frontends.torch_state import memory_notes, state_notes
-from qcompiler.frontends.torch_training import evaluating, training_notes
+from qcompiler.frontends.torch_training import evaluating, training_notes, unwrapped
 from qcompiler.frontends.torch_translated import number_dims, own_parameters, separate_outputs
 from qcompiler.frontends.torch_types_refused import refuse_bfloat16, refuse_complex
 from qcompiler.frontends.torch_unknown import without_unknown_results
@@ -91,6 +91,7 @@ def _captured(
     with _quiet(), torch.no_grad(), without_fused_attention():
         if isinstance(model, torch.export.ExportedProgram):
             return _finished(model, example_of(model), _describe(model), [])
+        model = unwrapped(model)
         told = training_notes(model)
         return _of_module(evaluating(model), example_inputs, dynamic, surplus, others, told)
 

@@ -1,4 +1,4 @@
-"""Modules in training mode: a copy in evaluation mode is compiled, and the user is told."""
+"""What belongs to training: a copy in evaluation mode is compiled, without wrappers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ from qcompiler.errors import ExportError
 
 _NO_DROPOUT: Mapping[str, float] = {"p": 0.0, "dropout": 0.0}
 """Attributes of torch's own layers with which training makes no difference."""
+
+
+def unwrapped(module: torch.nn.Module) -> torch.nn.Module:
+    """What DataParallel and DistributedDataParallel spread over devices: they compute the same."""
+    kinds = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
+    while isinstance(module, kinds):
+        module = module.module
+    return module
 
 
 def evaluating(module: torch.nn.Module) -> torch.nn.Module:

@@ -83,3 +83,11 @@ def test_training_mode_is_told_where_it_matters() -> None:
         True
     ]
     assert plain.provenance.warnings == ()
+
+
+def test_data_parallel_is_its_module() -> None:
+    module = nn.Sequential(nn.Linear(4, 4), nn.ReLU()).eval()
+    program = load(nn.DataParallel(module), torch.randn(3, 4))
+    assert [node.op_type for node in program.model.graph] == [
+        node.op_type for node in load(module, torch.randn(3, 4)).model.graph
+    ]
