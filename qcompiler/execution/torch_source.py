@@ -19,6 +19,7 @@ from qcompiler.errors import LoweringError
 from qcompiler.frontends.torch_alone import one_at_a_time
 from qcompiler.frontends.torch_attention import without_fused_attention
 from qcompiler.frontends.torch_calls import Convention
+from qcompiler.frontends.torch_unknown import with_dicts
 from qcompiler.ir.signature import Feed, Signature
 
 Array = npt.NDArray[Any]
@@ -70,19 +71,20 @@ class TorchSource:
                 warnings.simplefilter("ignore")
                 torch.manual_seed(self._runs)
                 args, kwargs = self._convention.arguments(self._tensors(feed))
-                found = pytree.tree_leaves(self._module()(*args, **kwargs), is_leaf=_is_none)
+                results = with_dicts(self._module()(*args, **kwargs))
+                found = pytree.tree_leaves(results, is_leaf=_is_none)
         except Exception as error:
             raise LoweringError(
                 "the source fails in torch", why=f"{type(error).__name__}: {error}"
             ) from error
-        results = self._convention.results
-        if len(found) != len(results):
+        wanted = self._convention.results
+        if len(found) != len(wanted):
             raise LoweringError(
                 "the source gives other outputs in torch than it was captured with",
-                why=f"{len(found)} in the place of {len(results)}",
+                why=f"{len(found)} in the place of {len(wanted)}",
             )
-        given = self._convention.given or (None,) * len(results)
-        parts = zip(found, results, given, strict=True)
+        given = self._convention.given or (None,) * len(wanted)
+        parts = zip(found, wanted, given, strict=True)
         return [_array(leaf, kind) for leaf, frozen, kind in parts if frozen is None]
 
     def values(self, feed: Feed, names: Iterable[str]) -> Mapping[str, Array]:

@@ -51,6 +51,7 @@ def capture_error(
     if dynamic not in (None, True, False) and _is_of_shapes(error):
         return ConfigurationError(
             f"{type(module).__name__} cannot be captured with dynamic={dynamic!r}"[:300],
+            where="argument 'dynamic'",
             why=" ".join(lines[:4])[:400],
             fix=_DYNAMIC,
         )

@@ -36,6 +36,7 @@ from qcompiler.frontends.torch_lstm import without_projections
 from qcompiler.frontends.torch_opaque import (
     put_back,
     register_dataclasses,
+    require_dense,
     without_opaque,
 )
 from qcompiler.frontends.torch_origin import keep_origins
@@ -115,6 +116,7 @@ def _of_module(
             call = example_call(model, example_inputs, surplus)
             run = observed(model, call)
             told = [*told, *memory_notes(call, run.results, changed(before, attributes(model)))]
+    require_dense(call)
     model, call, boundary = in_float32(model, call, run)
     call = without_opaque(opened(with_batch_axes(model, call), others))
     told = [*boundary.notes, *told, *([str(call.surplus)] if call.surplus else [])]

@@ -62,6 +62,36 @@ def without_opaque(call: Call) -> Call:
     return dataclasses.replace(call, args=args, kwargs=kwargs, opaque=found)
 
 
+def require_dense(call: Call) -> None:
+    """Every tensor of a call has numbers in a grid of memory.
+
+    Raises:
+        FeedError: One is nested, sparse, quantized or without data.
+    """
+    leaves, _ = pytree.tree_flatten_with_path((call.args, call.kwargs))
+    for path, leaf in leaves:
+        found = _other_kind(leaf) if isinstance(leaf, torch.Tensor) else None
+        if found is not None:
+            kind, cure = found
+            raise FeedError(
+                f"argument '{_written(call, path)}' is a {kind} tensor",
+                where=f"argument '{_written(call, path)}'",
+                why="compiled programs take arrays: shapes and numbers in memory",
+                fix=f"give {cure}, and let forward start from that",
+            )
+
+
+def _other_kind(tensor: torch.Tensor) -> tuple[str, str] | None:
+    """What a tensor is that is no plain one, and what to give in its place."""
+    if tensor.is_nested:
+        return "nested", "x.to_padded_tensor(0.0) and the lengths"
+    if tensor.layout is not torch.strided:
+        return "sparse", "x.to_dense()"
+    if tensor.is_quantized:
+        return "quantized", "x.dequantize()"
+    return ("meta", "a tensor with data") if tensor.is_meta else None
+
+
 def _unknown(call: Call, path: tuple[Any, ...], leaf: Any) -> FeedError:
     kind = type(leaf)
     return FeedError(

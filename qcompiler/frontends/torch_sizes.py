@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from qcompiler.errors import ConfigurationError
+from qcompiler.frontends.torch_guards import guards_in_code
 from qcompiler.ir.sizes import SizeRule, symbols_of
 
 _WORD = re.compile(r"[A-Za-z_]\w*")
@@ -74,7 +75,12 @@ def _ranges(exported: torch.export.ExportedProgram) -> Iterator[tuple[str, str]]
 
 
 def _guards(exported: torch.export.ExportedProgram) -> Iterator[tuple[str, str]]:
-    """Conditions with the user's line; a loaded ExportedProgram keeps only ranges."""
+    """Conditions with the user's line; a loaded ExportedProgram has them as code, without lines."""
+    found = list(_recorded(exported))
+    yield from found or ((text, "") for text in guards_in_code(exported))
+
+
+def _recorded(exported: torch.export.ExportedProgram) -> Iterator[tuple[str, str]]:
     for value in _inputs(exported):
         environment = getattr(getattr(value, "fake_mode", None), "shape_env", None)
         if environment is None:

@@ -31,7 +31,7 @@ def refuse_complex(exported: torch.export.ExportedProgram) -> None:
         if node.name in ends and complex_ones:
             raise ExportError(
                 "the module takes or returns complex numbers, which ONNX does not have",
-                where=place_of(node) or f"'{node.name}'",
+                where=place_of(node) or f"argument '{node.name}'",
                 fix="take and return torch.view_as_real(x), pairs of real numbers",
             )
 

@@ -51,6 +51,25 @@ def fed(program: Program, *args: Any, **kwargs: Any) -> int:
 X = torch.ones(2, 3)
 
 
+@pytest.mark.parametrize(
+    ("made", "kind"),
+    [
+        (lambda: torch.nested.nested_tensor([X, X[:1]]), "nested"),
+        (X.to_sparse, "sparse"),
+        (X.to_sparse_csr, "sparse"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_tensors_that_are_no_arrays_are_refused_by_name(made: Any, kind: str) -> None:
+    with pytest.raises(FeedError, match=f"'x' is a {kind} tensor"):
+        load(Dense(), (made(),))
+
+
+class Dense(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.to_padded_tensor(0.0) if x.is_nested else x.to_dense()
+
+
 class Taken(nn.Module):
     def forward(self, x: Tensor, part: Any) -> Tensor:
         return x[:, list(part)] if isinstance(part, range | set | frozenset) else x[:, part]

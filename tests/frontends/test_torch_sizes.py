@@ -111,3 +111,31 @@ def test_squeezing_asks_the_size() -> None:
 
 def _sizes(program: Any, size: int) -> dict[str, int]:
     return {str(dim): size for dim in program.signature.inputs[0].shape if isinstance(dim, str)}
+
+
+class Compared(nn.Module):
+    def forward(self, d: Any, *, others: Any) -> Tensor:
+        return d["x"] * 2 if d["x"].shape[0] > others[0].shape[0] else d["x"] + 1
+
+
+def test_branches_of_a_saved_program_hold(tmp_path: Any) -> None:
+    """A file keeps guards as code, not the symbolic conditions."""
+    auto = torch.export.Dim.AUTO
+    args, kwargs = ({"x": torch.randn(5, 4)},), {"others": [torch.randn(3, 4)]}
+    shapes = {"d": {"x": {0: auto}}, "others": [{0: auto}]}
+    exported = torch.export.export(Compared(), args, kwargs, dynamic_shapes=shapes)
+    torch.export.save(exported, tmp_path / "saved.pt2")
+    loaded = torch.export.load(tmp_path / "saved.pt2")
+    signature = load(loaded, (*args, kwargs)).signature
+    assert signature.flatten is not None
+
+    def feed(rows: int, others: int) -> None:
+        flat = signature.flatten(  # type: ignore[misc]
+            ({"x": torch.randn(rows, 4)},), {"others": [torch.randn(others, 4)]}
+        )
+        named = dict(zip(signature.input_names, (each.numpy() for each in flat), strict=True))
+        normalize_feed(signature, named)
+
+    feed(4, 2)
+    with pytest.raises(FeedError):
+        feed(2, 4)

@@ -60,3 +60,22 @@ def test_a_module_that_returns_nothing_else_is_refused() -> None:
     with pytest.raises(ExportError, match="could not capture Decoder") as caught:
         qc.load(Decoder(only=True).eval(), torch.randn(2, 4))
     assert "Cache" in str(caught.value)
+
+
+class Named(dict[str, Any]):
+    """A mapping of one's own, as libraries give theirs."""
+
+
+class Returning(nn.Module):
+    def forward(self, x: Tensor) -> Any:
+        return Named(a=x + 1, b=(Named(c=x),))
+
+
+def test_mappings_of_other_classes_are_dicts() -> None:
+    x = torch.randn(2, 4)
+    made = qc.compile(Returning(), calibration=[x, x], scheme="float32", recipe="fast")
+    found = made(x)
+    assert type(found) is dict
+    np.testing.assert_allclose(found["a"], x + 1)
+    np.testing.assert_allclose(found["b"][0]["c"], x)
+    assert "no Named" in made.program.provenance.warnings[0]
