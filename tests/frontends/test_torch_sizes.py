@@ -115,7 +115,8 @@ def _sizes(program: Any, size: int) -> dict[str, int]:
 
 class Compared(nn.Module):
     def forward(self, d: Any, *, others: Any) -> Tensor:
-        return d["x"] * 2 if d["x"].shape[0] > others[0].shape[0] else d["x"] + 1
+        x: Tensor = d["x"]
+        return x * 2 if x.shape[0] > others[0].shape[0] else x + 1
 
 
 def test_branches_of_a_saved_program_hold(tmp_path: Any) -> None:
