@@ -19,7 +19,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxscript import optimizer
 
 from qcompiler.errors import ExportError, QCompilerError
-from qcompiler.frontends import torch_marks, torch_packed
+from qcompiler.frontends import torch_marks, torch_packed, torch_rnn
 from qcompiler.frontends.cleaning import clean
 from qcompiler.frontends.opset import to_working_opset
 from qcompiler.frontends.torch_alone import one_at_a_time
@@ -52,7 +52,7 @@ from qcompiler.frontends.torch_training import evaluating, training_notes, unwra
 from qcompiler.frontends.torch_translated import number_dims, own_parameters, separate_outputs
 from qcompiler.frontends.torch_types_refused import refuse_bfloat16, refuse_complex
 from qcompiler.frontends.torch_unknown import without_unknown_results
-from qcompiler.frontends.torch_whole import TRANSLATED, kept_whole
+from qcompiler.frontends.torch_whole import kept_whole
 from qcompiler.ir.naming import make_names_unique
 from qcompiler.ir.program import WORKING_OPSET, Program, Provenance
 from qcompiler.ir.signature import Signature, signature_of
@@ -202,16 +202,20 @@ def _describe(model: Any) -> str:
     return f"torch module {type(model).__name__}"
 
 
+_OWN = {**torch_marks.TRANSLATIONS, **torch_packed.TRANSLATIONS, **torch_rnn.TRANSLATIONS}
+"""Translations of operators that PyTorch's has not."""
+
+
 def _translate(exported: torch.export.ExportedProgram) -> tuple[ir.Model, list[str]]:
     """PyTorch's ONNX translation, unoptimised (batch norms stay for our passes to fold), notes."""
-    with _tensor_outputs(exported), symbolic_ones(), kept_whole(TRANSLATED):
+    with _tensor_outputs(exported), symbolic_ones(), kept_whole():
         made = torch.onnx.export(
             exported,
             dynamo=True,
             opset_version=WORKING_OPSET,
             optimize=False,
             verbose=False,
-            custom_translation_table={**torch_marks.TRANSLATIONS, **torch_packed.TRANSLATIONS},
+            custom_translation_table=_OWN,
         )
     assert made is not None
     model: ir.Model = made.model

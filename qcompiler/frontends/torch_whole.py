@@ -8,7 +8,7 @@ of parts of unknown size is a sequence, which it then cannot read.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -43,20 +43,12 @@ _LAYERS: Mapping[Any, Callable[..., Any]] = {
 """Shapes of results only: nothing else is asked of an operator during a capture."""
 
 
-TRANSLATED = (_ATEN.lstm.input, _ATEN.gru.input)
-"""The layers that the ONNX translation takes whole; others it decomposes."""
-
-
 @contextlib.contextmanager
-def kept_whole(layers: Collection[Any] = tuple(_LAYERS)) -> Iterator[None]:
-    """Where recurrent layers and splits leave every size open.
-
-    Args:
-        layers: Operators that no step inside decomposes: their results would be empty.
-    """
+def kept_whole() -> Iterator[None]:
+    """Where recurrent layers and splits leave every size open."""
     with contextlib.ExitStack() as stack:
-        for op in layers:
-            stack.enter_context(_only_shapes(op, _LAYERS[op]))
+        for op, shapes in _LAYERS.items():
+            stack.enter_context(_only_shapes(op, shapes))
         stack.enter_context(_OpenSizes())
         yield
 
