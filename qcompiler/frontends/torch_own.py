@@ -21,6 +21,7 @@ from qcompiler.frontends import (
     torch_ordering,
     torch_picking,
     torch_pointwise,
+    torch_unbatched,
 )
 from qcompiler.frontends.torch_form import Decomposition, OwnForm, merged
 
@@ -289,5 +290,6 @@ OWN_FORMS: Mapping[Any, OwnForm] = merged(
     torch_ordering.FORMS,
     torch_picking.FORMS,
     torch_pointwise.FORMS,
+    torch_unbatched.FORMS,
 )
 """operator -> own decomposition."""
