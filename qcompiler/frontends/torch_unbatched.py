@@ -28,9 +28,7 @@ def _with_batch(op: Any, count: int) -> Callable[..., Any]:
 
 def _without_batch(op: Any, count: int) -> OwnForm:
     """The form for an operand of `count` axes."""
-    return OwnForm(
-        _with_batch(op, count), lambda given: given["self"].meta["val"].ndim == count
-    )
+    return OwnForm(_with_batch(op, count), lambda given: given["self"].meta["val"].ndim == count)
 
 
 def _conv3d(x: Tensor, weight: Tensor, bias: Tensor | None = None, *args: Any) -> Any:
