@@ -16,6 +16,15 @@ _STEPS = 0.93 ** np.arange(64, dtype=np.float64)
 
 _SHORTLIST = 12
 
+_CUT_OFF = 4.0
+"""What a squared error of clipping counts beside one of rounding.
+
+Rounding errors of neighbours have nothing to do with each other, and add up in squares behind a
+product; those of values that are cut off have one sign and come in the same places (a loud or a
+silent passage), so they add up themselves. New samples also reach further than those that were
+seen.
+"""
+
 
 def percentile_range(histogram: Histogram, percentile: float) -> Range:
     """The range that leaves (100 - percentile) % of the values out at each end.
@@ -39,10 +48,11 @@ def percentile_range(histogram: Histogram, percentile: float) -> Range:
 def mse_range(histogram: Histogram, space: QSpace) -> Range:
     """The range whose quantizer has the least expected squared error over the histogram.
 
-    Both ends are shrunk independently, [low, high] itself is a candidate. A first pass over all
-    pairs uses step**2 / 12 inside and the moments of the tails outside; the best of it, and equal
-    shrinking of both ends, are then evaluated exactly. float8 spaces keep [low, high]: their step
-    grows with the value, so clipping does not buy resolution.
+    What is cut off counts `_CUT_OFF` times. Both ends are shrunk independently, [low, high] itself
+    is a candidate. A first pass over all pairs uses step**2 / 12 inside and the moments of the
+    tails outside; the best of it, and equal shrinking of both ends, are then evaluated exactly.
+    float8 spaces keep [low, high]: their step grows with the value, so clipping does not buy
+    resolution.
     """
     if space.is_float or histogram.low == histogram.high:
         return Range(histogram.low, histogram.high)
@@ -51,7 +61,7 @@ def mse_range(histogram: Histogram, space: QSpace) -> Range:
     best = np.argsort(rough, kind="stable")[:_SHORTLIST]
     diagonal = np.arange(0, lows.size, _diagonal_step(histogram, space))
     chosen = np.unique(np.concatenate([[0], diagonal[::3], best]))
-    exact = squared_error(histogram, lows[chosen], highs[chosen], space)
+    exact = squared_error(histogram, lows[chosen], highs[chosen], space, _CUT_OFF)
     winner = chosen[int(np.argmin(exact))]
     # Ends that are not on both sides of 0 are reported as they are; the step is the same.
     low, high = float(lows[winner]), float(highs[winner])
@@ -59,7 +69,9 @@ def mse_range(histogram: Histogram, space: QSpace) -> Range:
     return Range(low, max(low, min(high, histogram.high)))
 
 
-def squared_error(histogram: Histogram, lows: Floats, highs: Floats, space: QSpace) -> Floats:
+def squared_error(
+    histogram: Histogram, lows: Floats, highs: Floats, space: QSpace, cut_off: float = 1.0
+) -> Floats:
     """Expected squared quantization error of ranges [lows, highs], per value counted.
 
     The density is taken to be uniform within a bin, zeros are exact. With u = x / scale and r = u -
@@ -71,6 +83,7 @@ def squared_error(histogram: Histogram, lows: Floats, highs: Floats, space: QSpa
         lows: [candidates] lower ends.
         highs: [candidates] upper ends.
         space: An integer space.
+        cut_off: How many times errors beyond the ends count.
 
     Returns:
         float64 [candidates].
@@ -86,7 +99,8 @@ def squared_error(histogram: Histogram, lows: Floats, highs: Floats, space: QSpa
     step = scale[:, None]
     inside = np.clip(edges, bottom[:, None], top[:, None])
     under, over = np.minimum(edges - bottom[:, None], 0.0), np.maximum(edges - top[:, None], 0.0)
-    outside = (under * under * under + over * over * over) / 3.0  # `**` is slow on arrays
+    cubes = under * under * under + over * over * over  # `**` is slow on arrays
+    outside = cut_off * cubes / 3.0
     integral = step * step * step * _sawtooth(inside / step) + outside
     density = np.divide(counts, widths, out=np.zeros(widths.shape), where=widths > 0)
     points = np.flatnonzero(widths == 0)  # an extreme that is the edge of its own bin
@@ -94,7 +108,8 @@ def squared_error(histogram: Histogram, lows: Floats, highs: Floats, space: QSpa
     for point in points:
         clipped = np.clip(edges[point], bottom, top)
         rounded = np.rint(clipped / scale) * scale
-        error = error + counts[point] * (edges[point] - rounded) ** 2
+        weight = np.where(clipped == edges[point], 1.0, cut_off)
+        error = error + weight * counts[point] * (edges[point] - rounded) ** 2
     return np.asarray(error / max(histogram.total, 1))
 
 
@@ -179,7 +194,7 @@ def _intervals(lows: Floats, highs: Floats, space: QSpace) -> tuple[Floats, Floa
 
 
 def _rough_error(histogram: Histogram, scale: Floats, bottom: Floats, top: Floats) -> Floats:
-    """step**2 / 12 for all values plus the squared excess of the tails, from moments of bins."""
+    """`squared_error` with step**2 / 12 for all values and the tails' moments, from bins."""
     edges, counts = histogram.edges, histogram.nonzero_counts().astype(np.float64)
     centres = (edges[:-1] + edges[1:]) / 2.0
     moments = np.stack([counts, counts * centres, counts * centres**2])
@@ -187,7 +202,8 @@ def _rough_error(histogram: Histogram, scale: Floats, bottom: Floats, top: Float
     under = running[:, np.searchsorted(centres, bottom)]
     over = running[:, -1:] - running[:, np.searchsorted(centres, top)]
     noise = scale**2 / 12.0 * counts.sum()
-    return np.asarray(noise + _second_moment(under, bottom) + _second_moment(over, top))
+    excess = _second_moment(under, bottom) + _second_moment(over, top)
+    return np.asarray(noise + _CUT_OFF * excess)
 
 
 def _second_moment(moments: Floats, about: Floats) -> Floats:

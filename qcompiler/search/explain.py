@@ -52,18 +52,22 @@ def explained(
     return replace(plan, choices=choices)
 
 
-def tried(candidates: Iterable[Candidate], limit: float, late: bool = False) -> str:
+def tried(
+    candidates: Iterable[Candidate], limit: float, late: bool = False, timed: str = ""
+) -> str:
     """What became of the candidates with integers, where none of them is returned.
 
     Args:
         candidates: All that were measured, float among them.
         limit: Most loss that is allowed.
         late: Whether the time of the search was up, so that nothing more was tried.
+        timed: How many times faster the best of them was beside float, where that was timed.
     """
-    return _became(candidates, limit) + ("; the time of the search was up" if late else "")
+    became = _became(candidates, limit, timed)
+    return became + ("; the time of the search was up" if late else "")
 
 
-def _became(candidates: Iterable[Candidate], limit: float) -> str:
+def _became(candidates: Iterable[Candidate], limit: float, timed: str) -> str:
     measured = [each for each in candidates if each.loss is not None]
     known = [each for each in measured if each.quantized]
     if not known:
@@ -79,7 +83,8 @@ def _became(candidates: Iterable[Candidate], limit: float) -> str:
     within = [each.seconds for each in kept if each.seconds is not None]
     plain = [each.seconds for each in measured if not each.quantized and each.seconds is not None]
     beside = f" where float takes {_micro(min(plain))}" if plain else ""
-    return f"{head} the quickest within it takes {_micro(min(within))}{beside}"
+    proof = f" by their profiles; timed in turns, the best has {timed}" if timed else ""
+    return f"{head} the quickest within it takes {_micro(min(within))}{beside}{proof}"
 
 
 _NOT_BETTER = "no plan with it that was measured was better"

@@ -54,9 +54,16 @@ def searched(setting: Setting, interrupted: bool) -> Selection:
         tuple(setting.workshop.known(each) for each in state.frontier),
         (*setting.base.log, *state.log),
     )
-    summary = outcome.summary(setting, tried(state.frontier, setting.limit, late))
+    timed = _best_timed(proved.latencies)
+    summary = outcome.summary(setting, tried(state.frontier, setting.limit, late, timed))
     summary += "; the search was interrupted" if acceptance.interrupted else ""
     return _told(outcome.selection(setting, acceptance, summary), search, setting)
+
+
+def _best_timed(latencies: Mapping[str, Latency]) -> str:
+    """How many times faster than float the best contender with integers was; empty if none ran."""
+    integers = [each for name, each in latencies.items() if name not in ("float", REWRITTEN)]
+    return min(integers, key=lambda each: each.ratio).speed if integers else ""
 
 
 def _told(selection: Selection, search: Search, setting: Setting) -> Selection:

@@ -98,6 +98,15 @@ def test_float_that_is_returned_says_what_was_measured(
     assert tried(given, 1e-3) == told
 
 
+def test_a_profile_that_the_timing_did_not_bear_out_is_told_with_it() -> None:
+    """It said that nothing was better, and of 10 ms where float takes 17, on a busy machine."""
+    given: Any = [_Measured(0, 0.0, 17e-3), _Measured(5, 1e-4, 10e-3)]
+    assert tried(given, 1e-3, timed="machine busy: 0.73x to 1.99x") == (
+        "of 1 with integers the quickest within it takes 10 ms where float takes 17 ms"
+        " by their profiles; timed in turns, the best has machine busy: 0.73x to 1.99x"
+    )
+
+
 @pytest.mark.parametrize("over", [False, True])
 def test_decisions_that_flip_and_time_that_is_up_are_told(over: bool) -> None:
     """It said that one within the loss was twice as fast as the float that is returned."""
