@@ -89,7 +89,9 @@ print(time.perf_counter() - started)
 
 
 def _import_ours() -> None:
-    """What a compilation imports: the passes and the target, too, which are loaded when asked."""
+    """What a compilation imports: passes, the target and scipy.special, too, loaded when asked."""
+    import scipy.special  # noqa: F401
+
     from qcompiler.pipeline import registry
 
     for name in registry.PASSES.names():
