@@ -21,6 +21,7 @@ from qcompiler.frontends.opset_expand import expand_newer_ops
 from qcompiler.frontends.protocheck import check_proto
 from qcompiler.frontends.scopes import read_scopes
 from qcompiler.frontends.shapes import forget_unknown_sizes
+from qcompiler.frontends.unnamed_outputs import name_outputs
 from qcompiler.ir.naming import make_names_unique
 from qcompiler.ir.program import Program, Provenance
 from qcompiler.ir.signature import Signature, signature_of
@@ -136,6 +137,9 @@ def _program(model: ir.Model, source: str, notes: tuple[str, ...] = ()) -> Progr
     own_tensors(model)
     read_scopes(model)
     repaired = notes + clean(model)
+    unnamed = name_outputs(model)
+    if unnamed:
+        repaired += ("outputs that nobody reads got a name: ONNX Runtime cannot do without",)
     forget_unknown_sizes(model)
     if recompute_shapes(model):
         repaired += ("shapes that the file gives for inner values are wrong: computed anew",)
@@ -151,5 +155,5 @@ def _program(model: ir.Model, source: str, notes: tuple[str, ...] = ()) -> Progr
         repaired += ("its layout is that of another machine: undone, and not run here as it is",)
     expand_contrib(draft)
     make_names_unique(model)
-    origin = Provenance(source, producer, opset, repaired, misread=misread)
+    origin = Provenance(source, producer, opset, repaired, misread=misread or unnamed)
     return Program(model, signature_of(model), origin)
