@@ -88,5 +88,33 @@ def squeezed_behind(node: ir.Node, rewriter: Rewriter) -> str | None:
     return None
 
 
+_COLUMNWISE = ("Mul", "Div", "Identity", "Unsqueeze", "Squeeze", "Reshape", "Transpose")
+"""Ops that scales per column are moved behind."""
+
+
+def columns_kept(node: ir.Node, rewriter: Rewriter) -> str | None:
+    """The maximum with minus infinity, behind which scales do not go, before a last axis of one.
+
+    Where the columns of a product become the last axis but one, OpenVINO looks for their scales in
+    the wrong axis and refuses the model.
+    """
+    data, output = node.inputs[0], node.outputs[0]
+    tall = data is not None and _last(output) == 1 and _last(data) != 1
+    if data is None or not tall or rank(data) == 2 or not _has_integers(node.graph):
+        return None
+    maker = data.producer()
+    while is_op(maker, *_COLUMNWISE) and maker is not None and maker.inputs[0] is not None:
+        maker = maker.inputs[0].producer()
+    if is_op(maker, "MatMul", "Gemm"):
+        rewriter.set_input(node, 0, _apart(data, node, rewriter))
+    return None
+
+
+def _last(value: ir.Value) -> int | None:
+    """Length of the last axis; None if it is open."""
+    shape = value.shape
+    return shape[-1] if shape is not None and len(shape) and isinstance(shape[-1], int) else None
+
+
 def _has_integers(graph: ir.Graph | None) -> bool:
     return graph is not None and any(is_op(node, "QuantizeLinear") for node in graph)

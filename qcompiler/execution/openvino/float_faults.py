@@ -183,6 +183,8 @@ FAULTS = (
                "of doubles and a constant: the same"),
     FloatFault("OV-R22", ("ReduceMean", "ReduceSum"), beside_integers.squeezed_behind,
                "to a matrix in a model with integers: scales per column lose their column"),
+    FloatFault("OV-R23", ("Reshape", "Unsqueeze", "Transpose"), beside_integers.columns_kept,
+               "a last axis of one behind an integer product; random network 1000123"),
     FloatFault("OV-R18", ("Conv",), float_strides.slice_before_pointwise,
                "strides of a 1x1 kernel behind an op with several outputs, or with padding"),
     FloatFault("OV-R20", ("Add", "Sub"), _row_of_more_axes,

@@ -29,7 +29,8 @@ HELD: dict[str, Any] = {
     "s": np.float32(SCALE), "so": np.float32(OUT), "z": np.uint8(128),
     "w": RNG.integers(-100, 100, (8, 8)).astype(np.int8),
     "ws": np.linspace(0.002, 0.03, 8, dtype=np.float32), "wz": np.zeros(8, np.int8),
-    "axes": np.array([1]), "two": np.array([0, 2]), "third": np.float64(1 / 3),
+    "axes": np.array([1]), "two": np.array([0, 2]), "last": np.array([-1]),
+    "tall": np.array([0, 0, 8, 1]), "third": np.float64(1 / 3),
 }  # fmt: skip
 PRODUCT = [
     node("QuantizeLinear", ["x", "s", "z"], ["q"]),
@@ -78,6 +79,29 @@ def test_a_product_that_is_averaged_to_a_matrix(name: str) -> None:
     feed = {"x": RNG.normal(size=shape).astype(np.float32)}
     assert _steps_apart(program, feed, OUT) > 5
     assert _steps_apart(mended(program), feed, OUT) < 1.01  # a tie rounded the other way
+
+
+TALL = {
+    "unsqueezed": ([2, 6, 8], [node("Unsqueeze", ["c", "last"], ["r"])]),
+    "reshaped": ([2, 6, 8], [node("Reshape", ["c", "tall"], ["r"])]),
+    "turned": (
+        [2, 6, 8],
+        [
+            node("Unsqueeze", ["c", "axes"], ["u"]),
+            node("Transpose", ["u"], ["r"], perm=[0, 2, 3, 1]),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TALL)
+def test_columns_of_a_product_in_front_of_a_last_axis_of_one(name: str) -> None:
+    shape, nodes = TALL[name]
+    program = _model([*PRODUCT, *nodes, *PAIR], shape, TensorProto.FLOAT)
+    with pytest.raises(LoweringError, match="OpenVINO refuses"):
+        OpenVinoSession(program.model, program.signature, threads=1)
+    feed = {"x": RNG.normal(size=shape).astype(np.float32)}
+    assert _steps_apart(mended(program), feed, OUT) < 1.01
 
 
 DOUBLES = {
