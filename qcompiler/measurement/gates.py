@@ -190,6 +190,8 @@ class _Builder:
             and (weight := rounded_weight(each.node, each.value, space)) is not None
         ]
         error = sum(each.error for _, each in weights)
+        if not error:
+            return []  # a source's own integers: this space rounds nothing, and another may
         switched, unit = self._switched.get(region.key, (gate, 0.0))
         if unit > 0:
             self._scaled[gate] = switched, error / unit

@@ -137,6 +137,17 @@ def test_losses_of_further_weight_spaces_follow_from_the_first(rng: np.random.Ge
     assert losses[four_bits] > 50 * losses[gate]
 
 
+def test_a_space_that_rounds_nothing_leaves_the_switch_to_others() -> None:
+    """Weights of a quantized source are integers already: in int8 nothing is lost, in int4 much."""
+    text = "g (float[4,64] x) => (float[4,64] y) <float[64,64] w> { [product] y = MatMul(x, w) }"
+    whole = np.random.default_rng(0).integers(-126, 127, (64, 64)).astype(np.float32)
+    whole[0] = 127.0  # the step of every column is 1
+    _, model = models(from_text(text, {"w": whole}))
+    assert model.terms["product", "int8-weights-b128"] == ()
+    (four_bits,) = model.terms["product", "int4-weights"]
+    assert four_bits in model.gates
+
+
 def test_no_branch_hands_a_weight_out(rng: np.random.Generator) -> None:
     """That would copy it in every run; the product itself stands in both branches."""
     text = """g (float[4,64] x) => (float[4,64] y) <float[64,64] w>
