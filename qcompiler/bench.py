@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -84,8 +85,6 @@ def bench(
         raise ConfigurationError("there is nothing to time", fix="name a model")
     if shapes and feed is not None:
         raise ConfigurationError("shapes of made-up inputs beside data", fix="give one of the two")
-    if threads is not None:
-        _limit_torch(models.values(), threads)
     ready = {name: _ready(model, feed, threads) for name, model in models.items()}
     first = next(iter(ready.values())).signature
     own = made_up(first, batch, shapes) if feed is None else normalize_feed(first, feed)
@@ -93,9 +92,10 @@ def bench(
         name: partial(each.run, feed_of_another(each.signature, own))
         for name, each in ready.items()
     }
-    for run in runs.values():
-        run()
-    timed = compare_latency(runs, seconds)
+    with _threads_of_torch(models.values(), threads):
+        for run in runs.values():
+            run()
+        timed = compare_latency(runs, seconds)
     return tuple(Timed(name, each.engine, each.nbytes, timed[name]) for name, each in ready.items())
 
 
@@ -113,8 +113,10 @@ def _ready(model: Any, feed: Any, threads: int | None) -> _Ready:
         session = OrtSession(model, threads=threads)
         return _Ready(session.signature, session.run_checked, _OWN, model.stat().st_size)
     program = load(model, feed)
-    kind = "onnxruntime" if isinstance(model, onnx.ModelProto | ir.Model) else "torch, eager"
-    return _Ready(program.signature, reference_of(model, program).run, kind, None)
+    if isinstance(model, onnx.ModelProto | ir.Model):
+        own = ir.from_proto(model) if isinstance(model, onnx.ModelProto) else model
+        return _Ready(program.signature, OrtSession(own, threads=threads).run_checked, _OWN, None)
+    return _Ready(program.signature, reference_of(model, program).run, "torch, eager", None)
 
 
 def _of_file(artifact: Path) -> _Ready:
@@ -133,8 +135,17 @@ def _target_in(path: Path) -> str | None:
         return target_in(path, opened.read(16))
 
 
-def _limit_torch(models: Sequence[Any] | Any, threads: int) -> None:
-    if any(not isinstance(each, Path | Compiled) for each in models):
-        import torch
+@contextmanager
+def _threads_of_torch(models: Iterable[Any], threads: int | None) -> Iterator[None]:
+    """So many inside, where torch runs one of the models; those of the process again behind."""
+    if threads is None or all(isinstance(each, Path | Compiled) for each in models):
+        yield
+        return
+    import torch
 
-        torch.set_num_threads(threads)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
