@@ -14,6 +14,7 @@ import numpy.typing as npt
 from qcompiler.calibration.first_feeds import at_feed, given_feeds, length_of
 from qcompiler.compiled import Compiled
 from qcompiler.errors import ConfigurationError
+from qcompiler.execution.feed_surplus import with_labels
 from qcompiler.execution.feeds import feed_of_another, normalize_feed
 from qcompiler.execution.session import OrtSession
 from qcompiler.execution.timing import Latency, compare_latency
@@ -164,9 +165,9 @@ def _add(sums: Sequence[_Sums], first: Sequence[Any], second: Sequence[Any]) -> 
 
 def _runnable(model: object, raw: Any) -> tuple[Signature, Callable[[Feed], Sequence[Any]]]:
     if isinstance(model, Compiled):
-        return model.program.signature, model.run
-    program = load(model, raw)
-    return program.signature, OrtSession(program.model).run_checked
+        return with_labels(model.program.signature, raw), model.run
+    program = load(model, raw, surplus=True)
+    return with_labels(program.signature, raw), OrtSession(program.model).run_checked
 
 
 class _Sums:

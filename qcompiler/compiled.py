@@ -30,7 +30,7 @@ from qcompiler.printable import one_line
 from qcompiler.report.report import Report
 from qcompiler.report.reporter import reporter_of
 from qcompiler.report.rows import FrontierRow
-from qcompiler.search.goal import Samples, Selection
+from qcompiler.search.goal import Samples, Selection, require_not_negative
 from qcompiler.target.artifact import Artifact, KernelCount
 from qcompiler.target.contract import Target
 
@@ -241,6 +241,7 @@ class Compiled:
             ConfigurationError: There are no samples, or this was loaded from a file.
             FeedError: A feed does not fit.
         """
+        require_not_negative("bound_db", bound_db)
         samples, selection = self._debuggable(feeds)
         searched = Searched(
             self._source or self.program,

@@ -12,8 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from qcompiler.calibration.first_feeds import given_feeds
 from qcompiler.errors import CalibrationError, ConfigurationError
+from qcompiler.frontends.torch_arguments import example_call
 from qcompiler.ir.signature import spellings
+from qcompiler.ir.surplus import Surplus
 from qcompiler.lowering.qat.module import QatModule
 from qcompiler.lowering.torch_fx.imitation import Imitation, Loss, floats, slope
 
@@ -54,7 +57,8 @@ def distill(
     Args:
         module: Trained in place, and left in evaluation mode.
         teacher: The float model: a module, or any function of what `module` takes.
-        feeds: As for calibration, held in memory; the more, the better it generalizes.
+        feeds: As for calibration (labels are left out), held in memory; the more, the better it
+            generalizes.
         seconds: Wall time to spend; one pass over the feeds at least.
         steps: Of the optimizer at most; with it the result does not depend on the machine's speed.
         rate: Largest learning rate.
@@ -68,7 +72,7 @@ def distill(
     """
     _check(seconds, steps, rate, loss)
     started = time.perf_counter()
-    samples = _Samples.of(teacher, feeds, loss)
+    samples = _Samples.of(teacher, feeds, loss, module.record.program.signature.surplus)
     before = best = samples.loss(module)
     kept = _copied(module)
     optimizer = torch.optim.Adam((p for p in module.parameters() if p.requires_grad), lr=rate)
@@ -144,13 +148,22 @@ class _Samples:
     imitation: Imitation
 
     @classmethod
-    def of(cls, teacher: Callable[..., Any], feeds: Iterable[Any], loss: Loss) -> _Samples:
+    def of(
+        cls,
+        teacher: Callable[..., Any],
+        feeds: Iterable[Any],
+        loss: Loss,
+        surplus: Surplus | None,
+    ) -> _Samples:
+        """Asks the teacher; labels are left out, as those that the module was prepared with."""
         if isinstance(teacher, nn.Module):
             teacher = teacher.eval()
-        pairs = []
+        pairs: list[tuple[_Call, list[Tensor]]] = []
         with torch.no_grad():
-            for feed in feeds:
-                call = _call(feed)
+            for feed in given_feeds(feeds):
+                if isinstance(teacher, nn.Module) and surplus is None and not pairs:
+                    surplus = example_call(teacher, feed, surplus=True).surplus
+                call = _call(feed if surplus is None else surplus.without(feed))
                 pairs.append((call, [each.detach().clone() for each in floats(call(teacher))]))
         if not pairs:
             raise CalibrationError("there are no feeds to fine-tune on", fix="give some")

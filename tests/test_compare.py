@@ -71,6 +71,13 @@ def test_a_feed_that_does_not_fit_is_numbered() -> None:
     assert "feed 2 (counted from 0)" in str(caught.value)
 
 
+def test_labels_beside_the_inputs_are_left_out() -> None:
+    labelled = [(FEED["x"], np.arange(2)), ({"x": FEED["x"]}, np.arange(2))]
+    for feed in labelled:
+        found = qc.compare(from_text(BASE), from_text(SHIFTED), [feed])
+        assert found.outputs[0].largest == 3.0
+
+
 def test_nan_in_one_model_only_is_no_agreement() -> None:
     logarithm = "g (float[2,3] x) => (float[2,3] y) { y = Log(x) }"
     absolute = "g (float[2,3] x) => (float[2,3] y) { a = Abs(x) y = Log(a) }"
@@ -104,6 +111,13 @@ def test_compiled_against_its_source(digits_path: Path, digits_feeds: list[dict[
     told = Counting()
     assert compiled.verify(digits_feeds[:2], progress=told).ok
     assert told.steps == {"verify": [2, 2]}
+    assert compiled.verify([(digits_feeds[0]["image"], np.arange(16))]).ok
+    for rows in (0, -1, "2", True):
+        with pytest.raises(ConfigurationError, match="nothing to compare"):
+            compiled.verify(rows=rows)  # type: ignore[arg-type]
+    for bound in (-1.0, float("nan"), "40"):
+        with pytest.raises(ConfigurationError, match="bound_db must be a number"):
+            compiled.bisect(bound)  # type: ignore[arg-type]
 
 
 def test_what_cannot_be_compared_is_an_error() -> None:

@@ -68,3 +68,23 @@ def test_what_makes_no_sense_is_refused(digits_module: Any, digits_feeds: list[A
     wrong: Any = "labels"
     with pytest.raises(ConfigurationError, match="loss is"):
         qc.distill(module, digits_module, digits_feeds[:1], loss=wrong)
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_labels_of_a_loader_are_left_out(
+    labelled: bool, digits_module: Any, digits_feeds: list[Any]
+) -> None:
+    images = torch.from_numpy(digits_feeds[0]["image"])
+    loader = [(images, torch.arange(len(images)))]
+    calibration = loader if labelled else [images]
+    module = qc.prepare_qat(digits_module, calibration=calibration, target="fbgemm")
+    assert qc.distill(module, digits_module, loader, steps=1).steps == 1
+
+    def taught(x: Any) -> Any:
+        return digits_module(x)
+
+    if labelled:
+        assert qc.distill(module, taught, loader, steps=1).steps == 1
+    else:
+        with pytest.raises(TypeError, match="positional argument"):
+            qc.distill(module, taught, loader, steps=1)

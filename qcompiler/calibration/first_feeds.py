@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from qcompiler.errors import CalibrationError, FeedError, users_code
+from qcompiler.execution.feed_surplus import with_labels
 from qcompiler.execution.feeds import normalize_feed
 from qcompiler.ir.signature import Feed, Signature
 
@@ -116,13 +117,14 @@ def given_feeds(feeds: Any, what: str = "feeds", argument: str = "feeds") -> Ite
 
 
 def normalized(signature: Signature, feeds: Iterable[Any]) -> Iterator[Feed]:
-    """The feeds as arrays by name, one at a time.
+    """The feeds as arrays by name, one at a time; labels as the first has them are left out.
 
     Raises:
         FeedError: One does not fit; says which.
     """
     for number, feed in enumerate(feeds):
         with at_feed(number):
+            signature = signature if number else with_labels(signature, feed)
             found = normalize_feed(signature, feed)
         yield found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from qcompiler.errors import FeedError
@@ -42,6 +43,18 @@ def surplus_of(signature: Signature, feed: Any) -> Surplus | None:
     if look_alike(feed[:count], feed[count:]):
         raise ambiguous(len(feed), count, ", ".join(map(str, signature.inputs)))
     return Surplus(kept=count, trailing=len(feed) - count)
+
+
+def with_labels(signature: Signature, first: Any) -> Signature:
+    """The signature of feeds like the first one, whose labels are left out; of flat models only.
+
+    Raises:
+        FeedError: What would be left out looks like an input.
+    """
+    if signature.flatten is not None or signature.surplus is not None:
+        return signature
+    surplus = surplus_of(signature, first)
+    return signature if surplus is None else replace(signature, surplus=surplus)
 
 
 def _are_samples(spec: TensorSpec, feed: Sequence[Any]) -> bool:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from qcompiler.decisions.options import SIMULATED
+from qcompiler.errors import ConfigurationError
 from qcompiler.execution.integer.comparison import Check, Comparison, StaticCheck
 from qcompiler.execution.integer.dynamic import dynamic_checks
 from qcompiler.execution.integer.extraction import extract
@@ -49,6 +50,8 @@ def verify_artifact(
         seconds: Time for the comparisons; the cheapest regions come first if it is limited.
         told: Called after every sample.
     """
+    if rows is not None and (type(rows) is not int or rows < 1):
+        raise ConfigurationError(f"rows={rows!r} leaves nothing to compare", fix="give 1 or more")
     count = artifact.kernels() if kernels is None else kernels
     found, unchecked = _quantized(program, target, {*count.missed, *count.simulated})
     unchecked |= dict.fromkeys(count.simulated, SIMULATED)
