@@ -36,7 +36,7 @@ from qcompiler.pipeline.options_of import options_of
 from qcompiler.quantization.chosen import Chosen, Given, histogram_of, is_users
 from qcompiler.quantization.observer import Observer
 from qcompiler.quantization.observers import HistogramObserver, reinterpreted
-from qcompiler.quantization.qspace import QParams, Range
+from qcompiler.quantization.qspace import U8_AFFINE, QParams, Range
 
 FEW = 64
 """Samples below which extremes are read as those of more."""
@@ -147,11 +147,13 @@ def _of_value(seen: Observer) -> tuple[Observer, ...]:
 
 
 def _extended(seen: HistogramObserver) -> Observer:
-    """The extremes; those to expect of more samples where there are few."""
-    low, high = seen.low_without_sentinel, seen.high
+    """The extremes as `minmax` reads them, and those to expect of more samples if that is wider."""
+    wide = reinterpreted(seen, "minmax").range_for(U8_AFFINE)
+    low = seen.low_without_sentinel if seen.bounds.has_sentinel else wide.low
+    high = wide.high
     if seen.extremes.rows < FEW:
-        beyond = seen.extremes.beyond(low, high, _TIMES)
-        low, high = beyond.low, beyond.high
+        beyond = seen.extremes.beyond(seen.low_without_sentinel, seen.high, _TIMES)
+        low, high = min(beyond.low, low), max(beyond.high, high)
     return Given(bounds=seen.bounds, given=Range(low, high))
 
 

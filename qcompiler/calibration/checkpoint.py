@@ -23,7 +23,7 @@ from qcompiler.quantization.observers import Observer, observer_from_state
 from qcompiler.statistics.kinds import collector
 from qcompiler.statistics.statistic import Statistic
 
-_FORMAT = 3
+_FORMAT = 4
 _HEADER = "header"
 _DIGEST = "digest"
 

@@ -27,8 +27,10 @@ BOUNDS = ("low", "high", "sum", "size")
 """What is reduced of a value. The sum is the canary for NaN, which ReduceMin may skip."""
 
 
-STACKED = tuple(f"{MARK}.all.{kind}" for kind in BOUNDS)
-"""Graph outputs with the bounds of all sites of the main graph, vectors in the order of sites."""
+STACKED = tuple(f"{MARK}.all.{kind}" for kind in (*BOUNDS, "rows"))
+_SCALARS, _COUNTS = STACKED[2:4], STACKED[3:]
+"""Graph outputs with the bounds of all sites of the main graph, vectors in the order of sites: the
+extremes of every row (along the first axis) of one site after the other, sum, size and rows."""
 
 
 def _bounds_names(value: str) -> tuple[str, ...]:
@@ -92,7 +94,7 @@ def float_model(program: Program, sites: tuple[Site, ...]) -> FloatModel:
     return FloatModel(PackedModel(proto.SerializeToString(), weights), sites)
 
 
-def _output(graph: onnx.GraphProto, name: str, kind: int, shape: list[int] | None) -> None:
+def _output(graph: onnx.GraphProto, name: str, kind: int, shape: list[int | None] | None) -> None:
     graph.output.append(helper.make_tensor_value_info(name, kind, shape))
 
 
@@ -132,17 +134,44 @@ def _once(graph: onnx.GraphProto, node: onnx.NodeProto, added: set[str]) -> bool
 
 def _add_bounds(graph: onnx.GraphProto, sites: list[Site], added: set[str]) -> None:
     """One vector per kind, since hundreds of scalar outputs cost more than the reductions."""
-    for site in sites:
-        value = _as_float(graph, site, added)
-        graph.node.extend(_reductions(value, _bounds_names(site.value)))
-    kinds = [TensorProto.FLOAT] * 3 + [TensorProto.INT64]
-    for index, (name, kind) in enumerate(zip(STACKED, kinds, strict=True) if sites else ()):
-        parts = [_bounds_names(site.value)[index] for site in sites]
-        many = f"{name}.parts"
-        graph.node.append(helper.make_node("SequenceConstruct", parts, [many]))
-        node = helper.make_node("ConcatFromSequence", [many], [name], axis=0, new_axis=1)
-        graph.node.append(node)
-        _output(graph, name, kind, [len(sites)])
+    parts = zip(*(_row_bounds(graph, site, added) for site in sites), strict=True)
+    for name, many in zip(STACKED, parts, strict=bool(sites)):
+        scalar = name in _SCALARS
+        kind = TensorProto.INT64 if name in _COUNTS else TensorProto.FLOAT
+        graph.node.append(helper.make_node("SequenceConstruct", many, [f"{name}.parts"]))
+        graph.node.append(
+            helper.make_node(
+                "ConcatFromSequence", [f"{name}.parts"], [name], axis=0, new_axis=int(scalar)
+            )
+        )
+        _output(graph, name, kind, [len(sites)] if scalar else [None])
+
+
+def _row_bounds(graph: onnx.GraphProto, site: Site, added: set[str]) -> tuple[str, ...]:
+    """Adds the least and the largest value of every row, sum and size of all, and how many rows.
+
+    A value whose rank is not known is one row, as a scalar is.
+    """
+    low, high, total, size, rows = (f"{MARK}.{kind}.{site.value}" for kind in (*BOUNDS, "rows"))
+    value, flat = _as_float(graph, site, added), f"{MARK}.flat.{site.value}"
+    last, one_row = f"{MARK}.last", f"{MARK}.one_row"
+    for name, numbers in ((last, [1]), (one_row, [1, -1])):
+        if name not in added:
+            added.add(name)
+            graph.initializer.append(numpy_helper.from_array(np.asarray(numbers, np.int64), name))
+    graph.node.extend(
+        [
+            helper.make_node("Flatten", [value], [flat], axis=1)
+            if site.has_rows
+            else helper.make_node("Reshape", [value, one_row], [flat]),
+            helper.make_node("ReduceMin", [flat, last], [low], keepdims=0),
+            helper.make_node("ReduceMax", [flat, last], [high], keepdims=0),
+            helper.make_node("ReduceSum", [value], [total], keepdims=0),
+            helper.make_node("Size", [value], [size]),
+            helper.make_node("Shape", [low], [rows]),
+        ]
+    )
+    return low, high, total, size, rows
 
 
 def _reductions(value: str, names: tuple[str, ...]) -> list[onnx.NodeProto]:

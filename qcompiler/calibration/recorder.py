@@ -132,7 +132,9 @@ class Recorder:
             observer = taken.get(site.request, site.collector())
             assert isinstance(observer, MinMax)
             low, high = float(bounds.low[index]), float(bounds.high[index])
-            taken[site.request] = observer.update_bounds(low, high, int(bounds.count[index]))
+            taken[site.request] = observer.update_bounds(
+                low, high, int(bounds.count[index]), bounds.peaks(int(index))
+            )
         return taken
 
     def _suspect(self, doubtful: set[Site], run: Run) -> None:

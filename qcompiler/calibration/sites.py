@@ -26,6 +26,7 @@ class Site:
         nested: Whether it lives in the body of an If, Loop or Scan.
         producer: Name of the node that computes it, for messages; None for a graph input.
         live: What its readers can tell apart; None for everything.
+        has_rows: Whether it is known to have a first axis, that of its samples.
     """
 
     request: Request
@@ -33,6 +34,7 @@ class Site:
     nested: bool = False
     producer: str | None = None
     live: Live | None = field(default=None, compare=False)
+    has_rows: bool = field(default=False, compare=False)
 
     @property
     def value(self) -> str:
@@ -67,4 +69,5 @@ def _site(request: Request, value: ir.Value, program: Program) -> Site:
         nested,
         producer.name if producer is not None else None,
         None if nested else live_bounds(value),
+        value.shape is not None and len(value.shape) > 0,
     )

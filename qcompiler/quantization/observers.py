@@ -13,6 +13,7 @@ from qcompiler.errors import CalibrationError, ConfigurationError
 from qcompiler.quantization.bounds import SENTINEL_LIMIT, Bounds
 from qcompiler.quantization.histogram import DEFAULT_BINS, ROW_CAP, Histogram, sample_rows
 from qcompiler.quantization.observer import Arrays, Observer
+from qcompiler.quantization.peaks import Peaks, foreseen, row_ends
 from qcompiler.quantization.qspace import QSpace, Range
 from qcompiler.quantization.range_search import entropy_range, mse_range, percentile_range
 from qcompiler.quantization.row_extremes import RowExtremes
@@ -33,16 +34,37 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class MinMax(Observer):
-    """The exact extremes; also takes extremes that an engine reduced in its own graph."""
+    """The extremes, and what is to be expected beyond them where few rows (samples) were seen.
+
+    Takes extremes that an engine reduced in its own graph, too.
+
+    Attributes:
+        peaks: The rows that reach furthest (`foreseen`).
+    """
 
     name: ClassVar[str] = "minmax"
+    peaks: Peaks = field(default_factory=Peaks)
 
-    def update_bounds(self, low: float, high: float, count: int) -> Self:
-        """Adds the extremes of `count` values; float32 numbers."""
-        return replace(self, bounds=self.bounds.merge(Bounds.reduced(low, high, count)))
+    def update_bounds(self, low: float, high: float, count: int, peaks: Peaks) -> Self:
+        """Adds the extremes of `count` values, and those of their rows; float32 numbers."""
+        bounds = self.bounds.merge(Bounds.reduced(low, high, count))
+        return replace(self, bounds=bounds, peaks=self.peaks.merge(peaks))
+
+    def _add(self, values: npt.NDArray[np.float32], bounds: Bounds) -> dict[str, Any]:
+        return {"peaks": self.peaks.merge(Peaks.of(*row_ends(values, bounds)))}
+
+    def _join(self, other: Any) -> dict[str, Any]:
+        return {"peaks": self.peaks.merge(other.peaks)}
+
+    def _save(self) -> Arrays:
+        return _above(self.peaks.state(), "peaks")
+
+    @classmethod
+    def load(cls, state: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
+        return {"peaks": Peaks.from_state(_below(state, "peaks"))}
 
     def _pick(self, space: QSpace) -> Range:
-        return Range(self.low, self.high)
+        return foreseen(Range(self.low, self.high), self.bounds, self.peaks, space)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +79,7 @@ class MovingAverage(Observer):
     extremes: RowExtremes = field(default_factory=RowExtremes)
 
     def _add(self, values: npt.NDArray[np.float32], bounds: Bounds) -> dict[str, Any]:
-        return {"extremes": self.extremes.update(values, bounds)}
+        return {"extremes": self.extremes.update(*row_ends(values, bounds))}
 
     def _join(self, other: Any) -> dict[str, Any]:
         return {"extremes": self.extremes.merge(other.extremes)}
@@ -76,6 +98,10 @@ class MovingAverage(Observer):
         return Range(min(self.low_without_sentinel, found.high), found.high)
 
 
+_PARTS = ("body", "masked", "extremes", "peaks")
+"""What a histogram observer keeps besides its bounds."""
+
+
 @dataclass(frozen=True, eq=False)
 class HistogramObserver(Observer):
     """Base of the methods that search a histogram.
@@ -91,6 +117,7 @@ class HistogramObserver(Observer):
         body: Values above `SENTINEL_LIMIT`.
         masked: The others.
         extremes: Of the rows.
+        peaks: The rows that reach furthest.
     """
 
     options: ClassVar[tuple[str, ...]] = ("bins", "cap")
@@ -99,6 +126,7 @@ class HistogramObserver(Observer):
     body: Histogram = field(default_factory=Histogram)
     masked: Histogram = field(default_factory=Histogram)
     extremes: RowExtremes = field(default_factory=RowExtremes)
+    peaks: Peaks = field(default_factory=Peaks)
 
     def __post_init__(self) -> None:
         if self.cap < 1:
@@ -117,32 +145,34 @@ class HistogramObserver(Observer):
             sample = sample[np.isfinite(sample)]
         if bounds.count == 0:
             return {}
-        extremes = self.extremes.update(values, bounds)
+        ends = row_ends(values, bounds)
+        rows = {
+            "extremes": self.extremes.update(*ends),
+            "peaks": self.peaks.merge(Peaks.of(*ends)),
+        }
         if bounds.low > SENTINEL_LIMIT:
-            body = self.body.update(sample, bounds.low, bounds.high)
-            return {"body": body, "extremes": extremes}
+            return {"body": self.body.update(sample, bounds.low, bounds.high), **rows}
         apart = sample <= SENTINEL_LIMIT
         masked = self.masked.update(sample[apart], bounds.low, bounds.masked_high)
         if bounds.body_low > bounds.high:
-            return {"masked": masked, "extremes": extremes}
+            return {"masked": masked, **rows}
         body = self.body.update(sample[~apart], bounds.body_low, bounds.high)
-        return {"body": body, "masked": masked, "extremes": extremes}
+        return {"body": body, "masked": masked, **rows}
 
     def _join(self, other: Any) -> dict[str, Any]:
-        return {
-            part: getattr(self, part).merge(getattr(other, part))
-            for part in ("body", "masked", "extremes")
-        }
+        return {part: getattr(self, part).merge(getattr(other, part)) for part in _PARTS}
 
     def _save(self) -> Arrays:
-        parts = {part: getattr(self, part).state() for part in ("body", "masked", "extremes")}
-        return {f"{part}.{key}": array for part in parts for key, array in parts[part].items()}
+        saved: Arrays = {}
+        for part in _PARTS:
+            saved |= _above(getattr(self, part).state(), part)
+        return saved
 
     @classmethod
     def load(cls, state: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
         extremes = RowExtremes.from_state(_below(state, "extremes"))
         parts = {part: Histogram.from_state(_below(state, part)) for part in ("body", "masked")}
-        return {**parts, "extremes": extremes}
+        return {**parts, "extremes": extremes, "peaks": Peaks.from_state(_below(state, "peaks"))}
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,12 +207,12 @@ class Entropy(HistogramObserver):
 
 @dataclass(frozen=True, eq=False)
 class Mse(HistogramObserver):
-    """Least expected squared error."""
+    """Least expected squared error, of rows (samples) that were not seen, too (`foreseen`)."""
 
     name: ClassVar[str] = "mse"
 
     def _pick(self, space: QSpace) -> Range:
-        return mse_range(self.histogram(), space)
+        return foreseen(mse_range(self.histogram(), space), self.bounds, self.peaks, space)
 
 
 OBSERVERS: dict[str, type[Observer]] = {
@@ -212,7 +242,7 @@ def reinterpreted(observer: Observer, name: str, **options: Any) -> Observer:
     if not isinstance(observer, HistogramObserver):
         raise ConfigurationError(f"{observer.name} statistics cannot be read as {name}")
     if kind is MinMax:
-        return MinMax(bounds=observer.bounds)
+        return MinMax(bounds=observer.bounds, peaks=observer.peaks)
     if kind is MovingAverage:
         return MovingAverage(bounds=observer.bounds, extremes=observer.extremes)
     if issubclass(kind, HistogramObserver):
@@ -223,6 +253,7 @@ def reinterpreted(observer: Observer, name: str, **options: Any) -> Observer:
             body=observer.body,
             masked=observer.masked,
             extremes=observer.extremes,
+            peaks=observer.peaks,
             **options,
         )
     raise ConfigurationError(f"a histogram cannot be read as {name}")
@@ -249,6 +280,11 @@ def _kind(name: str) -> type[Observer]:
             f"no calibration method {name!r}", fix=f"use one of {', '.join(OBSERVERS)}"
         )
     return OBSERVERS[name]
+
+
+def _above(state: Arrays, prefix: str) -> Arrays:
+    """The entries as `prefix.*`."""
+    return {f"{prefix}.{key}": array for key, array in state.items()}
 
 
 def _below(state: Mapping[str, npt.NDArray[Any]], prefix: str) -> Arrays:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from qcompiler.quantization.bounds import Bounds
 from qcompiler.quantization.exact_sum import ExactSum
 from qcompiler.quantization.qspace import Range
 
@@ -34,18 +33,8 @@ class RowExtremes:
     lows: ExactSum = field(default_factory=ExactSum)
     highs: ExactSum = field(default_factory=ExactSum)
 
-    def update(self, values: npt.NDArray[np.float32], bounds: Bounds) -> RowExtremes:
-        """Adds a batch [rows, ...] (a scalar is one row) with the given bounds."""
-        rows = values.reshape(values.shape[0] if values.ndim else 1, -1)
-        if any(bounds.nonfinite):
-            finite = np.isfinite(rows)
-            lows = rows.min(axis=1, where=finite, initial=np.float32(np.inf))
-            highs = rows.max(axis=1, where=finite, initial=np.float32(-np.inf))
-            lows, highs = lows[finite.any(axis=1)], highs[finite.any(axis=1)]
-        elif len(rows) == 1:  # the bounds are those of the row
-            lows, highs = (np.asarray([end], np.float32) for end in (bounds.low, bounds.high))
-        else:
-            lows, highs = rows.min(axis=1), rows.max(axis=1)
+    def update(self, lows: npt.NDArray[np.float32], highs: npt.NDArray[np.float32]) -> RowExtremes:
+        """Adds rows by their minima and maxima, float32 [rows], finite."""
         seen = self.rows + lows.size
         return RowExtremes(seen, self.lows.update(lows), self.highs.update(highs))
 

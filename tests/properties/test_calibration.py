@@ -21,6 +21,7 @@ from qcompiler.frontends.load import load
 from qcompiler.passes.insert_observers import InsertObservers
 from qcompiler.pipeline.contract import PassContext
 from qcompiler.quantization.observers import OBSERVERS, MinMax
+from qcompiler.quantization.peaks import KEPT
 
 Array = npt.NDArray[Any]
 TEXT = """<ir_version: 10, opset_import: ["" : 21]>
@@ -114,3 +115,9 @@ def test_extremes_are_numpys(data: list[Array]) -> None:
     (seen,) = (found for request, found in total.items() if request.value == "x")
     assert isinstance(seen, MinMax)
     assert (seen.low, seen.high, seen.count) == (values.min(), values.max(), values.size)
+    ends = [(array.min(), array.max()) for array in data]  # each is one row
+    lows, highs = (sorted(each) for each in zip(*ends, strict=True))
+    kept = min(len(data), KEPT)
+    assert seen.peaks.rows == len(data)
+    assert seen.peaks.lows.tolist() == lows[:kept]
+    assert seen.peaks.highs.tolist() == highs[-kept:]

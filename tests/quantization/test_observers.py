@@ -24,6 +24,7 @@ from qcompiler.quantization.observers import (
     observer_from_state,
 )
 from qcompiler.quantization.parameters import choose_qparams
+from qcompiler.quantization.peaks import Peaks
 from qcompiler.quantization.qspace import S8_SYMMETRIC, U8_AFFINE, QSpace
 from qcompiler.quantization.range_search import squared_error
 
@@ -128,7 +129,7 @@ CUT_OFF = 4.0
 @pytest.mark.parametrize("kind", ["normal", "relu", "heavy", "outliers"])
 def test_mse_is_near_the_best_of_a_brute_force_search(kind: str, space: QSpace) -> None:
     values = _data(kind)
-    found = make_observer("mse", cap=values.size).update(values)
+    found = make_observer("mse", cap=values.size).update(values[None])
     span = found.range_for(space)
     reached = _true_error(values, span.low, span.high, space, CUT_OFF)
     factors = 0.8 ** np.arange(12)
@@ -197,7 +198,7 @@ def test_entropy_drops_a_rare_outlier_and_keeps_a_common_one() -> None:
 @pytest.mark.parametrize("mask", [-1e4, -65504.0, float(np.finfo(np.float32).min)])
 @pytest.mark.parametrize("method", HISTOGRAMS)
 def test_attention_masks_stay_out_of_the_range_and_are_reported(method: str, mask: float) -> None:
-    scores = np.random.default_rng(0).standard_normal((4, 2, 16, 16)).astype(np.float32)
+    scores = np.random.default_rng(0).standard_normal((1, 8, 16, 16)).astype(np.float32)
     masked = scores.copy()
     masked[..., 10:] += np.float32(mask)
     found = make_observer(method).update(masked)
@@ -220,7 +221,7 @@ def test_minmax_reports_a_mask_but_keeps_it() -> None:
     found = make_observer("minmax").update(np.asarray([[-1e4, 1.0, -2.0]], np.float32))
     assert found.low_without_sentinel == -2.0
     assert found.range_for(U8_AFFINE).low == -1e4
-    reduced = MinMax().update_bounds(-1e4, 1.0, 3)
+    reduced = MinMax().update_bounds(-1e4, 1.0, 3, Peaks())
     assert reduced.low_without_sentinel == -1e4  # what lies between is not known
 
 

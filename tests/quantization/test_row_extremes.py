@@ -7,12 +7,13 @@ import pytest
 
 from qcompiler.quantization.bounds import Bounds
 from qcompiler.quantization.observers import make_observer, reinterpreted
+from qcompiler.quantization.peaks import row_ends
 from qcompiler.quantization.qspace import U8_AFFINE
 from qcompiler.quantization.row_extremes import RowExtremes
 
 
 def extremes(rows: np.ndarray) -> RowExtremes:
-    return RowExtremes().update(rows, Bounds.of(rows))
+    return RowExtremes().update(*row_ends(rows, Bounds.of(rows)))
 
 
 def test_a_histogram_gives_the_moving_average_that_calibrating_with_it_gives() -> None:
