@@ -39,13 +39,13 @@ def compiled(program: qc.Program, feeds: object, **given: object) -> qc.Compiled
 def test_a_given_range_is_the_values_range(
     program: qc.Program, feeds: list[dict[str, np.ndarray]], name: str
 ) -> None:
-    found = compiled(program, feeds, ranges={name: (-8.0, 8.0)})
+    found = compiled(program, feeds, ranges={name: (-16.0, 16.0)})
     assert found.program.placement is not None
     scale = found.program.placement.params("x").scale
-    assert float(scale) == pytest.approx(16 / 255, rel=1e-6)
+    assert float(scale) == pytest.approx(32 / 255, rel=1e-6)
     plain = compiled(program, feeds).program.placement
     assert plain is not None
-    assert float(plain.params("x").scale) != pytest.approx(16 / 255, rel=0.1)
+    assert float(plain.params("x").scale) != pytest.approx(32 / 255, rel=0.1)
 
 
 @pytest.mark.parametrize("name", ["second", "op:MatMul", "sec*"])

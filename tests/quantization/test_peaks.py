@@ -89,7 +89,8 @@ def test_ends_lie_where_the_expected_error_is_least(space: QSpace) -> None:
     def beyond(reached: Array, ends: Array) -> Array:
         others = reached[:-1].astype(np.float64)
         beta = (others - others[0])[1:].mean()
-        return 2 * beta**2 / len(reached) * np.exp(-(ends - others[-1]) / beta)
+        excess = np.exp(-(ends - others[-1]) / beta)
+        return np.asarray(2 * beta**2 / len(reached) * excess, np.float32)
 
     ups, downs = np.linspace(high[-1], 12, 2000), np.linspace(low[-1], 12, 2000)
     levels = space.qmax - space.qmin
