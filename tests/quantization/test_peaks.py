@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from qcompiler.quantization.numerics import choose_qparams, fake_quantize
+from qcompiler.quantization.numerics import fake_quantize
 from qcompiler.quantization.observers import make_observer
+from qcompiler.quantization.parameters import choose_qparams
 from qcompiler.quantization.qspace import S8_SYMMETRIC, U8_AFFINE, QSpace, Range
 
 Array = npt.NDArray[np.float32]
