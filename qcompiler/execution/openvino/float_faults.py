@@ -187,7 +187,7 @@ FAULTS = (
                "a last axis of one behind an integer product; random network 1000123"),
     FloatFault("OV-R18", ("Conv",), float_strides.slice_before_pointwise,
                "strides of a 1x1 kernel behind an op with several outputs, or with padding"),
-    FloatFault("OV-R20", ("Add", "Sub"), _row_of_more_axes,
+    FloatFault("OV-R24", ("Add", "Sub"), _row_of_more_axes,
                "a constant of more axes than the product that it is added to, for its bias"),
     FloatFault("OV-R14", (), _wide_constant, "64-bit integers are kept in 32"),
 )  # fmt: skip

@@ -6,6 +6,8 @@ fail: then its row may go.
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from qcompiler.errors import FeedError, LoweringError
-from qcompiler.execution.openvino.float_faults import mended
+from qcompiler.execution.openvino.float_faults import FAULTS, mended
 from qcompiler.execution.openvino.session import OpenVinoSession, available, ports_of
 from qcompiler.execution.session import OrtSession
 from qcompiler.frontends import load
@@ -297,3 +299,11 @@ def test_integers_of_more_than_32_bits_are_no_feed() -> None:
     np.testing.assert_array_equal(session.run(feed)[0], [2, 3])
     with pytest.raises(FeedError, match="32 bits"):
         session.run({"x": np.array([1, 2**35])})
+
+
+def test_the_page_has_each_fault_once() -> None:
+    page = Path(__file__).resolve().parents[3] / "docs" / "openvino.md"
+    first = re.findall(r"^\|([^|]*)\|", page.read_text(encoding="utf-8"), re.MULTILINE)
+    rows = [rule for cell in first for rule in re.findall(r"OV-[FR]\d+", cell)]
+    assert len(set(rows)) == len(rows)
+    assert {each.rule for each in FAULTS} <= set(rows)
