@@ -18,6 +18,7 @@ from qcompiler.frontends import (
     torch_adaptive,
     torch_forms,
     torch_halves,
+    torch_integers,
     torch_ordering,
     torch_picking,
     torch_pointwise,
@@ -286,6 +287,7 @@ _OWN: Mapping[Any, OwnForm] = {
 }  # fmt: skip
 OWN_FORMS: Mapping[Any, OwnForm] = merged(
     torch_halves.FORMS,
+    torch_integers.FORMS,
     _OWN,
     torch_ordering.FORMS,
     torch_picking.FORMS,

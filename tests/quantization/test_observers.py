@@ -159,7 +159,7 @@ def test_mse_keeps_what_is_cut_off_together() -> None:
     span = found.range_for(U8_AFFINE)
     factors = 0.93 ** np.arange(12)
     ends = [(found.low * f, found.high * g) for f in factors for g in factors]
-    plain = min(ends, key=lambda each: _true_error(seen, *each, U8_AFFINE))
+    plain = min(ends, key=lambda each: _true_error(seen, each[0], each[1], U8_AFFINE))
 
     def noise(low: float, high: float) -> float:
         error = fake_quantize(new, choose_qparams(low, high, U8_AFFINE)) - new
