@@ -48,6 +48,12 @@ TORCH_AT_TOP = (
     "qcompiler.backends.executorch.partitioned",
     "qcompiler.backends.executorch.sizes",
 )
+NETWORKX = (
+    "qcompiler.ir.*",
+    "qcompiler.choices.*",
+    "qcompiler.measurement.*",
+    "qcompiler.decisions.scale_groups",
+)
 # One class per quantized engine of torch: thin files over a shared folder.
 TORCH_FAMILY = {"fbgemm", "onednn", "qnnpack", "x86", "torch_engines"}
 CONCRETE = ("qcompiler.passes.", "qcompiler.backends.")
@@ -132,6 +138,8 @@ def judge_import(module: str, item: Import) -> Iterator[str]:
     late = item.type_only or not item.at_top
     if root in {"torch", "torchvision"} and not late and not matches(module, TORCH_AT_TOP):
         yield "imports torch at the top"
+    if root == "networkx" and not matches(module, NETWORKX):
+        yield "imports networkx: ask qcompiler.ir instead"
 
 
 def docstrings(tree: ast.AST) -> set[int]:
@@ -238,6 +246,7 @@ BAD = {
     "torch in try": ("qcompiler.ir.bad", "try:\n    import torch\nexcept ImportError:\n    x = 1"),
     "torch.ao": ("qcompiler.frontends.torch", "from torch.ao import quantization"),
     "torch.ao attribute": ("qcompiler.frontends.torch", "def f(torch):\n    torch.ao.quantization"),
+    "networkx": ("qcompiler.passes.bad", "import networkx as nx"),
     "relative": ("qcompiler.passes.bad", "from . import other"),
     "name": ("qcompiler.ir.utils", ""),
     "long file": ("qcompiler.ir.bad", "x = 1\n" * (MAX_FILE_LINES + 1)),

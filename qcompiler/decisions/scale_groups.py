@@ -13,11 +13,11 @@ from types import MappingProxyType
 
 import numpy as np
 import onnx_ir as ir
+from networkx.utils import UnionFind
 
 from qcompiler.decisions.absorbed import value_params
 from qcompiler.decisions.activation_ends import cut, narrowest, reaching, within_activation
 from qcompiler.decisions.placement import ValueKey
-from qcompiler.decisions.ties import Ties
 from qcompiler.errors import LegalityError
 from qcompiler.ir.bounds import value_bounds
 from qcompiler.ir.regions import Operand, Region
@@ -71,7 +71,7 @@ class ScaleGroups:
             each.region.output: each for each in chosen if each.form.output is not None
         }
         self._demands: dict[_Member, list[QSpace]] = {}
-        self._tied: Ties[_Member] = Ties()
+        self._tied: UnionFind[_Member] = UnionFind()
         self._apart: list[tuple[Chosen, int]] = []
         for each in chosen:
             self._demand(each)
@@ -144,7 +144,7 @@ class ScaleGroups:
             if several and self._is_bounded(operand.value):
                 self._apart.append((chosen, index))
             else:
-                self._tied.tie(output, (operand.value, form.activation.dtype))
+                self._tied.union(output, (operand.value, form.activation.dtype))
 
     def _is_bounded(self, value: ir.Value) -> bool:
         producer = self._producer.get(value)
@@ -155,7 +155,7 @@ class ScaleGroups:
     def _groups(self) -> Iterable[list[_Member]]:
         members: dict[_Member, list[_Member]] = {}
         for member in self._demands:
-            members.setdefault(self._tied.root(member), []).append(member)
+            members.setdefault(self._tied[member], []).append(member)
         return members.values()
 
     def _derived(self, groups: Sequence[Sequence[_Member]]) -> list[QParams]:
