@@ -20,7 +20,7 @@ HEAVY = {
     "torch", "openvino", "executorch", "google", "ml_dtypes", "numpy", "jinja2", "concurrent",
 }  # fmt: skip
 OWN_LIGHT = {"qcompiler", "qcompiler.errors", "qcompiler.printable"}
-COMMAND_LINE = {*OWN_LIGHT, "qcompiler.cli", "qcompiler.version"}
+COMMAND_LINE = {*OWN_LIGHT, "qcompiler.cli", "qcompiler.strict_json", "qcompiler.version"}
 
 
 def _is_command_line(name: str) -> bool:

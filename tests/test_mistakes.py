@@ -259,10 +259,9 @@ def test_a_mistake_is_taken_or_told(name: str, models: dict[str, Any], net: nn.M
         (Net, r"instance .* Net\(\)"),
         (Net().state_dict(), "load_state_dict"),
         (b"onnx", "path"),
-        (nn.DataParallel(Net()), r"model\.module"),
         (Net().to("meta"), "meta"),
     ],
-    ids=["class", "weights", "bytes", "wrapped", "meta"],
+    ids=["class", "weights", "bytes", "meta"],
 )
 def test_what_is_no_model_is_told_what_was_meant(model: Any, told: str) -> None:
     with pytest.raises(QCompilerError, match=told):

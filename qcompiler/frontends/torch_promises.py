@@ -45,7 +45,7 @@ def check_open(
                 where=f"dynamic: input '{spec}', axis {axis}",
                 why="PyTorch's capture or its ONNX translation is good for this size only",
                 fix="leave the axis out of `dynamic`, or write the module without what fixes it "
-                "(loops over the axis, an nn.RNN, reshapes to numbers)",
+                "(loops over the axis, reshapes to numbers)",
             )
         notes.append(f"axis {axis} of input '{spec}' is fixed to {size}: it could not be kept open")
     return notes

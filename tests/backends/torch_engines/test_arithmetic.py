@@ -119,7 +119,9 @@ def test_ties_of_few_elements_may_go_either_way(
 ) -> None:
     """Steps of c are half of those of x and y: every sum is a tie, and four fill no vector."""
     feeds = [{"x": np.array([0, 0.5, 1, 1.5], np.float32), "c": np.array([-0.75], np.float32)}]
-    compiled = qc.compile(from_text(TIED), engine, feeds, scheme="int8", recipe="fast")
+    ranges = {"x": (0.0, 1.5), "c": (-0.75, 0.0), "y": (-0.75, 0.75)}
+    scheme = {"scheme": "int8", "recipe": "fast"}
+    compiled = qc.compile(from_text(TIED), engine, feeds, ranges=ranges, **scheme)  # type: ignore[arg-type]
     found = compiled.verify(feeds)
     assert found.checked[0].elements == 4
     assert found.ok, found.text()
